@@ -1,0 +1,1 @@
+"""Mechanics without a word of Kubernetes: processes, files, locks, paths, retries, digests."""

@@ -1,0 +1,62 @@
+"""Where things live: ``$OHMYKUBE_HOME``, else the XDG or macOS directories."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Absolute roots; nothing is created by naming them."""
+
+    state: Path
+    """Cluster records, keys, kubeconfigs, logs."""
+    data: Path
+    """Machines: node root file systems."""
+    cache: Path
+    """Artifacts, shared by all clusters; safe to delete."""
+
+
+def from_environment(environ: Mapping[str, str] | None = None) -> Paths:
+    """Return the roots for this user.
+
+    ``OHMYKUBE_HOME`` moves all three; ``OHMYKUBE_CACHE_DIR`` moves the cache alone.
+    """
+    env = os.environ if environ is None else environ
+    if home := env.get("OHMYKUBE_HOME"):
+        root = Path(home).expanduser().absolute()
+        state, data, cache = root / "state", root / "data", root / "cache"
+    else:
+        user = Path(env.get("HOME") or Path.home())
+        if sys.platform == "darwin":
+            support = user / "Library" / "Application Support" / "ohmykube"
+            state, data = support / "state", support / "data"
+            cache = user / "Library" / "Caches" / "ohmykube"
+        else:
+            state = Path(env.get("XDG_STATE_HOME") or user / ".local" / "state") / "ohmykube"
+            data = Path(env.get("XDG_DATA_HOME") or user / ".local" / "share") / "ohmykube"
+            cache = Path(env.get("XDG_CACHE_HOME") or user / ".cache") / "ohmykube"
+    if moved := env.get("OHMYKUBE_CACHE_DIR"):
+        cache = Path(moved).expanduser().absolute()
+    return Paths(state=state, data=data, cache=cache)
+
+
+def collections_root() -> Path:
+    """Return the directory for ``ANSIBLE_COLLECTIONS_PATH``: the wheel's copy or the checkout's."""
+    package = Path(__file__).resolve().parents[1]
+    bundled = package / "_collections"
+    return bundled if bundled.is_dir() else package.parent / "collections"
+
+
+def inventory_templates() -> Path:
+    """Return the directory of inventory templates: the wheel's copy or the checkout's."""
+    package = Path(__file__).resolve().parents[1]
+    bundled = package / "inventory_templates"
+    return bundled if bundled.is_dir() else package.parent / "inventory_templates"

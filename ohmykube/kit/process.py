@@ -1,0 +1,293 @@
+"""The only door to other programs: argv lists, a time limit always, output kept for the error.
+
+Children run in their own session, so Ctrl-C reaches us and not them; once ``kit.interrupt`` is set a
+running child gets SIGTERM, two seconds, then SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from ohmykube.errors import OhmykubeError, PrerequisiteError
+from ohmykube.kit import interrupt
+from ohmykube.kit.pump import LinePump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 2.0
+_SLICE = 0.25
+_TAIL_LINES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished program left; output is decoded as UTF-8 with replacement."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+class CommandFailed(OhmykubeError):
+    """A program ended with a code other than 0, or did not end in time (``timed_out``)."""
+
+    default_id = "OMK-H-020"
+
+    def __init__(self, result: Result, *, timed_out: bool = False) -> None:
+        self.result = result
+        self.timed_out = timed_out
+        how = "did not end in time" if timed_out else f"failed with code {result.code}"
+        super().__init__(f"`{result.argv[0]}` {how}", why=tail(result.stderr or result.stdout))
+
+
+def tail(text: str, lines: int = _TAIL_LINES) -> str:
+    """Return the last non-empty lines of ``text``."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def which(program: str) -> str | None:
+    """Return the path of ``program`` on PATH, or None."""
+    return shutil.which(program)
+
+
+def _start(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None,
+    stdout: int | IO[bytes] | None,
+    stderr: int | IO[bytes] | None,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+) -> subprocess.Popen[bytes]:
+    log.debug("run: %s", shlex.join(argv))
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise PrerequisiteError(
+            f"`{argv[0]}` is not installed", why=str(error), hint="ohmykube doctor --fix"
+        ) from error
+    except PermissionError as error:
+        raise PrerequisiteError(f"`{argv[0]}` cannot be run", why=str(error)) from error
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    input: bytes | str | None = None,
+    stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    check: bool = True,
+) -> Result:
+    """Run a program to its end and return its output.
+
+    Args:
+        argv: program and arguments; never a shell string.
+        timeout: seconds before it is ended.
+        input: bytes or text for its standard input; excludes ``stdin``.
+        stdin: an open file as its standard input.
+        stdout: an open file that takes its standard output (``Result.stdout`` is then empty).
+        env: the whole environment of the child; None inherits ours.
+        cwd: its working directory.
+        check: raise ``CommandFailed`` on a code other than 0.
+
+    Raises:
+        CommandFailed: code other than 0 (with ``check``) or time limit passed.
+        PrerequisiteError: the program is not there.
+        Interrupted: a stop was asked for; the child was ended.
+    """
+    data = input.encode() if isinstance(input, str) else input
+    source: int | IO[bytes] = subprocess.DEVNULL if stdin is None else stdin
+    child = _start(
+        argv,
+        stdin=subprocess.PIPE if data is not None else source,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        env=env,
+        cwd=cwd,
+    )
+    out, err, timed_out = _communicate(child, data, timeout)
+    result = Result(
+        tuple(argv),
+        child.returncode,
+        (out or b"").decode(errors="replace"),
+        (err or b"").decode(errors="replace"),
+    )
+    if timed_out or (check and child.returncode != 0):
+        raise CommandFailed(result, timed_out=timed_out)
+    return result
+
+
+def _communicate(
+    child: subprocess.Popen[bytes], data: bytes | None, timeout: float
+) -> tuple[bytes | None, bytes | None, bool]:
+    left = timeout
+    while True:
+        try:
+            out, err = child.communicate(data, timeout=min(_SLICE, max(left, 0.01)))
+        except subprocess.TimeoutExpired:
+            data = None  # communicate keeps what is still to be written
+            left -= _SLICE
+            if interrupt.requested.is_set():
+                end(child)
+                child.communicate()
+                raise interrupt.interrupted() from None
+            if left <= 0:
+                end(child)
+                out, err = child.communicate()
+                return out, err, True
+        except BaseException:
+            end(child)
+            raise
+        else:
+            return out, err, False
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a child and its process group: SIGTERM, ``GRACE_SECONDS``, SIGKILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
+            return
+
+
+def stream(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Result:
+    """Run a program and hand each line of its output (both streams) to ``on_line`` as it comes.
+
+    Raises: as ``run``; ``Result.stdout`` holds everything.
+    """
+    child = _start(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        cwd=cwd,
+    )
+    # The pump lives in a thread so that the wait below can look at the time and at interrupts.
+
+    assert child.stdout is not None  # noqa: S101 - PIPE was asked for
+    pump = LinePump(child.stdout, on_line)
+    try:
+        _, _, timed_out = _wait(child, timeout)
+    finally:
+        pump.join()
+        child.stdout.close()
+    result = Result(tuple(argv), child.returncode, pump.text, "")
+    if timed_out or child.returncode != 0:
+        raise CommandFailed(result, timed_out=timed_out)
+    return result
+
+
+def _wait(child: subprocess.Popen[bytes], timeout: float) -> tuple[None, None, bool]:
+    left = timeout
+    while True:
+        try:
+            child.wait(_SLICE)
+        except subprocess.TimeoutExpired:
+            left -= _SLICE
+            if interrupt.requested.is_set():
+                end(child)
+                raise interrupt.interrupted() from None
+            if left <= 0:
+                end(child)
+                return None, None, True
+        except BaseException:
+            end(child)
+            raise
+        else:
+            return None, None, False
+
+
+def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+    """Run a program on the user's own terminal and return its code."""
+    log.debug("run: %s", shlex.join(argv))
+    try:
+        return subprocess.call(list(argv), env=None if env is None else dict(env))
+    except FileNotFoundError as error:
+        raise PrerequisiteError(
+            f"`{argv[0]}` is not installed", why=str(error), hint="ohmykube doctor --fix"
+        ) from error
+
+
+class Companion:
+    """A child that works beside us, such as a tunnel, and must not outlive us.
+
+    On Linux the kernel ends it when the *thread* that made it ends (PR_SET_PDEATHSIG), so make it
+    in the main thread. Its output goes to ``log_file``.
+    """
+
+    def __init__(self, argv: Sequence[str], log_file: Path) -> None:
+        prefix = ["setpriv", "--pdeathsig", "TERM", "--"] if sys.platform == "linux" else []
+        self.log_file = log_file
+        with log_file.open("ab") as sink:
+            self._child = _start(
+                [*prefix, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                env=None,
+                cwd=None,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._child.pid
+
+    def alive(self) -> bool:
+        """Tell whether it still runs."""
+        return self._child.poll() is None
+
+    def close(self) -> None:
+        """End it; safe to call twice."""
+        if self.alive():
+            end(self._child)
+
+
+def detach(argv: Sequence[str], log_file: Path) -> int:
+    """Start a program that outlives us, output to ``log_file``; return its process id.
+
+    Raises:
+        PrerequisiteError: the program is not there.
+    """
+    with log_file.open("ab") as sink:
+        child = _start(
+            argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=None, cwd=log_file.parent
+        )
+    # Nobody waits for it: tell Popen that this is meant, or its finaliser warns.
+    child.returncode = 0
+    return child.pid

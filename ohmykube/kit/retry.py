@@ -1,0 +1,68 @@
+"""Waiting: the only place that sleeps, with a clock that tests can replace."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ohmykube.errors import TimeoutExceeded
+from ohmykube.kit import interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Monotonic seconds and a sleep."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The real clock; ``sleep`` ends early with ``Interrupted`` once a stop was asked for."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the run is interrupted."""
+        if interrupt.requested.wait(seconds):
+            raise interrupt.interrupted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """How long to try and how often, in seconds."""
+
+    seconds: float
+    every: float = 0.3
+    factor: float = 1.0
+    longest: float = 5.0
+
+
+def until(clock: Clock, wait: Wait, what: str, probe: Callable[[], T | None]) -> T:
+    """Call ``probe`` until it returns something that is not None.
+
+    Raises:
+        TimeoutExceeded: ``wait.seconds`` passed; ``what`` is in the message.
+    """
+    end = clock.now() + wait.seconds
+    pause = wait.every
+    while True:
+        result = probe()
+        if result is not None:
+            return result
+        if clock.now() + pause > end:
+            raise TimeoutExceeded(f"gave up waiting for {what} after {wait.seconds:g} s")
+        clock.sleep(pause)
+        pause = min(pause * wait.factor, wait.longest)

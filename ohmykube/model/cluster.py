@@ -1,0 +1,134 @@
+"""The desired cluster, parsed and checked; made by ``config`` only."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Document = Mapping[str, Any]
+"""A free-form YAML mapping that is handed on to another program (a kubeadm patch)."""
+
+
+class Role(enum.StrEnum):
+    """What a node is for."""
+
+    CONTROL_PLANE = "control-plane"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taint:
+    """A Kubernetes taint."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """An existing machine for the ssh provider."""
+
+    address: str
+    port: int = 22
+    user: str = "root"
+    identity_file: Path | None = None
+    jump: str | None = None
+    """``[user@]host[:port]`` of a jump host."""
+    become: bool = False
+    """Use sudo (without a password) for everything."""
+    host_key: str | None = None
+    """Expected public host key, ``ssh-ed25519 AAAA…``; None uses the user's known_hosts."""
+    node_ip: str | None = None
+    """Address that the node uses inside the cluster; None means ``address``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A desired node."""
+
+    name: str
+    role: Role
+    cpus: float | None = None
+    """CPU limit in cores; None for all of the host's."""
+    memory_mib: int | None = None
+    """Memory limit in MiB; None for no limit."""
+    disk_gib: int | None = None
+    """Disk in GiB, for providers that make disks."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] | None = None
+    """None keeps kubeadm's default for the role; an empty tuple means none."""
+    host: Host | None = None
+    """The machine, when it exists already (ssh provider)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Addresses and the pod network."""
+
+    pod_cidr: str = "10.244.0.0/16"
+    service_cidr: str = "10.96.0.0/16"
+    dns_domain: str = "cluster.local"
+    cni: str = "flannel"
+    """``flannel`` or ``none``."""
+    flannel_backend: str = "vxlan"
+    """``vxlan`` or ``host-gw``."""
+    proxy_mode: str = "iptables"
+    """``iptables`` or ``nftables``."""
+    api_server_endpoint: str | None = None
+    """``host:port`` that all nodes use for the API server; None: the first control plane."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeadmPatches:
+    """The user's own fields, merged over ours, lists replaced."""
+
+    init_configuration: Document = field(default_factory=dict)
+    join_configuration: Document = field(default_factory=dict)
+    cluster_configuration: Document = field(default_factory=dict)
+    kubelet_configuration: Document = field(default_factory=dict)
+    kube_proxy_configuration: Document = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where artifacts may come from, in this order; the cache is always asked first."""
+
+    order: tuple[str, ...] = ("mirror", "upstream", "build")
+    mirror: str | None = None
+    """Base URL (http, https) or absolute directory of a mirror."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The whole desired cluster."""
+
+    name: str
+    kubernetes_version: str
+    """Without a leading v, such as ``1.36.3``."""
+    provider: str
+    """A provider's name or ``auto``."""
+    nodes: tuple[Node, ...]
+    network: Network = field(default_factory=Network)
+    kubeadm: KubeadmPatches = field(default_factory=KubeadmPatches)
+    sources: Sources = field(default_factory=Sources)
+    provider_options: Document = field(default_factory=dict)
+    """Options of the chosen provider, checked by that provider."""
+
+    @property
+    def control_planes(self) -> tuple[Node, ...]:
+        """Control-plane nodes, the first of which runs ``kubeadm init``."""
+        return tuple(n for n in self.nodes if n.role is Role.CONTROL_PLANE)
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        """Worker nodes."""
+        return tuple(n for n in self.nodes if n.role is Role.WORKER)

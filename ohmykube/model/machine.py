@@ -1,0 +1,58 @@
+"""Machines as a provider sees them, and how to reach one."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class MachineState(enum.StrEnum):
+    """What the provider finds when it looks."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    BROKEN = "broken"
+    """Half made or half removed: ``create`` makes it whole, ``delete`` removes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshTarget:
+    """Everything that ``ssh`` needs; each field becomes its own ``-o`` or argument, never shell text."""
+
+    address: str
+    """Address or name for ssh; also the name under which the host key is looked up."""
+    user: str
+    port: int = 22
+    identity_file: Path | None = None
+    known_hosts: Path | None = None
+    """Its keys are the only ones trusted; None uses the user's own file. Checking is always strict."""
+    proxy_command: tuple[str, ...] | None = None
+    """argv of a ProxyCommand; it passes a connected socket (ProxyUseFdpass) when ``proxy_fdpass``."""
+    proxy_fdpass: bool = False
+    jump: str | None = None
+    become: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine that exists."""
+
+    cluster: str
+    node: str
+    state: MachineState
+    address: str
+    """Address by which other nodes reach it; empty while unknown."""
+    ssh: SshTarget | None = None
+    """None while it cannot be reached (stopped or broken)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpec:
+    """What to make."""
+
+    cluster: str
+    node: str
+    cpus: float | None = None
+    memory_mib: int | None = None
+    disk_gib: int | None = None

@@ -1,0 +1,1 @@
+"""Machines: the contract (``base``), the registry, and one package for each provider."""

@@ -1,0 +1,144 @@
+"""The contract of a provider of machines.
+
+Enforced for every provider, the fake included, by ``ohmykube.testing.conformance``.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ohmykube.kit.paths import Paths
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.machine import Machine, MachineSpec
+    from ohmykube.progress import Reporter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do; steps ask this instead of catching NotImplementedError."""
+
+    creates: bool
+    """Makes and deletes machines. False: the machines exist and are never deleted."""
+    powers: bool
+    """Can stop and start a machine."""
+    system_containers: bool = False
+    """Nodes share the host's kernel: roles must leave modules, conntrack and time alone."""
+
+
+class CheckStatus(enum.StrEnum):
+    """Result of one check."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that this host must have; found read-only."""
+
+    id: str
+    """kebab-case, stable."""
+    title: str
+    status: CheckStatus
+    evidence: str = ""
+    fix: str = ""
+    """What to type; empty when nothing is to be done."""
+    packages: tuple[str, ...] = ()
+    """Debian packages whose absence is the cause: ``doctor --fix`` installs them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderContext:
+    """What a provider is made with."""
+
+    paths: Paths
+    reporter: Reporter
+    cluster: Cluster | None = None
+    """The desired cluster; None for questions that concern no cluster in particular."""
+
+
+class Provider(abc.ABC):
+    """Makes, finds and removes machines.
+
+    The constructor takes a ``ProviderContext`` and MUST NOT touch anything. All methods MUST be safe
+    to call from several threads for different nodes, and to repeat after a crash at any point.
+    Failures are ``ProviderError``, ``PrerequisiteError``, ``ResourceError`` or ``UnreachableError``.
+    """
+
+    name: str
+
+    def __init__(self, context: ProviderContext) -> None:
+        self.context = context
+
+    @property
+    @abc.abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this provider can do."""
+
+    @abc.abstractmethod
+    def check(self) -> Sequence[Check]:
+        """Look whether this host can do the work. MUST be read-only and take at most 2 s."""
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Make what all machines need once (base image). MUST return at once when it is there."""
+
+    @abc.abstractmethod
+    def list(self, cluster: str) -> Sequence[Machine]:
+        """Return the machines of exactly this cluster, as they are now, sorted by node name.
+
+        MUST look at the machines, not at a record; MUST NOT return a machine of a cluster whose name
+        merely starts with ``cluster``; MUST NOT create anything.
+        """
+
+    @abc.abstractmethod
+    def clusters(self) -> Sequence[str]:
+        """Return the names of all clusters that have machines here, sorted."""
+
+    @abc.abstractmethod
+    def create(self, spec: MachineSpec) -> Machine:
+        """Make the machine and start it; return it running.
+
+        MUST return the existing machine when it is there, started when it was stopped, made whole
+        when it was broken. MUST put an ownership marker on it before anything else.
+        """
+
+    @abc.abstractmethod
+    def start(self, cluster: str, node: str) -> Machine:
+        """Start a stopped machine with the same address; MUST be a no-op on a running one."""
+
+    @abc.abstractmethod
+    def stop(self, cluster: str, node: str) -> None:
+        """Stop a machine, orderly first; MUST be a no-op on a stopped or absent one."""
+
+    @abc.abstractmethod
+    def delete(self, cluster: str, node: str) -> None:
+        """Remove the machine and everything made for it.
+
+        MUST succeed when there is none. MUST NOT touch a machine without our marker for exactly this
+        cluster and node. When the last machine of a cluster goes, what was made for the cluster
+        (network, directories) MUST go too.
+        """
+
+    def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
+        """Return host and port at which this host reaches ``address:port`` of a node.
+
+        Default: the address itself. MUST be stable for the cluster's life.
+        """
+        return address, port
+
+
+@runtime_checkable
+class Fixable(Protocol):
+    """A provider that can install what ``check`` found missing beyond Debian packages."""
+
+    def fix(self, say: Callable[[str], None]) -> None:
+        """Install it."""
+        ...

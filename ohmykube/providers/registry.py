@@ -1,0 +1,53 @@
+"""Providers by name, through the entry-point group ``ohmykube.providers``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import PrerequisiteError
+from ohmykube.kit import entrypoints
+from ohmykube.providers.base import CheckStatus, Provider
+
+if TYPE_CHECKING:
+    from ohmykube.providers.base import ProviderContext
+
+GROUP = "ohmykube.providers"
+AUTO_ORDER = ("lima", "nspawn")
+"""What ``auto`` tries, first that can work wins; ``ssh`` needs hosts and is never guessed."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all installed providers."""
+    return entrypoints.names(GROUP)
+
+
+def load(name: str, context: ProviderContext) -> Provider:
+    """Make the provider called ``name``, or for ``auto`` the first that can work here.
+
+    Raises:
+        NotFoundError: no such provider.
+        PrerequisiteError: it cannot be loaded, or ``auto`` found none that can work.
+    """
+    if name != "auto":
+        return _make(name, context)
+    reasons = []
+    for candidate in AUTO_ORDER:
+        if candidate not in names():
+            continue
+        provider = _make(candidate, context)
+        failed = [c for c in provider.check() if c.status is CheckStatus.FAIL]
+        if not failed:
+            return provider
+        reasons.append(f"{candidate}: " + "; ".join(c.evidence or c.title for c in failed))
+    raise PrerequisiteError(
+        "no provider can make machines on this host",
+        why="\n".join(reasons) or "none is installed",
+        hint="ohmykube doctor --fix",
+    )
+
+
+def _make(name: str, context: ProviderContext) -> Provider:
+    loaded = entrypoints.load(GROUP, name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Provider)):
+        raise PrerequisiteError(f'plugin "{name}" is not a Provider', why=f"it is {loaded!r}")
+    return loaded(context)
