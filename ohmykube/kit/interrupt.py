@@ -1,7 +1,8 @@
 """The one process-wide flag that says "stop".
 
 Signals belong to the process, so there is one flag: ``cli`` sets it from its signal handlers, all
-that waits (``kit.retry``, ``kit.process``, ``ansible.launch``) looks at it. Nothing else handles signals.
+that waits (``kit.retry``, ``kit.process``, ``ansible.launch``) looks at it. Nothing else handles
+signals.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ A lock is free at once when its holder dies, whatever the way (faults H03, H07).
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import fcntl
 import getpass
 import json
@@ -35,7 +35,7 @@ def _note() -> str:
             "user": user,
             "host": socket.gethostname(),
             "command": " ".join(sys.argv)[:200],
-            "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }
     )
 

@@ -1,7 +1,7 @@
 """The only door to other programs: argv lists, a time limit always, output kept for the error.
 
-Children run in their own session, so Ctrl-C reaches us and not them; once ``kit.interrupt`` is set a
-running child gets SIGTERM, two seconds, then SIGKILL.
+Children run in their own session, so Ctrl-C reaches us and not them; once ``kit.interrupt`` is set
+a running child gets SIGTERM, two seconds, then SIGKILL.
 """
 
 from __future__ import annotations
@@ -276,6 +276,9 @@ class Companion:
         """End it; safe to call twice."""
         if self.alive():
             end(self._child)
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
 
 
 def detach(argv: Sequence[str], log_file: Path) -> int:

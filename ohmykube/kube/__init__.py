@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Kubernetes as seen through ``kubectl`` on a control plane: kubeconfig, nodes, readiness."""

@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""One step per file: look at the world, skip with a reason or act, and be repeatable."""

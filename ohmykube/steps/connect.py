@@ -1,0 +1,57 @@
+"""Write the ssh client configuration and wait until every node answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import TimeoutExceeded, UnreachableError
+from ohmykube.kit import files, parallel, retry
+from ohmykube.providers import ssh_config
+from ohmykube.state import layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.steps.base import Run
+
+ANSWER = retry.Wait(seconds=60, every=0.15, factor=1.3, longest=2)
+
+
+class Connect:
+    """All ssh of a run goes by this one file."""
+
+    name = "connect"
+    title = "Reach the nodes by ssh"
+
+    def run(self, run: Run) -> str:
+        """Raise UnreachableError for a node that does not answer in time."""
+        targets = {
+            node.name: machine.ssh
+            for node in run.cluster.nodes
+            if (machine := run.need_machine(node.name)).ssh is not None
+        }
+        path = run.directory / layout.SSH_CONFIG
+        control = layout.control_directory(run.directory)
+        files.write(path, ssh_config.render(targets, control))
+        run.ssh_config = path
+        parallel.each(targets, lambda node: self._wait(run, path, node))
+        return f"{len(targets)} answer"
+
+    @staticmethod
+    def _wait(run: Run, path: Path, node: str) -> None:
+        last: list[UnreachableError] = []
+
+        def probe() -> bool | None:
+            try:
+                ssh_config.probe(path, node, timeout=10)
+            except UnreachableError as error:
+                last.append(error)
+                return None
+            return True
+
+        try:
+            retry.until(run.services.clock, ANSWER, f"ssh of {node}", probe)
+        except TimeoutExceeded:
+            if last:
+                raise last[-1] from None
+            raise

@@ -1,0 +1,58 @@
+"""Make or start all machines at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.kit import parallel
+from ohmykube.model.machine import MachineSpec, MachineState
+from ohmykube.progress import NodeProgress, Status
+
+if TYPE_CHECKING:
+    from ohmykube.model.cluster import Node
+    from ohmykube.model.machine import Machine
+    from ohmykube.steps.base import Run
+
+
+class CreateNodes:
+    """After this step every desired node has a running machine."""
+
+    name = "create-nodes"
+    title = "Start the nodes"
+
+    def skip_reason(self, run: Run) -> str | None:
+        """Nothing to do when all run already."""
+        states = [run.machines.get(node.name) for node in run.cluster.nodes]
+        if all(m is not None and m.state is MachineState.RUNNING for m in states):
+            return "all running"
+        return None
+
+    def run(self, run: Run) -> str:
+        """Create is idempotent: it starts what is stopped and repairs what is half made."""
+        run.provider.prepare()
+        before = dict(run.machines)
+        machines = parallel.each(run.cluster.nodes, lambda node: self._create(run, node))
+        run.machines = before | {machine.node: machine for machine in machines}
+        run.changed = True
+        return f"{len(machines)} running"
+
+    def _create(self, run: Run, node: Node) -> Machine:
+        reporter = run.services.reporter
+        reporter.emit(NodeProgress(node=node.name, activity="starting"))
+        try:
+            machine = run.provider.create(
+                MachineSpec(
+                    cluster=run.cluster.name,
+                    node=node.name,
+                    cpus=node.cpus,
+                    memory_mib=node.memory_mib,
+                    disk_gib=node.disk_gib,
+                )
+            )
+        except BaseException:
+            reporter.emit(NodeProgress(node=node.name, activity="starting", status=Status.FAILED))
+            raise
+        reporter.emit(
+            NodeProgress(node=node.name, activity="started", status=Status.OK, detail=machine.address)
+        )
+        return machine

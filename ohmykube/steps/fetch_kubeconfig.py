@@ -1,0 +1,41 @@
+"""Hand the kubeconfig over to this host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.kit import files
+from ohmykube.kube import kubeconfig, readiness
+from ohmykube.state import layout
+from ohmykube.steps.remote import NodeShell
+
+if TYPE_CHECKING:
+    from ohmykube.model.machine import Machine
+    from ohmykube.steps.base import Run
+
+API_PORT = 6443
+
+
+def shell_of(run: Run, node: str) -> NodeShell:
+    """Return a shell on a node of the run, as root."""
+    machine = run.need_machine(node)
+    become = machine.ssh is not None and machine.ssh.become
+    return NodeShell(run.need_ssh_config(), node, become=become)
+
+
+class FetchKubeconfig:
+    """Writes ``kubeconfig`` (0600) into the cluster's state directory."""
+
+    name = "kubeconfig"
+    title = "Fetch the kubeconfig"
+
+    def run(self, run: Run) -> str:
+        """The server address is the one by which this host reaches the API server."""
+        first = run.cluster.control_planes[0]
+        machine: Machine = run.need_machine(first.name)
+        text = shell_of(run, first.name)(["cat", readiness.ADMIN])
+        host, port = run.provider.api_endpoint(run.cluster.name, machine.address, API_PORT)
+        path = run.directory / layout.KUBECONFIG
+        files.write(path, kubeconfig.rename(text, run.cluster.name, host, port))
+        run.kubeconfig = path
+        return f"https://{host}:{port}"

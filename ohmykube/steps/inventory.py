@@ -1,0 +1,34 @@
+"""Render the inventory of this run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.ansible import inventory, variables
+from ohmykube.steps.serve import ENDPOINT
+
+if TYPE_CHECKING:
+    from ohmykube.steps.base import Run
+
+
+class Inventory:
+    """A private file: values are serialised, strings from outside are data, never templates."""
+
+    name = "inventory"
+    title = "Write the inventory"
+
+    def run(self, run: Run) -> str:
+        """Write ``inventory/`` into the run directory."""
+        access = None
+        if run.cache_token is not None:
+            access = variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token)
+        run.inventory = inventory.write(
+            run.run_directory / "inventory",
+            cluster=run.cluster,
+            lock=run.lock,
+            machines=run.machines,
+            access=access,
+            ssh_config=run.need_ssh_config(),
+            system_containers=run.provider.capabilities.system_containers,
+        )
+        return f"{len(run.cluster.nodes)} hosts"
