@@ -1,0 +1,1 @@
+"""Where artifacts come from: ``upstream``, ``mirror``, ``build`` and what plugins add."""

@@ -1,0 +1,112 @@
+"""The contract of a source of artifacts; entry-point group ``ohmykube.sources``."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import PrerequisiteError
+from ohmykube.kit import entrypoints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ohmykube.cache.catalog import Component, ImageSpec
+    from ohmykube.cache.store import Store
+    from ohmykube.kit.paths import Paths
+    from ohmykube.model.cluster import Sources
+    from ohmykube.progress import Reporter
+
+GROUP = "ohmykube.sources"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceContext:
+    """What a source is made with."""
+
+    store: Store
+    sources: Sources
+    reporter: Reporter
+    paths: Paths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """Something that this host must have for a source; found read-only."""
+
+    id: str
+    """kebab-case, stable."""
+    title: str
+    met: bool
+    evidence: str = ""
+    packages: tuple[str, ...] = ()
+    """Debian packages that bring it."""
+
+
+class Source(abc.ABC):
+    """Brings artifacts into the store.
+
+    The constructor MUST NOT touch disk or network. All methods MUST be safe to call from several
+    threads, and to repeat after a crash at any point: what was finished is found again.
+    """
+
+    name: str
+
+    def __init__(self, context: SourceContext) -> None:
+        self.context = context
+
+    @abc.abstractmethod
+    def available(self) -> None:
+        """Return when this source can be asked; MUST take at most 5 s.
+
+        Raises:
+            NetworkError: it cannot be reached.
+            PrerequisiteError: this host lacks something.
+        """
+
+    @abc.abstractmethod
+    def component(self, component: Component, arch: str) -> Mapping[str, Path]:
+        """Return a verified file for each binary in ``component.installs``.
+
+        The files MUST stay as they are (blobs of the store); their mode means nothing.
+
+        Raises:
+            NetworkError: this source does not have it, or cannot be reached any more.
+            PrerequisiteError: this host lacks something.
+            IntegrityError: what came is not what the catalog says.
+        """
+
+    @abc.abstractmethod
+    def image(self, image: ImageSpec, arch: str) -> str:
+        """Put all blobs of an image into the store; return the digest of its manifest.
+
+        The manifest is for exactly ``arch`` (never an index). Raises as ``component``.
+        """
+
+    def reference(self, image: ImageSpec) -> str:
+        """Return the full reference under which this source's image is known to nodes."""
+        return image.ref
+
+    def requirements(self) -> Sequence[Requirement]:
+        """Look at what this host has of what the source needs; read-only, at most 2 s."""
+        return ()
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all installed sources."""
+    return entrypoints.names(GROUP)
+
+
+def load(name: str, context: SourceContext) -> Source:
+    """Make the source called ``name``.
+
+    Raises:
+        NotFoundError: no such source.
+        PrerequisiteError: it cannot be loaded.
+    """
+    loaded = entrypoints.load(GROUP, name)
+    if not (isinstance(loaded, type) and issubclass(loaded, Source)):
+        raise PrerequisiteError(f'plugin "{name}" is not a Source', why=f"it is {loaded!r}")
+    return loaded(context)
