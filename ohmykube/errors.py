@@ -81,8 +81,10 @@ class OhmykubeError(Exception):
         self.id = id or self.default_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Subclasses may compose the message in __init__: rebuild from the finished parts.
-        return (_rebuild, (type(self), self.message, self.why, self.hint, self.id))
+        # Subclasses may compose the message in __init__: rebuild from the finished parts, then give
+        # back whatever else they keep.
+        parts = (type(self), self.message, self.why, self.hint, self.id)
+        return (_rebuild, parts, self.__dict__.copy())
 
 
 def _rebuild(

@@ -26,7 +26,7 @@ def load(group: str, name: str) -> object:
     point = found[0]
     try:
         loaded: object = point.load()
-    except ImportError as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         source = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
         raise PrerequisiteError(
             f'plugin "{name}" of {source} cannot be loaded',

@@ -16,7 +16,7 @@ import sys
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import LockedError
-from ohmykube.kit.files import ensure_directory
+from ohmykube.kit.files import ensure_directory, explained
 from ohmykube.kit.retry import Clock, SystemClock
 
 if TYPE_CHECKING:
@@ -63,11 +63,14 @@ def exclusive(
 
     Raises:
         LockedError: somebody else holds it; names the holder.
+        PermissionDenied: the lock file cannot be made or opened.
     """
     clock = clock or SystemClock()
     ensure_directory(path.parent)
     end = clock.now() + wait_seconds
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as stream:
+    with explained(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "r+") as stream:
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,8 +83,8 @@ def exclusive(
                         hint="wait until it has ended, then run the same command again",
                     ) from None
                 clock.sleep(0.2)
-        stream.seek(0)
-        stream.truncate()
-        stream.write(_note())
-        stream.flush()
+        # The note is a courtesy: a full disk must not keep anybody from cleaning up.
+        with contextlib.suppress(OSError):
+            os.ftruncate(stream.fileno(), 0)
+            os.pwrite(stream.fileno(), _note().encode(), 0)
         yield stream.fileno()

@@ -34,18 +34,23 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Paths:
         root = Path(home).expanduser().absolute()
         state, data, cache = root / "state", root / "data", root / "cache"
     else:
-        user = Path(env.get("HOME") or Path.home())
+        user = Path(env.get("HOME") or Path.home()).absolute()
         if sys.platform == "darwin":
             support = user / "Library" / "Application Support" / "ohmykube"
             state, data = support / "state", support / "data"
             cache = user / "Library" / "Caches" / "ohmykube"
         else:
-            state = Path(env.get("XDG_STATE_HOME") or user / ".local" / "state") / "ohmykube"
-            data = Path(env.get("XDG_DATA_HOME") or user / ".local" / "share") / "ohmykube"
-            cache = Path(env.get("XDG_CACHE_HOME") or user / ".cache") / "ohmykube"
+            state = _xdg(env.get("XDG_STATE_HOME"), user / ".local" / "state")
+            data = _xdg(env.get("XDG_DATA_HOME"), user / ".local" / "share")
+            cache = _xdg(env.get("XDG_CACHE_HOME"), user / ".cache")
     if moved := env.get("OHMYKUBE_CACHE_DIR"):
         cache = Path(moved).expanduser().absolute()
     return Paths(state=state, data=data, cache=cache)
+
+
+def _xdg(value: str | None, default: Path) -> Path:
+    # The XDG specification: a relative path is invalid and has to be ignored.
+    return (Path(value) if value and Path(value).is_absolute() else default) / "ohmykube"
 
 
 def collections_root() -> Path:

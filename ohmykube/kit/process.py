@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2.0
+_DRAIN_SECONDS = 0.5
 _SLICE = 0.25
 _TAIL_LINES = 8
 
@@ -43,7 +45,11 @@ class Result:
 
 
 class CommandFailed(OhmykubeError):
-    """A program ended with a code other than 0, or did not end in time (``timed_out``)."""
+    """A program ended with a code other than 0, or did not end in time (``timed_out``).
+
+    Callers turn it into an error of the class that suits what they were doing; one that reaches the
+    user as it is counts as a bug, and its exit code says so.
+    """
 
     default_id = "OMK-H-020"
 
@@ -152,29 +158,46 @@ def _communicate(
         except subprocess.TimeoutExpired:
             data = None  # communicate keeps what is still to be written
             left -= _SLICE
-            if interrupt.requested.is_set():
+            ended = child.poll() is not None
+            stop = interrupt.requested.is_set()
+            if not (ended or stop or left <= 0):
+                continue
+            if not ended:
                 end(child)
-                child.communicate()
+            out, err = _drain(child)
+            if stop:
                 raise interrupt.interrupted() from None
-            if left <= 0:
-                end(child)
-                out, err = child.communicate()
-                return out, err, True
+            return out, err, not ended
         except BaseException:
             end(child)
+            _drain(child)
             raise
         else:
             return out, err, False
 
 
+def _drain(child: subprocess.Popen[bytes]) -> tuple[bytes | None, bytes | None]:
+    # A grandchild in a session of its own may hold the pipes open for ever: take what is there.
+    try:
+        return child.communicate(timeout=_DRAIN_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        return error.output, error.stderr
+
+
 def end(child: subprocess.Popen[bytes]) -> None:
-    """End a child and its process group: SIGTERM, ``GRACE_SECONDS``, SIGKILL."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_SECONDS)
-            return
+    """End a child and its process group: SIGTERM, ``GRACE_SECONDS``, SIGKILL to what is left."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE_SECONDS)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE_SECONDS)
 
 
 def stream(
@@ -198,25 +221,25 @@ def stream(
         cwd=cwd,
     )
     # The pump lives in a thread so that the wait below can look at the time and at interrupts.
-
-    assert child.stdout is not None  # noqa: S101 - PIPE was asked for
+    assert child.stdout is not None  # PIPE was asked for
     pump = LinePump(child.stdout, on_line)
     try:
-        _, _, timed_out = _wait(child, timeout)
+        timed_out = _wait(child, timeout)
     finally:
-        pump.join()
-        child.stdout.close()
+        pump.join(GRACE_SECONDS)
+    pump.check()
     result = Result(tuple(argv), child.returncode, pump.text, "")
     if timed_out or child.returncode != 0:
         raise CommandFailed(result, timed_out=timed_out)
     return result
 
 
-def _wait(child: subprocess.Popen[bytes], timeout: float) -> tuple[None, None, bool]:
+def _wait(child: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Wait for the end; tell whether the time limit passed first."""
     left = timeout
     while True:
         try:
-            child.wait(_SLICE)
+            child.wait(min(_SLICE, max(left, 0.01)))
         except subprocess.TimeoutExpired:
             left -= _SLICE
             if interrupt.requested.is_set():
@@ -224,12 +247,12 @@ def _wait(child: subprocess.Popen[bytes], timeout: float) -> tuple[None, None, b
                 raise interrupt.interrupted() from None
             if left <= 0:
                 end(child)
-                return None, None, True
+                return True
         except BaseException:
             end(child)
             raise
         else:
-            return None, None, False
+            return False
 
 
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
@@ -291,6 +314,6 @@ def detach(argv: Sequence[str], log_file: Path) -> int:
         child = _start(
             argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=None, cwd=log_file.parent
         )
-    # Nobody waits for it: tell Popen that this is meant, or its finaliser warns.
-    child.returncode = 0
+    # Should it end before us, it must not stay a zombie that looks alive to whoever asks by pid.
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
     return child.pid

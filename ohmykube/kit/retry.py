@@ -51,7 +51,7 @@ class Wait:
 
 
 def until(clock: Clock, wait: Wait, what: str, probe: Callable[[], T | None]) -> T:
-    """Call ``probe`` until it returns something that is not None.
+    """Call ``probe`` until it returns something that is not None; the last call is at the deadline.
 
     Raises:
         TimeoutExceeded: ``wait.seconds`` passed; ``what`` is in the message.
@@ -62,7 +62,8 @@ def until(clock: Clock, wait: Wait, what: str, probe: Callable[[], T | None]) ->
         result = probe()
         if result is not None:
             return result
-        if clock.now() + pause > end:
+        left = end - clock.now()
+        if left < 0.001:  # below a clock's resolution a sleep would change nothing
             raise TimeoutExceeded(f"gave up waiting for {what} after {wait.seconds:g} s")
-        clock.sleep(pause)
+        clock.sleep(min(pause, left))
         pause = min(pause * wait.factor, wait.longest)

@@ -18,7 +18,7 @@ class MachineState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshTarget:
-    """Everything that ``ssh`` needs; each field becomes its own ``-o`` or argument, never shell text."""
+    """Everything that ``ssh`` needs; each field becomes an option of its own, never shell text."""
 
     address: str
     """Address or name for ssh; also the name under which the host key is looked up."""
@@ -26,9 +26,9 @@ class SshTarget:
     port: int = 22
     identity_file: Path | None = None
     known_hosts: Path | None = None
-    """Its keys are the only ones trusted; None uses the user's own file. Checking is always strict."""
+    """Only its keys are trusted; None uses the user's own file. Checking is always strict."""
     proxy_command: tuple[str, ...] | None = None
-    """argv of a ProxyCommand; it passes a connected socket (ProxyUseFdpass) when ``proxy_fdpass``."""
+    """argv of a ProxyCommand; with ``proxy_fdpass`` it hands over a connected socket."""
     proxy_fdpass: bool = False
     jump: str | None = None
     become: bool = False

@@ -67,9 +67,10 @@ class ProviderContext:
 class Provider(abc.ABC):
     """Makes, finds and removes machines.
 
-    The constructor takes a ``ProviderContext`` and MUST NOT touch anything. All methods MUST be safe
-    to call from several threads for different nodes, and to repeat after a crash at any point.
-    Failures are ``ProviderError``, ``PrerequisiteError``, ``ResourceError`` or ``UnreachableError``.
+    The constructor takes a ``ProviderContext`` and MUST NOT touch anything. All methods MUST be
+    safe to call from several threads for different nodes, and to repeat after a crash at any
+    point. Failures are ``ProviderError``, ``PrerequisiteError``, ``ResourceError`` or
+    ``UnreachableError``.
     """
 
     name: str
@@ -94,8 +95,8 @@ class Provider(abc.ABC):
     def list(self, cluster: str) -> Sequence[Machine]:
         """Return the machines of exactly this cluster, as they are now, sorted by node name.
 
-        MUST look at the machines, not at a record; MUST NOT return a machine of a cluster whose name
-        merely starts with ``cluster``; MUST NOT create anything.
+        MUST look at the machines, not at a record; MUST NOT return a machine of a cluster whose
+        name merely starts with ``cluster``; MUST NOT create anything.
         """
 
     @abc.abstractmethod
@@ -122,9 +123,9 @@ class Provider(abc.ABC):
     def delete(self, cluster: str, node: str) -> None:
         """Remove the machine and everything made for it.
 
-        MUST succeed when there is none. MUST NOT touch a machine without our marker for exactly this
-        cluster and node. When the last machine of a cluster goes, what was made for the cluster
-        (network, directories) MUST go too.
+        MUST succeed when there is none. MUST NOT touch a machine without our marker for exactly
+        this cluster and node. When the last machine of a cluster goes, what was made for the
+        cluster (network, directories) MUST go too.
         """
 
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
