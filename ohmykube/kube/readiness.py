@@ -41,7 +41,9 @@ class NodeCondition:
 
 def nodes(remote: Remote) -> tuple[NodeCondition, ...]:
     """Return all Node objects, sorted by name; raises OhmykubeError when the API does not answer."""
-    text = remote(["kubectl", "--kubeconfig", ADMIN, "--request-timeout=5s", "get", "nodes", "-ojson"])
+    text = remote(
+        ["kubectl", "--kubeconfig", ADMIN, "--request-timeout=5s", "get", "nodes", "-ojson"]
+    )
     found = []
     for item in json.loads(text)["items"]:
         conditions = item["status"].get("conditions", [])

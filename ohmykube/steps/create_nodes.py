@@ -53,6 +53,8 @@ class CreateNodes:
             reporter.emit(NodeProgress(node=node.name, activity="starting", status=Status.FAILED))
             raise
         reporter.emit(
-            NodeProgress(node=node.name, activity="started", status=Status.OK, detail=machine.address)
+            NodeProgress(
+                node=node.name, activity="started", status=Status.OK, detail=machine.address
+            )
         )
         return machine

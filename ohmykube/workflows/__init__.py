@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""One use-case per file: a readable tuple of steps and its options."""

@@ -1,0 +1,53 @@
+"""Ways into a cluster: its kubeconfig and a shell on a node."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import NotFoundError
+from ohmykube.state import layout
+from ohmykube.state.store import StateStore
+from ohmykube.workflows import session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ohmykube.steps.base import Services
+
+
+def kubeconfig(services: Services, name: str) -> Path:
+    """Return the path of the cluster's kubeconfig.
+
+    Raises:
+        NotFoundError: no such cluster, or its ``up`` has not come so far.
+    """
+    session.recorded(services, name)
+    path = StateStore(services.paths.state).directory(name) / layout.KUBECONFIG
+    if not path.exists():
+        raise NotFoundError(
+            f'cluster "{name}" has no kubeconfig yet', why="`up` has not ended", hint="ohmykube up"
+        )
+    return path
+
+
+def shell_argv(services: Services, name: str, node: str, command: Sequence[str]) -> tuple[str, ...]:
+    """Return the ssh command line for a node; an empty ``command`` asks for a login shell.
+
+    Raises:
+        NotFoundError: no such cluster or node, or it was never reached.
+    """
+    _, cluster = session.recorded(services, name)
+    known = [n.name for n in cluster.nodes]
+    if node not in known:
+        raise NotFoundError(
+            f'no node "{node}" in cluster "{name}"', why=f"nodes: {', '.join(known)}"
+        )
+    path = StateStore(services.paths.state).directory(name) / layout.SSH_CONFIG
+    if not path.exists():
+        raise NotFoundError(f"node {node} was never reached", hint="ohmykube up")
+    base = ("ssh", "-F", str(path))
+    if not command:
+        return (*base, "-t", node)
+    return (*base, node, "--", shlex.join(command))

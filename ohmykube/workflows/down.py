@@ -1,0 +1,116 @@
+"""``down``: remove exactly the machines whose marker names this cluster, and what we remember."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.config.load import from_document
+from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError
+from ohmykube.kit import entrypoints, parallel
+from ohmykube.model.machine import MachineState
+from ohmykube.progress import Message, NodeProgress, Status
+from ohmykube.providers import registry
+from ohmykube.state.store import StateStore
+from ohmykube.steps import engine
+from ohmykube.steps.connect import Connect
+from ohmykube.steps.inventory import Inventory
+from ohmykube.steps.playbook import Playbook
+from ohmykube.workflows import session
+
+if TYPE_CHECKING:
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.providers.base import Provider
+    from ohmykube.steps.base import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownResult:
+    """What ``down`` removed."""
+
+    cluster: str
+    removed: tuple[str, ...]
+    """Node names."""
+    existed: bool
+    """False when there was neither a record nor a machine."""
+
+
+def down(services: Services, name: str) -> DownResult:
+    """Remove a cluster; can be repeated until nothing is left.
+
+    A damaged record does not stop it: the machines carry markers, all providers are asked.
+    """
+    store = StateStore(services.paths.state)
+    known = name in store.names()
+    if not known and not _orphaned(services, name):
+        return DownResult(cluster=name, removed=(), existed=False)
+    with store.locked(name):
+        removed: list[str] = []
+        cluster, providers = _owners(services, store, name)
+        for provider in providers:
+            if cluster is not None and not provider.capabilities.creates:
+                _reset_hosts(services, cluster)
+            removed += _delete(services, provider, name)
+        store.remove(name)
+    return DownResult(cluster=name, removed=tuple(removed), existed=True)
+
+
+def _owners(
+    services: Services, store: StateStore, name: str
+) -> tuple[Cluster | None, tuple[Provider, ...]]:
+    try:
+        record = store.read(name)
+    except IntegrityError as error:
+        text = f"{error.message}; looking for its machines with every provider"
+        services.reporter.emit(Message(text=text, level="warning"))
+        record = None
+    if record is None:
+        return None, tuple(_all_providers(services))
+    cluster = from_document(record.document)
+    return cluster, (session.provider_of(services, record.provider, cluster),)
+
+
+def _all_providers(services: Services) -> list[Provider]:
+    found = []
+    for candidate in entrypoints.names(registry.GROUP):
+        with contextlib.suppress(OhmykubeError):
+            provider = session.provider_of(services, candidate, None)
+            if provider.capabilities.creates:
+                found.append(provider)
+    return found
+
+
+def _orphaned(services: Services, name: str) -> bool:
+    return any(name in provider.clusters() for provider in _all_providers(services))
+
+
+def _delete(services: Services, provider: Provider, name: str) -> list[str]:
+    machines = provider.list(name)
+
+    def delete(node: str) -> str:
+        services.reporter.emit(NodeProgress(node=node, activity="removing"))
+        provider.delete(name, node)
+        services.reporter.emit(NodeProgress(node=node, activity="removed", status=Status.OK))
+        return node
+
+    return parallel.each([machine.node for machine in machines], delete)
+
+
+def _reset_hosts(services: Services, cluster: Cluster) -> None:
+    """Hosts that stay get their Kubernetes removed by the collection's own playbook."""
+    try:
+        with session.opened(services, cluster) as run:
+            run.machines = {m.node: m for m in run.provider.list(cluster.name)}
+            if not any(m.state is MachineState.RUNNING for m in run.machines.values()):
+                return
+            engine.execute(
+                (
+                    Connect(),
+                    Inventory(),
+                    Playbook("ohmykube.cluster.cluster_reset", "Reset the hosts"),
+                ),
+                run,
+            )
+    except NotFoundError:
+        return

@@ -1,0 +1,131 @@
+"""Opening a cluster for a workflow: its lock, record, provider and a private run directory."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ohmykube.cache.store import Store
+from ohmykube.config.load import from_document
+from ohmykube.errors import ConfigError, NotFoundError
+from ohmykube.kit import digest, files, platform, process
+from ohmykube.model.artifact import Kind
+from ohmykube.providers import registry
+from ohmykube.providers.base import ProviderContext
+from ohmykube.state import layout
+from ohmykube.state.store import StateStore
+from ohmykube.steps.base import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.providers.base import Provider
+    from ohmykube.state.record import Record
+    from ohmykube.steps.base import Services
+
+
+def provider_of(services: Services, name: str, cluster: Cluster | None) -> Provider:
+    """Return the provider called ``name`` (or the first that works, for ``auto``)."""
+    context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
+    return registry.load(name, context)
+
+
+def recorded(services: Services, name: str) -> tuple[Record, Cluster]:
+    """Return the record of an existing cluster and the cluster it describes.
+
+    Raises:
+        NotFoundError: no such cluster; names those that exist.
+        IntegrityError: its record is damaged.
+    """
+    store = StateStore(services.paths.state)
+    record = store.read(name)
+    if record is None:
+        known = ", ".join(store.names()) or "none"
+        raise NotFoundError(
+            f'no cluster "{name}"', why=f"clusters here: {known}", hint="ohmykube list"
+        )
+    return record, from_document(record.document)
+
+
+@contextlib.contextmanager
+def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
+    """Open for reading: no lock, nothing is created."""
+    store = StateStore(services.paths.state)
+    record = store.read(cluster.name)
+    provider = provider_of(services, record.provider if record else cluster.provider, cluster)
+    if record is not None:
+        _refuse_unchangeable(from_document(record.document), cluster)
+    directory = store.directory(cluster.name)
+    yield Run(
+        services=services,
+        cluster=cluster,
+        provider=provider,
+        directory=directory,
+        run_directory=directory,
+        record=record,
+        kubeconfig=directory / layout.KUBECONFIG,
+    )
+
+
+@contextlib.contextmanager
+def opened(services: Services, cluster: Cluster) -> Iterator[Run]:
+    """Open with a fresh run directory; the caller holds the lock. Closes what the run opened."""
+    with planning(services, cluster) as run:
+        run.run_directory = StateStore(services.paths.state).new_run(cluster.name)
+        with run.cleanup:
+            yield run
+
+
+@contextlib.contextmanager
+def working(services: Services, cluster: Cluster) -> Iterator[Run]:
+    """Open for change: under the cluster's lock, with a fresh run directory; closes what it opened.
+
+    Raises:
+        LockedError: another run works on this cluster.
+        ConfigError: the desired cluster differs in what cannot be changed in place.
+    """
+    store = StateStore(services.paths.state)
+    with store.locked(cluster.name), opened(services, cluster) as run:
+        yield run
+
+
+def _refuse_unchangeable(before: Cluster, wanted: Cluster) -> None:
+    checks = (
+        ("spec.kubernetes.version", before.kubernetes_version, wanted.kubernetes_version),
+        ("spec.network.podCIDR", before.network.pod_cidr, wanted.network.pod_cidr),
+        ("spec.network.serviceCIDR", before.network.service_cidr, wanted.network.service_cidr),
+        ("spec.network.dnsDomain", before.network.dns_domain, wanted.network.dns_domain),
+        ("spec.network.cni", before.network.cni, wanted.network.cni),
+    )
+    problems = tuple(
+        f"`{path}` is {old} and cannot become {new}" for path, old, new in checks if old != new
+    )
+    if problems:
+        raise ConfigError(
+            f'cluster "{wanted.name}" exists and differs in what cannot be changed in place',
+            problems=problems,
+            hint=f"ohmykube up --name OTHER, or ohmykube down {wanted.name} first",
+            id="OMK-C-190",
+        )
+
+
+def kubectl(run: Run) -> str:
+    """Return how to call kubectl here: its bare name when it is on PATH, else a copy of ours.
+
+    Empty when neither is there (an artifact source that brought no binary for this host).
+    """
+    if process.which("kubectl"):
+        return "kubectl"
+    version = run.cluster.kubernetes_version
+    target = run.services.paths.data / "bin" / f"kubectl-{version}"
+    if target.exists():
+        return str(target)
+    store = Store(run.services.paths.cache)
+    ref = store.ref(Kind.BINARY, "kubectl", version, platform.architecture())
+    if ref is None or not store.has(ref.digest):
+        return ""
+    files.ensure_directory(target.parent, 0o755)
+    with store.path(ref.digest).open("rb") as source, files.replacing(target, 0o755) as stream:
+        digest.copy(source, stream)
+    return str(target)

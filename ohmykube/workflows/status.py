@@ -1,0 +1,152 @@
+"""``status`` and ``list``: what is there, asked from the machines and from Kubernetes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import OhmykubeError
+from ohmykube.kube import readiness
+from ohmykube.model.machine import MachineState
+from ohmykube.state import layout
+from ohmykube.state.store import StateStore
+from ohmykube.steps.fetch_kubeconfig import shell_of
+from ohmykube.workflows import session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.steps.base import Run, Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """One node as it is now."""
+
+    name: str
+    role: str
+    machine: str
+    """``running``, ``stopped``, ``broken`` or ``missing``."""
+    address: str
+    ready: bool
+    version: str
+    detail: str
+    """Why it is not ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStatus:
+    """One cluster as it is now."""
+
+    name: str
+    provider: str
+    kubernetes_version: str
+    health: str
+    """``healthy``, ``degraded``, ``stopped`` or ``unreachable``."""
+    nodes: tuple[NodeStatus, ...]
+    kubeconfig: Path | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSummary:
+    """One line of ``list``."""
+
+    name: str
+    provider: str
+    kubernetes_version: str
+    nodes: int
+    running: int
+    detail: str = ""
+    """Why the cluster cannot be described, such as a damaged record."""
+
+
+def look(run: Run) -> tuple[NodeStatus, ...]:
+    """Return the state of all desired nodes; asks Kubernetes when a control plane answers."""
+    first = run.cluster.control_planes[0].name
+    machine = run.machines.get(first)
+    conditions: dict[str, readiness.NodeCondition] = {}
+    problem = ""
+    if machine is not None and machine.state is MachineState.RUNNING and run.ssh_config:
+        try:
+            conditions = {node.name: node for node in readiness.nodes(shell_of(run, first))}
+        except OhmykubeError as error:
+            problem = error.why or error.message
+    found = []
+    for node in run.cluster.nodes:
+        machine = run.machines.get(node.name)
+        condition = conditions.get(node.name)
+        detail = condition.reason if condition else problem or "not joined"
+        found.append(
+            NodeStatus(
+                name=node.name,
+                role=node.role.value,
+                machine=machine.state.value if machine else "missing",
+                address=machine.address if machine else "",
+                ready=condition is not None and condition.ready,
+                version=condition.version if condition else "",
+                detail=detail,
+            )
+        )
+    return tuple(found)
+
+
+def status(services: Services, name: str) -> ClusterStatus:
+    """Look at one cluster; changes nothing.
+
+    Raises:
+        NotFoundError: no such cluster.
+    """
+    record, cluster = session.recorded(services, name)
+    with session.planning(services, cluster) as run:
+        run.machines = {m.node: m for m in run.provider.list(name)}
+        path = run.directory / layout.SSH_CONFIG
+        run.ssh_config = path if path.exists() else None
+        nodes = look(run)
+        kubeconfig = run.directory / layout.KUBECONFIG
+        return ClusterStatus(
+            name=name,
+            provider=record.provider,
+            kubernetes_version=record.kubernetes_version,
+            health=_health(nodes),
+            nodes=nodes,
+            kubeconfig=kubeconfig if kubeconfig.exists() else None,
+        )
+
+
+def _health(nodes: tuple[NodeStatus, ...]) -> str:
+    if all(node.ready and node.machine == "running" for node in nodes):
+        return "healthy"
+    if not any(node.machine == "running" for node in nodes):
+        return "stopped"
+    if any(node.ready for node in nodes):
+        return "degraded"
+    return "unreachable"
+
+
+def list_clusters(services: Services) -> tuple[ClusterSummary, ...]:
+    """Return one line for each cluster, a damaged one included; changes nothing."""
+    store = StateStore(services.paths.state)
+    return tuple(_summary(services, name) for name in store.names())
+
+
+def _summary(services: Services, name: str) -> ClusterSummary:
+    try:
+        record, cluster = session.recorded(services, name)
+    except OhmykubeError as error:
+        return ClusterSummary(
+            name=name, provider="", kubernetes_version="", nodes=0, running=0, detail=error.message
+        )
+    running = 0
+    with contextlib.suppress(OhmykubeError):
+        provider = session.provider_of(services, record.provider, cluster)
+        machines = provider.list(name)
+        running = sum(machine.state is MachineState.RUNNING for machine in machines)
+    return ClusterSummary(
+        name=name,
+        provider=record.provider,
+        kubernetes_version=record.kubernetes_version,
+        nodes=len(cluster.nodes),
+        running=running,
+    )

@@ -1,0 +1,105 @@
+"""``up``: from a description to a running cluster, or the little that is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.kube import kubeconfig
+from ohmykube.steps import engine
+from ohmykube.steps.base import PlannedAction, Services
+from ohmykube.steps.connect import Connect
+from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
+from ohmykube.steps.inventory import Inventory
+from ohmykube.steps.plan import Plan
+from ohmykube.steps.playbook import Playbook
+from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.record import Remember
+from ohmykube.steps.resolve import Resolve
+from ohmykube.steps.serve import Serve
+from ohmykube.steps.wait_ready import WaitReady
+from ohmykube.workflows import session
+from ohmykube.workflows.status import NodeStatus, look
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.model.cluster import Cluster
+
+WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """How to run ``up``."""
+
+    plan_only: bool = False
+    wait_seconds: float = WAIT_SECONDS
+    """How long nodes and DNS may take to become ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpResult:
+    """What ``up`` did."""
+
+    cluster: str
+    changed: bool
+    nodes: tuple[NodeStatus, ...]
+    kubeconfig: Path | None
+    """None when only planned."""
+    context: str
+    seconds: float
+    plan: tuple[PlannedAction, ...]
+    kubectl: str
+    """How to call kubectl here: its bare name when it is on PATH, else the path of ours."""
+
+
+def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
+    """Make the cluster as described; safe to repeat, ends what a killed run began."""
+    started = services.clock.now()
+    if options.plan_only:
+        with session.planning(services, cluster) as run:
+            engine.execute((Preflight(), Plan()), run)
+            seconds = services.clock.now() - started
+            return _result(run.plan, cluster, seconds)
+    with session.working(services, cluster) as run:
+        engine.execute(
+            (
+                Preflight(),
+                Plan(),
+                Remember("started"),
+                (Resolve(), CreateNodes()),
+                Connect(),
+                Serve(),
+                Inventory(),
+                Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
+                FetchKubeconfig(),
+                WaitReady(options.wait_seconds),
+                Remember("configured"),
+            ),
+            run,
+        )
+        return UpResult(
+            cluster=cluster.name,
+            changed=run.changed,
+            nodes=look(run),
+            kubeconfig=run.kubeconfig,
+            context=kubeconfig.context_name(cluster.name),
+            seconds=services.clock.now() - started,
+            plan=run.plan,
+            kubectl=session.kubectl(run),
+        )
+
+
+def _result(plan: tuple[PlannedAction, ...], cluster: Cluster, seconds: float) -> UpResult:
+    return UpResult(
+        cluster=cluster.name,
+        changed=False,
+        nodes=(),
+        kubeconfig=None,
+        context=kubeconfig.context_name(cluster.name),
+        seconds=seconds,
+        plan=plan,
+        kubectl="kubectl",
+    )
