@@ -1,0 +1,168 @@
+"""What can be had: components, images, where they come from and how they are built, as values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ohmykube.model.artifact import PackageRole
+
+DATA = Path(__file__).parent / "data"
+ARCHITECTURES = ("amd64", "arm64")
+ALL_NODES = ("control-plane", "worker")
+CONTROL_PLANE = ("control-plane",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One file on a release server."""
+
+    url: str
+    digest: str = ""
+    """``sha256:<hex>``; empty when only the file ``<url>.sha256`` beside it tells."""
+    members: Mapping[str, str] = field(default_factory=dict)
+    """Archive member to binary name; empty: the file itself is the only binary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoRecipe:
+    """How binaries are built from one Go module."""
+
+    module: str
+    version: str
+    """Of the module, such as ``v1.36.3``."""
+    sum: str
+    """``h1:…`` of the module, as in go.sum."""
+    packages: Mapping[str, str]
+    """Binary name to import path."""
+    ldflags: str = ""
+    tags: str = ""
+    cgo: bool = False
+    staging: str = ""
+    """Version that replaces requirements at v0.0.0 (k8s.io/kubernetes and its staging modules)."""
+    go: str = "1.26"
+    """Oldest Go release that builds it."""
+    libraries: tuple[str, ...] = ()
+    """Static C libraries that are linked in besides libc."""
+    seconds: int = 60
+    """Rough duration on two cores."""
+    memory_gib: float = 1.0
+    """Rough peak of the build."""
+    expect: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Toolchain to binary name to digest."""
+
+    @property
+    def name(self) -> str:
+        """What the user is told is being built."""
+        return f"{self.module}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CRecipe:
+    """How one binary is built from a C file in ``data/``."""
+
+    binary: str
+    source: str
+    version: str
+    seconds: int = 1
+    expect: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the user is told is being built."""
+        return f"{self.binary} {self.version}"
+
+
+Recipe = GoRecipe | CRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebianLayer:
+    """An image layer of Debian packages with what they need, reduced to programs and libraries."""
+
+    suite: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """Binaries of one project that are installed on nodes."""
+
+    name: str
+    version: str
+    role: PackageRole
+    installs: Mapping[str, str]
+    """Binary name to absolute path on the node."""
+    downloads: Mapping[str, Download]
+    """By architecture."""
+    recipe: GoRecipe | None = None
+    """None when this version cannot be built."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSpec:
+    """A container image."""
+
+    name: str
+    version: str
+    ref: str
+    """Full upstream reference, with a tag."""
+    node_roles: tuple[str, ...]
+    binary: str
+    entrypoint: str
+    """Absolute path of the binary in an image that we assemble."""
+    recipe: Recipe | None = None
+    base: DebianLayer | None = None
+    """Layer below the binary in an image that we assemble."""
+    build_ref: str = ""
+    """Reference of an image that we assemble, where it differs in version from upstream's."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Upstream manifest digest by architecture, where known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Everything that belongs to one version of Kubernetes."""
+
+    kubernetes_version: str
+    components: tuple[Component, ...]
+    images: tuple[ImageSpec, ...]
+    settings: Mapping[str, str]
+
+    def of_role(self, role: PackageRole) -> tuple[Component, ...]:
+        """Return the components of one package."""
+        return tuple(c for c in self.components if c.role is role)
+
+    def image(self, name: str) -> ImageSpec:
+        """Return the image called ``name``; raises KeyError."""
+        for image in self.images:
+            if image.name == name:
+                return image
+        raise KeyError(name)
+
+
+_PROVENANCE = frozenset({"digests", "downloads", "expect", "memory_gib", "seconds"})
+_RECIPE = frozenset({"base", "build_ref", "recipe"})
+
+
+def key(*specs: object, built: bool) -> str:
+    """Return 16 hex digits that change when what is made from the specs would change.
+
+    Without ``built`` only names, versions and places count, not how we build.
+    """
+    ignored = _PROVENANCE if built else _PROVENANCE | _RECIPE
+    text = json.dumps([_plain(spec, ignored) for spec in specs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object, ignored: frozenset[str]) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(v, ignored) for name, v in value.items() if name not in ignored}
+    if isinstance(value, (tuple, list)):
+        return [_plain(part, ignored) for part in value]
+    return value
