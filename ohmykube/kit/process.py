@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -32,6 +34,8 @@ GRACE_SECONDS = 2.0
 _DRAIN_SECONDS = 0.5
 _SLICE = 0.25
 _TAIL_LINES = 8
+_children: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+"""Started by us and not detached; one that is garbage was waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     log.debug("run: %s", shlex.join(argv))
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             list(argv),
             stdin=stdin,
             stdout=stdout,
@@ -90,6 +94,8 @@ def _start(
             cwd=cwd,
             start_new_session=True,
         )
+        _children.add(child)
+        return child
     except FileNotFoundError as error:
         raise PrerequisiteError(
             f"`{argv[0]}` is not installed", why=str(error), hint="ohmykube doctor --fix"
@@ -151,6 +157,8 @@ def run(
 def _communicate(
     child: subprocess.Popen[bytes], data: bytes | None, timeout: float
 ) -> tuple[bytes | None, bytes | None, bool]:
+    out: bytes | None
+    err: bytes | None
     left = timeout
     while True:
         try:
@@ -264,6 +272,22 @@ def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) ->
         raise PrerequisiteError(
             f"`{argv[0]}` is not installed", why=str(error), hint="ohmykube doctor --fix"
         ) from error
+
+
+def end_all(grace: float = 0.4) -> None:
+    """End all children except detached ones, for a process that must go now: SIGTERM, SIGKILL.
+
+    Safe to call from a signal handler and from any thread; takes at most ``grace`` seconds.
+    """
+    deadline = time.monotonic() + grace
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for child in tuple(_children):
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, number)
+        for child in tuple(_children):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(deadline - time.monotonic(), 0))
 
 
 class Companion:
