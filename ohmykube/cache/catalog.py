@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING
 
-from ohmykube.model.artifact import PackageRole
+if TYPE_CHECKING:
+    from ohmykube.model.artifact import PackageRole
 
-DATA = Path(__file__).parent / "data"
 ARCHITECTURES = ("amd64", "arm64")
-ALL_NODES = ("control-plane", "worker")
-CONTROL_PLANE = ("control-plane",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

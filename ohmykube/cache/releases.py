@@ -311,7 +311,8 @@ def _cni_plugins() -> Component:
 def _foundation_images(minor: Mapping[str, str]) -> list[ImageSpec]:
     pause, etcd, coredns = minor["pause"], minor["etcd"], minor["coredns"]
     etcd_module, coredns_module = "go.etcd.io/etcd/server/v3", "github.com/coredns/coredns"
-    sums = _data("components")
+    etcd_sum = _data("components")["etcd"][etcd]["sum"]
+    coredns_sum = _data("components")["coredns"][coredns]["sum"]
     return [
         ImageSpec(
             name="pause",
@@ -332,7 +333,11 @@ def _foundation_images(minor: Mapping[str, str]) -> list[ImageSpec]:
             binary="etcd",
             entrypoint=f"{BIN}/etcd",
             recipe=_go(
-                etcd_module, f"v{etcd}", sums["etcd"][etcd]["sum"], {"etcd": etcd_module}, seconds=45
+                etcd_module,
+                f"v{etcd}",
+                sums["etcd"][etcd]["sum"],
+                {"etcd": etcd_module},
+                seconds=45,
             ),
         ),
         ImageSpec(
@@ -345,7 +350,7 @@ def _foundation_images(minor: Mapping[str, str]) -> list[ImageSpec]:
             recipe=_go(
                 coredns_module,
                 f"v{coredns}",
-                sums["coredns"][coredns]["sum"],
+                coredns_sum,
                 {"coredns": coredns_module},
                 seconds=190,
                 memory_gib=2.0,
@@ -357,10 +362,8 @@ def _foundation_images(minor: Mapping[str, str]) -> list[ImageSpec]:
 def _flannel_images() -> list[ImageSpec]:
     daemon, plugin = _data("components")["flannel"], _data("components")["flannel-cni-plugin"]
     version, module = daemon["version"], "github.com/flannel-io/flannel"
-    plugin_ref, plugins_module = (
-        "ghcr.io/flannel-io/flannel-cni-plugin",
-        "github.com/containernetworking/plugins",
-    )
+    plugins_module = "github.com/containernetworking/plugins"
+    plugin_ref = "ghcr.io/flannel-io/flannel-cni-plugin"
     return [
         ImageSpec(
             name="flannel",
