@@ -32,6 +32,12 @@ def _sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of the file ``path`` durable."""
+    with path.open("rb") as stream:
+        _sync(stream.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Make a rename or unlink in ``path`` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
