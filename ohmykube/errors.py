@@ -103,10 +103,14 @@ class UsageError(OhmykubeError):
 
 
 class ConfigError(OhmykubeError):
-    """The cluster file is wrong; ``problems`` lists all of them, one line each."""
+    """The cluster file is wrong; ``problems`` lists all of them, one line each.
+
+    ``why`` may show fewer of them; without it all are shown.
+    """
 
     exit_code = ExitCode.CONFIG
     default_id = "OMK-C-001"
+    problems: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -118,6 +122,10 @@ class ConfigError(OhmykubeError):
         id: str | None = None,
     ) -> None:
         super().__init__(message, why=why or "\n".join(problems) or None, hint=hint, id=id)
+        self.problems = problems
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (*super().__reduce__(), {"problems": self.problems})
 
 
 class LockedError(OhmykubeError):
