@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit.retry import Clock, SystemClock
+from ohmykube.state.store import StateStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,11 @@ class Services:
     reporter: Reporter
     clock: Clock = field(default_factory=SystemClock)
     verbosity: int = 0
+    state: StateStore = field(init=False)
+    """One store for all of a command: who holds a cluster's lock is known to the store."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", StateStore(self.paths.state))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

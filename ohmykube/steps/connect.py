@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import TimeoutExceeded, UnreachableError
-from ohmykube.kit import files, parallel, retry
+from ohmykube.kit import files, parallel, process, retry
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
 
@@ -55,3 +55,16 @@ class Connect:
             if last:
                 raise last[-1] from None
             raise
+
+
+def disconnect(directory: Path) -> None:
+    """End the shared connections of a cluster; without effect when there are none.
+
+    A connection into a node's network namespace keeps that namespace alive.
+    """
+    path = directory / layout.SSH_CONFIG
+    if not path.exists():
+        return
+    for socket in layout.control_directory(directory).iterdir():
+        argv = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "node"]
+        process.run(argv, timeout=5, check=False)

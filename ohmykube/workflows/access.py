@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError
 from ohmykube.state import layout
-from ohmykube.state.store import StateStore
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def kubeconfig(services: Services, name: str) -> Path:
         NotFoundError: no such cluster, or its ``up`` has not come so far.
     """
     session.recorded(services, name)
-    path = StateStore(services.paths.state).directory(name) / layout.KUBECONFIG
+    path = services.state.directory(name) / layout.KUBECONFIG
     if not path.exists():
         raise NotFoundError(
             f'cluster "{name}" has no kubeconfig yet', why="`up` has not ended", hint="ohmykube up"
@@ -44,7 +43,7 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
         raise NotFoundError(
             f'no node "{node}" in cluster "{name}"', why=f"nodes: {', '.join(known)}"
         )
-    path = StateStore(services.paths.state).directory(name) / layout.SSH_CONFIG
+    path = services.state.directory(name) / layout.SSH_CONFIG
     if not path.exists():
         raise NotFoundError(f"node {node} was never reached", hint="ohmykube up")
     base = ("ssh", "-F", str(path))

@@ -12,9 +12,8 @@ from ohmykube.kit import entrypoints, parallel
 from ohmykube.model.machine import MachineState
 from ohmykube.progress import Message, NodeProgress, Status
 from ohmykube.providers import registry
-from ohmykube.state.store import StateStore
 from ohmykube.steps import engine
-from ohmykube.steps.connect import Connect
+from ohmykube.steps.connect import Connect, disconnect
 from ohmykube.steps.inventory import Inventory
 from ohmykube.steps.playbook import Playbook
 from ohmykube.workflows import session
@@ -22,6 +21,7 @@ from ohmykube.workflows import session
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
     from ohmykube.providers.base import Provider
+    from ohmykube.state.store import StateStore
     from ohmykube.steps.base import Services
 
 
@@ -41,7 +41,7 @@ def down(services: Services, name: str) -> DownResult:
 
     A damaged record does not stop it: the machines carry markers, all providers are asked.
     """
-    store = StateStore(services.paths.state)
+    store = services.state
     known = name in store.names()
     if not known and not _orphaned(services, name):
         return DownResult(cluster=name, removed=(), existed=False)
@@ -51,6 +51,7 @@ def down(services: Services, name: str) -> DownResult:
         for provider in providers:
             if cluster is not None and not provider.capabilities.creates:
                 _reset_hosts(services, cluster)
+            disconnect(store.directory(name))
             removed += _delete(services, provider, name)
         store.remove(name)
     return DownResult(cluster=name, removed=tuple(removed), existed=True)

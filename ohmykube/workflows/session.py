@@ -13,7 +13,6 @@ from ohmykube.model.artifact import Kind
 from ohmykube.providers import registry
 from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
-from ohmykube.state.store import StateStore
 from ohmykube.steps.base import Run
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def recorded(services: Services, name: str) -> tuple[Record, Cluster]:
         NotFoundError: no such cluster; names those that exist.
         IntegrityError: its record is damaged.
     """
-    store = StateStore(services.paths.state)
+    store = services.state
     record = store.read(name)
     if record is None:
         known = ", ".join(store.names()) or "none"
@@ -51,7 +50,7 @@ def recorded(services: Services, name: str) -> tuple[Record, Cluster]:
 @contextlib.contextmanager
 def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
     """Open for reading: no lock, nothing is created."""
-    store = StateStore(services.paths.state)
+    store = services.state
     record = store.read(cluster.name)
     provider = provider_of(services, record.provider if record else cluster.provider, cluster)
     if record is not None:
@@ -72,7 +71,7 @@ def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
 def opened(services: Services, cluster: Cluster) -> Iterator[Run]:
     """Open with a fresh run directory; the caller holds the lock. Closes what the run opened."""
     with planning(services, cluster) as run:
-        run.run_directory = StateStore(services.paths.state).new_run(cluster.name)
+        run.run_directory = services.state.new_run(cluster.name)
         with run.cleanup:
             yield run
 
@@ -85,7 +84,7 @@ def working(services: Services, cluster: Cluster) -> Iterator[Run]:
         LockedError: another run works on this cluster.
         ConfigError: the desired cluster differs in what cannot be changed in place.
     """
-    store = StateStore(services.paths.state)
+    store = services.state
     with store.locked(cluster.name), opened(services, cluster) as run:
         yield run
 

@@ -10,7 +10,6 @@ from ohmykube.errors import OhmykubeError
 from ohmykube.kube import readiness
 from ohmykube.model.machine import MachineState
 from ohmykube.state import layout
-from ohmykube.state.store import StateStore
 from ohmykube.steps.fetch_kubeconfig import shell_of
 from ohmykube.workflows import session
 
@@ -127,8 +126,7 @@ def _health(nodes: tuple[NodeStatus, ...]) -> str:
 
 def list_clusters(services: Services) -> tuple[ClusterSummary, ...]:
     """Return one line for each cluster, a damaged one included; changes nothing."""
-    store = StateStore(services.paths.state)
-    return tuple(_summary(services, name) for name in store.names())
+    return tuple(_summary(services, name) for name in services.state.names())
 
 
 def _summary(services: Services, name: str) -> ClusterSummary:
