@@ -1,0 +1,214 @@
+"""From the model to Ansible variables: pure functions, plain data out.
+
+The names are the public interface of the roles. Nothing here is text for a template: ``inventory``
+serialises every value, and tags every string so that Ansible never evaluates it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import ProviderError
+from ohmykube.model.artifact import ArtifactLock, PackageRole
+from ohmykube.model.cluster import Cluster, Node, Role
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.kit.secret import Secret
+    from ohmykube.model.machine import Machine
+
+Vars = dict[str, object]
+"""Variable name to plain data: str, int, float, bool, None, Secret, dict and list."""
+
+CONTROL_PLANE_GROUP = "kube_control_plane"
+WORKER_GROUP = "kube_node"
+
+_FROM_SETTINGS = {
+    "pause_image": "containerd_sandbox_image",
+    "etcd_tag": "kubeadm_etcd_image_tag",
+    "coredns_tag": "kubeadm_dns_image_tag",
+    "flannel_image": "flannel_image",
+    "flannel_cni_image": "flannel_cni_plugin_image",
+}
+
+_LOCAL_SANS = ("127.0.0.1", "localhost")
+
+# Nodes that are system containers share the host's kernel: its swap and its cgroup version are not
+# theirs to change, and kubeadm's look at the kernel configuration says nothing about them.
+_CONTAINER_PREFLIGHT = ["SystemVerification", "Swap"]
+_CONTAINER_KUBELET: Mapping[str, object] = {"failSwapOn": False, "failCgroupV1": False}
+# The conntrack sysctls belong to the initial network namespace.
+_CONTAINER_PROXY: Mapping[str, object] = {"conntrack": {"maxPerCore": 0, "min": 0}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheAccess:
+    """How nodes reach the host's artifact server."""
+
+    endpoint: str
+    """URL as seen from a node, such as ``http://127.0.0.1:5055``."""
+    token: Secret
+    """Bearer token."""
+
+
+def group_vars(
+    cluster: Cluster,
+    lock: ArtifactLock | None,
+    cache: CacheAccess | None,
+    machines: Sequence[Machine],
+    *,
+    system_containers: bool,
+    cert_sans: Sequence[str] = (),
+) -> Vars:
+    """Return the variables that all nodes of a cluster share.
+
+    Args:
+        cluster: what is wanted.
+        lock: the resolved artifacts; None leaves versions and images to the roles' defaults.
+        cache: the host's artifact server; None makes the nodes fetch from upstream.
+        machines: all machines of the cluster, each with its address.
+        system_containers: nodes share the host's kernel.
+        cert_sans: names and addresses by which the API server is reached from outside.
+
+    Raises:
+        ProviderError: a machine has no address.
+    """
+    network = cluster.network
+    result: Vars = {
+        "cluster_name": cluster.name,
+        "cluster_cni": network.cni,
+        "node_manage_kernel": not system_containers,
+        "node_swap": "keep" if system_containers else "off",
+        "node_hosts": {machine.node: _address(machine) for machine in machines},
+        "kubeadm_kubernetes_version": cluster.kubernetes_version,
+        "kubeadm_control_plane_group": CONTROL_PLANE_GROUP,
+        "kubeadm_worker_group": WORKER_GROUP,
+        "kubeadm_control_plane_endpoint": network.api_server_endpoint or "",
+        "kubeadm_pod_cidr": network.pod_cidr,
+        "kubeadm_service_cidr": network.service_cidr,
+        "kubeadm_dns_domain": network.dns_domain,
+        "kubeadm_proxy_mode": network.proxy_mode,
+        "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *cert_sans]),
+    }
+    result |= _kubeadm_patches(cluster, system_containers=system_containers)
+    if network.cni == "flannel":
+        result |= {
+            "flannel_network": network.pod_cidr,
+            "flannel_backend": network.flannel_backend,
+            "flannel_nftables": network.proxy_mode == "nftables",
+        }
+    if lock is not None:
+        result |= _locked(lock)
+    if cache is not None:
+        result |= {"cache_endpoint": cache.endpoint, "cache_token": cache.token}
+        if lock is not None:
+            result |= _packages(lock, cache)
+    return result
+
+
+def host_vars(
+    node: Node, machine: Machine, ssh_config: Path | None, lock: ArtifactLock | None
+) -> Vars:
+    """Return the variables of one node.
+
+    Args:
+        node: the desired node.
+        machine: its machine, with an address.
+        ssh_config: the OpenSSH client configuration in which the node has its ``Host`` entry; None
+            leaves the connection to the caller (tests use ``connection: local``).
+        lock: gives the images that a node of this role needs, biggest first.
+
+    Raises:
+        ProviderError: the machine has no address.
+    """
+    result: Vars = {"ansible_host": node.name}
+    if ssh_config is not None:
+        result["ansible_ssh_common_args"] = shlex.join(["-F", str(ssh_config)])
+    if machine.ssh is not None:
+        result["ansible_user"] = machine.ssh.user
+        if machine.ssh.become:
+            result["ansible_become"] = True
+    result |= {
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "kubeadm_node_name": node.name,
+        "kubeadm_node_ip": _address(machine),
+        "kubeadm_node_labels": dict(node.labels),
+    }
+    if node.taints is not None:
+        result["kubeadm_node_taints"] = [str(taint) for taint in node.taints]
+    if lock is not None:
+        images = lock.images(node.role.value)
+        result["cache_images"] = [{"ref": image.name, "digest": image.digest} for image in images]
+    return result
+
+
+def group_of(role: Role) -> str:
+    """Return the inventory group of a node of ``role``."""
+    return CONTROL_PLANE_GROUP if role is Role.CONTROL_PLANE else WORKER_GROUP
+
+
+def merged(base: Mapping[str, object], over: Mapping[str, object]) -> Vars:
+    """Return ``over`` laid over ``base``: mappings merge, all else is replaced."""
+    result: Vars = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _kubeadm_patches(cluster: Cluster, *, system_containers: bool) -> Vars:
+    patches = cluster.kubeadm
+    kubelet = merged(_CONTAINER_KUBELET if system_containers else {}, patches.kubelet_configuration)
+    proxy = merged(_CONTAINER_PROXY if system_containers else {}, patches.kube_proxy_configuration)
+    return {
+        "kubeadm_init_configuration": dict(patches.init_configuration),
+        "kubeadm_join_configuration": dict(patches.join_configuration),
+        "kubeadm_cluster_configuration": dict(patches.cluster_configuration),
+        "kubeadm_kubelet_configuration": kubelet,
+        "kubeadm_kube_proxy_configuration": proxy,
+        "kubeadm_ignore_preflight_errors": list(_CONTAINER_PREFLIGHT) if system_containers else [],
+    }
+
+
+def _locked(lock: ArtifactLock) -> Vars:
+    result: Vars = {"containerd_arch": lock.arch}
+    for setting, variable in _FROM_SETTINGS.items():
+        if setting in lock.settings:
+            result[variable] = lock.settings[setting]
+    return result
+
+
+def _packages(lock: ArtifactLock, cache: CacheAccess) -> Vars:
+    result: Vars = {}
+    for role in PackageRole:
+        package = lock.package(role)
+        artifact = {
+            "name": f"{role.value}-package",
+            "url": f"{cache.endpoint}/pkg/{package.digest.replace(':', '/')}",
+            "checksum": package.digest,
+            "dest": "/",
+            "unpack": True,
+        }
+        if package.content_digest:
+            artifact["content_checksum"] = package.content_digest
+        result[f"{role.value}_artifacts"] = [artifact]
+    return result
+
+
+def _address(machine: Machine) -> str:
+    if not machine.address:
+        raise ProviderError(
+            f'node "{machine.node}" has no address yet',
+            hint=f"ohmykube status {machine.cluster}",
+            id="OMK-P-014",
+        )
+    return machine.address
+
+
+def _unique(values: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))
