@@ -1,0 +1,91 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+KEEP := OHMYKUBE_HOME,OHMYKUBE_CACHE_DIR,OHMYKUBE_MIRROR,NO_COLOR,CI,GOPROXY,GOFLAGS,GOSUMDB,http_proxy,https_proxy,no_proxy
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=$(KEEP))
+ARGS ?=
+
+##@ Use
+
+.PHONY: up
+up: privileged ## Make a cluster of 1 + 2 nodes; installs what is missing first (ARGS="--workers 1")
+	@tools/bootstrap.sh run
+	@$(AS_ROOT) $(BIN)/ohmykube doctor --fix
+	@$(AS_ROOT) $(BIN)/ohmykube up $(ARGS)
+
+.PHONY: down
+down: privileged ## Remove the cluster and everything made for it (ARGS="--name dev")
+	@tools/bootstrap.sh run
+	@$(AS_ROOT) $(BIN)/ohmykube down --yes $(ARGS)
+
+##@ Test
+
+.PHONY: test
+test: dev ## Everything that CI runs, cheapest first, with one coverage figure
+	@$(BIN)/python tools/gate.py all
+
+.PHONY: lint unit static contract molecule e2e nightly
+lint: dev ## Static gates: ruff, mypy, import-linter, ansible-lint, yamllint
+unit: dev ## Unit tests
+static: dev ## Tests of the repository itself
+contract: dev ## Providers and other seams, fakes and real ones
+molecule: dev ## All roles on real nodes
+e2e: dev ## Real clusters through every way in
+nightly: dev ## The slow ones: every supported Kubernetes minor, many nodes
+lint unit static contract molecule e2e nightly:
+	@$(BIN)/python tools/gate.py $@ $(ARGS)
+
+.PHONY: bench
+bench: dev ## Speed and memory against the floor, JSON on stdout
+	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+##@ Work
+
+.PHONY: dev
+dev: ## Only make the development environment in .venv
+	@tools/bootstrap.sh dev
+
+.PHONY: format
+format: dev ## Sort imports and format Python
+	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+
+.PHONY: docs
+docs: dev ## Regenerate the generated pages of docs/
+	@$(BIN)/python tools/docs.py
+
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
+
+.PHONY: requirements
+requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes newer versions)
+	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet uv
+	$(UV) --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(UV) --constraints requirements/dev.txt --output-file requirements/run.txt \
+		pyproject.toml requirements/build.in
+
+.PHONY: dist
+dist: dev ## Build the wheel, the sdist and the collection into dist/
+	@rm -rf dist && $(BIN)/hatchling build
+	@$(BIN)/ansible-galaxy collection build --output-path dist .
+
+.PHONY: clean
+clean: ## Remove build products and caches of the tools; keeps .venv and clusters
+	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+		.ansible .coverage .coverage.*
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.PHONY: privileged
+privileged:
+	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || { \
+		echo "error: nodes are made as root, and sudo is not installed" >&2; \
+		echo "  next: become root (su -), then run the same command again" >&2; exit 1; }
+
+.PHONY: help
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

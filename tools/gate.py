@@ -1,0 +1,191 @@
+"""Runs the stages of the gate: ``gate.py all``, or ``gate.py STAGE [pytest options]``.
+
+Each stage shows its own runner's output; the end is a table of seconds. ``all`` stops at the first
+stage that fails, measures coverage over all of them, and is what ``make test`` and CI run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = ROOT / ".venv" / "bin"
+COVERAGE_FLOOR = 90
+
+LINTERS = {
+    "ruff check": ("ruff", "check", "."),
+    "ruff format": ("ruff", "format", "--check", "."),
+    "mypy": ("mypy",),
+    "import-linter": ("lint-imports",),
+    "yamllint": ("yamllint", "--strict", "."),
+    "ansible-lint": ("ansible-lint", "--offline", "--strict"),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its time limit in seconds, and for pytest stages the directory of its tests."""
+
+    limit: int
+    tests: str = ""
+    needs_root: bool = False
+
+
+STAGES = {
+    "lint": Stage(600),
+    "static": Stage(600, "tests/static"),
+    "unit": Stage(900, "tests/unit"),
+    "contract": Stage(1800, "tests/contract"),
+    "molecule": Stage(3600, needs_root=True),
+    "e2e": Stage(5400, "tests/e2e"),
+}
+NIGHTLY = Stage(4 * 3600, "tests/e2e")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every stage: our tools first, our collection alone."""
+    env = dict(os.environ)
+    env["PATH"] = f"{BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["VIRTUAL_ENV"] = str(ROOT / ".venv")
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / "collections")
+    env["ANSIBLE_INJECT_FACT_VARS"] = "false"
+    # With a galaxy.yml in sight Molecule looks for its scenarios elsewhere.
+    env["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    env["COVERAGE_FILE"] = str(ROOT / ".coverage")
+    return env
+
+
+def run(argv: list[str], limit: float, **extra: str) -> int:
+    """Run one command to its end or to its time limit; return its code (124 for the limit)."""
+    child = subprocess.Popen(argv, cwd=ROOT, env={**environment(), **extra}, start_new_session=True)
+    try:
+        return child.wait(limit)
+    except subprocess.TimeoutExpired:
+        print(f"error: time limit of {limit:g} s passed: {argv[0]}", file=sys.stderr)
+        _stop(child)
+        return 124
+    except KeyboardInterrupt:
+        _stop(child)
+        raise
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    # Interrupt first: pytest and Molecule then run their own clean-up.
+    for number, patience in ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+            return
+
+
+def lint(limit: float) -> int:
+    """Run every linter, whatever the others say; show the output of those that complain."""
+    failed = []
+    for name, command in LINTERS.items():
+        begin = time.monotonic()
+        argv = [str(BIN / command[0]), *command[1:]]
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=ROOT,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=limit,
+                check=False,
+            )
+            code, output = done.returncode, done.stdout.decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            code, output = 124, f"time limit of {limit:g} s passed"
+        word = "ok" if code == 0 else "FAILED"
+        print(f"    {name:<14} {word:<7} {time.monotonic() - begin:5.1f} s", flush=True)
+        if code:
+            failed.append(name)
+            print(output.rstrip(), flush=True)
+    return 1 if failed else 0
+
+
+def molecule(limit: float) -> int:
+    """Run all scenarios; ``default`` owns the nodes that the others share."""
+    return run([str(BIN / "molecule"), "test", "--all"], limit)
+
+
+def pytest(tests: str, limit: float, *options: str, covered: bool, **extra: str) -> int:
+    """Run the tests of one directory, measured when ``covered``."""
+    how = [str(BIN / "coverage"), "run"] if covered else [str(BIN / "python")]
+    return run([*how, "-m", "pytest", "-q", tests, *options], limit, **extra)
+
+
+def coverage() -> int:
+    """Join what the stages measured and hold it against the floor."""
+    tool = str(BIN / "coverage")
+    run([tool, "combine", "-q"], 120)
+    report = [tool, "report", "--skip-covered", "--sort=cover", f"--fail-under={COVERAGE_FLOOR}"]
+    return run(report, 120)
+
+
+def stage(name: str, options: list[str], *, covered: bool) -> int:
+    """Run one stage by name; return its code."""
+    if name == "nightly":
+        return pytest(NIGHTLY.tests, NIGHTLY.limit, *options, covered=False, OHMYKUBE_NIGHTLY="1")
+    about = STAGES[name]
+    if about.needs_root and os.geteuid() != 0:
+        if os.environ.get("CI") == "true":
+            print(f"error: {name} needs root", file=sys.stderr)
+            return 1
+        print(f"SKIPPED: {name} needs root; run it with sudo", file=sys.stderr)
+        return 0
+    if name == "lint":
+        return lint(about.limit)
+    if name == "molecule":
+        return molecule(about.limit)
+    return pytest(about.tests, about.limit, *options, covered=covered)
+
+
+def everything() -> int:
+    """Run all stages; stop at the first that fails; print the table."""
+    run([str(BIN / "coverage"), "erase"], 60)
+    rows: list[tuple[str, str, float]] = []
+    code = 0
+    for name in [*STAGES, "coverage"]:
+        begin = time.monotonic()
+        print(f"==> {name}", flush=True)
+        code = coverage() if name == "coverage" else stage(name, [], covered=True)
+        rows.append((name, "FAILED" if code else "ok", time.monotonic() - begin))
+        if code:
+            break
+    print("\n    stage      result    seconds")
+    for name, result, seconds in rows:
+        print(f"    {name:<10} {result:<9} {seconds:7.1f}")
+    print(f"    {'':<10} {'':<9} {sum(row[2] for row in rows):7.1f}")
+    if code:
+        print(f"error: the gate failed at {rows[-1][0]}", file=sys.stderr)
+    return 1 if code else 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line names."""
+    names = ["all", *STAGES, "nightly"]
+    if not arguments or arguments[0] not in names:
+        print(f"usage: gate.py {'|'.join(names)} [pytest options]", file=sys.stderr)
+        return 2
+    try:
+        if arguments[0] == "all":
+            return everything()
+        return stage(arguments[0], arguments[1:], covered=False)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

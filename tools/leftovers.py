@@ -1,0 +1,148 @@
+"""Finds what a test run left on the machine.
+
+    leftovers.py save FILE            before the run: what is there already
+    leftovers.py check FILE TOKEN     after it: end 1 and say so when anything is new
+
+Looked at: network namespaces, interfaces, mounts and cgroups whose names say that they are ours,
+and processes that carry ``OHMYKUBE_TEST_RUN=TOKEN`` in their environment. What certainly belongs to
+this run (by that mark, directly or through its cgroup) is then ended and removed; the rest is only
+reported, for another run or a user's cluster may have begun meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+NETNS = Path("/run/netns")
+MARK = "OHMYKUBE_TEST_RUN"
+OURS = re.compile(r"(^|[-_/.])(omk|ohmykube)([-_/.]|$)")
+
+
+def cgroups() -> set[str]:
+    """Return the cgroup directories with our name in their path, in all hierarchies."""
+    found = set()
+    for root, directories, _files in os.walk(CGROUPS):
+        for name in directories:
+            path = f"{root}/{name}"
+            if OURS.search(path.removeprefix(str(CGROUPS))):
+                found.add(path)
+    return found
+
+
+def mounts() -> set[str]:
+    """Return the mount points with our name in their path."""
+    lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    return {point for point in (line.split()[4] for line in lines) if OURS.search(point)}
+
+
+def names(directory: Path) -> set[str]:
+    """Return the names in a directory that are ours."""
+    with contextlib.suppress(FileNotFoundError):
+        return {entry.name for entry in directory.iterdir() if OURS.search(entry.name)}
+    return set()
+
+
+def observe() -> dict[str, set[str]]:
+    """Return everything of ours that the machine shows now."""
+    return {
+        "network namespace": names(NETNS),
+        "interface": names(Path("/sys/class/net")),
+        "mount": mounts(),
+        "cgroup": cgroups(),
+    }
+
+
+def marked(token: str) -> dict[int, str]:
+    """Return pid and command line of the processes of this run, without our own ancestors."""
+    wanted = f"{MARK}={token}".encode()
+    spared = set()
+    pid = os.getpid()
+    while pid > 1:
+        spared.add(pid)
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        pid = int(fields[1])
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in spared:
+            with contextlib.suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = line.decode(errors="replace").strip()[:120]
+    return found
+
+
+def pids_below(path: str) -> set[int]:
+    """Return all process ids in a cgroup and below."""
+    found: set[int] = set()
+    for root, _directories, _files in os.walk(path):
+        with contextlib.suppress(OSError):
+            found |= {int(word) for word in Path(root, "cgroup.procs").read_text().split()}
+    return found
+
+
+def clean(new: dict[str, set[str]], processes: dict[int, str]) -> None:
+    """End and remove what belongs to this run for certain."""
+    groups = {path for path in new["cgroup"] if pids_below(path) & processes.keys()}
+    victims = set(processes).union(*(pids_below(path) for path in groups))
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        time.sleep(1)
+    clusters = {match[1] for path in groups if (match := re.search(r"/omk/([^/]+)", path))}
+    for name in new["network namespace"]:
+        if name.removeprefix("omk-").split(".")[0] in clusters:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
+    temporary = os.environ.get("TMPDIR", "")
+    for point in sorted(new["mount"], reverse=True):
+        if temporary and point.startswith(f"{temporary}/"):
+            subprocess.run(["umount", "--lazy", point], check=False)
+    for path in sorted(groups, reverse=True):
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
+
+
+def check(before: dict[str, set[str]], token: str) -> int:
+    """Compare, complain, clean; return 1 when anything was left."""
+    # What is just ending may take a moment: a master ssh, a server that was told to stop.
+    for _ in range(20):
+        processes = marked(token)
+        new = {kind: found - before[kind] for kind, found in observe().items()}
+        if not processes and not any(new.values()):
+            print("==> nothing was left behind")
+            return 0
+        time.sleep(0.5)
+    print("error: the run left something behind", file=sys.stderr)
+    for kind, found in new.items():
+        for name in sorted(found):
+            print(f"  {kind} {name}", file=sys.stderr)
+    for pid, line in sorted(processes.items()):
+        print(f"  process {pid} {line}", file=sys.stderr)
+    clean(new, processes)
+    return 1
+
+
+def main(arguments: list[str]) -> int:
+    """Save or check."""
+    if arguments[:1] == ["save"] and len(arguments) == 2:
+        found = {kind: sorted(items) for kind, items in observe().items()}
+        Path(arguments[1]).write_text(json.dumps(found))
+        return 0
+    if arguments[:1] == ["check"] and len(arguments) == 3:
+        saved = json.loads(Path(arguments[1]).read_text())
+        return check({kind: set(items) for kind, items in saved.items()}, arguments[2])
+    print("usage: leftovers.py save FILE | check FILE TOKEN", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
