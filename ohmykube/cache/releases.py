@@ -335,7 +335,7 @@ def _foundation_images(minor: Mapping[str, str]) -> list[ImageSpec]:
             recipe=_go(
                 etcd_module,
                 f"v{etcd}",
-                sums["etcd"][etcd]["sum"],
+                etcd_sum,
                 {"etcd": etcd_module},
                 seconds=45,
             ),
