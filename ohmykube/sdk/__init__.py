@@ -1,1 +1,90 @@
-"""See the modules of this package."""
+"""What plugin authors import; nothing else of this package is stable.
+
+A provider of machines is a subclass of ``Provider`` registered under the entry-point group
+``ohmykube.providers``; ``ohmykube.testing`` has the conformance suite that it must pass.
+"""
+
+from __future__ import annotations
+
+from ohmykube.errors import (
+    ClusterError,
+    ConfigError,
+    IntegrityError,
+    LockedError,
+    NetworkError,
+    NodeError,
+    NotFoundError,
+    OhmykubeError,
+    PermissionDenied,
+    PrerequisiteError,
+    ProviderError,
+    ResourceError,
+    TimeoutExceeded,
+    UnreachableError,
+)
+from ohmykube.kit.paths import Paths
+from ohmykube.kit.process import run
+from ohmykube.model.cluster import Cluster, Host, Network, Node, Role, Sources, Taint
+from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.progress import (
+    Event,
+    ItemProgress,
+    Message,
+    NodeProgress,
+    Reporter,
+    Status,
+    StepEnded,
+    StepStarted,
+)
+from ohmykube.providers.base import (
+    Capabilities,
+    Check,
+    CheckStatus,
+    Fixable,
+    Provider,
+    ProviderContext,
+)
+
+__all__ = [
+    "Capabilities",
+    "Check",
+    "CheckStatus",
+    "Cluster",
+    "ClusterError",
+    "ConfigError",
+    "Event",
+    "Fixable",
+    "Host",
+    "IntegrityError",
+    "ItemProgress",
+    "LockedError",
+    "Machine",
+    "MachineSpec",
+    "MachineState",
+    "Message",
+    "Network",
+    "NetworkError",
+    "Node",
+    "NodeError",
+    "NodeProgress",
+    "NotFoundError",
+    "OhmykubeError",
+    "Paths",
+    "PermissionDenied",
+    "PrerequisiteError",
+    "Provider",
+    "ProviderContext",
+    "ProviderError",
+    "Reporter",
+    "ResourceError",
+    "Role",
+    "Sources",
+    "SshTarget",
+    "Status",
+    "StepEnded",
+    "StepStarted",
+    "Taint",
+    "TimeoutExceeded",
+    "UnreachableError",
+    "run",
+]

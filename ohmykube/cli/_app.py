@@ -1,0 +1,265 @@
+"""What one command works with: settings, streams, reporter, log and workflows, built once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ohmykube.cli import _failure, _output
+from ohmykube.cli._log import RunLog
+from ohmykube.cli._signals import Signals
+from ohmykube.errors import ExitCode, ResourceError, UsageError
+from ohmykube.kit import interrupt, paths, process
+from ohmykube.progress import NullReporter
+from ohmykube.ui import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ohmykube.cli._workflows import Workflows
+    from ohmykube.progress import Event, Reporter
+    from ohmykube.steps.base import Services
+    from ohmykube.ui.jsonl import JsonReporter
+    from ohmykube.ui.live import LiveReporter
+    from ohmykube.ui.plain import PlainReporter
+
+_LOGGER = "ohmykube"
+
+
+@dataclass(slots=True)
+class Settings:
+    """The options that every command has."""
+
+    output: str = "table"
+    """``table``, ``json`` or ``yaml``."""
+    progress: str = "auto"
+    """``auto``, ``live``, ``plain`` or ``json``."""
+    verbose: int = 0
+    quiet: bool = False
+
+
+class Tee:
+    """Sends every event to the log and to the screen."""
+
+    def __init__(self, log: RunLog, screen: Reporter) -> None:
+        self._log = log
+        self._screen = screen
+
+    def emit(self, event: Event) -> None:
+        """Record and show."""
+        self._log.event(event)
+        self._screen.emit(event)
+
+
+class _Echo(logging.Handler):
+    """With ``-vv``: our log records on the screen too."""
+
+    def __init__(self, talk: console.Talk) -> None:
+        super().__init__(logging.DEBUG)
+        self._talk = talk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._talk.line(f"debug: {console.one_line(record.getMessage())}")
+
+
+@dataclass
+class App:
+    """Composition root of one command."""
+
+    workflows: Workflows
+    environ: Mapping[str, str]
+    talk: console.Talk
+    results: console.Results
+    terminal: console.Terminal
+    """What stderr can show."""
+    paths: paths.Paths
+    interactive: Callable[[Sequence[str]], int] = process.interactive
+    """Runs a program on the user's terminal."""
+    command: str = "ohmykube"
+    settings: Settings = field(default_factory=Settings)
+    _shown: bool = False
+
+    @classmethod
+    def for_process(cls, workflows: Workflows, environ: Mapping[str, str] | None = None) -> App:
+        """Build it from this process's streams and environment; touches no file."""
+        env = os.environ if environ is None else environ
+        return cls(
+            workflows=workflows,
+            environ=env,
+            talk=console.Talk(sys.stderr),
+            results=console.Results(sys.stdout),
+            terminal=console.inspect(sys.stderr, env),
+            paths=paths.from_environment(env),
+        )
+
+    @cached_property
+    def log(self) -> RunLog:
+        """The run's log, attached to our loggers from its first use."""
+        handler = RunLog(self.paths.state / "logs", self.command)
+        logger = logging.getLogger(_LOGGER)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+        logger.addHandler(handler)
+        if self.settings.verbose > 1:
+            logger.addHandler(_Echo(self.talk))
+        return handler
+
+    @cached_property
+    def signals(self) -> Signals:
+        """The handlers of Ctrl-C and friends."""
+        return Signals(self)
+
+    @cached_property
+    def screen(self) -> LiveReporter | PlainReporter | JsonReporter | None:
+        """The reporter that the settings ask for; None for silence."""
+        mode, verbosity = self.settings.progress, self.settings.verbose
+        if mode == "json":
+            from ohmykube.ui.jsonl import JsonReporter  # noqa: PLC0415 - only what is used
+
+            return JsonReporter(self.talk, verbosity=verbosity)
+        if self.settings.quiet:
+            return None
+        # What cannot be animated is not, even when asked for: a log full of escapes helps nobody.
+        if self.terminal.animate and mode in ("auto", "live"):
+            from ohmykube.ui.live import LiveReporter  # noqa: PLC0415 - rich is slow to import
+
+            return LiveReporter(self.talk, self.terminal, verbosity=verbosity)
+        from ohmykube.ui.plain import PlainReporter  # noqa: PLC0415 - only what is used
+
+        return PlainReporter(self.talk, verbosity=verbosity)
+
+    @cached_property
+    def services(self) -> Services:
+        """What workflows take."""
+        from ohmykube.steps.base import Services  # noqa: PLC0415 - keeps `--help` light
+
+        reporter = Tee(self.log, self.screen or NullReporter())
+        return Services(paths=self.paths, reporter=reporter, verbosity=self.settings.verbose)
+
+    def acting(self) -> None:
+        """Call before changing anything: from now on there is a log file."""
+        self.log.open()
+        # Arguments can hold a password (a mirror's URL), so only the command's name is noted.
+        self.log.note(f"ohmykube {self.command} (process {os.getpid()})")
+
+    def note(self, text: str) -> None:
+        """Say a line on stderr, unless asked to be quiet or to speak JSON only."""
+        if not self.settings.quiet and self.settings.progress != "json":
+            self.close_screen()
+            self.talk.line(text)
+
+    def show(
+        self, content: Mapping[str, Any], text: str | Callable[[], str], *, final: bool = True
+    ) -> None:
+        """Write the result: ``content`` as a document, or ``text`` for people.
+
+        Args:
+            content: the whole result.
+            text: the same for people, or what makes it.
+            final: False when an error follows.
+
+        Raises:
+            ResourceError: stdout takes no more.
+            BrokenPipeError: its reader has gone.
+        """
+        self.close_screen()
+        form = self.settings.output
+        if form == "table":
+            out = text if isinstance(text, str) else text()
+        else:
+            out = _output.render(content, form, unicode=self.results.unicode)
+        self._shown = True
+        self.write(out)
+        if final and self.settings.progress == "json":
+            self._json().result(content)
+
+    def write(self, text: str) -> None:
+        """Write text to stdout as it is; raises as ``show``."""
+        try:
+            self.results.write(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.results.discard()
+            raise ResourceError(
+                "the result could not be written to standard output",
+                why=error.strerror or str(error),
+                hint="run the same command again with another output",
+                id="OMK-H-108",
+            ) from error
+
+    def fail(self, error: BaseException) -> int:
+        """Show why the command failed and return the exit code."""
+        failure = _failure.describe(error)
+        if interrupt.requested.is_set() or failure.code is ExitCode.INTERRUPTED:
+            failure = _failure.stopped(failure, self.signals.code)
+        if failure.code is ExitCode.BUG:
+            self.log.error_with_traceback(error)
+        self.close_screen()
+        failure = _failure.with_log(failure, self.log.path)
+        self.log.note(f"failed: {failure.id} {failure.message}\n{failure.why}", "ERROR")
+        content = _failure.document(failure)
+        if self.settings.progress == "json":
+            self._json().error(content)
+        else:
+            self.talk.line(_failure.text(failure, self.terminal))
+        if self.settings.output != "table" and not self._shown:
+            self._show_failure(content)
+        return int(failure.code)
+
+    def _show_failure(self, content: Mapping[str, Any]) -> None:
+        body = _output.document("Error", {"error": content})
+        try:
+            self.results.write(
+                _output.render(body, self.settings.output, unicode=self.results.unicode)
+            )
+        except OSError:
+            self.results.discard()
+
+    def _json(self) -> JsonReporter:
+        from ohmykube.ui.jsonl import JsonReporter  # noqa: PLC0415 - only what is used
+
+        screen = self.screen
+        if not isinstance(screen, JsonReporter):  # --progress json was given after its first use
+            raise UsageError("--progress was given twice")
+        return screen
+
+    def stopping(self) -> None:
+        """Say that the run stops; called from a signal handler."""
+        screen = self.__dict__.get("screen")
+        if screen is not None:
+            screen.stopping()
+        else:
+            from ohmykube.ui.plain import STOPPING  # noqa: PLC0415 - only what is used
+
+            self.talk.urgent(STOPPING)
+
+    def ended(self, code: ExitCode) -> None:
+        """Say the last word before the process is ended; called from a signal handler."""
+        failure = _failure.stopped(None, code)
+        self.log.note(f"ended at once: {failure.message}", "ERROR")
+        if self.settings.progress == "json":
+            self._json().ended(_failure.document(_failure.with_log(failure, self.log.path)))
+            return
+        restore = "\r\x1b[J\x1b[?25h" if self.terminal.animate else ""
+        text = _failure.text(_failure.with_log(failure, self.log.path), self.terminal)
+        self.talk.urgent(restore + text)
+
+    def close_screen(self) -> None:
+        """Leave the screen as it is to stay."""
+        screen = self.__dict__.get("screen")
+        if screen is not None:
+            screen.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.close_screen()
+        logger = logging.getLogger(_LOGGER)
+        for handler in tuple(logger.handlers):
+            if isinstance(handler, (RunLog, _Echo)):
+                logger.removeHandler(handler)
+                handler.close()

@@ -1,0 +1,291 @@
+"""Results as documents: what ``-o json`` and ``-o yaml`` print.
+
+The shapes are ``TypedDict`` classes; ``cli._schema`` turns them into the published JSON schema.
+Fields may be added; none is taken away or given another meaning within one ``apiVersion``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from ohmykube.cli._output import document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.providers.base import Check
+    from ohmykube.workflows.doctor import DoctorReport
+    from ohmykube.workflows.down import DownResult
+    from ohmykube.workflows.power import PowerResult
+    from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
+    from ohmykube.workflows.up import UpResult
+
+
+class Node(TypedDict):
+    """One node as it is now."""
+
+    name: str
+    role: Literal["control-plane", "worker"]
+    machine: Literal["running", "stopped", "broken", "missing"]
+    address: str
+    ready: bool
+    version: str
+    detail: str
+
+
+class Action(TypedDict):
+    """One thing that ``up`` would do."""
+
+    verb: str
+    what: str
+    why: str
+
+
+class Plan(TypedDict):
+    """``ohmykube up --plan``."""
+
+    cluster: str
+    actions: list[Action]
+
+
+class Up(TypedDict):
+    """``ohmykube up``."""
+
+    cluster: str
+    changed: bool
+    nodes: list[Node]
+    kubeconfig: str | None
+    context: str
+    seconds: float
+
+
+class Down(TypedDict):
+    """``ohmykube down``."""
+
+    cluster: str
+    existed: bool
+    removed: list[str]
+
+
+class Status(TypedDict):
+    """``ohmykube status``."""
+
+    name: str
+    provider: str
+    kubernetesVersion: str
+    health: Literal["healthy", "degraded", "stopped", "unreachable"]
+    detail: str
+    kubeconfig: str | None
+    nodes: list[Node]
+
+
+class Summary(TypedDict):
+    """One cluster in ``ohmykube list``."""
+
+    name: str
+    provider: str
+    kubernetesVersion: str
+    nodes: int
+    running: int
+    detail: str
+
+
+class ClusterList(TypedDict):
+    """``ohmykube list``."""
+
+    items: list[Summary]
+
+
+class Power(TypedDict):
+    """``ohmykube start`` and ``ohmykube stop``."""
+
+    cluster: str
+    action: Literal["start", "stop"]
+    nodes: list[str]
+
+
+class Finding(TypedDict):
+    """One check of ``ohmykube doctor``."""
+
+    id: str
+    title: str
+    status: Literal["ok", "warn", "fail"]
+    evidence: str
+    fix: str
+
+
+class Doctor(TypedDict):
+    """``ohmykube doctor``."""
+
+    healthy: bool
+    checks: list[Finding]
+    fixed: list[str]
+
+
+class Version(TypedDict):
+    """``ohmykube version``."""
+
+    ohmykube: str
+    python: str
+    ansibleCore: str
+    platform: str
+
+
+class ConfigCheck(TypedDict):
+    """``ohmykube config validate``."""
+
+    file: str
+    valid: bool
+    cluster: str
+    nodes: int
+
+
+class Merged(TypedDict):
+    """``ohmykube kubeconfig --merge`` and ``--path``."""
+
+    cluster: str
+    path: str
+
+
+class Problem(TypedDict):
+    """Why a command failed."""
+
+    id: str
+    exitCode: int
+    exitClass: str
+    message: str
+    why: list[str]
+    hint: str
+    log: str | None
+
+
+class Failed(TypedDict):
+    """What stands in place of a result when the command failed."""
+
+    error: Problem
+
+
+KINDS: dict[str, type] = {
+    "Plan": Plan,
+    "UpResult": Up,
+    "DownResult": Down,
+    "ClusterStatus": Status,
+    "ClusterList": ClusterList,
+    "PowerResult": Power,
+    "DoctorReport": Doctor,
+    "Version": Version,
+    "ConfigCheck": ConfigCheck,
+    "Kubeconfig": Merged,
+    "Error": Failed,
+}
+"""Document kinds by name."""
+
+
+def plan(result: UpResult) -> dict[str, Any]:
+    """Return what ``up`` would do."""
+    actions = [{"verb": a.verb, "what": a.what, "why": a.why} for a in result.plan]
+    return document("Plan", {"cluster": result.cluster, "actions": actions})
+
+
+def up(result: UpResult) -> dict[str, Any]:
+    """Return what ``up`` did."""
+    return document(
+        "UpResult",
+        {
+            "cluster": result.cluster,
+            "changed": result.changed,
+            "nodes": _nodes(result.nodes),
+            "kubeconfig": _path(result.kubeconfig),
+            "context": result.context,
+            "seconds": round(result.seconds, 2),
+        },
+    )
+
+
+def down(result: DownResult) -> dict[str, Any]:
+    """Return what ``down`` removed."""
+    return document(
+        "DownResult",
+        {"cluster": result.cluster, "existed": result.existed, "removed": list(result.removed)},
+    )
+
+
+def status(found: ClusterStatus) -> dict[str, Any]:
+    """Return one cluster as it is now."""
+    return document(
+        "ClusterStatus",
+        {
+            "name": found.name,
+            "provider": found.provider,
+            "kubernetesVersion": found.kubernetes_version,
+            "health": found.health,
+            "detail": found.detail,
+            "kubeconfig": _path(found.kubeconfig),
+            "nodes": _nodes(found.nodes),
+        },
+    )
+
+
+def clusters(found: Sequence[ClusterSummary]) -> dict[str, Any]:
+    """Return all clusters."""
+    items = [
+        {
+            "name": one.name,
+            "provider": one.provider,
+            "kubernetesVersion": one.kubernetes_version,
+            "nodes": one.nodes,
+            "running": one.running,
+            "detail": one.detail,
+        }
+        for one in found
+    ]
+    return document("ClusterList", {"items": items})
+
+
+def power(result: PowerResult, action: str) -> dict[str, Any]:
+    """Return what was started or stopped."""
+    return document(
+        "PowerResult",
+        {"cluster": result.cluster, "action": action, "nodes": list(result.nodes)},
+    )
+
+
+def doctor(report: DoctorReport) -> dict[str, Any]:
+    """Return all checks."""
+    return document(
+        "DoctorReport",
+        {
+            "healthy": report.healthy,
+            "checks": [_check(check) for check in report.checks],
+            "fixed": list(report.fixed),
+        },
+    )
+
+
+def _check(check: Check) -> dict[str, str]:
+    return {
+        "id": check.id,
+        "title": check.title,
+        "status": str(check.status),
+        "evidence": check.evidence,
+        "fix": check.fix,
+    }
+
+
+def _nodes(nodes: Sequence[NodeStatus]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": node.name,
+            "role": node.role,
+            "machine": node.machine,
+            "address": node.address,
+            "ready": node.ready,
+            "version": node.version,
+            "detail": node.detail,
+        }
+        for node in nodes
+    ]
+
+
+def _path(path: object) -> str | None:
+    return None if path is None else str(path)

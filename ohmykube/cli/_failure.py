@@ -1,0 +1,159 @@
+"""From any exception to what the user sees and the exit code: the one place for both."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ohmykube.errors import (
+    ConfigError,
+    ExitCode,
+    Interrupted,
+    OhmykubeError,
+    UsageError,
+)
+from ohmykube.ui.console import clean, one_line, shorten
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.ui.console import Terminal
+
+MOST_LINES = 12
+_MOST_HEAD = 3
+_MOST_HINT = 3
+_LONGEST_WORD = 80
+_RED, _BOLD, _OFF = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What went wrong, ready to be shown."""
+
+    id: str
+    code: ExitCode
+    message: str
+    why: str = ""
+    hint: str = ""
+    log: str = ""
+    first_lines: bool = False
+    """When ``why`` is too long: keep its beginning (a list) instead of both ends (an output)."""
+
+
+def describe(error: BaseException) -> Failure:
+    """Turn an exception into a failure; an unknown one is a bug of ours."""
+    match error:
+        case OhmykubeError():
+            return Failure(
+                id=error.id,
+                code=error.exit_code,
+                message=error.message,
+                why=error.why or "",
+                hint=error.hint or "",
+                first_lines=isinstance(error, ConfigError),
+            )
+        case click.ClickException():
+            return describe(_usage(error))
+        case KeyboardInterrupt() | click.Abort():
+            return describe(Interrupted("stopped on request"))
+        case _:
+            text = shorten(one_line(f"{type(error).__name__}: {error}"), 400)
+            return Failure(
+                id="OMK-Z-001",
+                code=ExitCode.BUG,
+                message="this is a bug in ohmykube",
+                why=text,
+                hint="report it with the log file; running the same command again is safe",
+            )
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context is not None else "ohmykube --help"
+    if isinstance(error, click.NoSuchOption):
+        near = error.possibilities or []
+        guess = "; did you mean " + " or ".join(near[:2]) + "?" if near else ""
+        return UsageError(f"unknown option {error.option_name}{guess}", hint=hint, id="OMK-U-102")
+    message = one_line(error.format_message()).removesuffix(".").replace("'", '"')
+    message = message[:1].lower() + message[1:]
+    return UsageError(message, hint=hint)
+
+
+def stopped(cause: Failure | None, code: ExitCode) -> Failure:
+    """Return the failure of an interrupted run; what broke because of it is told as the reason."""
+    told = cause is not None and cause.code is not ExitCode.INTERRUPTED
+    return Failure(
+        id=Interrupted.default_id,
+        code=code,
+        message="stopped on request",
+        why=f"at that moment: {cause.message}" if cause is not None and told else "",
+        hint="run the same command again to go on",
+    )
+
+
+def with_log(failure: Failure, path: Path | None) -> Failure:
+    """Add where the log is."""
+    return failure if path is None else replace(failure, log=str(path))
+
+
+def document(failure: Failure) -> dict[str, Any]:
+    """Return the failure for ``-o json`` and ``--progress json``; nothing is cut off."""
+    return {
+        "id": failure.id,
+        "exitCode": int(failure.code),
+        "exitClass": failure.code.name,
+        "message": clean(failure.message),
+        "why": clean(failure.why).splitlines(),
+        "hint": clean(failure.hint),
+        "log": failure.log or None,
+    }
+
+
+def text(failure: Failure, terminal: Terminal) -> str:
+    """Return at most 12 lines for people: what, why, what to type, where the log is."""
+    width, mark = terminal.width, terminal.symbols.ellipsis
+    red, bold, off = (_RED, _BOLD, _OFF) if terminal.colour else ("", "", "")
+    head = _wrap(
+        f"error[{failure.id}]: {clean(failure.message)}", width, _MOST_HEAD, mark, indent=""
+    )
+    head[0] = head[0].replace("error[", f"{red}error[", 1).replace("]:", f"]:{off}", 1)
+    tail = []
+    for index, line in enumerate(clean(failure.hint).splitlines()[:_MOST_HINT]):
+        tail.append(f"{bold}try:{off} {line.strip()}" if index == 0 else f"     {line.strip()}")
+    if failure.log:
+        tail.append(f"log: {failure.log}")
+    why: list[str] = []
+    for line in clean(failure.why).splitlines():
+        if line.strip():
+            why += _wrap(line.expandtabs(2).rstrip(), width, 2, mark, indent="  ")
+    why = _bound(why, MOST_LINES - len(head) - len(tail), mark, ends=not failure.first_lines)
+    return "\n".join([*head, *why, *tail])
+
+
+def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[str]:
+    words = " ".join(shorten(word, _LONGEST_WORD, mark) for word in line.split(" "))
+    rows = textwrap.wrap(
+        words,
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_on_hyphens=False,
+    ) or [indent]
+    if len(rows) > most:
+        rows = rows[:most]
+        rows[-1] = shorten(rows[-1] + " " * width, width, mark).rstrip()
+        rows[-1] = rows[-1].removesuffix(mark).rstrip() + f" {mark}"
+    return rows
+
+
+def _bound(rows: list[str], most: int, mark: str, *, ends: bool) -> list[str]:
+    if len(rows) <= most:
+        return rows
+    left = len(rows) - (most - 1)
+    note = f"  {mark} {left} more lines {mark}"
+    front = (most - 1) // 2 if ends else most - 1
+    back = most - 1 - front
+    return [*rows[:front], note, *(rows[-back:] if back else [])]

@@ -1,0 +1,122 @@
+"""The command table, and the classes of click that make help and mistakes our own.
+
+A command's module is imported when it runs or when its own help is asked for, never to list it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from ohmykube.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+
+class Entry(NamedTuple):
+    """Where a command is, and what the overview says about it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+class Command(click.Command):
+    """A command whose help begins with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs["context_settings"] = {**CONTEXT, **kwargs.get("context_settings", {})}
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what it does, examples, usage, arguments and options, in this order."""
+        formatter.write_text(inspect.cleandoc(self.help or ""))
+        _write_examples(self.examples, formatter)
+        formatter.write_paragraph()
+        self.format_usage(ctx, formatter)
+        self.format_options(ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by a table."""
+
+    def __init__(
+        self,
+        *args: Any,
+        table: Mapping[str, Entry],
+        sections: Mapping[str, Sequence[str]] | None = None,
+        examples: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        kwargs["context_settings"] = {**CONTEXT, **kwargs.get("context_settings", {})}
+        super().__init__(*args, **kwargs)
+        self._table = table
+        self._sections = sections or {"Commands": tuple(table)}
+        self.examples = tuple(examples)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None."""
+        entry = self._table.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry.module), entry.attribute)
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; raises UsageError with the nearest names."""
+        name = args[0]
+        if name not in self._table and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, self._table, n=2)
+            guess = "; did you mean " + " or ".join(f'"{n}"' for n in near) + "?" if near else ""
+            raise UsageError(
+                f'unknown command "{name}"{guess}',
+                hint=f"{ctx.command_path} --help",
+                id="OMK-U-101",
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summary, examples, commands by section and options."""
+        formatter.write_text(inspect.cleandoc(self.help or ""))
+        _write_examples(self.examples, formatter)
+        for section, names in self._sections.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, self._table[name].summary) for name in names])
+        click.Command.format_options(self, ctx, formatter)
+        self.format_epilog(ctx, formatter)
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete a command's name without importing any command."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only for completion
+
+        found = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in self._table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}{example}\n")

@@ -1,0 +1,52 @@
+"""Which cluster a command means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import NotFoundError, UsageError
+from ohmykube.model import names
+from ohmykube.ui.console import shorten
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+def checked(name: str) -> str:
+    """Return ``name``; raises UsageError when it cannot be the name of a cluster."""
+    if not names.is_name(name):
+        raise UsageError(
+            f"{shorten(ascii(name), 60)} is not a cluster name",
+            why=f"a cluster name has {names.RULE}",
+            hint="ohmykube list",
+            id="OMK-U-105",
+        )
+    return name
+
+
+def choose(app: App, argument: str | None, option: str | None) -> str:
+    """Return the name that was given, else that of the only cluster.
+
+    Raises:
+        UsageError: two different names, or several clusters and none named.
+        NotFoundError: there is no cluster.
+    """
+    if argument and option and argument != option:
+        raise UsageError(
+            f'two clusters are named: "{shorten(argument, 40)}" and "{shorten(option, 40)}"',
+            id="OMK-U-106",
+        )
+    given = argument or option
+    if given is not None:
+        return checked(given)
+    known = app.workflows.names(app.paths)
+    if not known:
+        raise NotFoundError("there is no cluster", hint="ohmykube up", id="OMK-U-107")
+    if len(known) > 1:
+        raise UsageError(
+            "there are several clusters: name one",
+            why="clusters: " + ", ".join(known),
+            hint=f"ohmykube {app.command} {known[0]}",
+            id="OMK-U-108",
+        )
+    return known[0]

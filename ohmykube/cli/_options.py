@@ -1,0 +1,120 @@
+"""Options that commands share; they fill the ``App``'s settings and are not handed on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ohmykube.cli import _output
+from ohmykube.cli._app import App
+from ohmykube.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+PROGRESS = ("auto", "live", "plain", "json")
+
+
+def app_of(ctx: click.Context) -> App:
+    """Return the ``App`` of this run."""
+    found = ctx.find_root().obj
+    if not isinstance(found, App):
+        raise TypeError("the root context has no App")
+    return found
+
+
+pass_app = click.make_pass_decorator(App)
+
+
+def _setting(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def store(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        # During completion there is no App; a default must not undo what stood before the command.
+        if ctx.resilient_parsing or not value:
+            return
+        settings = app_of(ctx).settings
+        setattr(settings, name, value)
+        if settings.verbose and settings.quiet:
+            raise UsageError("-v and -q do not go together", id="OMK-U-104")
+
+    return store
+
+
+def output(function: F) -> F:
+    """Add ``-o``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(_output.FORMATS),
+        expose_value=False,
+        is_eager=True,
+        callback=_setting("output"),
+        help="Form of the result on stdout (default: table).",
+    )(function)
+
+
+def talk(function: F) -> F:
+    """Add ``--progress``, ``-v`` and ``-q``."""
+    function = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_setting("quiet"),
+        help="Only the result and errors.",
+    )(function)
+    function = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_setting("verbose"),
+        help="Show what Ansible does; -vv: every command run.",
+    )(function)
+    return click.option(
+        "--progress",
+        type=click.Choice(PROGRESS),
+        expose_value=False,
+        is_eager=True,
+        callback=_setting("progress"),
+        help="How to report on stderr (default: auto).",
+    )(function)
+
+
+def cluster(function: F) -> F:
+    """Add the argument ``NAME`` and its twin ``--name``; hands on ``name`` or None."""
+    function = click.option(
+        "--name",
+        "name_option",
+        metavar="NAME",
+        shell_complete=complete_clusters,
+        help="Cluster; not needed when there is only one.",
+    )(function)
+    return click.argument(
+        "name_argument", metavar="[NAME]", required=False, shell_complete=complete_clusters
+    )(function)
+
+
+def complete_clusters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of clusters that begin with ``incomplete``; asks no machine."""
+    app = app_of(ctx)
+    return [name for name in app.workflows.names(app.paths) if name.startswith(incomplete)]
+
+
+def complete_nodes(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of nodes that begin with ``incomplete``; asks no machine."""
+    app = app_of(ctx)
+    chosen = ctx.params.get("name_option")
+    clusters = [chosen] if chosen else app.workflows.names(app.paths)
+    nodes = [node for name in clusters for node in app.workflows.node_names(app.paths, name)]
+    return sorted({node for node in nodes if node.startswith(incomplete)})
+
+
+def complete_providers(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of installed providers that begin with ``incomplete``."""
+    from ohmykube.providers import registry  # noqa: PLC0415 - only for completion
+
+    return [name for name in ("auto", *registry.names()) if name.startswith(incomplete)]

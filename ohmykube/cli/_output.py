@@ -1,0 +1,29 @@
+"""A result in the format that was asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+API_VERSION = "ohmykube.dev/v1"
+FORMATS = ("table", "json", "yaml")
+
+
+def document(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result document with its head."""
+    return {"apiVersion": API_VERSION, "kind": kind, **fields}
+
+
+def render(content: Mapping[str, Any], form: str, *, unicode: bool) -> str:
+    """Return ``content`` as JSON or YAML text; characters beyond ASCII only where they can show."""
+    if form == "json":
+        return json.dumps(content, indent=2, ensure_ascii=not unicode) + "\n"
+    import yaml  # noqa: PLC0415 - 40 ms that only this format pays for
+
+    text: str = yaml.safe_dump(
+        json.loads(json.dumps(content)), sort_keys=False, allow_unicode=unicode, width=100
+    )
+    return text

@@ -1,0 +1,122 @@
+"""Results as text for people."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from ohmykube.providers.base import CheckStatus
+from ohmykube.ui.console import one_line, seconds
+from ohmykube.ui.tables import table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.workflows.doctor import DoctorReport
+    from ohmykube.workflows.down import DownResult
+    from ohmykube.workflows.power import PowerResult
+    from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
+    from ohmykube.workflows.up import UpResult
+
+
+def plan(result: UpResult) -> str:
+    """Return what ``up`` would do."""
+    todo = [action for action in result.plan if action.verb != "keep"]
+    if not todo:
+        return f'Cluster "{result.cluster}" is as described: nothing to do\n'
+    rows = [(action.verb, action.what, action.why) for action in result.plan]
+    return f'Plan for cluster "{result.cluster}"\n\n' + table(("do", "what", "why"), rows)
+
+
+def up(result: UpResult) -> str:
+    """Return the nodes and the two commands to type next."""
+    count = _count(len(result.nodes), "node")
+    if result.changed:
+        head = f'Cluster "{result.cluster}" is ready: {count}, {seconds(result.seconds)}'
+    else:
+        head = (
+            f'Cluster "{result.cluster}" is up to date: {count}, nothing changed'
+            f" ({seconds(result.seconds)})"
+        )
+    parts = [head, "", nodes(result.nodes).rstrip("\n")]
+    if result.kubeconfig is not None:
+        parts += ["", f"  export KUBECONFIG={shlex.quote(str(result.kubeconfig))}"]
+        parts += [f"  {shlex.quote(result.kubectl)} get nodes"]
+    return "\n".join(parts) + "\n"
+
+
+def nodes(found: Sequence[NodeStatus]) -> str:
+    """Return one row for each node."""
+    return table(
+        ("name", "role", "address", "state", "version"),
+        [(n.name, n.role, n.address, _state(n), n.version) for n in found],
+    )
+
+
+def _state(node: NodeStatus) -> str:
+    if node.ready and node.machine == "running":
+        return "Ready"
+    if node.machine != "running":
+        return node.machine
+    return f"NotReady ({one_line(node.detail)})" if node.detail else "NotReady"
+
+
+def down(result: DownResult) -> str:
+    """Return what ``down`` removed."""
+    if not result.existed:
+        return f'There is no cluster "{result.cluster}": nothing to remove\n'
+    return f'Cluster "{result.cluster}" is gone ({_count(len(result.removed), "node")} removed)\n'
+
+
+def status(found: ClusterStatus) -> str:
+    """Return one cluster and its nodes."""
+    head = (
+        f"{found.name}: {found.health}  (Kubernetes {found.kubernetes_version},"
+        f" provider {found.provider})"
+    )
+    parts = [head]
+    if found.detail:
+        parts.append(one_line(found.detail))
+    parts += ["", nodes(found.nodes).rstrip("\n")]
+    if found.kubeconfig is not None:
+        parts += ["", f"kubeconfig: {found.kubeconfig}"]
+    return "\n".join(parts) + "\n"
+
+
+def clusters(found: Sequence[ClusterSummary]) -> str:
+    """Return one row for each cluster."""
+    if not found:
+        return "There is no cluster; make one with: ohmykube up\n"
+    rows = [
+        (
+            one.name,
+            one.provider,
+            one.kubernetes_version,
+            one.detail or f"{one.running} of {one.nodes} running",
+        )
+        for one in found
+    ]
+    return table(("name", "provider", "kubernetes", "nodes"), rows)
+
+
+def power(result: PowerResult, action: str) -> str:
+    """Return what was started or stopped."""
+    done = {"start": "runs", "stop": "is stopped"}[action]
+    return f'Cluster "{result.cluster}" {done} ({_count(len(result.nodes), "node")})\n'
+
+
+def doctor(report: DoctorReport) -> str:
+    """Return one row for each check, then what to do."""
+    words = {CheckStatus.OK: "ok", CheckStatus.WARN: "warn", CheckStatus.FAIL: "FAIL"}
+    rows = [(words[c.status], c.title, c.evidence) for c in report.checks]
+    text = table(("state", "check", "found"), rows)
+    fixes = [c for c in report.checks if c.fix and c.status is not CheckStatus.OK]
+    if fixes:
+        text += "\n" + "".join(f"{c.title}: {c.fix}\n" for c in fixes)
+    if report.fixed:
+        text += f"\nInstalled: {' '.join(report.fixed)}\n"
+    return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

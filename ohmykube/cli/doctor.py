@@ -1,0 +1,50 @@
+"""``ohmykube doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _documents, _options, _texts
+from ohmykube.cli._lazy import Command
+from ohmykube.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=("ohmykube doctor", "sudo ohmykube doctor --fix", "ohmykube doctor --provider ssh"),
+)
+@click.option("--fix", is_flag=True, help="Install what is missing (needs root).")
+@click.option(
+    "--provider",
+    default="auto",
+    show_default=True,
+    shell_complete=_options.complete_providers,
+    help="Check for this provider.",
+)
+@_options.output
+@_options.talk
+@_options.pass_app
+def doctor(app: App, *, fix: bool, provider: str) -> None:
+    """Check whether this host can make clusters; changes nothing without --fix.
+
+    Exit code 0 when no check failed, 7 otherwise.
+    """
+    if fix:
+        app.acting()
+    report = app.workflows.doctor(app.services, provider, fix=fix)
+    if report.healthy:
+        app.show(_documents.doctor(report), lambda: _texts.doctor(report))
+        return
+    app.show(_documents.doctor(report), lambda: _texts.doctor(report), final=False)
+    failed = [check for check in report.checks if check.status == "fail"]
+    raise PrerequisiteError(
+        f"{len(failed)} of {len(report.checks)} checks failed",
+        why="\n".join(check.title for check in failed),
+        hint=None if fix else "sudo ohmykube doctor --fix",
+        id="OMK-H-109",
+    )

@@ -1,0 +1,54 @@
+"""``ohmykube down``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _documents, _names, _options, _texts
+from ohmykube.cli._lazy import Command
+from ohmykube.errors import UsageError
+from ohmykube.ui import console
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(cls=Command, examples=("ohmykube down dev", "ohmykube down dev --yes"))
+@_options.cluster
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_options.output
+@_options.talk
+@_options.pass_app
+def down(app: App, *, name_argument: str | None, name_option: str | None, yes: bool) -> None:
+    """Remove a cluster, its machines and everything in them.
+
+    Asks for the name first. Machines that ohmykube did not make (provider ssh) stay; what it set
+    up on them goes.
+    """
+    name = _names.choose(app, name_argument, name_option)
+    if not yes:
+        _confirm(app, name)
+    app.acting()
+    result = app.workflows.down(app.services, name)
+    app.show(_documents.down(result), _texts.down(result))
+
+
+def _confirm(app: App, name: str) -> None:
+    again = f"ohmykube down {name} --yes"
+    if not console.can_ask(app.talk):
+        raise UsageError(
+            f'removing cluster "{name}" needs a yes',
+            why="there is no terminal to ask on",
+            hint=again,
+            id="OMK-U-103",
+        )
+    with app.signals.asking():
+        answer = console.ask(
+            f'This removes cluster "{name}" with its machines and all their data.\n'
+            "Type its name to go on: ",
+            app.talk,
+        )
+    if answer != name:
+        raise UsageError("not confirmed: nothing was removed", hint=again, id="OMK-U-109")

@@ -1,0 +1,25 @@
+"""``ohmykube list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _documents, _options, _texts
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    "list", cls=Command, examples=("ohmykube list", "ohmykube list -o json | jq '.items[].name'")
+)
+@_options.output
+@_options.talk
+@_options.pass_app
+def list_(app: App) -> None:
+    """Show all clusters of this user; changes nothing."""
+    found = app.workflows.list_clusters(app.services)
+    app.show(_documents.clusters(found), lambda: _texts.clusters(found))

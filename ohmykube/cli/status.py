@@ -1,0 +1,25 @@
+"""``ohmykube status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _documents, _names, _options, _texts
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(cls=Command, examples=("ohmykube status", "ohmykube status dev -o json"))
+@_options.cluster
+@_options.output
+@_options.talk
+@_options.pass_app
+def status(app: App, *, name_argument: str | None, name_option: str | None) -> None:
+    """Show one cluster and its nodes as they are now; changes nothing."""
+    name = _names.choose(app, name_argument, name_option)
+    found = app.workflows.status(app.services, name)
+    app.show(_documents.status(found), lambda: _texts.status(found))

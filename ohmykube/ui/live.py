@@ -1,0 +1,256 @@
+"""Progress on a terminal: ended steps scroll up as one line each, what runs is redrawn below them.
+
+The redrawn part never has more rows than fit, and is drawn four times a second by one thread;
+``emit`` only notes. Rows are cut to the width, never wrapped, so nothing jumps.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
+from ohmykube.ui.console import one_line, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ohmykube.progress import Event
+    from ohmykube.ui.console import Talk, Terminal
+
+FRAMES_PER_SECOND = 4
+MOST_ROWS = 12
+_SPIN_SECONDS = 0.25
+_STYLES = {
+    Status.OK: "green",
+    Status.CHANGED: "green",
+    Status.SKIPPED: "dim",
+    Status.FAILED: "bold red",
+}
+
+
+@dataclass(slots=True)
+class _Part:
+    """A node or an item."""
+
+    activity: str
+    since: float
+    status: Status | None = None
+    ended: float = 0.0
+    detail: str = ""
+    amount: str = ""
+
+
+@dataclass(slots=True)
+class _Step:
+    title: str
+    since: float
+    expect: float | None = None
+    parts: dict[str, _Part] = field(default_factory=dict)
+
+
+class LiveReporter:
+    """Draws events with rich; see ``frame`` for what is on the screen at a moment."""
+
+    def __init__(
+        self,
+        talk: Talk,
+        terminal: Terminal,
+        *,
+        verbosity: int = 0,
+        now: Callable[[], float] = time.monotonic,
+        console: Console | None = None,
+    ) -> None:
+        self._symbols = terminal.symbols
+        self._verbosity = verbosity
+        self._now = now
+        self._steps: dict[str, _Step] = {}
+        self._lock = threading.RLock()
+        self._stopping = False
+        self._live: Live | None = None
+        self._closed = False
+        self._talk = talk
+        self._console = console or Console(
+            file=talk,  # type: ignore[arg-type]  # has all that rich uses of a file
+            force_terminal=True,
+            color_system="auto" if terminal.colour else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=False,
+        )
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        """Note an event; ended steps and messages are written at once."""
+        with self._lock:
+            line = self._take(event)
+        self._start()
+        if line is not None:
+            self._print(line)
+
+    def _take(self, event: Event) -> Text | None:
+        match event:
+            case StepStarted():
+                self._steps[event.step] = _Step(event.title, self._now(), event.expect_seconds)
+            case StepEnded():
+                step = self._steps.pop(event.step, None)
+                return self._ended(event, step)
+            case NodeProgress():
+                self._part(event.node, event.activity, event.status, event.detail)
+            case ItemProgress():
+                self._part(event.item, event.activity, event.status, "", _amount(event))
+            case Message():
+                return self._message(event)
+        return None
+
+    def _part(
+        self, name: str, activity: str, status: Status | None, detail: str, amount: str = ""
+    ) -> None:
+        step = self._home(name)
+        if step is None:
+            return
+        part = step.parts.get(name)
+        if part is None or (part.status is not None and status is None):
+            part = step.parts[name] = _Part(activity, self._now())
+        part.activity, part.detail, part.amount = activity, detail, amount
+        if status is not None and part.status is None:
+            part.ended = self._now()
+        part.status = status
+
+    def _home(self, name: str) -> _Step | None:
+        """Return the step that shows ``name`` already, else the one begun last."""
+        for step in self._steps.values():
+            if name in step.parts:
+                return step
+        return next(reversed(self._steps.values()), None)
+
+    def _message(self, event: Message) -> Text | None:
+        text = one_line(event.text)
+        if event.level == "debug":
+            return Text(text, style="dim") if self._verbosity else None
+        if event.level == "warning":
+            return Text.assemble(("warning: ", "yellow"), text)
+        return Text(text)
+
+    # -- drawing ---------------------------------------------------------------------------------
+
+    def _ended(self, event: StepEnded, step: _Step | None) -> Text:
+        mark = {Status.FAILED: self._symbols.failed, Status.SKIPPED: self._symbols.skipped}
+        line = Text.assemble(
+            (mark.get(event.status, self._symbols.ok), _STYLES[event.status]), f" {event.title}"
+        )
+        if event.status is Status.FAILED:
+            line.append("  FAILED", _STYLES[Status.FAILED])
+            bad = [n for n, p in step.parts.items() if p.status is Status.FAILED] if step else []
+            if bad:
+                line.append(f" on {', '.join(bad)}")
+        if event.status is Status.SKIPPED:
+            line.append("  skipped", "dim")
+        else:
+            line.append(f"  {seconds(event.seconds)}", "dim")
+        if event.detail:
+            line.append(f"  {one_line(event.detail)}", "dim")
+        return self._cut(line)
+
+    def frame(self) -> Group:
+        """Return what is drawn now: running steps with their nodes and items."""
+        with self._lock:
+            most = min(MOST_ROWS, max(self._console.size.height - 2, 2))
+            rows: list[Text] = []
+            for step in self._steps.values():
+                rows += self._step_rows(step)
+            if self._stopping:
+                most -= 1
+            if len(rows) > most:
+                hidden = len(rows) - most + 1
+                rows = [*rows[: most - 1], Text(f"  {self._symbols.ellipsis} {hidden} more")]
+            if self._stopping:
+                rows.append(Text("stopping (Ctrl-C again to stop now)", style="yellow"))
+            return Group(*(self._cut(row) for row in rows))
+
+    def _step_rows(self, step: _Step) -> list[Text]:
+        now = self._now()
+        frames = self._symbols.spinner
+        spin = frames[int(now / _SPIN_SECONDS) % len(frames)]
+        head = Text.assemble(
+            (spin, "cyan"), f" {step.title}", (f"  {seconds(now - step.since)}", "")
+        )
+        if step.expect:
+            head.append(f" of about {seconds(step.expect)}", "dim")
+        running = [(n, p) for n, p in step.parts.items() if p.status is not Status.OK]
+        done = [(n, p) for n, p in step.parts.items() if p.status is Status.OK]
+        # Few parts: all stay in place, so that rows do not jump; many: what is done is counted.
+        shown = list(step.parts.items()) if len(step.parts) <= 6 else running
+        width = max((len(name) for name, _ in shown), default=0)
+        rows = [head, *(self._part_row(name, part, width) for name, part in shown)]
+        if len(shown) < len(step.parts):
+            rows.append(Text(f"    {len(done)} of {len(step.parts)} done", style="dim"))
+        return rows
+
+    def _part_row(self, name: str, part: _Part, width: int) -> Text:
+        end = part.ended if part.status is not None else self._now()
+        row = Text(f"    {name.ljust(width)}  ")
+        if part.status is Status.OK:
+            row.append(f"{self._symbols.ok} ", "green")
+        elif part.status is Status.FAILED:
+            row.append(f"{self._symbols.failed} FAILED ", "bold red")
+        row.append(one_line(part.activity))
+        if part.amount:
+            row.append(f" {part.amount}", "dim")
+        row.append(f"  {seconds(end - part.since)}", "dim")
+        if part.detail:
+            row.append(f"  {one_line(part.detail)}", "dim")
+        return row
+
+    def _cut(self, row: Text) -> Text:
+        row.no_wrap = True
+        row.truncate(max(self._console.size.width - 1, 1), overflow="crop")
+        return row
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._live is not None or self._closed or not self._steps:
+                return
+            self._live = Live(
+                console=self._console,
+                get_renderable=self.frame,
+                refresh_per_second=FRAMES_PER_SECOND,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                vertical_overflow="crop",
+            )
+            self._live.start()
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=len(line) > self._console.size.width)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def stopping(self) -> None:
+        """Show the notice with the next frame; called from a signal handler."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Remove the moving part; the lines of ended steps stay."""
+        with self._lock:
+            live, self._live, self._closed = self._live, None, True
+        if live is not None:
+            live.stop()
+
+
+def _amount(event: ItemProgress) -> str:
+    if event.done is None:
+        return ""
+    if event.unit == "bytes":
+        done = f"{event.done / 1e6:.1f}"
+        return f"{done}/{event.total / 1e6:.1f} MB" if event.total else f"{done} MB"
+    return f"{event.done}/{event.total}" if event.total else str(event.done)
