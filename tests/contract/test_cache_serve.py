@@ -1,0 +1,254 @@
+"""A real containerd pulls from our server: what the registry contract is worth."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cache.serve import Server
+from ohmykube.cache.store import Store
+from ohmykube.kit import paths, retry
+from ohmykube.model.artifact import Kind
+from tests import image_maker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.nodes
+
+TOKEN = "t0k-en_4711"
+REF = "registry.k8s.io/whatever:1"
+HOSTS = """\
+[host."http://127.0.0.1:{port}"]
+capabilities = ["pull", "resolve"]
+
+[host."http://127.0.0.1:{port}".header]
+Authorization = ["Bearer {token}"]
+Ohmykube-Node = ["w1"]
+"""
+
+
+def programs(target: Path) -> Path | None:
+    """Return a directory with containerd and ctr: given, installed, or from the user's cache."""
+    names = ("containerd", "ctr")
+    search = os.pathsep.join((os.environ.get("OHMYKUBE_TEST_BIN", ""), os.environ["PATH"]))
+    found = {name: shutil.which(name, path=search) for name in names}
+    store = Store(paths.from_environment().cache)
+    for ref in store.refs():
+        if ref.kind is Kind.BINARY and not found.get(ref.name, "no") and store.has(ref.digest):
+            found[ref.name] = str(store.path(ref.digest))
+    if os.geteuid() != 0 or not all(found.values()):
+        return None
+    target.mkdir()
+    for name, path in found.items():
+        shutil.copy(str(path), target / name)
+        (target / name).chmod(0o755)
+    return target
+
+
+@dataclass
+class Containerd:
+    directory: Path
+    programs: Path
+
+    def ctr(self, *words: str) -> subprocess.CompletedProcess[str]:
+        address = str(self.directory / "c.sock")
+        return subprocess.run(
+            [str(self.programs / "ctr"), "--address", address, "-n", "test", *words],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def pull(self, port: int, token: str = TOKEN, ref: str = REF) -> tuple[int, str]:
+        hosts = self.directory / "certs.d" / "_default"
+        hosts.mkdir(parents=True, exist_ok=True)
+        (hosts / "hosts.toml").write_text(HOSTS.format(port=port, token=token))
+        done = self.ctr("images", "pull", "--hosts-dir", str(hosts.parent), ref)
+        return done.returncode, done.stdout + done.stderr
+
+    def content(self) -> set[str]:
+        return set(self.ctr("content", "ls", "-q").stdout.split())
+
+    def complete(self) -> bool:
+        return "complete" in self.ctr("images", "check").stdout.replace("incomplete", "")
+
+
+CONFIG = """\
+version = 3
+root = "{root}/root"
+state = "{root}/state"
+disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime",
+  "io.containerd.grpc.v1.cri", "io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
+[grpc]
+address = "{root}/c.sock"
+[ttrpc]
+address = "{root}/c.sock.ttrpc"
+"""
+
+
+@pytest.fixture
+def containerd(tmp_path: Path) -> Iterator[Containerd]:
+    found = programs(tmp_path / "bin")
+    if found is None:
+        why = "needs root and containerd (installed, in the cache, or in OHMYKUBE_TEST_BIN)"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    one = Containerd(tmp_path / "containerd", found)
+    one.directory.mkdir()
+    (one.directory / "config.toml").write_text(CONFIG.format(root=one.directory))
+    argv = [str(found / "containerd"), "--config", str(one.directory / "config.toml")]
+    with (one.directory / "log").open("wb") as log, contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(
+            subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
+        )
+        stack.callback(daemon.kill)
+
+        def answers() -> bool | None:
+            return True if one.ctr("version").returncode == 0 else None
+
+        retry.until(retry.SystemClock(), retry.Wait(seconds=30, every=0.1), "containerd", answers)
+        yield one
+        daemon.terminate()
+        daemon.wait(20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def test_pull_and_pull_again(containerd: Containerd, store: Store) -> None:
+    base = image_maker.image(3_000_000, 200_000)
+    digest = base.put(store)
+    lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, digest))
+    with Server(store, lock, TOKEN) as server:
+        code, output = containerd.pull(server.port)
+        assert code == 0, output
+        assert containerd.complete()
+        assert containerd.content() >= {digest, *base.blobs}
+        first = server.stats
+        blobs = sum(len(data) for data in base.blobs.values())
+        assert sum(first.by_blob[d] for d in base.blobs) == blobs
+        assert first.by_client == {"w1": first.sent}
+        assert containerd.pull(server.port)[0] == 0
+        again = server.stats
+        assert {d: again.by_blob[d] for d in base.blobs} == {
+            d: first.by_blob[d] for d in base.blobs
+        }
+
+
+def test_a_wrong_token_is_refused(containerd: Containerd, store: Store) -> None:
+    lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, image_maker.image(1000).put(store)))
+    with Server(store, lock, TOKEN) as server:
+        code, output = containerd.pull(server.port, token="wrong")
+        assert code != 0, output
+        assert server.stats.sent == 0
+
+
+def test_a_flipped_bit_on_disk_is_found_before_it_is_sent(
+    containerd: Containerd, store: Store
+) -> None:
+    made = image_maker.image(500_000)
+    lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, made.put(store)))
+    path = store.path(made.layers[0])
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+    with Server(store, lock, TOKEN) as server:
+        code, output = containerd.pull(server.port)
+        assert code != 0, output
+        assert made.layers[0] not in server.stats.by_blob
+    assert not store.has(made.layers[0])
+    made.put(store)
+    with Server(store, lock, TOKEN) as server:
+        code, output = containerd.pull(server.port)
+        assert code == 0, output
+
+
+class Wire:
+    """A relay between containerd and the server that flips a bit or hangs up once."""
+
+    def __init__(self, port: int, *, cut_after: int = 0, flip_after: int = 0) -> None:
+        self._port = port
+        self.cut_after, self.flip_after = cut_after, flip_after
+        self.requests: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                for call in (self._up, self._down):
+                    threading.Thread(target=call, args=(client, server), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                self.requests.append(data)
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _down(self, client: socket.socket, server: socket.socket) -> None:
+        done = 0
+        with client, server, contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                done += len(data)
+                if self.flip_after and done > self.flip_after:
+                    self.flip_after = 0
+                    data = data[:-1] + bytes([data[-1] ^ 1])
+                client.sendall(data)
+                if self.cut_after and done > self.cut_after:
+                    self.cut_after = 0
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_a_bit_flipped_on_the_way_fails_the_pull(containerd: Containerd, store: Store) -> None:
+    """Why the server hashes first: containerd may keep the bad bytes and fail on every retry."""
+    made = image_maker.image(5_000_000)
+    lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, made.put(store)))
+    with Server(store, lock, TOKEN) as server:
+        with contextlib.closing(Wire(server.port, flip_after=1_000_000)) as wire:
+            code, output = containerd.pull(wire.port)
+        assert wire.flip_after == 0
+        assert code != 0, output
+        assert "unexpected commit digest" in output
+    assert made.layers[0] not in containerd.content()
+
+
+def test_a_cut_connection_is_resumed_in_mid_blob(containerd: Containerd, store: Store) -> None:
+    made = image_maker.image(20_000_000)
+    lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, made.put(store)))
+    with Server(store, lock, TOKEN) as server:
+        with contextlib.closing(Wire(server.port, cut_after=8_000_000)) as wire:
+            code, output = containerd.pull(wire.port)
+        assert wire.cut_after == 0
+        assert code == 0, output
+        assert any(b"\r\nRange: bytes=" in request for request in wire.requests)
+        assert containerd.complete()
+
+
+def test_images_outside_the_lock_are_not_served(containerd: Containerd, store: Store) -> None:
+    made = image_maker.image(1000)
+    made.put(store)
+    with Server(store, image_maker.lock(), TOKEN) as server:
+        code, output = containerd.pull(server.port, ref=f"127.0.0.1:{server.port}/other:1")
+        assert code != 0, output
+        assert server.stats.sent == 0

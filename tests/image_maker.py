@@ -1,0 +1,97 @@
+"""Small but real OCI images for tests."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.cache.manifest import OCI_MANIFEST
+from ohmykube.kit import digest as digests
+from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+
+if TYPE_CHECKING:
+    from ohmykube.cache.store import Store
+
+
+@dataclass(frozen=True)
+class Image:
+    """Bytes of an image; ``blobs`` has config and layers by digest."""
+
+    manifest: bytes
+    blobs: dict[str, bytes]
+
+    @property
+    def digest(self) -> str:
+        return digests.of_bytes(self.manifest)
+
+    @property
+    def layers(self) -> list[str]:
+        return [layer["digest"] for layer in json.loads(self.manifest)["layers"]]
+
+    def put(self, store: Store) -> str:
+        for data in (*self.blobs.values(), self.manifest):
+            store.put_bytes(data)
+        return self.digest
+
+
+def layer(name: str, size: int, seed: int) -> tuple[bytes, str]:
+    """Return a gzip layer with one incompressible file, and the digest of its tar."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = size, 0o755
+        archive.addfile(info, io.BytesIO(random.Random(seed).randbytes(size)))
+    return gzip.compress(sink.getvalue(), 1, mtime=0), digests.of_bytes(sink.getvalue())
+
+
+def image(*sizes: int, seed: int = 1, media: str = OCI_MANIFEST, arch: str = "amd64") -> Image:
+    """Make an image with one layer of about each size in bytes."""
+    blobs: dict[str, bytes] = {}
+    diffs, layers = [], []
+    for number, size in enumerate(sizes):
+        data, diff = layer(f"file{number}", size, seed * 100 + number)
+        blobs[digests.of_bytes(data)] = data
+        diffs.append(diff)
+        layers.append(describe(data, "application/vnd.oci.image.layer.v1.tar+gzip"))
+    config = json.dumps(
+        {
+            "architecture": arch,
+            "os": "linux",
+            "config": {"Entrypoint": ["/file0"]},
+            "rootfs": {"type": "layers", "diff_ids": diffs},
+        }
+    ).encode()
+    blobs[digests.of_bytes(config)] = config
+    document = {
+        "schemaVersion": 2,
+        "mediaType": media,
+        "config": describe(config, "application/vnd.oci.image.config.v1+json"),
+        "layers": layers,
+    }
+    return Image(json.dumps(document).encode(), blobs)
+
+
+def describe(data: bytes, media: str) -> dict[str, object]:
+    return {"mediaType": media, "digest": digests.of_bytes(data), "size": len(data)}
+
+
+def locked(kind: Kind, name: str, digest: str, content_digest: str = "") -> LockedArtifact:
+    return LockedArtifact(
+        kind=kind,
+        name=name,
+        version="1",
+        arch="amd64",
+        digest=digest,
+        size=1,
+        source="upstream",
+        content_digest=content_digest,
+    )
+
+
+def lock(*artifacts: LockedArtifact) -> ArtifactLock:
+    return ArtifactLock(kubernetes_version="1.36.3", arch="amd64", artifacts=artifacts)
