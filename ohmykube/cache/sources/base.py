@@ -10,7 +10,7 @@ from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import entrypoints
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ohmykube.cache.catalog import Component, ImageSpec
@@ -88,6 +88,10 @@ class Source(abc.ABC):
     def reference(self, image: ImageSpec) -> str:
         """Return the full reference under which this source's image is known to nodes."""
         return image.ref
+
+    def estimate(self, specs: Iterable[Component | ImageSpec], arch: str) -> float:
+        """Return roughly how many seconds these take, 0 when it is not worth a word."""
+        return 0.0
 
     def requirements(self) -> Sequence[Requirement]:
         """Look at what this host has of what the source needs; read-only, at most 2 s."""

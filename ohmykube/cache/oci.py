@@ -1,0 +1,276 @@
+"""OCI images made of files: the same files give the same layers, configs and manifests.
+
+Everything is written into the store, which keeps ``index.json``. Nothing here carries a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+import zstandard
+
+from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.kit import digest, files, interrupt
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ohmykube.cache.store import Ref, Store
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+INDEX = "application/vnd.oci.image.index.v1+json"
+LEVEL = 3
+"""Layers cross a loopback tunnel once: speed of packing and unpacking counts, not the last byte."""
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A blob of an image; ``size`` in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    def document(self) -> dict[str, Any]:
+        """Return it as in a manifest."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A stored layer; ``diff_id`` is the digest of its tar."""
+
+    descriptor: Descriptor
+    diff_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of a layer: a file (``path`` or ``data``), a link (``link``), or a directory."""
+
+    mode: int = 0o755
+    path: Path | None = None
+    data: bytes | None = None
+    link: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        """Tell whether it is a directory."""
+        return self.path is None and self.data is None and not self.link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What runs in the container."""
+
+    entrypoint: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=lambda: {"PATH": SEARCH_PATH})
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def binary_layer(store: Store, binary: Path, destination: str) -> Layer:
+    """Store a layer that holds one program at the absolute path ``destination``."""
+    return layer(store, {destination.strip("/"): Entry(path=binary)})
+
+
+def layer(store: Store, entries: Mapping[str, Entry]) -> Layer:
+    """Store a layer with the given entries by relative name; parents are added.
+
+    Raises:
+        ResourceError: no space left.
+    """
+    entries = {**_parents(entries), **entries}
+    with store.using():
+        with files.explained(store.ingest):
+            descriptor, name = tempfile.mkstemp(prefix="layer-", dir=store.ingest)
+        temp = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as target, files.explained(temp):
+                diff_id = _write_layer(entries, target)
+            stored, size = store.adopt(temp)
+        finally:
+            temp.unlink(missing_ok=True)
+    return Layer(Descriptor(LAYER, stored, size), diff_id)
+
+
+def _parents(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    names = {str(parent) for name in entries for parent in PurePosixPath(name).parents}
+    return {name: Entry() for name in names - {"."}}
+
+
+def _write_layer(entries: Mapping[str, Entry], target: IO[bytes]) -> str:
+    # At least one worker: without any, zstd does not cut its input into jobs and gives other bytes.
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        LEVEL, write_checksum=True, threads=max(1, os.cpu_count() or 1)
+    )
+    compressor = zstandard.ZstdCompressor(compression_params=parameters)
+    with compressor.stream_writer(target, closefd=False) as writer:
+        sink = _Hashing(writer)
+        with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+            for name in sorted(entries):
+                interrupt.check()
+                _add(archive, name, entries[name])
+    return sink.digest
+
+
+def _add(archive: tarfile.TarFile, name: str, entry: Entry) -> None:
+    header = tarfile.TarInfo(name)  # uid, gid, mtime are 0 and the owner's names empty
+    header.mode = entry.mode
+    if entry.link:
+        header.type, header.linkname, header.mode = tarfile.SYMTYPE, entry.link, 0o777
+        archive.addfile(header)
+    elif entry.data is not None:
+        header.size = len(entry.data)
+        archive.addfile(header, io.BytesIO(entry.data))
+    elif entry.path is not None:
+        header.size = entry.path.stat().st_size
+        with entry.path.open("rb") as stream:
+            archive.addfile(header, stream)
+    else:
+        header.type = tarfile.DIRTYPE
+        archive.addfile(header)
+
+
+class _Hashing:
+    """Passes writes on and keeps the digest of what went through."""
+
+    def __init__(self, target: zstandard.ZstdCompressionWriter) -> None:
+        self._target = target
+        self._state = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self._state.update(data)
+        self._target.write(data)
+        return len(data)
+
+    @property
+    def digest(self) -> str:
+        return "sha256:" + self._state.hexdigest()
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def assemble(store: Store, arch: str, layers: Iterable[Layer], config: ImageConfig) -> str:
+    """Store config and manifest of an image; return the digest of the manifest."""
+    stack = tuple(layers)
+    config_data = _json(
+        {
+            "architecture": arch,
+            "os": "linux",
+            "config": {
+                "Entrypoint": list(config.entrypoint),
+                "Env": [f"{name}={value}" for name, value in sorted(config.env.items())],
+                "Labels": dict(config.labels),
+            },
+            "rootfs": {"type": "layers", "diff_ids": [part.diff_id for part in stack]},
+        }
+    )
+    config_digest = store.put_bytes(config_data)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": Descriptor(CONFIG, config_digest, len(config_data)).document(),
+        "layers": [part.descriptor.document() for part in stack],
+    }
+    return store.put_bytes(_json(manifest))
+
+
+def image_blobs(store: Store, manifest_digest: str) -> tuple[Descriptor, ...]:
+    """Return the blobs of an image: manifest, config, layers; whether or not they are there.
+
+    Raises:
+        NotFoundError: the manifest is not in the store.
+        IntegrityError: it is no manifest of one image.
+    """
+    data = store.path(manifest_digest).read_bytes()
+    try:
+        document = json.loads(data)
+        parts = [document["config"], *document["layers"]]
+        found = [Descriptor(part["mediaType"], part["digest"], part["size"]) for part in parts]
+        media_type = document.get("mediaType", MANIFEST)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            "a cached image has no readable manifest",
+            why=f"{manifest_digest}: {type(error).__name__}: {error}",
+            hint="run `ohmykube up` again to fetch it anew",
+            id="OMK-I-210",
+        ) from error
+    return (Descriptor(media_type, manifest_digest, len(data)), *found)
+
+
+def image_size(store: Store, manifest_digest: str) -> int:
+    """Return the bytes of all blobs of an image; raises as ``image_blobs``."""
+    return sum(blob.size for blob in image_blobs(store, manifest_digest))
+
+
+def is_complete(store: Store, manifest_digest: str) -> bool:
+    """Tell whether all blobs of an image are in the store."""
+    try:
+        blobs = image_blobs(store, manifest_digest)
+    except (NotFoundError, IntegrityError):
+        return False
+    return all(digest.is_digest(blob.digest) and store.has(blob.digest) for blob in blobs)
+
+
+def export_archive(store: Store, refs: Iterable[Ref], target: Path) -> None:
+    """Write images as one OCI archive that ``ctr images import`` and ``podman load`` read.
+
+    Blobs shared by several images are in it once.
+
+    Args:
+        store: where the blobs are.
+        refs: references of kind image; the reference's name becomes the image's name.
+        target: the tar file; appears in one step.
+
+    Raises:
+        NotFoundError: a blob is not in the store.
+        ResourceError: no space left.
+    """
+    entries: dict[str, Entry] = {
+        "oci-layout": Entry(data=b'{"imageLayoutVersion":"1.0.0"}', mode=0o644)
+    }
+    manifests = []
+    for ref in sorted(refs, key=lambda ref: ref.name):
+        if ref.kind is not Kind.IMAGE:
+            raise ValueError(f"not an image: {ref.name}")
+        blobs = image_blobs(store, ref.digest)
+        for blob in blobs:
+            name = f"blobs/{blob.digest.replace(':', '/')}"
+            entries[name] = Entry(path=store.path(blob.digest), mode=0o644)
+        manifests.append(index_entry(ref, blobs[0]))
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+    entries["index.json"] = Entry(data=_json(index), mode=0o644)
+    entries = {**_parents(entries), **entries}
+    with (
+        files.replacing(target, 0o644) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name in sorted(entries):
+            interrupt.check()
+            _add(archive, name, entries[name])
+
+
+def index_entry(ref: Ref, manifest: Descriptor) -> dict[str, Any]:
+    """Return an image's entry of an ``index.json``."""
+    return {
+        **manifest.document(),
+        "platform": {"os": "linux", "architecture": ref.arch},
+        "annotations": {
+            "io.containerd.image.name": ref.name,
+            "org.opencontainers.image.ref.name": ref.name,
+        },
+    }

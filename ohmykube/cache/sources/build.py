@@ -1,0 +1,128 @@
+"""The source ``build``: node components from Go modules, images assembled from them.
+
+For machines that reach a Go module proxy and a Debian mirror and nothing else. Slow once (the
+whole of Kubernetes is compiled), then everything is in the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.cache import oci
+from ohmykube.cache.sources import debian_layer, toolchain
+from ohmykube.cache.sources.base import Requirement, Source, SourceContext
+from ohmykube.cache.sources.faults import build_failure
+from ohmykube.cache.sources.gobuild import Builder
+from ohmykube.errors import NetworkError
+from ohmykube.kit import process
+from ohmykube.progress import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ohmykube.cache.catalog import Component, ImageSpec, Recipe
+
+PROBE = "github.com/containernetworking/plugins@v1.9.1"
+"""A small module that everybody needs: what the proxy is asked for when it is probed."""
+PROBE_SECONDS = 5.0
+_TITLE = "org.opencontainers.image.title"
+_VERSION = "org.opencontainers.image.version"
+
+
+class BuildSource(Source):
+    """Builds for the architecture of this machine."""
+
+    name = "build"
+
+    def __init__(self, context: SourceContext) -> None:
+        super().__init__(context)
+        self._builder = Builder(context.store, context.reporter)
+        self._warned = threading.Event()
+
+    def available(self) -> None:
+        """Ask the module proxy for one small module, unless it is in the module cache.
+
+        Raises:
+            NetworkError: the proxy does not answer.
+            PrerequisiteError: no usable go client.
+        """
+        go = toolchain.go()
+        try:
+            process.run(
+                ["go", "list", "-m", "-json", PROBE],
+                timeout=PROBE_SECONDS,
+                env=dict(go.env),
+                cwd=Path("/"),
+            )
+        except process.CommandFailed as error:
+            raise build_failure(
+                PROBE, error.result.stderr or error.result.stdout, timed_out=error.timed_out
+            ) from error
+        if go.sum_database == "off" and not self._warned.is_set():
+            self._warned.set()
+            self.context.reporter.emit(
+                Message(
+                    level="warning",
+                    text="GOSUMDB is off: only the modules named in the catalog are checked, "
+                    "what they depend on is taken as the proxy gives it",
+                )
+            )
+
+    def component(self, component: Component, arch: str) -> Mapping[str, Path]:
+        """Build a component; raises as ``Builder.binaries``, NetworkError without a recipe."""
+        built = self._builder.binaries(self._recipe(component), arch)
+        return {name: built[name] for name in component.installs}
+
+    def image(self, image: ImageSpec, arch: str) -> str:
+        """Build the program of an image and assemble the image around it; raises as above."""
+        store = self.context.store
+        binary = self._builder.binaries(self._recipe(image), arch)[image.binary]
+        layers = []
+        if image.base is not None:
+            layers.append(debian_layer.make(image.base, arch, store, self.context.reporter))
+        layers.append(oci.binary_layer(store, binary, image.entrypoint))
+        version = self.reference(image).rpartition(":")[2]
+        config = oci.ImageConfig(
+            entrypoint=(image.entrypoint,), labels={_TITLE: image.name, _VERSION: version}
+        )
+        return oci.assemble(store, arch, layers, config)
+
+    def reference(self, image: ImageSpec) -> str:
+        """Return the reference of our own image: it may be of another version than upstream's."""
+        return image.build_ref or image.ref
+
+    def estimate(self, specs: Iterable[Component | ImageSpec], arch: str) -> float:
+        """Return the seconds that these take on this machine; 0 when all is built already."""
+        recipes: list[Recipe] = []
+        for spec in specs:
+            if spec.recipe is not None and spec.recipe not in recipes:
+                recipes.append(spec.recipe)
+        seconds = sum(r.seconds for r in recipes if not self._builder.built(r, arch))
+        return seconds * 2 / max(1, os.cpu_count() or 1)
+
+    def requirements(self) -> Sequence[Requirement]:
+        """Look for compilers, libraries and mmdebstrap."""
+        path = process.which("mmdebstrap")
+        return (
+            *toolchain.requirements(),
+            Requirement(
+                id="mmdebstrap",
+                title="mmdebstrap for the image layer of Debian tools",
+                met=path is not None,
+                evidence=path or "not on PATH",
+                packages=debian_layer.PACKAGES,
+            ),
+        )
+
+    def _recipe(self, spec: Component | ImageSpec) -> Recipe:
+        if spec.recipe is None:
+            raise NetworkError(
+                f"{spec.name} {spec.version} cannot be built from Go modules",
+                why="no module proxy serves that version completely",
+                hint="ohmykube config show  (which Kubernetes version does it ask for?)",
+                id="OMK-I-208",
+            )
+        return spec.recipe
