@@ -1,0 +1,168 @@
+"""Whole commands against real nodes: the CLI as a user runs it, one home for the session."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+UP_SECONDS = 2700
+"""A first `up` may have to build every component."""
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs `ohmykube` with a home of its own and the shared cache."""
+
+    home: Path
+    cache: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Return the environment of the command."""
+        return {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "OHMYKUBE_HOME": str(self.home),
+            "OHMYKUBE_CACHE_DIR": str(self.cache),
+        }
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the command line."""
+        return [str(BIN / "ohmykube"), *arguments]
+
+    def run(
+        self, *arguments: str, check: bool = True, timeout: float = UP_SECONDS, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end; with ``check`` a code other than 0 shows what the command said."""
+        done = subprocess.run(
+            self.argv(*arguments),
+            env={**self.env, **extra},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(
+                f"ohmykube {' '.join(arguments)} ended with {done.returncode}\n"
+                f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}",
+                pytrace=False,
+            )
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        """Run with ``-o json`` and return the document."""
+        return json.loads(self.run(*arguments, "-o", "json").stdout)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start in the background, in a session of its own."""
+        return subprocess.Popen(
+            self.argv(*arguments),
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def on(self, cluster: str, node: str, *command: str) -> str:
+        """Run a command on a node."""
+        return self.run("shell", "--name", cluster, node, "--", *command, timeout=120).stdout
+
+    def kubectl(self, cluster: str, *arguments: str, stdin: str = "") -> str:
+        """Run our kubectl on this host with the cluster's kubeconfig."""
+        config = self.run("kubeconfig", cluster, "--path").stdout.strip()
+        binaries = sorted((self.home / "data" / "bin").glob("kubectl-*"))
+        program = str(binaries[-1]) if binaries else "kubectl"
+        done = subprocess.run(
+            [program, "--kubeconfig", config, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(
+                f"kubectl {' '.join(arguments)}\n{done.stdout}\n{done.stderr}", pytrace=False
+            )
+        return done.stdout
+
+
+def traces(name: str) -> dict[str, list[str]]:
+    """Return what of the clusters called ``name`` is left on this host, by kind."""
+    mark = f"omk-{name}"
+    netns = Path("/run/netns")
+    namespaces = [p.name for p in netns.iterdir()] if netns.is_dir() else []
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    cgroups = subprocess.run(
+        ["find", "/sys/fs/cgroup", "-path", f"*/omk/{name}*", "-o", "-path", f"*/omk/{name}/*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    return {
+        "namespaces": [n for n in namespaces if n == mark or n.startswith(f"{mark}.")],
+        "mounts": [line for line in mounts if f"/nspawn/{name}/" in line],
+        "cgroups": cgroups,
+        "processes": processes(f"/nspawn/{name}/") + processes(f"{mark} "),
+    }
+
+
+def processes(text: str) -> list[str]:
+    """Return the command lines of processes that contain ``text``, ours not included."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line:
+            found.append(line[:300])
+    return found
+
+
+NOTHING: dict[str, list[str]] = {"namespaces": [], "mounts": [], "cgroups": [], "processes": []}
+
+
+def wait_gone(name: str, seconds: float = 10) -> dict[str, list[str]]:
+    """Return what is left after at most ``seconds``: shared ssh connections may need a moment."""
+    end = time.monotonic() + seconds
+    while (left := traces(name)) != NOTHING and time.monotonic() < end:
+        time.sleep(0.2)
+    return left
+
+
+@pytest.fixture(scope="session")
+def cli(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterator[Cli]:
+    """Return the CLI; whatever clusters a failed test left are removed at the end."""
+    made = Cli(tmp_path_factory.mktemp("e2e") / "omk", shared_cache)
+    yield made
+    for summary in made.json("list")["clusters"]:
+        made.run("down", summary["name"], "--yes", check=False)
+
+
+@pytest.fixture(scope="module")
+def cluster(cli: Cli, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the name of a running cluster of 1 + 2 nodes, shared by the tests of a module."""
+    name = f"e2e-{request.module.__name__.rpartition('_')[2]}"
+    cli.run("up", "--name", name, "--workers", "2", "--provider", "nspawn")
+    yield name
+    cli.run("down", name, "--yes")
+    assert wait_gone(name) == NOTHING

@@ -1,0 +1,133 @@
+"""One command makes a real cluster, a second one removes every trace of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Cli
+
+pytestmark = pytest.mark.nodes
+
+WEB = """
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      tolerations: [{operator: Exists}]
+      containers:
+      - name: web
+        image: IMAGE
+        imagePullPolicy: IfNotPresent
+        command: [perl, -MIO::Socket::INET, -e]
+        args:
+        - |
+          my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 8, ReuseAddr => 1) or die $!;
+          while (my $c = $s->accept) { print $c "$ENV{NODE}\\n"; close $c }
+        env: [{name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+# Asks the service by its name twenty times and prints which nodes answered.
+ASK = """
+use IO::Socket::INET;
+for (1..20) {
+  my $c = IO::Socket::INET->new(PeerAddr => "web.default.svc.cluster.local", PeerPort => 80, Timeout => 5) or die "no: $@";
+  print scalar <$c>;
+}
+"""
+
+
+def test_three_nodes_are_ready_from_the_host(cli: Cli, cluster: str) -> None:
+    nodes = json.loads(cli.kubectl(cluster, "get", "nodes", "-ojson"))["items"]
+    assert [n["metadata"]["name"] for n in nodes] == ["cp1", "w1", "w2"]
+    for node in nodes:
+        ready = next(c for c in node["status"]["conditions"] if c["type"] == "Ready")
+        assert ready["status"] == "True"
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.3"
+
+
+def test_status_and_list_tell_the_same(cli: Cli, cluster: str) -> None:
+    status = cli.json("status", cluster)
+    assert status["health"] == "healthy"
+    assert [(n["name"], n["role"], n["machine"]) for n in status["nodes"]] == [
+        ("cp1", "control-plane", "running"),
+        ("w1", "worker", "running"),
+        ("w2", "worker", "running"),
+    ]
+    listed = {c["name"]: c for c in cli.json("list")["clusters"]}
+    assert (listed[cluster]["nodes"], listed[cluster]["running"]) == (3, 3)
+
+
+def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: str) -> None:
+    image = cli.kubectl(
+        cluster,
+        "-nkube-system",
+        *("get", "daemonset", "kube-proxy", "-ojsonpath={.spec.template.spec.containers[0].image}"),
+    )
+    cli.kubectl(cluster, "apply", "-f", "-", stdin=WEB.replace("IMAGE", image))
+    cli.kubectl(cluster, "rollout", "status", "daemonset/web", "--timeout=120s")
+    pods = json.loads(cli.kubectl(cluster, "get", "pods", "-lapp=web", "-ojson"))["items"]
+    assert {p["spec"]["nodeName"] for p in pods} == {"cp1", "w1", "w2"}
+    for pod in pods:
+        said = cli.kubectl(cluster, "exec", pod["metadata"]["name"], "--", "perl", "-e", ASK)
+        assert len(said.split()) == 20
+        assert set(said.split()) - {pod["spec"]["nodeName"]}, "only pods of its own node answered"
+    cli.kubectl(cluster, "delete", "--wait=false", "daemonset/web", "service/web")
+
+
+def test_a_second_up_changes_nothing_and_says_so(cli: Cli, cluster: str) -> None:
+    document = cli.json("up", "--name", cluster)
+    assert document["changed"] is False
+    assert [a["verb"] for a in document["plan"]] == ["keep", "keep", "keep", "configure"]
+    text = cli.run("up", "--name", cluster)
+    assert "nothing" in (text.stdout + text.stderr).lower()
+
+
+def test_plan_touches_nothing(cli: Cli, cluster: str) -> None:
+    document = cli.json("up", "--name", cluster, "--workers", "3", "--plan")
+    verbs = {a["what"]: a["verb"] for a in document["plan"]}
+    assert verbs["w3"] == "create"
+    assert [n["name"] for n in cli.json("status", cluster)["nodes"]] == ["cp1", "w1", "w2"]
+
+
+def test_limits_of_the_file_are_applied(cli: Cli, cluster: str) -> None:
+    """Memory and CPU of the node are those that were asked for (the default: 2 GiB workers)."""
+    limit = cli.on(cluster, "w1", "sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes")
+    assert 0 < int(limit) < 1 << 50
+
+
+def test_stop_and_start_bring_the_same_nodes_back(cli: Cli, cluster: str) -> None:
+    before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}
+    cli.run("stop", cluster)
+    assert cli.json("status", cluster)["health"] == "stopped"
+    cli.run("start", cluster)
+    status = cli.json("status", cluster)
+    assert status["health"] == "healthy"
+    assert {n["name"]: n["address"] for n in status["nodes"]} == before
+
+
+def test_nodes_outlive_the_command_and_the_api_is_on_loopback(cli: Cli, cluster: str) -> None:
+    server = cli.kubectl(cluster, "config", "view", "-ojsonpath={.clusters[0].cluster.server}")
+    assert server.startswith("https://127.0.0.1:")
+    done = subprocess.run(["ip", "-o", "route"], capture_output=True, text=True, check=True)
+    assert "10.88." not in done.stdout, "the host's own routes are left as they are"
+
+
+def test_kubeconfig_is_the_users_alone(cli: Cli, cluster: str) -> None:
+    path = cli.run("kubeconfig", cluster, "--path").stdout.strip()
+    mode = subprocess.run(["stat", "-c", "%a", path], capture_output=True, text=True, check=True)
+    assert mode.stdout.strip() == "600"
