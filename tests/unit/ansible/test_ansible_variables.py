@@ -1,0 +1,227 @@
+"""From the model to the roles' variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ohmykube.ansible import variables
+from ohmykube.ansible.variables import CacheAccess, group_vars, host_vars
+from ohmykube.errors import ProviderError
+from ohmykube.kit.secret import Secret
+from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, Role, Taint
+from ohmykube.model.machine import Machine, MachineState, SshTarget
+
+CP = Node(name="dev-cp-1", role=Role.CONTROL_PLANE)
+WORKER = Node(
+    name="dev-w-1",
+    role=Role.WORKER,
+    labels={"tier": "web"},
+    taints=(Taint(key="dedicated", value="db", effect="NoSchedule"),),
+)
+
+
+def machine(node: str, address: str, *, become: bool = False) -> Machine:
+    target = SshTarget(address="192.0.2.1", user="ops", become=become)
+    return Machine(
+        cluster="dev", node=node, state=MachineState.RUNNING, address=address, ssh=target
+    )
+
+
+MACHINES = [machine("dev-cp-1", "10.88.0.11"), machine("dev-w-1", "10.88.0.12")]
+
+
+def cluster(**changes: object) -> Cluster:
+    fields: dict[str, object] = {
+        "name": "dev",
+        "kubernetes_version": "1.36.3",
+        "provider": "nspawn",
+        "nodes": (CP, WORKER),
+    }
+    return Cluster(**(fields | changes))  # type: ignore[arg-type]
+
+
+def artifact(kind: Kind, name: str, digit: str, size: int, *roles: str) -> LockedArtifact:
+    return LockedArtifact(
+        kind=kind,
+        name=name,
+        version="1",
+        arch="amd64",
+        digest=f"sha256:{digit * 64}",
+        size=size,
+        source="build",
+        node_roles=roles or ("control-plane", "worker"),
+        content_digest=f"sha256:{digit.upper() * 64}" if kind is Kind.PACKAGE else "",
+    )
+
+
+LOCK = ArtifactLock(
+    kubernetes_version="1.36.3",
+    arch="amd64",
+    artifacts=(
+        artifact(Kind.PACKAGE, "containerd", "a", 10),
+        artifact(Kind.PACKAGE, "kubeadm", "b", 10),
+        artifact(Kind.IMAGE, "registry.k8s.io/pause:3.10.2", "c", 1),
+        artifact(Kind.IMAGE, "registry.k8s.io/kube-proxy:v1.36.3", "d", 30),
+        artifact(Kind.IMAGE, "registry.k8s.io/etcd:3.6.5-0", "e", 60, "control-plane"),
+    ),
+    settings={
+        "pause_image": "registry.k8s.io/pause:3.10.2",
+        "etcd_tag": "3.6.5-0",
+        "coredns_tag": "v1.13.1",
+        "flannel_image": "ghcr.io/flannel-io/flannel:v0.27.4",
+        "flannel_cni_image": "ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0",
+    },
+)
+CACHE = CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret("token-value"))
+
+
+def test_addresses_and_ranges_of_the_cluster_are_passed_on() -> None:
+    network = Network(pod_cidr="10.1.0.0/16", service_cidr="10.2.0.0/16", dns_domain="k.test")
+    result = group_vars(
+        cluster(network=network), None, None, MACHINES, system_containers=False, cert_sans=("h.x",)
+    )
+    assert result["kubeadm_pod_cidr"] == result["flannel_network"] == "10.1.0.0/16"
+    assert result["kubeadm_service_cidr"] == "10.2.0.0/16"
+    assert result["kubeadm_dns_domain"] == "k.test"
+    assert result["node_hosts"] == {"dev-cp-1": "10.88.0.11", "dev-w-1": "10.88.0.12"}
+    assert result["kubeadm_cert_sans"] == ["127.0.0.1", "localhost", "h.x"]
+
+
+def test_no_name_comes_twice_among_the_certificate_names() -> None:
+    sans = ("localhost", "", "a", "a")
+    result = group_vars(cluster(), None, None, MACHINES, system_containers=False, cert_sans=sans)
+    assert result["kubeadm_cert_sans"] == ["127.0.0.1", "localhost", "a"]
+
+
+def test_system_containers_leave_the_kernel_alone() -> None:
+    result = group_vars(cluster(), None, None, MACHINES, system_containers=True)
+    assert result["node_manage_kernel"] is False
+    assert result["node_swap"] == "keep"
+    assert "SystemVerification" in result["kubeadm_ignore_preflight_errors"]  # type: ignore[operator]
+    assert result["kubeadm_kubelet_configuration"] == {"failSwapOn": False, "failCgroupV1": False}
+
+
+def test_machines_of_their_own_are_managed_wholly() -> None:
+    result = group_vars(cluster(), None, None, MACHINES, system_containers=False)
+    assert result["node_manage_kernel"] is True
+    assert result["node_swap"] == "off"
+    assert result["kubeadm_ignore_preflight_errors"] == []
+    assert result["kubeadm_kubelet_configuration"] == {}
+    assert result["kubeadm_kube_proxy_configuration"] == {}
+
+
+def test_the_users_patches_win_over_ours() -> None:
+    patches = KubeadmPatches(
+        init_configuration={"nodeRegistration": {"criSocket": "x"}},
+        join_configuration={"timeouts": {"discovery": "1m"}},
+        cluster_configuration={"apiServer": {"extraArgs": []}},
+        kubelet_configuration={"failSwapOn": True, "maxPods": 50},
+        kube_proxy_configuration={"conntrack": {"min": 7}, "mode": "nftables"},
+    )
+    result = group_vars(cluster(kubeadm=patches), None, None, MACHINES, system_containers=True)
+    assert result["kubeadm_kubelet_configuration"] == {
+        "failSwapOn": True,
+        "failCgroupV1": False,
+        "maxPods": 50,
+    }
+    assert result["kubeadm_kube_proxy_configuration"] == {
+        "conntrack": {"maxPerCore": 0, "min": 7},
+        "mode": "nftables",
+    }
+    assert result["kubeadm_init_configuration"] == {"nodeRegistration": {"criSocket": "x"}}
+    assert result["kubeadm_join_configuration"] == {"timeouts": {"discovery": "1m"}}
+    assert result["kubeadm_cluster_configuration"] == {"apiServer": {"extraArgs": []}}
+
+
+def test_artifacts_come_from_the_cache() -> None:
+    result = group_vars(cluster(), LOCK, CACHE, MACHINES, system_containers=True)
+    assert result["containerd_artifacts"] == [
+        {
+            "name": "containerd-package",
+            "url": f"http://127.0.0.1:5055/pkg/sha256/{'a' * 64}",
+            "checksum": f"sha256:{'a' * 64}",
+            "dest": "/",
+            "unpack": True,
+            "content_checksum": f"sha256:{'A' * 64}",
+        }
+    ]
+    assert result["kubeadm_artifacts"][0]["name"] == "kubeadm-package"  # type: ignore[index]
+    assert result["cache_endpoint"] == "http://127.0.0.1:5055"
+    assert result["cache_token"] == Secret("token-value")
+
+
+def test_versions_of_the_lock_reach_the_roles() -> None:
+    result = group_vars(cluster(), LOCK, None, MACHINES, system_containers=True)
+    assert result["containerd_sandbox_image"] == "registry.k8s.io/pause:3.10.2"
+    assert result["kubeadm_etcd_image_tag"] == "3.6.5-0"
+    assert result["kubeadm_dns_image_tag"] == "v1.13.1"
+    assert result["flannel_image"] == "ghcr.io/flannel-io/flannel:v0.27.4"
+    assert result["flannel_cni_plugin_image"] == "ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0"
+    assert result["containerd_arch"] == "amd64"
+    assert "containerd_artifacts" not in result
+    assert "cache_endpoint" not in result
+
+
+def test_without_a_network_plugin_there_are_no_variables_of_flannel() -> None:
+    network = Network(cni="none")
+    result = group_vars(cluster(network=network), None, None, MACHINES, system_containers=True)
+    assert result["cluster_cni"] == "none"
+    assert not [name for name in result if name.startswith("flannel_")]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("iptables", False), ("nftables", True)])
+def test_flannel_follows_the_proxy_mode(mode: str, expected: bool) -> None:
+    network = Network(proxy_mode=mode, flannel_backend="host-gw")
+    result = group_vars(cluster(network=network), None, None, MACHINES, system_containers=True)
+    assert result["kubeadm_proxy_mode"] == mode
+    assert result["flannel_nftables"] is expected
+    assert result["flannel_backend"] == "host-gw"
+
+
+def test_images_of_a_node_are_those_of_its_role_biggest_first() -> None:
+    first = host_vars(CP, MACHINES[0], None, LOCK)["cache_images"]
+    second = host_vars(WORKER, MACHINES[1], None, LOCK)["cache_images"]
+    assert [image["ref"].split("/")[1] for image in first] == [  # type: ignore[attr-defined]
+        "etcd:3.6.5-0",
+        "kube-proxy:v1.36.3",
+        "pause:3.10.2",
+    ]
+    assert second == [
+        {"ref": "registry.k8s.io/kube-proxy:v1.36.3", "digest": f"sha256:{'d' * 64}"},
+        {"ref": "registry.k8s.io/pause:3.10.2", "digest": f"sha256:{'c' * 64}"},
+    ]
+
+
+def test_a_node_has_its_connection_labels_and_taints() -> None:
+    result = host_vars(WORKER, MACHINES[1], Path("/run/a b/ssh_config"), None)
+    assert result["ansible_host"] == "dev-w-1"
+    assert result["ansible_ssh_common_args"] == "-F '/run/a b/ssh_config'"
+    assert result["ansible_user"] == "ops"
+    assert result["kubeadm_node_ip"] == "10.88.0.12"
+    assert result["kubeadm_node_labels"] == {"tier": "web"}
+    assert result["kubeadm_node_taints"] == ["dedicated=db:NoSchedule"]
+    assert "ansible_become" not in result
+
+
+def test_no_taints_and_kubeadms_taints_are_two_things() -> None:
+    none = Node(name="dev-w-1", role=Role.WORKER, taints=())
+    assert host_vars(none, MACHINES[1], None, None)["kubeadm_node_taints"] == []
+    assert "kubeadm_node_taints" not in host_vars(CP, MACHINES[0], None, None)
+
+
+def test_a_machine_that_needs_sudo_gets_it() -> None:
+    target = machine("dev-w-1", "10.88.0.12", become=True)
+    assert host_vars(WORKER, target, None, None)["ansible_become"] is True
+
+
+def test_a_machine_without_address_is_an_error() -> None:
+    with pytest.raises(ProviderError, match='node "dev-w-1" has no address'):
+        host_vars(WORKER, machine("dev-w-1", ""), None, None)
+
+
+def test_groups_have_the_names_that_other_inventories_use() -> None:
+    assert variables.group_of(Role.CONTROL_PLANE) == "kube_control_plane"
+    assert variables.group_of(Role.WORKER) == "kube_node"
