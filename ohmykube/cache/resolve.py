@@ -279,7 +279,7 @@ class _Run:
         return LockedArtifact(
             kind=Kind.IMAGE,
             name=ref.name,
-            version=image.version,
+            version=ref.name.rpartition(":")[2],
             arch=self.arch,
             digest=ref.digest,
             size=ref.size,
