@@ -1,0 +1,166 @@
+"""Progress, log and findings from recorded events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ohmykube.ansible.follow import Follower
+from ohmykube.errors import LockedError
+from ohmykube.progress import Event, Message, NodeProgress, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Recorded = Callable[[str], list[dict[str, Any]]]
+
+
+class Recorder:
+    """A reporter that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def _follow(
+    raw: list[dict[str, Any]],
+    log: Path,
+    *,
+    verbosity: int = 0,
+    secrets: tuple[str, ...] = (),
+) -> tuple[Follower, Recorder]:
+    reporter = Recorder()
+    with Follower(log, reporter, verbosity=verbosity, secrets=secrets) as follower:
+        for event in raw:
+            assert follower.put(event) is False
+    return follower, reporter
+
+
+def test_failures_are_those_that_ended_a_node(recorded: Recorded, tmp_path: Path) -> None:
+    follower, _ = _follow(recorded("mixed"), tmp_path / "log")
+    assert [(f.host, f.task, f.unreachable) for f in follower.failures] == [
+        ("node-c", "Change something", True),
+        ("node-b", "Fail at last", False),
+    ]
+    assert follower.tasks_run == 11
+    assert follower.stats is not None
+    assert follower.stats["node-a"].failed == 0
+
+
+def test_without_recap_what_failed_last_counts(recorded: Recorded, tmp_path: Path) -> None:
+    follower, _ = _follow(recorded("mixed")[:-1], tmp_path / "log")
+    assert follower.stats is None
+    assert {f.host: f.task for f in follower.failures} == {
+        "node-a": "Fails first",
+        "node-b": "Fail at last",
+        "node-c": "Change something",
+    }
+
+
+def test_progress_shows_what_each_node_does(recorded: Recorded, tmp_path: Path) -> None:
+    _, reporter = _follow(recorded("role_verbose"), tmp_path / "log")
+    assert all(isinstance(event, NodeProgress) for event in reporter.events)
+    assert NodeProgress(node="node-a", activity="demo | Install it") in reporter.events
+    failed = NodeProgress(
+        node="node-b",
+        activity="demo | Wait for it",
+        status=Status.FAILED,
+        detail="it does not answer",
+    )
+    assert failed in reporter.events
+    assert reporter.events[-1] == NodeProgress(
+        node="node-a", activity="configured", status=Status.CHANGED
+    )
+
+
+def test_a_retry_is_shown(recorded: Recorded, tmp_path: Path) -> None:
+    _, reporter = _follow(recorded("mixed"), tmp_path / "log")
+    shown = NodeProgress(node="node-a", activity="Retry", detail="tried again, 1 left")
+    assert shown in reporter.events
+
+
+def test_an_ignored_failure_does_not_look_like_one(recorded: Recorded, tmp_path: Path) -> None:
+    _, reporter = _follow(recorded("mixed"), tmp_path / "log")
+    bad = {e.activity for e in reporter.events if isinstance(e, NodeProgress) and e.status}
+    assert "Ignored failure" not in bad
+
+
+def test_the_log_has_a_line_for_each_result(recorded: Recorded, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    _follow(recorded("mixed"), log)
+    lines = log.read_text().splitlines()
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert sum("node-a  Change something  changed" in line for line in lines) == 1
+    assert sum("node-b  Ignored failure  failed (ignored)" in line for line in lines) == 1
+    assert any("node-b  Fail at last  failed" in line for line in lines)
+    assert "        stderr: to-err" in lines
+    assert not any("stdout: out" in line for line in lines)
+    assert any("node-c  recap  ok=1 changed=0 failed=0 unreachable=1" in line for line in lines)
+
+
+def test_the_log_is_continued(recorded: Recorded, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    _follow(recorded("no_hosts"), log)
+    once = len(log.read_text())
+    _follow(recorded("no_hosts"), log)
+    assert len(log.read_text()) == 2 * once
+
+
+def test_verbose_shows_and_logs_all_output(recorded: Recorded, tmp_path: Path) -> None:
+    _, reporter = _follow(recorded("role_verbose"), tmp_path / "log", verbosity=1)
+    said = [e for e in reporter.events if isinstance(e, Message)]
+    assert all(e.level == "debug" for e in said)
+    assert any("node-a  demo | Install it  changed" in e.text for e in said)
+    assert "stdout: installed" in (tmp_path / "log").read_text()
+
+
+def test_errors_outside_of_tasks_are_kept(recorded: Recorded, tmp_path: Path) -> None:
+    follower, _ = _follow(recorded("syntax_error"), tmp_path / "log", verbosity=1)
+    assert follower.stats is None
+    assert "YAML parsing failed" in follower.errors[0]
+    assert "Origin: /playbooks/syntax.yml:4:4" in follower.errors
+
+
+def test_a_secret_is_neither_shown_nor_logged(recorded: Recorded, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    follower, reporter = _follow(recorded("mixed"), log, verbosity=1, secrets=("to-err", "hello"))
+    seen = log.read_text() + repr(reporter.events) + repr(follower.failures)
+    assert "to-err" not in seen
+    assert "***" in log.read_text()
+    assert "node-a  Say ***  ok" in log.read_text()
+
+
+def test_trouble_with_the_reporter_is_raised_where_it_can_be_seen(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    class Broken:
+        def emit(self, event: Event) -> None:
+            raise RuntimeError("no terminal")
+
+    def follow() -> None:
+        with Follower(tmp_path / "log", Broken()) as follower:
+            for event in recorded("mixed"):
+                follower.put(event)
+
+    with pytest.raises(RuntimeError, match="no terminal"):
+        follow()
+
+
+def test_an_error_inside_is_not_replaced(recorded: Recorded, tmp_path: Path) -> None:
+    def follow() -> None:
+        with Follower(tmp_path / "log", Recorder()):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        follow()
+
+
+def test_a_log_that_cannot_be_opened_is_explained(tmp_path: Path) -> None:
+    follower = Follower(tmp_path, Recorder())
+    with pytest.raises(LockedError, match="is in the way"):
+        follower.__enter__()
