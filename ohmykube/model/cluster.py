@@ -85,6 +85,8 @@ class Network:
     """``iptables`` or ``nftables``."""
     api_server_endpoint: str | None = None
     """``host:port`` that all nodes use for the API server; None: the first control plane."""
+    cert_sans: tuple[str, ...] = ()
+    """Further addresses and names in the API server's certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

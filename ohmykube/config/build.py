@@ -1,0 +1,114 @@
+"""From a document to the model, through all checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.config import checks, host_inventory, nodes, translate, v1
+from ohmykube.config.problems import closest, echo
+from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Sequence
+
+    from ohmykube.config.problems import Path, Problem
+    from ohmykube.config.yaml_source import Source
+
+
+def build(
+    source: Source, base: pathlib.Path, known_providers: Sequence[str]
+) -> tuple[Cluster | None, list[Problem], list[str]]:
+    """Return the cluster (None when there are problems), the problems and the warnings."""
+    problems = _header(source)
+    if problems:
+        return None, problems, []
+    document, problems, left_out = translate.validate(source)
+    if document is None:
+        return None, problems, []
+    document, more, warnings = _with_inventory(document, source, base)
+    problems += more
+    single = {role: checks.is_single(source, role) for role in Role}
+    placed = nodes.place(document.spec.nodes, document.spec.provider.ssh, base, single)
+    checker = checks.Checker(document, placed, source)
+    checker.run(left_out, known_providers)
+    problems += checker.problems
+    if problems:
+        return None, problems, []
+    cluster = _cluster(document, placed)
+    return cluster, [], [*warnings, *checker.warnings]
+
+
+def _with_inventory(
+    document: v1.Document, source: Source, base: pathlib.Path
+) -> tuple[v1.Document, list[Problem], list[str]]:
+    """Give the groups of nodes the hosts of the inventory file, if there is one."""
+    ssh = document.spec.provider.ssh
+    if ssh.inventory is None or document.spec.provider.name != "ssh":
+        return document, [], []
+    path: Path = ("spec", "provider", "ssh", "inventory")
+    both = {
+        Role.CONTROL_PLANE: document.spec.nodes.control_plane,
+        Role.WORKER: document.spec.nodes.workers,
+    }
+    if any(group.hosts is not None for groups in both.values() for group in groups):
+        text = "does not go with hosts in spec.nodes; use one of the two"
+        return document, [source.problem(path, text)], []
+    if any(len(groups) != 1 for groups in both.values()):
+        text = "goes with one group of control planes and one group of workers only"
+        return document, [source.problem(path, text)], []
+    inventory = host_inventory.read(nodes.absolute(ssh.inventory, base))
+    problems = [source.problem(path, f"{inventory.label}: {p}") for p in inventory.problems]
+    changed = {}
+    for role, field in ((Role.CONTROL_PLANE, "control_plane"), (Role.WORKER, "workers")):
+        hosts, wrong = translate.hosts(inventory.hosts[role])
+        problems += [source.problem(path, f"{inventory.label}: {text}") for text in wrong]
+        changed[field] = [both[role][0].model_copy(update={"hosts": hosts})]
+    placed = document.spec.nodes.model_copy(update=changed)
+    spec = document.spec.model_copy(update={"nodes": placed})
+    return document.model_copy(update={"spec": spec}), problems, inventory.warnings
+
+
+def _header(source: Source) -> list[Problem]:
+    """A file of another kind is said to be that, and not a hundred unknown fields."""
+    problems = []
+    for key, wanted in (("apiVersion", v1.API_VERSION), ("kind", v1.KIND)):
+        found = source.data.get(key)
+        if found is None:
+            problems.append(source.problem((key,), f"must be given: {wanted}"))
+        elif found != wanted:
+            text = f"must be {wanted}, got {echo(found)}"
+            if isinstance(found, str):
+                text += closest(found, (wanted,))
+            problems.append(source.problem((key,), text))
+    return problems
+
+
+def _cluster(document: v1.Document, placed: Sequence[nodes.PlacedNode]) -> Cluster:
+    spec = document.spec
+    kubeadm = spec.kubeadm
+    return Cluster(
+        name=document.metadata.name,
+        kubernetes_version=spec.kubernetes.version,
+        provider=spec.provider.name,
+        nodes=tuple(p.node for p in placed),
+        network=Network(
+            pod_cidr=spec.network.pod_cidr,
+            service_cidr=spec.network.service_cidr,
+            dns_domain=spec.network.dns_domain,
+            cni=spec.network.cni,
+            flannel_backend=spec.network.flannel.backend,
+            proxy_mode=spec.network.proxy_mode,
+            api_server_endpoint=spec.network.api_server_endpoint,
+            cert_sans=tuple(spec.network.cert_sans),
+        ),
+        kubeadm=KubeadmPatches(
+            init_configuration=kubeadm.init_configuration,
+            join_configuration=kubeadm.join_configuration,
+            cluster_configuration=kubeadm.cluster_configuration,
+            kubelet_configuration=kubeadm.kubelet_configuration,
+            kube_proxy_configuration=kubeadm.kube_proxy_configuration,
+        ),
+        sources=Sources(order=tuple(spec.artifacts.sources), mirror=spec.artifacts.mirror),
+        provider_options=spec.provider.options,
+    )

@@ -1,0 +1,127 @@
+"""From a ``Cluster`` back to a document, whole: no default is left to a later release."""
+
+from __future__ import annotations
+
+import copy
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ohmykube.model.cluster import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.model.cluster import Cluster, Document, Host, KubeadmPatches, Network, Node
+
+_PREFIX = {Role.CONTROL_PLANE: "cp", Role.WORKER: "w"}
+
+
+def to_document(cluster: Cluster) -> dict[str, Any]:
+    """Return a ``cluster.yaml`` document that loads as an equal cluster; JSON types only."""
+    provider: dict[str, Any] = {"name": cluster.provider}
+    if cluster.provider_options:
+        provider["options"] = _copy(cluster.provider_options)
+    artifacts: dict[str, Any] = {"sources": list(cluster.sources.order)}
+    if cluster.sources.mirror is not None:
+        artifacts["mirror"] = cluster.sources.mirror
+    spec: dict[str, Any] = {
+        "kubernetes": {"version": cluster.kubernetes_version},
+        "provider": provider,
+        "nodes": {
+            "controlPlane": _groups(cluster.control_planes, Role.CONTROL_PLANE),
+            "workers": _groups(cluster.workers, Role.WORKER),
+        },
+        "network": _network(cluster.network),
+        "artifacts": artifacts,
+    }
+    kubeadm = _kubeadm(cluster.kubeadm)
+    if kubeadm:
+        spec["kubeadm"] = kubeadm
+    return {
+        "apiVersion": "ohmykube.dev/v1",
+        "kind": "Cluster",
+        "metadata": {"name": cluster.name},
+        "spec": spec,
+    }
+
+
+def _groups(nodes: Sequence[Node], role: Role) -> dict[str, Any] | list[dict[str, Any]]:
+    """One group for each run of nodes that differ in nothing but name and host."""
+    if not nodes:
+        return {"count": 0}
+    groups = []
+    for _key, members in groupby(nodes, key=_kind):
+        groups.append(_group(list(members)))
+    if len(groups) > 1:
+        return groups
+    expected = [f"{_PREFIX[role]}{number}" for number in range(1, len(nodes) + 1)]
+    if groups[0].get("names") == expected:
+        groups[0] = {"count": len(nodes)} | {k: v for k, v in groups[0].items() if k != "names"}
+    return groups[0]
+
+
+def _kind(node: Node) -> tuple[Any, ...]:
+    sizes = (node.cpus, node.memory_mib, node.disk_gib)
+    return (*sizes, dict(node.labels), node.taints, node.host is None)
+
+
+def _group(nodes: Sequence[Node]) -> dict[str, Any]:
+    first = nodes[0]
+    group: dict[str, Any] = {}
+    if first.host is None:
+        group["names"] = [node.name for node in nodes]
+        group["cpus"] = first.cpus
+        group["memory"] = None if first.memory_mib is None else f"{first.memory_mib}MiB"
+        group["disk"] = None if first.disk_gib is None else f"{first.disk_gib}GiB"
+    else:
+        group["hosts"] = [_host(node.name, node.host) for node in nodes if node.host]
+    if first.labels:
+        group["labels"] = dict(first.labels)
+    if first.taints is not None:
+        group["taints"] = [str(taint) for taint in first.taints]
+    return group
+
+
+def _host(name: str, host: Host) -> dict[str, Any]:
+    entry = {
+        "address": host.address,
+        "name": name,
+        "port": host.port,
+        "user": host.user,
+        "identityFile": str(host.identity_file) if host.identity_file else None,
+        "jump": host.jump,
+        "become": host.become,
+        "hostKey": host.host_key,
+        "nodeIP": host.node_ip,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def _network(network: Network) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "podCIDR": network.pod_cidr,
+        "serviceCIDR": network.service_cidr,
+        "dnsDomain": network.dns_domain,
+        "cni": network.cni,
+        "flannel": {"backend": network.flannel_backend},
+        "proxyMode": network.proxy_mode,
+        "certSANs": list(network.cert_sans),
+    }
+    if network.api_server_endpoint is not None:
+        result["apiServerEndpoint"] = network.api_server_endpoint
+    return result
+
+
+def _kubeadm(patches: KubeadmPatches) -> dict[str, Any]:
+    sections = {
+        "initConfiguration": patches.init_configuration,
+        "joinConfiguration": patches.join_configuration,
+        "clusterConfiguration": patches.cluster_configuration,
+        "kubeletConfiguration": patches.kubelet_configuration,
+        "kubeProxyConfiguration": patches.kube_proxy_configuration,
+    }
+    return {key: _copy(value) for key, value in sections.items() if value}
+
+
+def _copy(document: Document) -> dict[str, Any]:
+    return copy.deepcopy(dict(document))

@@ -1,0 +1,156 @@
+"""From a cluster file, flags, or a recorded document to a ``Cluster``.
+
+All problems come in one ``ConfigError``. Nothing is printed: warnings are returned.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ohmykube.config.overrides import FLAGS, Overrides
+from ohmykube.errors import ConfigError
+from ohmykube.kit import entrypoints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ohmykube.config.problems import Path
+    from ohmykube.config.yaml_source import Source
+    from ohmykube.model.cluster import Cluster
+
+__all__ = [
+    "Loaded", "Overrides", "from_document", "from_overrides", "load", "load_file", "load_text",
+]  # fmt: skip
+
+_PROVIDERS_GROUP = "ohmykube.providers"
+_BUILT_IN_PROVIDERS = ("auto", "nspawn", "ssh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A checked cluster, and what the user should know about the file."""
+
+    cluster: Cluster
+    warnings: tuple[str, ...] = ()
+
+
+def load(path: pathlib.Path, overrides: Overrides | None = None) -> Loaded:
+    """Read and check a cluster file, v1 or v1alpha1, with the values of flags put in first.
+
+    Raises:
+        ConfigError: it cannot be read or is wrong; ``problems`` has everything.
+        PermissionDenied: it may not be read.
+    """
+    from ohmykube.config import yaml_source  # noqa: PLC0415 - PyYAML only when a file is read
+
+    return _finish(yaml_source.read(path), overrides or Overrides(), path.absolute().parent)
+
+
+def load_file(path: pathlib.Path, overrides: Overrides | None = None) -> Cluster:
+    """Return the cluster alone; raises as ``load`` does."""
+    return load(path, overrides).cluster
+
+
+def load_text(text: str | bytes, label: str, overrides: Overrides | None = None) -> Loaded:
+    """Read a cluster file from memory, such as standard input; raises ConfigError."""
+    from ohmykube.config import yaml_source  # noqa: PLC0415 - PyYAML only when a file is read
+
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return _finish(yaml_source.parse(data, label), overrides or Overrides(), pathlib.Path.cwd())
+
+
+def from_overrides(overrides: Overrides) -> Cluster:
+    """Return the cluster that flags and defaults describe; raises ConfigError."""
+    return from_document({}, overrides, label="the command line")
+
+
+def from_document(
+    document: Mapping[str, Any], overrides: Overrides | None = None, *, label: str = "the document"
+) -> Cluster:
+    """Return the cluster of a document that ``to_document`` made; raises ConfigError."""
+    from ohmykube.config import v1  # noqa: PLC0415 - pydantic only when something is checked
+    from ohmykube.config.yaml_source import Source  # noqa: PLC0415 - as above
+
+    data = {"apiVersion": v1.API_VERSION, "kind": v1.KIND, **document}
+    source = Source(label=label, data=data)
+    return _finish(source, overrides or Overrides(), pathlib.Path.cwd()).cluster
+
+
+def _finish(source: Source, overrides: Overrides, base: pathlib.Path) -> Loaded:
+    from ohmykube.config import (  # noqa: PLC0415 - pydantic only when something is checked
+        build,
+        problems,
+        v1alpha1,
+    )
+
+    warnings: list[str] = []
+    if v1alpha1.is_ours(source.data):
+        source, warnings = v1alpha1.convert(source)
+    _apply(source, overrides)
+    cluster, found, more = build.build(source, base, _providers())
+    found = [*source.problems, *found]
+    if found or cluster is None:
+        raise problems.error(source.label, found)
+    return Loaded(cluster=cluster, warnings=(*warnings, *more))
+
+
+def _providers() -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*_BUILT_IN_PROVIDERS, *entrypoints.names(_PROVIDERS_GROUP))))
+
+
+def _apply(source: Source, overrides: Overrides) -> None:
+    """Put the values of flags into the document, where they are checked like the rest."""
+    spec: Path = ("spec",)
+    places: dict[str, Path] = {
+        "name": ("metadata", "name"),
+        "kubernetes_version": (*spec, "kubernetes", "version"),
+        "provider": (*spec, "provider", "name"),
+        "cni": (*spec, "network", "cni"),
+        "proxy_mode": (*spec, "network", "proxyMode"),
+        "mirror": (*spec, "artifacts", "mirror"),
+        "sources": (*spec, "artifacts", "sources"),
+    }
+    for field, path in places.items():
+        value = getattr(overrides, field)
+        if value is not None:
+            _put(source, path, list(value) if isinstance(value, tuple) else value, FLAGS[field])
+    for key, field in (("controlPlane", "control_planes"), ("workers", "workers")):
+        for group in _groups(source, key):
+            value = getattr(overrides, field)
+            if value is not None:
+                _count(source, key, group, value, FLAGS[field])
+            for size in ("cpus", "memory", "disk"):
+                value = getattr(overrides, size)
+                if value is not None:
+                    _put(source, (*group, size), value, FLAGS[size])
+
+
+def _groups(source: Source, key: str) -> list[Path]:
+    nodes: Any = source.data.get("spec")
+    nodes = nodes.get("nodes") if isinstance(nodes, dict) else None
+    found = nodes.get(key) if isinstance(nodes, dict) else None
+    path: Path = ("spec", "nodes", key)
+    return [(*path, index) for index in range(len(found))] if isinstance(found, list) else [path]
+
+
+def _count(source: Source, key: str, group: Path, value: int, flag: str) -> None:
+    if len(_groups(source, key)) > 1:
+        text = f"cannot be used with several groups in spec.nodes.{key}; change the file"
+        raise ConfigError(f"{flag}: {text}", id="OMK-C-107", hint=f"edit {source.label}")
+    _put(source, (*group, "count"), value, flag)
+
+
+def _put(source: Source, path: Path, value: object, flag: str) -> None:
+    parent: Any = source.data
+    for part in path[:-1]:
+        if isinstance(part, str) and parent.get(part) is None:
+            parent[part] = {}
+        parent = parent[part]
+        if not isinstance(parent, dict | list):
+            return  # the file is wrong there, which is going to be said
+    if isinstance(parent, dict):
+        parent[path[-1]] = value
+        source.flags[path] = flag
+        source.written.pop(path, None)

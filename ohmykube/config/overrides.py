@@ -1,0 +1,47 @@
+"""What flags change in a cluster file; light, so that the command line can import it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Values from flags, as typed; None leaves the file's value. They are checked with the file."""
+
+    name: str | None = None
+    kubernetes_version: str | None = None
+    provider: str | None = None
+    control_planes: int | None = None
+    workers: int | None = None
+    cpus: float | None = None
+    """For every node."""
+    memory: str | None = None
+    """For every node, with its unit."""
+    disk: str | None = None
+    """For every node, with its unit."""
+    cni: str | None = None
+    proxy_mode: str | None = None
+    mirror: str | None = None
+    sources: tuple[str, ...] | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether any flag was given."""
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+
+FLAGS = {
+    "name": "--name",
+    "kubernetes_version": "--kubernetes",
+    "provider": "--provider",
+    "control_planes": "--control-planes",
+    "workers": "--workers",
+    "cpus": "--cpus",
+    "memory": "--memory",
+    "disk": "--disk",
+    "cni": "--cni",
+    "proxy_mode": "--proxy-mode",
+    "mirror": "--mirror",
+    "sources": "--sources",
+}
+"""The flag of each field, as problems name it."""

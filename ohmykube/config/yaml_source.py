@@ -1,0 +1,220 @@
+"""A YAML file as plain values, with the line of every one of them.
+
+Values follow YAML 1.2: ``no``, ``010`` and ``22:22`` are text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ohmykube.config.problems import Path, Problem, echo
+from ohmykube.config.yaml_tree import Node, compose, unsafe
+from ohmykube.errors import ConfigError, PermissionDenied
+
+if TYPE_CHECKING:
+    import pathlib
+
+LARGEST_BYTES = 1_000_000
+_NULL = ("", "~", "null", "Null", "NULL")
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+
+
+@dataclass(slots=True, kw_only=True)
+class Source:
+    """A document with what is needed to talk about it."""
+
+    label: str
+    """What messages call it, usually the path as typed."""
+    data: dict[str, Any]
+    lines: dict[Path, int] = field(default_factory=dict)
+    """Line, from 1, of each key or list entry."""
+    written: dict[Path, str] = field(default_factory=dict)
+    """Numbers, booleans and nulls as they stand in the file."""
+    flags: dict[Path, str] = field(default_factory=dict)
+    """The flag that set a value."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, path: Path, text: str) -> Problem:
+        """Return a problem with the flag or the nearest known line of ``path``."""
+        line = next(
+            (n for end in range(len(path), 0, -1) if (n := self.lines.get(path[:end]))), None
+        )
+        return Problem(path=path, text=text, line=line, flag=self.flags.get(path))
+
+
+def read(path: pathlib.Path) -> Source:
+    """Read a YAML file that holds one mapping.
+
+    Raises:
+        ConfigError: no such file, not YAML, or beyond the limits.
+        PermissionDenied: it may not be read.
+    """
+    return parse(_bytes(path), str(path))
+
+
+def read_text(path: pathlib.Path) -> str:
+    """Return the text of any file within the same limits; raises as ``read`` does."""
+    return _decoded(_bytes(path), str(path))
+
+
+def _bytes(path: pathlib.Path) -> bytes:
+    label = echo(str(path))[1:-1]
+    try:
+        with path.open("rb") as stream:
+            return stream.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no file {label}",
+            hint=f"ohmykube config template > {label}",
+            id="OMK-C-103",
+        ) from None
+    except PermissionError as error:
+        raise PermissionDenied(
+            f"cannot read {label}", why=error.strerror, hint=f"ls -l {label}", id="OMK-C-104"
+        ) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cannot read {label}", why=why, hint="give the path of a file", id="OMK-C-103"
+        ) from None
+
+
+def _decoded(data: bytes, label: str) -> str:
+    if len(data) > LARGEST_BYTES:
+        raise unsafe(label, f"it has more than {LARGEST_BYTES} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{label}:{line}: not UTF-8 text",
+            why=f"byte {error.start} is 0x{data[error.start]:02x}",
+            hint="save the file as UTF-8",
+            id="OMK-C-102",
+        ) from None
+
+
+def parse(data: bytes, label: str) -> Source:
+    """Parse the content of a file; raises ConfigError as ``read`` does."""
+    text = _decoded(data, label)
+    try:
+        root = compose(text, label)
+    except yaml.MarkedYAMLError as error:
+        raise _syntax(label, text, error) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(
+            f"{label}:{line}: a control character ({ascii(text[error.position])[1:-1]})",
+            why="YAML allows only printable characters",
+            hint="remove it",
+            id="OMK-C-102",
+        ) from None
+    if root is None or (root.plain and root.scalar in _NULL):
+        raise ConfigError(
+            f"{label} is empty", hint=f"ohmykube config template > {label}", id="OMK-C-102"
+        )
+    if root.pairs is None:
+        raise ConfigError(
+            f"{label} must hold a mapping (key: value)",
+            hint="ohmykube config template  (an example)",
+            id="OMK-C-102",
+        )
+    source = Source(label=label, data={})
+    source.data = _value(root, (), source)
+    return source
+
+
+def _value(node: Node, path: Path, source: Source) -> Any:
+    if node.pairs is not None:
+        return _mapping(node, path, source)
+    if node.items is not None:
+        for number, item in enumerate(node.items):
+            source.lines[*path, number] = item.line
+        return [_value(item, (*path, n), source) for n, item in enumerate(node.items)]
+    text = node.scalar or ""
+    value = _plain(text) if node.plain else text
+    if not isinstance(value, str):
+        source.written[path] = text
+    return value
+
+
+def _mapping(node: Node, path: Path, source: Source) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
+    for key, value in node.pairs or ():
+        if key.plain and key.scalar == "<<":
+            merged = {**_merge(value, path, source), **merged}
+            continue
+        name = key.scalar
+        if name is None or (key.plain and not isinstance(_plain(name), str)):
+            text = 'has a key that is not text; quote it ("...")'
+            if name is None:
+                text = "has a mapping or list as a key; quote a value that starts with { or ["
+            source.problems.append(Problem(path=path, text=text, line=key.line))
+            continue
+        here = (*path, name)
+        if name in result:
+            text = f"is given twice, first on line {source.lines[here]}"
+            source.problems.append(Problem(path=here, text=text, line=key.line))
+            continue
+        source.lines[here] = key.line
+        result[name] = _value(value, here, source)
+    return {**merged, **result}
+
+
+def _merge(node: Node, path: Path, source: Source) -> dict[str, Any]:
+    parts = [node] if node.items is None else node.items
+    result: dict[str, Any] = {}
+    for part in parts:
+        if part.pairs is None:
+            text = "has a merge key (<<) whose value is no mapping"
+            source.problems.append(Problem(path=path, text=text, line=node.line))
+        else:
+            before = dict(source.lines)
+            result = {**_mapping(part, path, source), **result}
+            source.lines.update(before)
+    return result
+
+
+def _plain(text: str) -> Any:
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) and len(text) <= 40 and math.isfinite(float(text)):
+        return float(text)
+    return text
+
+
+def _syntax(label: str, text: str, error: yaml.MarkedYAMLError) -> ConfigError:
+    mark = error.problem_mark or error.context_mark
+    what = ascii(error.problem or "not YAML")[1:-1].replace("\\'", "'")
+    if "'\\\\t'" in what:
+        what = "a tab where only spaces may indent"
+    if mark is None:
+        return ConfigError(f"{label}: {what}", id="OMK-C-102")
+    lines = text.splitlines() or [""]
+    shown = lines[mark.line] if mark.line < len(lines) else ""
+    start = max(0, mark.column - 60)
+    window = "".join(
+        c if c.isascii() and c.isprintable() else "?" for c in shown[start : start + 76]
+    )
+    caret = " " * (mark.column - start) + "^"
+    hint = "correct the line above, then run the same command again"
+    if error.context and error.context_mark and error.context_mark.line != mark.line:
+        hint = f"look also at line {error.context_mark.line + 1}: {error.context}"
+    return ConfigError(
+        f"{label}:{mark.line + 1}:{mark.column + 1}: {what}",
+        why=f"{window}\n{caret}",
+        hint=hint,
+        id="OMK-C-102",
+    )
