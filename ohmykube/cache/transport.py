@@ -1,0 +1,316 @@
+"""HTTP as all downloads want it: short time limits, bounded retries and redirects, plain errors.
+
+Proxies come from the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import functools
+import queue
+import threading
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError
+
+from ohmykube.errors import NetworkError, OhmykubeError
+from ohmykube.kit import interrupt
+from ohmykube.kit.retry import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+REDIRECTS = 5
+PROBE_SECONDS = 5.0
+CHUNK = 256 << 10
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_AGENT = "ohmykube"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds, and how often a request is sent at most."""
+
+    connect: float = 5.0
+    read: float = 30.0
+    """Without a byte for so long, a transfer has stalled."""
+    attempts: int = 4
+    pause: float = 0.5
+    """Before the second attempt; doubled each time."""
+    longest: float = 60.0
+    """A server that asks for a longer pause is given up."""
+
+
+class StatusError(NetworkError):
+    """The server answered, but not with what was asked for."""
+
+    default_id = "OMK-I-232"
+    status: int = 0
+
+
+class BrokenTransfer(NetworkError):
+    """The connection ended or stalled in the middle of a body."""
+
+    default_id = "OMK-I-233"
+
+
+def shown(url: str) -> str:
+    """Return ``url`` without credentials and query (which may be a signature) for messages."""
+    parts = urllib.parse.urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def hint(url: str) -> str:
+    """Return the command that shows the user whether ``url`` can be reached."""
+    return f"curl -fsSLI {shown(url)}  (set HTTPS_PROXY behind a proxy, or sources.mirror for a mirror)"
+
+
+class Transport:
+    """Sends GET and HEAD; safe to use from several threads."""
+
+    def __init__(self, timing: Timing | None = None, clock: Clock | None = None) -> None:
+        self.timing = timing or Timing()
+        self.clock = clock or SystemClock()
+        self._pool = functools.cache(_pool)
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> Iterator[BaseHTTPResponse]:
+        """Give a response with status 200 or one of ``accept``, its body still unread.
+
+        Redirects are followed, but never from https to http, and credentials stay with the host
+        they were given for. What may pass (429, 5xx, a refused connection) is tried again.
+
+        Raises:
+            NetworkError: the server cannot be reached, or redirects without end.
+            StatusError: another status.
+        """
+        response = self._ask(url, method, dict(headers or {}), {200, *accept})
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def small(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None) -> bytes:
+        """Return a whole body of at most ``limit`` bytes; raises as ``open``."""
+        for left in reversed(range(self.timing.attempts)):
+            try:
+                with self.open(url, headers=headers) as response:
+                    data = b""
+                    for chunk in chunks(response, url):
+                        data += chunk
+                        if len(data) > limit:
+                            too_large(url, limit)
+                    return data
+            except BrokenTransfer:
+                if not left:
+                    raise
+                self.clock.sleep(self.timing.pause)
+        raise AssertionError("the loop returns or raises")  # pragma: no cover
+
+    def probe(self, url: str, seconds: float = PROBE_SECONDS) -> None:
+        """Return when the server behind ``url`` answers at all.
+
+        Raises:
+            NetworkError: it does not within ``seconds``; says why.
+        """
+        answer: queue.SimpleQueue[OhmykubeError | None] = queue.SimpleQueue()
+        quick = replace(self.timing, connect=seconds, read=seconds, attempts=1)
+
+        def ask() -> None:
+            try:
+                with Transport(quick, self.clock).open(url, method="HEAD"):
+                    answer.put(None)
+            except StatusError as error:
+                answer.put(error if error.status >= 500 else None)
+            except OhmykubeError as error:
+                answer.put(error)
+
+        # A thread, because looking up a name has no time limit of its own.
+        threading.Thread(target=ask, name="probe", daemon=True).start()
+        end = time.monotonic() + seconds
+        while True:
+            interrupt.check()
+            try:
+                failure = answer.get(timeout=0.1)
+            except queue.Empty:
+                if time.monotonic() > end:
+                    raise unreachable(url, f"no answer within {seconds:g} s") from None
+            else:
+                break
+        if failure is not None:
+            raise failure
+
+    def _ask(
+        self, url: str, method: str, headers: dict[str, str], accept: set[int]
+    ) -> BaseHTTPResponse:
+        timing = self.timing
+        for attempt in range(1, timing.attempts + 1):
+            interrupt.check()
+            pause = timing.pause * 2 ** (attempt - 1)
+            try:
+                response, final = self._follow(url, method, headers)
+            except _Unreachable as error:
+                if attempt == timing.attempts or not error.passing:
+                    raise unreachable(url, error.reason) from error
+            else:
+                if response.status in accept:
+                    return response
+                wanted = _retry_after(response)
+                response.close()
+                pause = max(pause, wanted)
+                last = attempt == timing.attempts or pause > timing.longest
+                if response.status not in _PASSING or last:
+                    raise _status_error(final, response.status)
+            self.clock.sleep(pause)
+        raise AssertionError("the loop returns or raises")  # pragma: no cover
+
+    def _follow(
+        self, url: str, method: str, headers: dict[str, str]
+    ) -> tuple[BaseHTTPResponse, str]:
+        current, sent = url, dict(headers)
+        for _ in range(REDIRECTS + 1):
+            response = self._send(current, method, sent)
+            if response.status not in _MOVED:
+                return response, current
+            target = urllib.parse.urljoin(current, response.headers.get("Location", ""))
+            response.close()
+            here, there = urllib.parse.urlsplit(current), urllib.parse.urlsplit(target)
+            if there.scheme not in ("http", "https") or (here.scheme, there.scheme) == (
+                "https",
+                "http",
+            ):
+                raise _redirect_error(url, f"{shown(current)} redirects to {shown(target)}")
+            if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+                sent.pop("Authorization", None)
+            current = target
+        raise _redirect_error(url, f"more than {REDIRECTS} redirects, the last to {shown(current)}")
+
+    def _send(self, url: str, method: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+        parts = urllib.parse.urlsplit(url)
+        credentials, _, netloc = parts.netloc.rpartition("@")
+        all_headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
+        if credentials:
+            basic = urllib.parse.unquote(credentials)
+            all_headers = {**urllib3.make_headers(basic_auth=basic), **all_headers}
+        try:
+            return self._pool(_proxy_for(parts)).request(
+                method,
+                parts._replace(netloc=netloc, fragment="").geturl(),
+                headers=all_headers,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=self.timing.connect, read=self.timing.read),
+            )
+        except HTTPError as error:
+            passing = not isinstance(error, LocationParseError)
+            raise _Unreachable(_plain(error), passing=passing) from error
+        except (ValueError, UnicodeError) as error:  # a host that is no host
+            raise _Unreachable(str(error), passing=False) from error
+
+
+def chunks(response: BaseHTTPResponse, url: str) -> Iterator[bytes]:
+    """Give the body in pieces as they come.
+
+    Raises:
+        BrokenTransfer: it ended early or stalled.
+        Interrupted: a stop was asked for.
+    """
+    try:
+        for chunk in response.stream(CHUNK, decode_content=False):
+            interrupt.check()
+            yield chunk
+    except (HTTPError, OSError) as error:
+        raise BrokenTransfer(
+            f"the download of {shown(url)} broke off", why=_plain(error), hint=hint(url)
+        ) from error
+
+
+def too_large(url: str, limit: int) -> NoReturn:
+    """Raise the error for a body beyond its limit in bytes."""
+    raise NetworkError(
+        f"{shown(url)} is larger than it can be",
+        why=f"more than {limit} bytes",
+        hint=hint(url),
+        id="OMK-I-235",
+    )
+
+
+def unreachable(url: str, why: str) -> NetworkError:
+    """Return the error for a server that does not answer."""
+    host = urllib.parse.urlsplit(shown(url)).netloc
+    return NetworkError(f"{host} cannot be reached", why=why, hint=hint(url), id="OMK-I-231")
+
+
+class _Unreachable(Exception):
+    def __init__(self, reason: str, *, passing: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.passing = passing
+
+
+def _redirect_error(url: str, why: str) -> NetworkError:
+    return NetworkError(
+        f"{shown(url)} redirects to where we do not follow", why=why, hint=hint(url), id="OMK-I-234"
+    )
+
+
+def _status_error(url: str, status: int) -> StatusError:
+    error = StatusError(
+        f"{shown(url)} cannot be had", why=f"the server answered {status}", hint=hint(url)
+    )
+    error.status = status
+    return error
+
+
+def _plain(error: BaseException) -> str:
+    """Return the reason without the object reprs that urllib3 puts before it."""
+    reason: BaseException = error
+    while isinstance(inner := getattr(reason, "original_error", reason.__cause__), BaseException):
+        reason = inner
+    text = str(reason) or type(reason).__name__
+    return text.rpartition(">: ")[2].rpartition("): ")[2] or text
+
+
+def _retry_after(response: BaseHTTPResponse) -> float:
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text[:9])
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    return 0.0
+
+
+def _proxy_for(parts: urllib.parse.SplitResult) -> str | None:
+    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = urllib.request.getproxies_environment()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _pool(proxy: str | None) -> urllib3.PoolManager:
+    if proxy is None:
+        return urllib3.PoolManager(maxsize=8)
+    parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    credentials, _, netloc = parts.netloc.rpartition("@")
+    basic = urllib.parse.unquote(credentials)
+    headers = urllib3.make_headers(proxy_basic_auth=basic) if credentials else None
+    return urllib3.ProxyManager(
+        parts._replace(netloc=netloc).geturl(), maxsize=8, proxy_headers=headers
+    )
