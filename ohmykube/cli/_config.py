@@ -10,9 +10,12 @@ from ohmykube.config import load as loader
 from ohmykube.config.overrides import Overrides
 
 if TYPE_CHECKING:
+    from ohmykube.cli._app import App
     from ohmykube.model.cluster import Cluster
 
 STDIN = Path("-")
+LARGEST_BYTES = 16 << 20
+"""Far above what ``config`` accepts, so that it is ``config`` that refuses."""
 
 
 def overrides(chosen: dict[str, Any], default_name: str | None = None) -> Overrides:
@@ -31,14 +34,23 @@ def overrides(chosen: dict[str, Any], default_name: str | None = None) -> Overri
     )
 
 
-def load(file: Path | None, wanted: Overrides) -> Cluster:
+def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluster:
     """Return the cluster described by a file (``-``: stdin) and flags, or by flags alone.
+
+    What a file leaves to be desired is said on stderr.
 
     Raises:
         ConfigError: all problems at once.
     """
+    wanted = wanted or Overrides()
     if file is None:
         return loader.from_overrides(wanted)
     if file == STDIN:
-        return loader.load_text(sys.stdin.buffer.read(), wanted)
-    return loader.load_file(file, wanted)
+        with app.signals.asking():
+            data = sys.stdin.buffer.read(LARGEST_BYTES) if sys.stdin else b""
+        found = loader.load_text(data, "stdin", wanted)
+    else:
+        found = loader.load(file, wanted)
+    for warning in found.warnings:
+        app.note(f"warning: {warning}")
+    return found.cluster

@@ -39,6 +39,8 @@ class Failure:
     why: str = ""
     hint: str = ""
     log: str = ""
+    problems: tuple[str, ...] = ()
+    """All of them, where ``why`` shows some."""
     first_lines: bool = False
     """When ``why`` is too long: keep its beginning (a list) instead of both ends (an output)."""
 
@@ -53,6 +55,7 @@ def describe(error: BaseException) -> Failure:
                 message=error.message,
                 why=error.why or "",
                 hint=error.hint or "",
+                problems=error.problems if isinstance(error, ConfigError) else (),
                 first_lines=isinstance(error, ConfigError),
             )
         case click.ClickException():
@@ -106,7 +109,7 @@ def document(failure: Failure) -> dict[str, Any]:
         "exitCode": int(failure.code),
         "exitClass": failure.code.name,
         "message": clean(failure.message),
-        "why": clean(failure.why).splitlines(),
+        "why": clean("\n".join(failure.problems) or failure.why).splitlines(),
         "hint": clean(failure.hint),
         "log": failure.log or None,
     }

@@ -36,7 +36,9 @@ def merge(source: Path, target: Path, clock: Clock | None = None) -> None:
     files.ensure_directory(real.parent)
     with _locked(target, clock or SystemClock()):
         mine = _read(source)
-        merged = _read(real) if real.exists() else {"apiVersion": "v1", "kind": "Config"}
+        merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
+        if real.exists():
+            merged = _read(real)
         for key in _LISTS:
             added = mine.get(key) or []
             names = {entry["name"] for entry in added}

@@ -48,8 +48,8 @@ def up(result: UpResult) -> str:
 def nodes(found: Sequence[NodeStatus]) -> str:
     """Return one row for each node."""
     return table(
-        ("name", "role", "address", "state", "version"),
-        [(n.name, n.role, n.address, _state(n), n.version) for n in found],
+        ("name", "role", "address", "version", "state"),
+        [(n.name, n.role, n.address, n.version, _state(n)) for n in found],
     )
 
 

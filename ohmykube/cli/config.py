@@ -59,9 +59,9 @@ def _file(function: Callable[..., Any]) -> Callable[..., Any]:
 @_options.pass_app
 def template(app: App) -> None:
     """Print a commented cluster.yaml with every field and its default."""
-    from ohmykube.config import template as source  # noqa: PLC0415 - keeps --help light
+    from ohmykube.config.template import template as make  # noqa: PLC0415 - keeps --help light
 
-    app.write(source.template())
+    app.write(make())
 
 
 @click.command(
@@ -79,7 +79,7 @@ def validate(app: App, *, file: Path) -> None:
     """
     from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
 
-    cluster = _config.load(file, _config.Overrides())
+    cluster = _config.load(app, file)
     found = {"file": str(file), "valid": True, "cluster": cluster.name, "nodes": len(cluster.nodes)}
     app.show(
         _output.document("ConfigCheck", found),
@@ -100,7 +100,7 @@ def show(app: App, *, file: Path) -> None:
     from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
     from ohmykube.config.document import to_document  # noqa: PLC0415 - the same
 
-    content = to_document(_config.load(file, _config.Overrides()))
+    content = to_document(_config.load(app, file))
     app.show(content, lambda: _output.render(content, "yaml", unicode=app.results.unicode))
 
 
@@ -113,7 +113,11 @@ def show(app: App, *, file: Path) -> None:
 def schema(app: App, *, what: str) -> None:
     """Print the JSON schema of cluster.yaml, or of what `-o json` prints."""
     if what == "output":
-        from ohmykube.cli._schema import schema as make  # noqa: PLC0415 - rarely needed
+        from ohmykube.cli import _schema  # noqa: PLC0415 - rarely needed
+
+        content = _schema.schema()
     else:
-        from ohmykube.config.json_schema import schema as make  # noqa: PLC0415 - pydantic
-    app.write(json.dumps(make(), indent=2) + "\n")
+        from ohmykube.config import json_schema  # noqa: PLC0415 - pydantic is slow to import
+
+        content = json_schema.schema()
+    app.write(json.dumps(content, indent=2) + "\n")

@@ -63,7 +63,7 @@ LONGEST_WAIT = 86_400
 @_options.output
 @_options.talk
 @_options.pass_app
-def up(app: App, *, file: Path | None, plan_only: bool, timeout: int, **chosen: Any) -> None:
+def up(app: App, /, *, file: Path | None, plan_only: bool, timeout: int, **chosen: Any) -> None:
     """Make a cluster, or bring an existing one to what is described.
 
     Without a file: one control plane and two workers. Can be stopped at any moment and run again;
@@ -71,7 +71,7 @@ def up(app: App, *, file: Path | None, plan_only: bool, timeout: int, **chosen: 
     """
     from ohmykube.workflows.up import UpOptions  # noqa: PLC0415 - keeps --help light
 
-    cluster = _load(file, chosen)
+    cluster = _load(app, file, chosen)
     if not plan_only:
         app.acting()
     options = UpOptions(plan_only=plan_only, wait_seconds=float(timeout))
@@ -82,10 +82,10 @@ def up(app: App, *, file: Path | None, plan_only: bool, timeout: int, **chosen: 
         app.show(_documents.up(result), _texts.up(result))
 
 
-def _load(file: Path | None, chosen: dict[str, Any]) -> Cluster:
+def _load(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
     from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
 
     if chosen["name"] is not None:
         _names.checked(chosen["name"])
     default = DEFAULT_NAME if file is None else None
-    return _config.load(file, _config.overrides(chosen, default))
+    return _config.load(app, file, _config.overrides(chosen, default))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FRAMES_PER_SECOND = 4
 MOST_ROWS = 12
+MOST_IN_PLACE = 6
 _SPIN_SECONDS = 0.25
 _STYLES = {
     Status.OK: "green",
@@ -41,6 +42,9 @@ class _Part:
 
     activity: str
     since: float
+    """Begin of this activity."""
+    first: float
+    """Begin of its first activity."""
     status: Status | None = None
     ended: float = 0.0
     detail: str = ""
@@ -52,7 +56,6 @@ class _Step:
     title: str
     since: float
     expect: float | None = None
-    parts: dict[str, _Part] = field(default_factory=dict)
 
 
 class LiveReporter:
@@ -71,6 +74,9 @@ class LiveReporter:
         self._verbosity = verbosity
         self._now = now
         self._steps: dict[str, _Step] = {}
+        # Steps run side by side and events do not tell theirs, so there is one pool for all.
+        self._nodes: dict[str, _Part] = {}
+        self._items: dict[str, _Part] = {}
         self._lock = threading.RLock()
         self._stopping = False
         self._live: Live | None = None
@@ -101,36 +107,38 @@ class LiveReporter:
             case StepStarted():
                 self._steps[event.step] = _Step(event.title, self._now(), event.expect_seconds)
             case StepEnded():
-                step = self._steps.pop(event.step, None)
-                return self._ended(event, step)
+                return self._end(event)
             case NodeProgress():
-                self._part(event.node, event.activity, event.status, event.detail)
+                self._part(self._nodes, event.node, event.activity, event.status)
+                self._nodes[event.node].detail = event.detail
             case ItemProgress():
-                self._part(event.item, event.activity, event.status, "", _amount(event))
+                self._part(self._items, event.item, event.activity, event.status)
+                self._items[event.item].amount = _amount(event)
             case Message():
                 return self._message(event)
         return None
 
     def _part(
-        self, name: str, activity: str, status: Status | None, detail: str, amount: str = ""
+        self, pool: dict[str, _Part], name: str, activity: str, status: Status | None
     ) -> None:
-        step = self._home(name)
-        if step is None:
-            return
-        part = step.parts.get(name)
+        now = self._now()
+        part = pool.get(name)
         if part is None or (part.status is not None and status is None):
-            part = step.parts[name] = _Part(activity, self._now())
-        part.activity, part.detail, part.amount = activity, detail, amount
+            part = pool[name] = _Part(activity, now, now)
+        if part.activity != activity:
+            part.activity, part.since = activity, now
         if status is not None and part.status is None:
-            part.ended = self._now()
+            part.ended = now
         part.status = status
 
-    def _home(self, name: str) -> _Step | None:
-        """Return the step that shows ``name`` already, else the one begun last."""
-        for step in self._steps.values():
-            if name in step.parts:
-                return step
-        return next(reversed(self._steps.values()), None)
+    def _end(self, event: StepEnded) -> Text:
+        self._steps.pop(event.step, None)
+        line = self._ended(event)
+        for pool in (self._nodes, self._items):
+            over = [n for n, p in pool.items() if p.status is not None or not self._steps]
+            for name in over:
+                del pool[name]
+        return line
 
     def _message(self, event: Message) -> Text | None:
         text = one_line(event.text)
@@ -142,14 +150,17 @@ class LiveReporter:
 
     # -- drawing ---------------------------------------------------------------------------------
 
-    def _ended(self, event: StepEnded, step: _Step | None) -> Text:
+    def _ended(self, event: StepEnded) -> Text:
         mark = {Status.FAILED: self._symbols.failed, Status.SKIPPED: self._symbols.skipped}
         line = Text.assemble(
             (mark.get(event.status, self._symbols.ok), _STYLES[event.status]), f" {event.title}"
         )
-        if event.status is Status.FAILED:
+        if event.status is Status.FAILED and self._stopping:
+            line.append("  stopped", "yellow")
+        elif event.status is Status.FAILED:
             line.append("  FAILED", _STYLES[Status.FAILED])
-            bad = [n for n, p in step.parts.items() if p.status is Status.FAILED] if step else []
+            pools = (*self._nodes.items(), *self._items.items())
+            bad = [name for name, part in pools if part.status is Status.FAILED]
             if bad:
                 line.append(f" on {', '.join(bad)}")
         if event.status is Status.SKIPPED:
@@ -161,42 +172,41 @@ class LiveReporter:
         return self._cut(line)
 
     def frame(self) -> Group:
-        """Return what is drawn now: running steps with their nodes and items."""
+        """Return what is drawn now: running steps, then nodes, then items."""
         with self._lock:
-            most = min(MOST_ROWS, max(self._console.size.height - 2, 2))
-            rows: list[Text] = []
-            for step in self._steps.values():
-                rows += self._step_rows(step)
-            if self._stopping:
-                most -= 1
+            most = min(MOST_ROWS, max(self._console.size.height - 2, 2)) - self._stopping
+            rows = [self._step_row(step) for step in self._steps.values()]
+            if self._steps:
+                rows += [*self._pool_rows(self._nodes), *self._pool_rows(self._items)]
             if len(rows) > most:
                 hidden = len(rows) - most + 1
-                rows = [*rows[: most - 1], Text(f"  {self._symbols.ellipsis} {hidden} more")]
+                rows = [*rows[: most - 1], Text(f"    {self._symbols.ellipsis} {hidden} more")]
             if self._stopping:
                 rows.append(Text("stopping (Ctrl-C again to stop now)", style="yellow"))
             return Group(*(self._cut(row) for row in rows))
 
-    def _step_rows(self, step: _Step) -> list[Text]:
+    def _step_row(self, step: _Step) -> Text:
         now = self._now()
         frames = self._symbols.spinner
         spin = frames[int(now / _SPIN_SECONDS) % len(frames)]
-        head = Text.assemble(
-            (spin, "cyan"), f" {step.title}", (f"  {seconds(now - step.since)}", "")
-        )
+        head = Text.assemble((spin, "cyan"), f" {step.title}  {seconds(now - step.since)}")
         if step.expect:
             head.append(f" of about {seconds(step.expect)}", "dim")
-        running = [(n, p) for n, p in step.parts.items() if p.status is not Status.OK]
-        done = [(n, p) for n, p in step.parts.items() if p.status is Status.OK]
+        return head
+
+    def _pool_rows(self, pool: dict[str, _Part]) -> list[Text]:
         # Few parts: all stay in place, so that rows do not jump; many: what is done is counted.
-        shown = list(step.parts.items()) if len(step.parts) <= 6 else running
+        few = len(pool) <= MOST_IN_PLACE
+        shown = [(n, p) for n, p in pool.items() if few or p.status is not Status.OK]
         width = max((len(name) for name, _ in shown), default=0)
-        rows = [head, *(self._part_row(name, part, width) for name, part in shown)]
-        if len(shown) < len(step.parts):
-            rows.append(Text(f"    {len(done)} of {len(step.parts)} done", style="dim"))
+        rows = [self._part_row(name, part, width) for name, part in shown]
+        if len(shown) < len(pool):
+            done = len(pool) - len(shown)
+            rows.append(Text(f"    {done} of {len(pool)} done", style="dim"))
         return rows
 
     def _part_row(self, name: str, part: _Part, width: int) -> Text:
-        end = part.ended if part.status is not None else self._now()
+        took = self._now() - part.since if part.status is None else part.ended - part.first
         row = Text(f"    {name.ljust(width)}  ")
         if part.status is Status.OK:
             row.append(f"{self._symbols.ok} ", "green")
@@ -205,7 +215,7 @@ class LiveReporter:
         row.append(one_line(part.activity))
         if part.amount:
             row.append(f" {part.amount}", "dim")
-        row.append(f"  {seconds(end - part.since)}", "dim")
+        row.append(f"  {seconds(took)}", "dim")
         if part.detail:
             row.append(f"  {one_line(part.detail)}", "dim")
         return row
@@ -245,6 +255,7 @@ class LiveReporter:
             live, self._live, self._closed = self._live, None, True
         if live is not None:
             live.stop()
+            self._console.print()
 
 
 def _amount(event: ItemProgress) -> str:

@@ -42,6 +42,7 @@ class PlainReporter:
         self._steps: dict[str, _Running] = {}
         self._doing: dict[str, str] = {}
         self._seen: dict[str, tuple[str, Status]] = {}
+        self._stopping = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -75,7 +76,11 @@ class PlainReporter:
         if event.status is Status.SKIPPED:
             self._line(f"{event.title}: skipped{detail}")
         else:
-            self._line(f"{event.title}: {_word(event.status)} in {seconds(event.seconds)}{detail}")
+            word = "stopped" if self._is_stopped(event.status) else _word(event.status)
+            self._line(f"{event.title}: {word} after {seconds(event.seconds)}{detail}")
+
+    def _is_stopped(self, status: Status) -> bool:
+        return self._stopping and status is Status.FAILED
 
     def _part(self, name: str, activity: str, status: Status | None, detail: str) -> None:
         if status is None:
@@ -124,6 +129,7 @@ class PlainReporter:
 
     def stopping(self) -> None:
         """Say that the run stops; called from a signal handler."""
+        self._stopping = True
         self._talk.urgent(STOPPING)
 
     def close(self) -> None:

@@ -1,0 +1,223 @@
+"""The command line with workflows that touch nothing: run it as a program, or import its parts.
+
+The environment says what it plays: ``FAKE_CLUSTERS`` (names, comma-separated), ``FAKE_UP`` (a
+method below without ``_up_``), ``FAKE_SPEED`` (seconds for each beat of the demo).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from ohmykube.errors import NodeError, NotFoundError
+from ohmykube.kit import process
+from ohmykube.kit.retry import SystemClock
+from ohmykube.progress import (
+    ItemProgress,
+    Message,
+    NodeProgress,
+    Status,
+    StepEnded,
+    StepStarted,
+)
+from ohmykube.providers.base import Check, CheckStatus
+from ohmykube.steps.base import PlannedAction
+from ohmykube.workflows.doctor import DoctorReport
+from ohmykube.workflows.down import DownResult
+from ohmykube.workflows.power import PowerResult
+from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
+from ohmykube.workflows.up import UpResult
+
+NODES = ("dev-control-plane-1", "dev-worker-1", "dev-worker-2")
+KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\n"
+
+
+def node(name: str, *, ready: bool = True, machine: str = "running") -> NodeStatus:
+    """Make the status of one node."""
+    return NodeStatus(
+        name=name,
+        role="control-plane" if "control" in name else "worker",
+        machine=machine,
+        address="10.88.0.11",
+        ready=ready,
+        version="v1.36.3",
+        detail="" if ready else "KubeletNotReady",
+    )
+
+
+def script(emit, beat) -> None:
+    """Play an ``up`` of three nodes; ``beat(n)`` waits n beats."""
+
+    def step(name: str, title: str, expect: float | None = None) -> None:
+        emit(StepStarted(step=name, title=title, expect_seconds=expect))
+
+    def end(name: str, title: str, seconds: float, detail: str = "") -> None:
+        emit(StepEnded(step=name, title=title, status=Status.OK, seconds=seconds, detail=detail))
+
+    step("preflight", "Check this host")
+    beat(1)
+    end("preflight", "Check this host", 0.4)
+    step("plan", "Compare with what is there")
+    end("plan", "Compare with what is there", 0.1, "3 nodes to create")
+    step("resolve", "Find artifacts", 60)
+    step("create", "Create nodes", 10)
+    for count, item in enumerate(
+        ("etcd", "kubelet", "kubeadm", "coredns", "pause", "flannel", "cni")
+    ):
+        emit(ItemProgress(item=item, activity="building"))
+        if count < 3:
+            emit(NodeProgress(node=NODES[count], activity="starting"))
+        beat(1)
+    emit(Message(text="registry.k8s.io cannot be reached; building instead", level="warning"))
+    emit(Message(text="TASK [containerd : Install]", level="debug"))
+    emit(NodeProgress(node=NODES[0], activity="waiting for ssh"))
+    beat(2)
+    for name in NODES:
+        emit(NodeProgress(node=name, activity="started", status=Status.OK))
+    end("create", "Create nodes", 3.2, "3 created")
+    for item, size in (("etcd", 30_000_000), ("kubelet", 60_000_000), ("kubeadm", None)):
+        emit(ItemProgress(item=item, activity="packing", done=20_000_000, total=size, unit="bytes"))
+        beat(1)
+        emit(ItemProgress(item=item, activity="packed", status=Status.OK))
+    end("resolve", "Find artifacts", 72.0, "14 from cache, 7 built")
+    emit(
+        StepEnded(
+            step="serve", title="Serve", status=Status.SKIPPED, seconds=0.0, detail="not needed"
+        )
+    )
+    step("playbook", "Configure the nodes", 25)
+    for activity in ("containerd: install", "kubeadm: join", "flannel: apply"):
+        for name in NODES:
+            emit(NodeProgress(node=name, activity=activity))
+        beat(2)
+    for name in NODES:
+        emit(NodeProgress(node=name, activity="configured", status=Status.OK))
+    end("playbook", "Configure the nodes", 24.6)
+
+
+class FakeWorkflows:
+    """Answers like the product would, from memory."""
+
+    def __init__(self, clusters: tuple[str, ...] = ("dev",), up: str = "quiet") -> None:
+        self.clusters = clusters
+        self.play = up
+        self.calls: list[tuple] = []
+        self.changed = True
+        self.report = (Check(id="root", title="root", status=CheckStatus.OK, evidence="yes"),)
+        self.kubeconfig_file: Path | None = None
+
+    def up(self, services, cluster, options) -> UpResult:
+        self.calls.append(("up", cluster, options))
+        if not options.plan_only:
+            getattr(self, f"_up_{self.play}")(services)
+        return UpResult(
+            cluster=cluster.name,
+            changed=self.changed and not options.plan_only,
+            nodes=tuple(node(name) for name in NODES),
+            kubeconfig=None if options.plan_only else Path("/state/dev/kubeconfig"),
+            context="ohmykube-dev",
+            seconds=41.3,
+            plan=(
+                PlannedAction(verb="create", what="dev-worker-1", why="it does not exist"),
+                PlannedAction(verb="keep", what="dev-worker-2", why="it runs"),
+            ),
+            kubectl="kubectl",
+        )
+
+    def _up_quiet(self, services) -> None:
+        pass
+
+    def _up_demo(self, services) -> None:
+        speed = float(os.environ.get("FAKE_SPEED", "0"))
+        clock = SystemClock()
+        script(services.reporter.emit, lambda beats: clock.sleep(beats * speed))
+
+    def _up_hang(self, services) -> None:
+        services.reporter.emit(StepStarted(step="slow", title="Something slow"))
+        SystemClock().sleep(300)
+
+    def _up_deaf(self, services) -> None:
+        services.reporter.emit(StepStarted(step="deaf", title="Something deaf"))
+        process.run(["sh", "-c", "echo $$ > $FAKE_PID"], timeout=10, env=dict(os.environ))
+        threading.Event().wait(300)
+
+    def _up_child(self, services) -> None:
+        services.reporter.emit(StepStarted(step="child", title="A child"))
+        companion = process.Companion(["sleep", "300"], Path(os.environ["FAKE_PID"] + ".log"))
+        Path(os.environ["FAKE_PID"]).write_text(str(companion.pid))
+        threading.Event().wait(300)
+
+    def _up_node_error(self, services) -> None:
+        raise NodeError(
+            "kubeadm join failed on dev-worker-1",
+            why="\n".join(f"line {n} of what kubeadm said" for n in range(40)),
+            hint="ohmykube up",
+        )
+
+    def _up_bug(self, services) -> None:
+        raise KeyError("secret of the machine room")
+
+    def down(self, services, name) -> DownResult:
+        self.calls.append(("down", name))
+        existed = name in self.clusters
+        return DownResult(cluster=name, removed=NODES if existed else (), existed=existed)
+
+    def status(self, services, name) -> ClusterStatus:
+        self.calls.append(("status", name))
+        if name not in self.clusters:
+            raise NotFoundError(f'no cluster "{name}"', why=f"clusters: {', '.join(self.clusters)}")
+        return ClusterStatus(
+            name=name,
+            provider="nspawn",
+            kubernetes_version="1.36.3",
+            health="degraded",
+            nodes=(node(NODES[0]), node(NODES[1], ready=False), node(NODES[2], machine="stopped")),
+            kubeconfig=Path("/state/dev/kubeconfig"),
+        )
+
+    def list_clusters(self, services) -> tuple[ClusterSummary, ...]:
+        return tuple(
+            ClusterSummary(
+                name=name, provider="nspawn", kubernetes_version="1.36.3", nodes=3, running=3
+            )
+            for name in self.clusters
+        )
+
+    def start(self, services, name) -> PowerResult:
+        self.calls.append(("start", name))
+        return PowerResult(cluster=name, nodes=NODES)
+
+    def stop(self, services, name) -> PowerResult:
+        self.calls.append(("stop", name))
+        return PowerResult(cluster=name, nodes=NODES)
+
+    def kubeconfig(self, services, name) -> Path:
+        return self.kubeconfig_file or Path(os.environ["FAKE_KUBECONFIG"])
+
+    def shell_argv(self, services, name, node, command) -> tuple[str, ...]:
+        self.calls.append(("shell", name, node, tuple(command)))
+        return tuple(command) or ("true",)
+
+    def doctor(self, services, provider, *, fix) -> DoctorReport:
+        self.calls.append(("doctor", provider, fix))
+        return DoctorReport(checks=self.report, fixed=("git",) if fix else ())
+
+    def names(self, paths) -> tuple[str, ...]:
+        return self.clusters
+
+    def node_names(self, paths, cluster) -> tuple[str, ...]:
+        return NODES if cluster in self.clusters else ()
+
+
+def main() -> int:
+    """Run the command line on the fakes."""
+    from ohmykube.cli._run import run
+
+    names = tuple(name for name in os.environ.get("FAKE_CLUSTERS", "dev").split(",") if name)
+    return run(sys.argv[1:], workflows=FakeWorkflows(names, os.environ.get("FAKE_UP", "quiet")))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
