@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Nodes as systemd-nspawn system containers: Linux, root, no virtualization needed."""

@@ -1,0 +1,251 @@
+"""What a cluster has besides its nodes: directory, identity, keys, network, forwarded ports."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import LockedError, ProviderError
+from ohmykube.kit import files, locks
+from ohmykube.providers.nspawn import layout, network, node_root, records
+from ohmykube.providers.nspawn.claims import Claim
+from ohmykube.providers.nspawn.layout import ClusterFiles
+from ohmykube.providers.nspawn.records import ClusterRecord, MachineRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ohmykube.model.machine import MachineSpec
+    from ohmykube.providers.nspawn.claims import Claims
+    from ohmykube.providers.nspawn.forward import Forwards
+    from ohmykube.providers.nspawn.host import Host
+
+
+class Clusters:
+    """The clusters below one data directory."""
+
+    def __init__(self, host: Host, root: Path, claims: Claims, forwards: Forwards) -> None:
+        self._host = host
+        self.root = root
+        self._claims = claims
+        self._forwards = forwards
+        self._guard = threading.RLock()
+
+    def files(self, cluster: str) -> ClusterFiles:
+        """Return where a cluster's files are, there or not."""
+        return ClusterFiles(self.root / cluster)
+
+    def record(self, cluster: str) -> ClusterRecord | None:
+        """Return the record of exactly this cluster, or None.
+
+        Raises:
+            IntegrityError: the file is not ours, or is of another cluster.
+        """
+        record = records.read(self.files(cluster).marker, ClusterRecord)
+        return record if record is not None and record.cluster == cluster else None
+
+    def machine(self, cluster: str, node: str) -> MachineRecord | None:
+        """Return the record of exactly this machine; None when there is none or it is not ours."""
+        record = records.read(self.files(cluster).node(node).marker, MachineRecord)
+        owner = self.record(cluster)
+        if record is None or owner is None:
+            return None
+        ours = (record.cluster, record.node, record.id) == (cluster, node, owner.id)
+        return record if ours else None
+
+    def nodes(self, cluster: str) -> list[str]:
+        """Return the names of all node directories, sorted."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(p.name for p in self.files(cluster).nodes.iterdir() if p.is_dir())
+        return []
+
+    def names(self) -> list[str]:
+        """Return the names of all clusters here, sorted."""
+        if not self.root.is_dir():
+            return []
+        found = [p.name for p in self.root.iterdir() if (p / "cluster.json").is_file()]
+        return sorted(name for name in found if self.record(name) is not None)
+
+    @contextlib.contextmanager
+    def locked(self, cluster: str) -> Iterator[None]:
+        """Hold the cluster's lock; short sections only."""
+        path = self._host.run / "locks" / f"{cluster}.lock"
+        # Threads queue here without polling, processes at the file.
+        with self._guard, locks.exclusive(path, f'cluster "{cluster}"', wait_seconds=60):
+            yield
+
+    @contextlib.contextmanager
+    def node_locked(self, cluster: str, node: str) -> Iterator[None]:
+        """Hold a node's lock, for the whole of an operation on it."""
+        path = self._host.run / "locks" / f"{cluster}.{node}.lock"
+        with locks.exclusive(path, f"node {node} of {cluster}", wait_seconds=120):
+            yield
+
+    def ensure(self, cluster: str) -> ClusterRecord:
+        """Make the cluster's directory, name, keys and network as far as they lack.
+
+        Raises:
+            LockedError: the name or the directory is somebody else's.
+        """
+        with self.locked(cluster):
+            record = self.record(cluster)
+            new = record is None
+            paths = self.files(cluster)
+            if record is None:
+                files.ensure_directory(paths.root_dir)
+                files.sweep(paths.root_dir)
+                if any(paths.root_dir.iterdir()):
+                    raise LockedError(
+                        f"{paths.root_dir} is in the way",
+                        why="it holds files but no cluster.json of ours",
+                        hint=f"ls -l {paths.root_dir}; move it away if it is not needed",
+                        id="OMK-P-113",
+                    )
+                record = ClusterRecord(cluster=cluster, id=uuid.uuid4().hex)
+                records.write(paths.marker, record)
+            try:
+                mine = Claim(record.id, str(paths.root_dir))
+                self._claims.take(cluster, mine, new=new)
+            except LockedError:
+                if new:
+                    records.remove(paths.marker)
+                    paths.root_dir.rmdir()
+                raise
+            node_root.make_key(self._host, paths.identity, f"ohmykube-{cluster}")
+            network.make_cluster(self._host, cluster)
+            return record
+
+    def admit(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
+        """Return the machine's record with the limits of ``spec``; a new one gets an address.
+
+        Raises:
+            ProviderError: its directory is somebody else's, or no address is left.
+        """
+        with self.locked(owner.cluster):
+            record = self.machine(owner.cluster, spec.node)
+            if record is None:
+                record = self._new(owner, spec, base)
+            changed = replace(record, cpus=spec.cpus, memory_mib=spec.memory_mib)
+            self.save(changed)
+            return changed
+
+    def _new(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
+        node = self.files(owner.cluster).node(spec.node)
+        files.ensure_directory(node.root_dir)
+        files.sweep(node.root_dir)
+        if any(node.root_dir.iterdir()):
+            raise not_ours(node.root_dir)
+        used = set()
+        for name in self.nodes(owner.cluster):
+            other = self.machine(owner.cluster, name)
+            if other is not None:
+                used.add(other.address)
+        numbers = range(layout.FIRST_HOST, layout.LAST_HOST + 1)
+        address = next((a for a in map(layout.address, numbers) if a not in used), None)
+        if address is None:
+            node.root_dir.rmdir()
+            raise ProviderError(
+                f"cluster {owner.cluster} has no address left for node {spec.node}",
+                why=f"{len(numbers)} nodes are the most that one cluster takes",
+                hint="ohmykube status",
+                id="OMK-P-114",
+            )
+        return MachineRecord(
+            cluster=owner.cluster, node=spec.node, id=owner.id, address=address, base=base
+        )
+
+    def save(self, record: MachineRecord) -> None:
+        """Write a machine's record unless it is there already as it is."""
+        if self.machine(record.cluster, record.node) != record:
+            records.write(self.files(record.cluster).node(record.node).marker, record)
+
+    def publish_keys(self, cluster: str) -> None:
+        """Write the cluster's known_hosts from the machines' records."""
+        with self.locked(cluster):
+            self._publish_keys(cluster)
+
+    def _publish_keys(self, cluster: str) -> None:
+        machines = [self.machine(cluster, name) for name in self.nodes(cluster)]
+        lines = [f"{m.address} {m.host_key}\n" for m in machines if m is not None and m.host_key]
+        path = self.files(cluster).known_hosts
+        text = "".join(lines)
+        if not path.exists() or path.read_text() != text:
+            files.write(path, text)
+
+    def dissolve(self, cluster: str) -> None:
+        """Remove what was made for the cluster once its last node is gone; repeatable."""
+        with self.locked(cluster):
+            paths = self.files(cluster)
+            if self.nodes(cluster):
+                self._publish_keys(cluster)
+                return
+            if self.record(cluster) is not None:
+                self._claims.release(cluster, paths.root_dir)
+                _empty(paths)
+            elif self._claims.orphaned(cluster, paths.root_dir):
+                self._claims.release(cluster, paths.root_dir)
+            with contextlib.suppress(OSError):
+                self.root.rmdir()
+
+    def endpoint(self, cluster: str, target: str) -> int:
+        """Return the port of 127.0.0.1 that leads to ``target``, the same for the cluster's life.
+
+        Raises:
+            ProviderError: no such cluster.
+            LockedError: the port is taken.
+        """
+        with self.locked(cluster):
+            record = self.record(cluster)
+            if record is None:
+                raise ProviderError(
+                    f'there is no cluster "{cluster}" with nspawn nodes',
+                    hint="ohmykube list",
+                    id="OMK-P-115",
+                )
+            port = record.forwards.get(target)
+            if port is None:
+                port = self._forwards.choose(cluster, self._promised())
+                record = replace(record, forwards={**record.forwards, target: port})
+                records.write(self.files(cluster).marker, record)
+            self._forwards.ensure(self.files(cluster), cluster, target, port)
+            return port
+
+    def _promised(self) -> set[int]:
+        every = [self.record(name) for name in self.names()]
+        return {port for record in every if record for port in record.forwards.values()}
+
+    def resume_forwards(self, cluster: str, address: str) -> None:
+        """Listen again on the ports that lead to ``address``."""
+        record = self.record(cluster)
+        for target in record.forwards if record else ():
+            if target.rpartition(":")[0] == address:
+                self.endpoint(cluster, target)
+
+    def pause_forwards(self, cluster: str) -> None:
+        """Stop listening on all ports of a cluster; they stay promised."""
+        with self.locked(cluster):
+            record = self.record(cluster)
+            for port in record.forwards.values() if record else ():
+                self._forwards.end(cluster, port)
+
+
+def _empty(paths: ClusterFiles) -> None:
+    """Remove the cluster's directory, its marker last."""
+    entries = sorted(paths.root_dir.iterdir(), key=lambda p: p == paths.marker)
+    for entry in entries:
+        files.remove_tree(entry)
+    paths.root_dir.rmdir()
+
+
+def not_ours(directory: Path) -> ProviderError:
+    """Return the error for a directory without our marker."""
+    return ProviderError(
+        f"{directory} is not touched",
+        why="it has no marker of ours for exactly this cluster and node",
+        hint=f"ls -l {directory}; move it away if it is not needed",
+        id="OMK-P-110",
+    )

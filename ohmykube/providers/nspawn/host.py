@@ -1,0 +1,124 @@
+"""The host as this provider sees it: where the kernel's trees are and how programs are run.
+
+Everything that touches the machine goes through a ``Host``, so tests give one over a directory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ohmykube.errors import ProviderError
+from ohmykube.kit import process
+from ohmykube.kit.retry import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Joins the cgroups given before `--`, then becomes the command after it. The shell moves itself, so
+# nothing of the command ever runs outside of them.
+_JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 71; shift; done; shift; exec "$@"'
+
+
+class Commands(Protocol):
+    """Runs programs; the signatures are those of ``kit.process``."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        input: str | None = None,
+        check: bool = True,
+    ) -> process.Result:
+        """Run a program to its end."""
+        ...
+
+    def detach(self, argv: Sequence[str], log_file: Path) -> int:
+        """Start a program that outlives us."""
+        ...
+
+    def which(self, program: str) -> str | None:
+        """Find a program on PATH."""
+        ...
+
+
+class SystemCommands:
+    """The real thing."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        input: str | None = None,
+        check: bool = True,
+    ) -> process.Result:
+        """Run a program to its end (``kit.process.run``)."""
+        return process.run(argv, timeout=timeout, input=input, check=check)
+
+    def detach(self, argv: Sequence[str], log_file: Path) -> int:
+        """Start a program that outlives us (``kit.process.detach``)."""
+        return process.detach(argv, log_file)
+
+    def which(self, program: str) -> str | None:
+        """Find a program on PATH (``kit.process.which``)."""
+        return process.which(program)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Roots of the kernel's trees, and the commands."""
+
+    cgroup: Path = Path("/sys/fs/cgroup")
+    proc: Path = Path("/proc")
+    netns: Path = Path("/run/netns")
+    run: Path = Path("/run/ohmykube")
+    """Locks and claims of names; empty after a reboot, as namespaces and cgroups are."""
+    commands: Commands = field(default_factory=SystemCommands)
+    clock: Clock = field(default_factory=SystemClock)
+
+    def mounts(self) -> list[tuple[str, str, frozenset[str]]]:
+        """Return (mount point, type, options) of each mount that we see, in order."""
+        found = []
+        for line in (self.proc / "self" / "mounts").read_text().splitlines():
+            fields = line.split(" ")
+            point = fields[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+            found.append((point, fields[2], frozenset(fields[3].split(","))))
+        return found
+
+    def launch(self, procs: Sequence[Path], argv: Sequence[str], log_file: Path) -> int:
+        """Start a detached program inside the cgroups whose ``cgroup.procs`` files are given."""
+        joined = ["/bin/sh", "-c", _JOIN, "ohmykube", *map(str, procs), "--", *argv]
+        return self.commands.detach(joined, log_file)
+
+
+def do(host: Host, what: str, argv: Sequence[str], *, timeout: float = 30) -> process.Result:
+    """Run a program whose failure means that ``what`` did not work.
+
+    Raises:
+        ProviderError: code other than 0, or it did not end in time.
+    """
+    return _explained(host, what, argv, timeout, None)
+
+
+def feed(
+    host: Host, what: str, argv: Sequence[str], lines: Sequence[str], *, timeout: float = 30
+) -> process.Result:
+    """As ``do``, with ``lines`` on the program's standard input."""
+    return _explained(host, what, argv, timeout, "\n".join(lines) + "\n")
+
+
+def _explained(
+    host: Host, what: str, argv: Sequence[str], timeout: float, data: str | None
+) -> process.Result:
+    try:
+        return host.commands.run(argv, timeout=timeout, input=data)
+    except process.CommandFailed as error:
+        raise ProviderError(
+            f"could not {what}",
+            why=f"{error.message}: {error.why or 'no output'}",
+            hint="ohmykube doctor",
+            id="OMK-P-100",
+        ) from error

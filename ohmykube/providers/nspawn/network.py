@@ -1,0 +1,99 @@
+"""Network of a cluster: a bridge in a namespace of its own, and one namespace for each node.
+
+Nothing is made in the host's own namespace, so nothing can clash with its addresses, routes or
+firewall, and each cluster can have the same addresses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import ProviderError
+from ohmykube.providers.nspawn import layout
+from ohmykube.providers.nspawn.host import do, feed
+
+if TYPE_CHECKING:
+    from ohmykube.providers.nspawn.host import Host
+
+
+def exists(host: Host, netns: str) -> bool:
+    """Tell whether the namespace is there."""
+    return (host.netns / netns).exists()
+
+
+def has_link(host: Host, netns: str, link: str) -> bool:
+    """Tell whether the namespace can be entered and has a link of that name."""
+    argv = ["ip", "-n", netns, "link", "show", "dev", link]
+    return host.commands.run(argv, timeout=10, check=False).code == 0
+
+
+def make_cluster(host: Host, cluster: str) -> None:
+    """Make the cluster's namespace and bridge; repeatable. Call it under the cluster's lock."""
+    netns = layout.cluster_netns(cluster)
+    what = f"make the network of cluster {cluster}"
+    if exists(host, netns):
+        if has_link(host, netns, layout.BRIDGE):
+            return
+        remove(host, netns)  # a crash came between the two
+    do(host, what, ["ip", "netns", "add", netns])
+    # Forwarding makes the gateway answer "unreachable" at once instead of dropping packets.
+    forward = ["nsenter", f"--net={host.netns / netns}", "sh", "-c"]
+    do(host, what, [*forward, "echo 1 >/proc/sys/net/ipv4/ip_forward"])
+    lines = [
+        "link set dev lo up",
+        f"link add name {layout.BRIDGE} type bridge",
+        f"address add {layout.GATEWAY}/{layout.PREFIX} dev {layout.BRIDGE}",
+        f"link set dev {layout.BRIDGE} up",
+    ]
+    feed(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
+
+
+def make_node(host: Host, cluster: str, node: str, address: str) -> None:
+    """Make a node's namespace with ``eth0`` on the cluster's bridge, from scratch."""
+    bridge, netns = layout.cluster_netns(cluster), layout.node_netns(cluster, node)
+    what = f"make the network of node {node}"
+    port = "v" + address.rpartition(".")[2]
+    remove(host, netns)
+    # After a crash the old pair can outlive its namespace's name; the kernel ends both together.
+    if has_link(host, bridge, port):
+        do(host, what, ["ip", "-n", bridge, "link", "delete", "dev", port])
+    do(host, what, ["ip", "netns", "add", netns])
+    lines = [
+        f"link add name {port} type veth peer name eth0 netns {netns}",
+        f"link set dev {port} master {layout.BRIDGE} up",
+    ]
+    feed(host, what, ["ip", "-n", bridge, "-batch", "-"], lines)
+    lines = [
+        "link set dev lo up",
+        f"address add {address}/{layout.PREFIX} dev eth0",
+        "link set dev eth0 up",
+        f"route add default via {layout.GATEWAY}",
+    ]
+    feed(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
+
+
+def remove(host: Host, netns: str) -> None:
+    """Remove a namespace with all links in it; none is fine.
+
+    Raises:
+        ProviderError: it is still there.
+    """
+    if not exists(host, netns):
+        return
+    result = host.commands.run(["ip", "netns", "delete", netns], timeout=30, check=False)
+    if exists(host, netns):
+        with contextlib.suppress(OSError):  # a file that is no namespace (its mount is gone)
+            (host.netns / netns).unlink()
+    if exists(host, netns):
+        raise ProviderError(
+            f"network namespace {netns} could not be removed",
+            why=result.stderr.strip() or None,
+            hint=f"ip netns pids {netns}",
+            id="OMK-P-131",
+        )
+
+
+def inside(host: Host, cluster: str) -> tuple[str, ...]:
+    """Return the argv prefix that runs a program in the cluster's namespace."""
+    return ("nsenter", f"--net={host.netns / layout.cluster_netns(cluster)}")

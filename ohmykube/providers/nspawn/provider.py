@@ -1,0 +1,245 @@
+"""The provider: records, files and processes of system containers put together."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import ConfigError, NotFoundError
+from ohmykube.kit import files
+from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.progress import Message
+from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
+from ohmykube.providers.nspawn import cgroups, checks, network, node_root, records
+from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
+from ohmykube.providers.nspawn.claims import Claims
+from ohmykube.providers.nspawn.clusters import Clusters, not_ours
+from ohmykube.providers.nspawn.forward import Forwards
+from ohmykube.providers.nspawn.host import Host
+from ohmykube.providers.nspawn.machines import Machines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.providers.nspawn.layout import NodeFiles
+    from ohmykube.providers.nspawn.records import MachineRecord
+
+OPTIONS = ("suite", "mirror")
+"""Debian release of the nodes, and the Debian mirror their base is built from."""
+
+
+class NspawnProvider(Provider):
+    """Machines are systemd-nspawn system containers on this host."""
+
+    name = "nspawn"
+
+    def __init__(self, context: ProviderContext, host: Host | None = None) -> None:
+        super().__init__(context)
+        self._host = host or Host()
+        self._recipe = _recipe(context)
+        self._root = context.paths.data / "nspawn"
+
+    # What looks at the host is made on first use: making a provider touches nothing.
+
+    @cached_property
+    def _cgroups(self) -> cgroups.Cgroups:
+        return cgroups.detect(self._host)
+
+    @cached_property
+    def _clusters(self) -> Clusters:
+        claims = Claims(self._host, self._cgroups)
+        return Clusters(self._host, self._root, claims, Forwards(self._host, self._cgroups))
+
+    @cached_property
+    def _machines(self) -> Machines:
+        return Machines(self._host, self._cgroups)
+
+    @cached_property
+    def _images(self) -> BaseImages:
+        context = self.context
+        return BaseImages(self._host, context.paths, context.reporter, self._recipe)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """System containers that we make, stop and start."""
+        return Capabilities(creates=True, powers=True, system_containers=True)
+
+    def check(self) -> Sequence[Check]:
+        """Look whether this host can run system containers."""
+        return checks.check(self._host, self.context.paths)
+
+    def prepare(self) -> None:
+        """Build the base image unless it is there."""
+        self._images.ensure()
+
+    def list(self, cluster: str) -> Sequence[Machine]:
+        """Return the machines of exactly this cluster."""
+        clusters = self._clusters
+        found = [clusters.machine(cluster, node) for node in clusters.nodes(cluster)]
+        return [self._described(record) for record in found if record is not None]
+
+    def clusters(self) -> Sequence[str]:
+        """Return the clusters that have machines here."""
+        return [name for name in self._clusters.names() if self._clusters.nodes(name)]
+
+    def create(self, spec: MachineSpec) -> Machine:
+        """Make the machine whole and running.
+
+        Raises:
+            LockedError: the cluster's name is taken on this host by another data directory.
+            NetworkError, ResourceError, ProviderError, PrerequisiteError: it cannot be made.
+        """
+        base = self._images.ensure()
+        clusters = self._clusters
+        with clusters.node_locked(spec.cluster, spec.node):
+            owner = clusters.ensure(spec.cluster)
+            record = clusters.admit(owner, spec, base)
+            node = clusters.files(spec.cluster).node(spec.node)
+            if self._machines.state(record, node) is MachineState.RUNNING:
+                self._machines.limit(record)
+                clusters.resume_forwards(spec.cluster, record.address)
+                return self._described(record)
+            return self._up(record, node)
+
+    def start(self, cluster: str, node: str) -> Machine:
+        """Start a machine, also after a reboot of the host.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        clusters = self._clusters
+        with clusters.node_locked(cluster, node):
+            record = clusters.machine(cluster, node)
+            if record is None:
+                raise NotFoundError(
+                    f'cluster "{cluster}" has no node "{node}"',
+                    hint="ohmykube status",
+                    id="OMK-P-101",
+                )
+            paths = clusters.files(cluster).node(node)
+            clusters.ensure(cluster)
+            if self._machines.state(record, paths) is MachineState.RUNNING:
+                clusters.resume_forwards(cluster, record.address)
+                return self._described(record)
+            return self._up(record, paths)
+
+    def _up(self, record: MachineRecord, node: NodeFiles) -> Machine:
+        """Bring up a machine that is stopped or broken. The node's lock is held."""
+        clusters = self._clusters
+        self._machines.dismantle(record.cluster, record.node, node, record.id)
+        record = self._based(record)
+        node_root.mount(self._host, node, self._images.rootfs(record.base))
+        if not record.complete:
+            record = replace(record, host_key=node_root.make_host_key(self._host, node))
+            clusters.save(record)
+            identity = clusters.files(record.cluster).identity
+            authorized = identity.with_name(identity.name + ".pub").read_text()
+            node_root.populate(node, record, authorized)
+        clusters.publish_keys(record.cluster)
+        self._machines.boot(record, node)
+        record = replace(record, complete=True)
+        clusters.save(record)
+        clusters.resume_forwards(record.cluster, record.address)
+        return self._described(record)
+
+    def _based(self, record: MachineRecord) -> MachineRecord:
+        """Return the record with a base image that is there."""
+        if self._images.rootfs(record.base).is_dir():
+            return record
+        key = self._images.ensure()
+        if key != record.base and record.complete:
+            text = f"the base image of {record.node} is gone; it starts on today's instead"
+            self.context.reporter.emit(Message(text=text, level="warning"))
+        return replace(record, base=key)
+
+    def stop(self, cluster: str, node: str) -> None:
+        """Halt a machine; its files and its address stay."""
+        clusters = self._clusters
+        with clusters.node_locked(cluster, node):
+            record = clusters.machine(cluster, node)
+            if record is None:
+                return
+            paths = clusters.files(cluster).node(node)
+            self._machines.halt(record)
+            self._machines.dismantle(cluster, node, paths, record.id)
+        if all(machine.state is not MachineState.RUNNING for machine in self.list(cluster)):
+            clusters.pause_forwards(cluster)
+
+    def delete(self, cluster: str, node: str) -> None:
+        """End a machine and remove all of it; with the last one, the cluster's network too."""
+        clusters = self._clusters
+        with clusters.node_locked(cluster, node):
+            paths = clusters.files(cluster).node(node)
+            record = clusters.machine(cluster, node)
+            if record is not None:
+                self._machines.dismantle(cluster, node, paths, record.id)
+                self._remove_files(paths)
+            elif paths.root_dir.exists():
+                files.sweep(paths.root_dir)
+                if any(paths.root_dir.iterdir()):
+                    raise not_ours(paths.root_dir)
+                paths.root_dir.rmdir()
+        clusters.dissolve(cluster)
+
+    @staticmethod
+    def _remove_files(node: NodeFiles) -> None:
+        for entry in sorted(node.root_dir.iterdir(), key=lambda p: p == node.marker):
+            files.remove_tree(entry)
+        with contextlib.suppress(FileNotFoundError):
+            records.remove(node.marker)
+            node.root_dir.rmdir()
+
+    def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
+        """Return a port on this host's loopback that leads to ``address:port``; starts it."""
+        return "127.0.0.1", self._clusters.endpoint(cluster, f"{address}:{port}")
+
+    def _described(self, record: MachineRecord) -> Machine:
+        paths = self._clusters.files(record.cluster)
+        state = self._machines.state(record, paths.node(record.node))
+        target = None
+        if state is MachineState.RUNNING:
+            inside = network.inside(self._host, record.cluster)
+            target = SshTarget(
+                address=record.address,
+                user="root",
+                identity_file=paths.identity,
+                known_hosts=paths.known_hosts,
+                proxy_command=(*inside, "nc", "-F", record.address, "22"),
+                proxy_fdpass=True,
+            )
+        return Machine(
+            cluster=record.cluster,
+            node=record.node,
+            state=state,
+            address=record.address,
+            ssh=target,
+        )
+
+
+def _recipe(context: ProviderContext) -> Recipe:
+    options = dict(context.cluster.provider_options) if context.cluster else {}
+    problems = [
+        f"providerOptions.{key}: unknown option of provider nspawn (known: {', '.join(OPTIONS)})"
+        for key in sorted(options)
+        if key not in OPTIONS
+    ]
+    problems += [
+        f"providerOptions.{key}: a text is needed, not {value!r}"
+        for key, value in options.items()
+        if key in OPTIONS and not (isinstance(value, str) and value and value.isprintable())
+    ]
+    if problems:
+        raise ConfigError(
+            "the options of provider nspawn are wrong",
+            problems=tuple(problems),
+            hint="ohmykube config validate",
+            id="OMK-C-190",
+        )
+    recipe = Recipe()
+    return replace(
+        recipe,
+        suite=options.get("suite", recipe.suite),
+        mirror=options.get("mirror", recipe.mirror),
+    )

@@ -1,0 +1,93 @@
+"""The two marker files: who owns a cluster's directory and each machine in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ohmykube.errors import IntegrityError
+from ohmykube.kit import files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRecord:
+    """``cluster.json``."""
+
+    cluster: str
+    id: str
+    """Random, new for each life of a cluster."""
+    forwards: Mapping[str, int] = field(default_factory=dict)
+    """``address:port`` inside -> port on 127.0.0.1 of the host."""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRecord:
+    """``machine.json``."""
+
+    cluster: str
+    node: str
+    id: str
+    """The cluster's id."""
+    address: str
+    base: str
+    """Key of the base image."""
+    cpus: float | None = None
+    memory_mib: int | None = None
+    host_key: str = ""
+    """Public ssh host key; empty until made."""
+    complete: bool = False
+    """False while it is being made for the first time."""
+    schema: int = SCHEMA
+
+
+R = TypeVar("R", ClusterRecord, MachineRecord)
+
+
+def read(path: Path, kind: type[R]) -> R | None:
+    """Return the record in ``path``; None when there is no such file.
+
+    Raises:
+        IntegrityError: it is not what we wrote, or was written by a newer version.
+    """
+    try:
+        text = path.read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        content: Any = json.loads(text)
+        if content["schema"] > SCHEMA:
+            raise IntegrityError(
+                f"{path} was written by a newer ohmykube",
+                why=f"schema {content['schema']}, this version knows {SCHEMA}",
+                hint="use the newer version",
+                id="OMK-P-111",
+            )
+        known = {f.name for f in fields(kind)}
+        return kind(**{key: value for key, value in content.items() if key in known})
+    except (ValueError, TypeError, KeyError) as error:
+        raise IntegrityError(
+            f"{path} is not a marker of ours",
+            why=f"{type(error).__name__}: {error}",
+            hint=f"look at {path}; nothing beside it is touched while it is like this",
+            id="OMK-P-112",
+        ) from error
+
+
+def write(path: Path, record: ClusterRecord | MachineRecord) -> None:
+    """Write a record in one step, readable by root alone."""
+    files.write(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
+
+
+def remove(path: Path) -> None:
+    """Remove a record; none is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

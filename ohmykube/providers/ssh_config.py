@@ -1,0 +1,215 @@
+"""An OpenSSH client configuration with one ``Host`` entry per node, and a probe that uses it.
+
+How OpenSSH reads a value decides how it is written here: most values are split at blanks unless in
+double quotes, with backslash escapes, and expand ``%`` tokens; ``ProxyCommand`` takes the rest of
+its line as it is, expands ``%`` tokens and hands it to a shell.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import ConfigError, IntegrityError, OhmykubeError, UnreachableError
+from ohmykube.kit import process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ohmykube.model.machine import SshTarget
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
+_JUMP = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?"
+    r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:\d+)?"
+)
+
+
+def render(targets: Mapping[str, SshTarget], control_dir: Path) -> str:
+    """Return the configuration's text; ``ssh -F <file> <node>`` then reaches a node.
+
+    Args:
+        targets: how to reach each node, by node name.
+        control_dir: directory for the sockets of shared connections; keep it short, a socket's
+            path may have about 100 characters.
+
+    Raises:
+        ConfigError: a value that ssh could not be given safely.
+    """
+    jumps: dict[str, SshTarget] = {}
+    blocks = []
+    for name in sorted(targets):
+        blocks.append(_entry(name, targets[name]))
+        if targets[name].jump:
+            jumps.setdefault(_jump_host(targets[name].jump or ""), targets[name])
+    for host, target in sorted(jumps.items()):
+        # ssh reads this file for the jump host too, but none of the node's own lines.
+        if host not in targets and target.identity_file is not None:
+            blocks.append(f"Host {host}\n  IdentityFile {_path(target.identity_file)}\n")
+    blocks.append(_shared(control_dir))
+    return "\n".join(blocks)
+
+
+def _entry(name: str, target: SshTarget) -> str:
+    lines = [
+        f"Host {_checked(_NAME, name, 'node name')}",
+        f"HostName {_checked(_NAME, target.address, 'address').replace('%', '%%')}",
+        f"Port {target.port}",
+        f"User {_checked(_USER, target.user, 'user')}",
+    ]
+    if target.identity_file is not None:
+        lines += [f"IdentityFile {_path(target.identity_file)}", "IdentitiesOnly yes"]
+    if target.known_hosts is not None:
+        lines += [f"UserKnownHostsFile {_path(target.known_hosts)}", "GlobalKnownHostsFile none"]
+    if target.proxy_command is not None:
+        command = shlex.join(target.proxy_command).replace("%", "%%")
+        lines.append(f"ProxyCommand {_line(command)}")
+        if target.proxy_fdpass:
+            lines.append("ProxyUseFdpass yes")
+    elif target.jump:
+        _jump_host(target.jump)
+        lines.append(f"ProxyJump {target.jump}")
+    return "\n  ".join(lines) + "\n"
+
+
+def _shared(control_dir: Path) -> str:
+    lines = [
+        "Host *",
+        "StrictHostKeyChecking yes",
+        "UpdateHostKeys no",
+        "BatchMode yes",
+        "ControlMaster auto",
+        f"ControlPath {_path(control_dir, '/%C')}",
+        "ControlPersist 60s",
+        "ServerAliveInterval 5",
+        "ServerAliveCountMax 4",
+        "ConnectTimeout 10",
+        "Ciphers ^aes128-gcm@openssh.com",
+        "LogLevel ERROR",
+    ]
+    return "\n  ".join(lines) + "\n"
+
+
+def _wrong(what: str, value: str) -> ConfigError:
+    return ConfigError(
+        f"{what} {value!r} cannot be used with ssh",
+        why="it holds characters that do not belong there",
+        hint="ohmykube config validate",
+        id="OMK-C-191",
+    )
+
+
+def _checked(form: re.Pattern[str], value: str, what: str) -> str:
+    if form.fullmatch(value) is None:
+        raise _wrong(what, value)
+    return value
+
+
+def _line(text: str) -> str:
+    if not text.isprintable():
+        raise _wrong("command", text)
+    return text
+
+
+def _path(path: Path, suffix: str = "") -> str:
+    """Quote a path; ssh would expand ``${NAME}`` in it, and has no escape for it."""
+    text = str(path)
+    if not text.isprintable() or "${" in text or not path.is_absolute():
+        raise _wrong("path", text)
+    escaped = text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}{suffix}"'
+
+
+def _jump_host(jump: str) -> str:
+    found = _JUMP.fullmatch(jump)
+    if found is None:
+        raise _wrong("jump host", jump)
+    return found.group(1).strip("[]")
+
+
+def probe(ssh_config: Path, node: str, timeout: float) -> None:
+    """Run ``true`` on a node over ssh.
+
+    Args:
+        ssh_config: a file with what ``render`` gave.
+        node: name of its ``Host`` entry.
+        timeout: seconds for the whole of it.
+
+    Raises:
+        UnreachableError: no answer, or our key is refused.
+        IntegrityError: the host key is not the expected one.
+        PrerequisiteError: ssh is not installed.
+    """
+    try:
+        process.run(["ssh", "-F", str(ssh_config), node, "--", "true"], timeout=timeout)
+    except process.CommandFailed as error:
+        raise explain(node, error) from error
+
+
+def explain(node: str, error: process.CommandFailed) -> OhmykubeError:
+    """Return the error that a failed ssh command means."""
+    text = error.result.stderr
+    if error.timed_out:
+        return _unreachable(node, "it did not answer in time", "OMK-V-105")
+    for sign, kind in _SIGNS:
+        if sign in text:
+            return kind(node, process.tail(text, 4))
+    return _unreachable(node, process.tail(text, 4) or error.message, "OMK-V-101")
+
+
+def _unreachable(node: str, why: str, id: str) -> UnreachableError:
+    return UnreachableError(
+        f"node {node} cannot be reached by ssh", why=why, hint="ohmykube status", id=id
+    )
+
+
+def _refused_key(node: str, why: str) -> OhmykubeError:
+    return UnreachableError(
+        f"node {node} refuses our ssh key",
+        why=why,
+        hint="put the public key into authorized_keys of that user, or set user and identityFile",
+        id="OMK-V-102",
+    )
+
+
+def _changed_key(node: str, why: str) -> OhmykubeError:
+    lines = [line for line in why.splitlines() if "@@@" not in line]
+    return IntegrityError(
+        f"the ssh host key of node {node} is not the one expected",
+        why="the machine was installed anew, or another one answers at its address\n"
+        + "\n".join(lines),
+        hint="find out which; for a new machine take its key over into hostKey or known_hosts, "
+        "and if nobody changed it, do not connect",
+        id="OMK-V-103",
+    )
+
+
+def _unknown_key(node: str, why: str) -> OhmykubeError:
+    return IntegrityError(
+        f"the ssh host key of node {node} is not known",
+        why=why,
+        hint="set hostKey in cluster.yaml, or connect once with ssh and compare the fingerprint",
+        id="OMK-V-104",
+    )
+
+
+def _no_connection(node: str, why: str) -> OhmykubeError:
+    return _unreachable(node, why, "OMK-V-106")
+
+
+_SIGNS = (
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", _changed_key),
+    ("differs from the key for the IP address", _changed_key),
+    ("host key is known for", _unknown_key),
+    ("Host key verification failed", _changed_key),
+    ("Permission denied (", _refused_key),
+    ("Too many authentication failures", _refused_key),
+    ("Connection refused", _no_connection),
+    ("timed out", _no_connection),
+    ("No route to host", _no_connection),
+    ("Network is unreachable", _no_connection),
+    ("Could not resolve hostname", _no_connection),
+)
