@@ -71,7 +71,7 @@ def shown(url: str) -> str:
 
 def hint(url: str) -> str:
     """Return the command that shows the user whether ``url`` can be reached."""
-    return f"curl -fsSLI {shown(url)}  (set HTTPS_PROXY behind a proxy, or sources.mirror for a mirror)"
+    return f"curl -fsSLI {shown(url)}  (behind a proxy set HTTPS_PROXY)"
 
 
 class Transport:

@@ -1,0 +1,262 @@
+"""Pulls one platform of an image from a registry into the store, every blob by its digest."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import threading
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.cache import manifest, transport
+from ohmykube.cache.manifest import Descriptor, Index, Manifest
+from ohmykube.cache.transport import StatusError
+from ohmykube.errors import IntegrityError, NetworkError
+from ohmykube.kit import digest as digests
+from ohmykube.kit import parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from urllib3.response import BaseHTTPResponse
+
+    from ohmykube.cache.download import Downloader
+
+AT_ONCE = 4
+_TOKEN_BYTES = 1 << 20
+_CONFIG_BYTES = 4 << 20
+_REFERENCE = re.compile(
+    r"(?P<registry>[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_PARAMETER = re.compile(r'([a-z]+)="([^"]*)"')
+_HOSTS = {"docker.io": "registry-1.docker.io"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A full image reference, taken apart."""
+
+    registry: str
+    name: str
+    tag: str = "latest"
+    digest: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Return the parts of ``registry/name[:tag][@digest]``; raises ValueError."""
+        found = _REFERENCE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"not a full image reference: {text!r}")
+        return cls(
+            found["registry"], found["name"], found["tag"] or "latest", found["digest"] or ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a repository's API is: ``<endpoint>/v2/<name>/…``."""
+
+    endpoint: str
+    """``https://registry.k8s.io``, without a slash at the end."""
+    name: str
+
+    @classmethod
+    def upstream(cls, reference: Reference) -> Repository:
+        """Return the repository that the reference names."""
+        host = _HOSTS.get(reference.registry, reference.registry)
+        return cls(f"https://{host}", reference.name)
+
+
+class RegistryClient:
+    """Pulls from registries, anonymously or with the user's docker login."""
+
+    def __init__(self, downloader: Downloader, docker_config: Path | None = None) -> None:
+        self._downloader = downloader
+        self._config = docker_config or _docker_config()
+        self._guard = threading.Lock()
+        self._headers: dict[Repository, str] = {}
+
+    def pull(
+        self, reference: Reference, arch: str, *, at: Repository | None = None, digest: str = ""
+    ) -> str:
+        """Bring an image for Linux on ``arch`` into the store; return its manifest's digest.
+
+        Args:
+            reference: what to pull; its digest, if any, is that of the manifest or index.
+            arch: ``amd64`` or ``arm64``.
+            at: another place that has it; the reference's own registry by default.
+            digest: of the platform's manifest, where known.
+
+        Raises:
+            NetworkError: it cannot be had from there, or not for ``arch``.
+            IntegrityError: something is not what its digest says.
+        """
+        repository = at or Repository.upstream(reference)
+        if not digest or not self._downloader.store.has(digest):
+            digest = self._manifest(repository, reference, arch, digest)
+        parsed = manifest.read(self._downloader.store, digest)
+        if not isinstance(parsed, Manifest):
+            raise self._nothing_for(reference, arch, "its index leads to another index")
+        with self._downloader.store.using():
+            parallel.each(parsed.blobs, lambda blob: self._blob(repository, blob), at_most=AT_ONCE)
+        self._check_platform(reference, parsed, arch)
+        return digest
+
+    def _manifest(
+        self, repository: Repository, reference: Reference, arch: str, digest: str
+    ) -> str:
+        first = digest or reference.digest or reference.tag
+        data, found = self._document(repository, first)
+        parsed = manifest.parse(data, f"{reference.registry}/{reference.name}")
+        if isinstance(parsed, Index):
+            entry = parsed.only(arch)
+            if entry is None:
+                raise self._nothing_for(reference, arch, "its index does not list it")
+            data, found = self._document(repository, entry.digest)
+        return self._downloader.store.put_bytes(data, expected=found)
+
+    def _document(self, repository: Repository, name: str) -> tuple[bytes, str]:
+        """Return a manifest byte for byte and the digest that was asked for or told."""
+        url = f"{repository.endpoint}/v2/{repository.name}/manifests/{name}"
+        headers = {"Accept": manifest.ACCEPT}
+        with self._open(repository, url, headers=headers) as response:
+            told = response.headers.get("Docker-Content-Digest", "")
+            data = b""
+            for chunk in transport.chunks(response, url):
+                data += chunk
+                if len(data) > manifest.MAX_BYTES:
+                    transport.too_large(url, manifest.MAX_BYTES)
+        found = digests.of_bytes(data)
+        expected = name if digests.is_digest(name) else told or found
+        if found != expected:
+            raise IntegrityError(
+                f"the manifest at {transport.shown(url)} is not what it should be",
+                why=f"expected {expected}\nfound    {found}",
+                hint="run the same command again; if it stays, ask another source",
+                id="OMK-I-240",
+            )
+        return data, found
+
+    def _blob(self, repository: Repository, blob: Descriptor) -> None:
+        url = f"{repository.endpoint}/v2/{repository.name}/blobs/{blob.digest}"
+
+        def opener(
+            url: str, *, headers: Mapping[str, str], accept: tuple[int, ...]
+        ) -> contextlib.AbstractContextManager[BaseHTTPResponse]:
+            return self._open(repository, url, headers=headers, accept=accept)
+
+        item = f"{repository.name}@{blob.digest[7:19]}"
+        self._downloader.fetch(
+            url, blob.digest, item=item, max_bytes=max(1, blob.size), opener=opener
+        )
+
+    def _check_platform(self, reference: Reference, parsed: Manifest, arch: str) -> None:
+        path = self._downloader.store.path(parsed.config.digest)
+        found = ""
+        if path.stat().st_size <= _CONFIG_BYTES:
+            with contextlib.suppress(ValueError, AttributeError):
+                found = json.loads(path.read_bytes()).get("architecture", "")
+        if found != arch:
+            raise self._nothing_for(reference, arch, f"it is an image for {found or 'nothing'}")
+
+    @staticmethod
+    def _nothing_for(reference: Reference, arch: str, why: str) -> NetworkError:
+        return NetworkError(
+            f"{reference.registry}/{reference.name}:{reference.tag} is not there for {arch}",
+            why=why,
+            hint="use a mirror or a version that has it",
+            id="OMK-I-241",
+        )
+
+    # -- authorization ---------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _open(
+        self,
+        repository: Repository,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        accept: tuple[int, ...] = (),
+    ) -> Iterator[BaseHTTPResponse]:
+        with contextlib.ExitStack() as stack:
+            for accepted in ((401, *accept), accept):
+                known = self._headers.get(repository)
+                sent = {**headers, "Authorization": known} if known else dict(headers)
+                response = stack.enter_context(
+                    self._downloader.transport.open(url, headers=sent, accept=accepted)
+                )
+                if response.status != 401:
+                    break
+                challenge = response.headers.get("WWW-Authenticate", "")
+                response.close()
+                self._login(repository, challenge, known)
+            yield response
+
+    def _login(self, repository: Repository, challenge: str, stale: str | None) -> None:
+        """Learn the header for a repository, once for all threads that were refused."""
+        with self._guard:
+            if self._headers.get(repository) not in (None, stale):
+                return
+            scheme = challenge.partition(" ")[0].lower()
+            basic = _credentials(self._config, urllib.parse.urlsplit(repository.endpoint).netloc)
+            if scheme == "bearer":
+                self._headers[repository] = self._token(repository, challenge, basic)
+            elif scheme == "basic" and basic:
+                self._headers[repository] = basic
+            else:
+                raise _login_error(repository, "it wants a login and there is none")
+
+    def _token(self, repository: Repository, challenge: str, basic: str) -> str:
+        fields = dict(_PARAMETER.findall(challenge))
+        realm = fields.get("realm", "")
+        if realm.partition("://")[0] not in {"https", repository.endpoint.partition("://")[0]}:
+            raise _login_error(repository, f"its tokens come from {realm or 'nowhere'}")
+        query = {
+            "service": fields.get("service", ""),
+            "scope": fields.get("scope") or f"repository:{repository.name}:pull",
+        }
+        separator = "&" if "?" in realm else "?"
+        url = realm + separator + urllib.parse.urlencode({k: v for k, v in query.items() if v})
+        headers = {"Authorization": basic} if basic else {}
+        try:
+            answer = self._downloader.transport.small(url, limit=_TOKEN_BYTES, headers=headers)
+            document = json.loads(answer)
+            token = document.get("token") or document["access_token"]
+        except StatusError as error:
+            raise _login_error(repository, error.why or error.message) from error
+        except (ValueError, KeyError, AttributeError) as error:
+            raise _login_error(repository, "its answer has no token") from error
+        return f"Bearer {token}"
+
+
+def _login_error(repository: Repository, why: str) -> NetworkError:
+    host = urllib.parse.urlsplit(repository.endpoint).netloc.rpartition("@")[2]
+    return NetworkError(
+        f"{host} refuses {repository.name}", why=why, hint=f"docker login {host}", id="OMK-I-242"
+    )
+
+
+def _docker_config() -> Path:
+    home = os.environ.get("DOCKER_CONFIG") or str(Path("~/.docker").expanduser())
+    return Path(home) / "config.json"
+
+
+def _credentials(config: Path, host: str) -> str:
+    """Return the Basic header that ``docker login`` left for ``host``, or an empty string."""
+    names = [host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
+    if host == _HOSTS["docker.io"]:
+        names.append("https://index.docker.io/v1/")
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        logins = json.loads(config.read_bytes()).get("auths", {})
+        for name in names:
+            auth = logins.get(name, {}).get("auth")
+            if auth and b":" in base64.b64decode(auth):
+                return f"Basic {auth}"
+    return ""
