@@ -40,14 +40,14 @@ class NodeCondition:
 
 
 def nodes(remote: Remote) -> tuple[NodeCondition, ...]:
-    """Return all Node objects, sorted by name; raises OhmykubeError when the API does not answer."""
+    """Return all Node objects, sorted by name; OhmykubeError when the API does not answer."""
     text = remote(
         ["kubectl", "--kubeconfig", ADMIN, "--request-timeout=5s", "get", "nodes", "-ojson"]
     )
     found = []
     for item in json.loads(text)["items"]:
         conditions = item["status"].get("conditions", [])
-        ready = next((c for c in conditions if c["type"] == "Ready"), {})
+        ready: dict[str, str] = next((c for c in conditions if c["type"] == "Ready"), {})
         is_ready = ready.get("status") == "True"
         found.append(
             NodeCondition(

@@ -18,7 +18,7 @@ class Resolve:
     title = "Get the artifacts"
 
     def run(self, run: Run) -> str:
-        """Raise NetworkError when no source has what is missing, IntegrityError on a wrong digest."""
+        """Raise NetworkError when no source has it, IntegrityError on a wrong digest."""
         run.lock = resolve.resolve(
             run.cluster, Store(run.services.paths.cache), run.services.reporter
         )

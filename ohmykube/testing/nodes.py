@@ -14,14 +14,13 @@ import os
 import shutil
 import signal
 import sys
-import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit import files, interrupt, paths, process, retry
-from ohmykube.model.cluster import Cluster
 from ohmykube.progress import Message, NullReporter, StepEnded
 from ohmykube.steps import engine
 from ohmykube.steps.base import Services
@@ -35,6 +34,9 @@ from ohmykube.steps.resolve import Resolve
 from ohmykube.steps.serve import Serve
 from ohmykube.workflows import session
 from ohmykube.workflows.down import down
+
+if TYPE_CHECKING:
+    from ohmykube.model.cluster import Cluster
 
 READY = "ready"
 PID = "pid"
@@ -61,9 +63,8 @@ class LineReporter:
 
 def hold(cluster: Cluster, directory: Path) -> None:
     """Bring bare nodes up, write the inventory, then serve the cache until SIGTERM."""
-    ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: (ended.set(), interrupt.requested.set()))
+        signal.signal(number, lambda *_: interrupt.requested.set())
     services = Services(paths=paths.from_environment(), reporter=LineReporter())
     with session.working(services, cluster) as run:
         engine.execute(
@@ -82,7 +83,7 @@ def hold(cluster: Cluster, directory: Path) -> None:
             raise OhmykubeError("no inventory was written")
         shutil.copytree(run.inventory.parent, directory, dirs_exist_ok=True)
         files.write(directory / READY, str(run.need_ssh_config()))
-        ended.wait()
+        interrupt.requested.wait()
 
 
 def up(cluster: Cluster, argv: list[str], directory: Path) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kube import kubeconfig
 from ohmykube.steps import engine
-from ohmykube.steps.base import PlannedAction, Services
 from ohmykube.steps.connect import Connect
 from ohmykube.steps.create_nodes import CreateNodes
 from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
+    from ohmykube.steps.base import PlannedAction, Services
 
 WAIT_SECONDS = 600.0
 
