@@ -1,0 +1,158 @@
+"""What the terminal can do, and streams that fail."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+
+import pytest
+
+from ohmykube.ui import console
+from ohmykube.ui.console import ASCII, UNICODE, Results, Talk
+
+
+class Stream(io.StringIO):
+    """A text stream that says it is a terminal, or not."""
+
+    def __init__(self, *, tty: bool = False, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._tty = tty
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return self._tty
+
+
+class Broken(Stream):
+    """Every write fails."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self._number, os.strerror(self._number))
+
+    def flush(self) -> None:
+        raise OSError(self._number, os.strerror(self._number))
+
+
+@pytest.mark.parametrize(
+    ("tty", "environ", "colour", "animate"),
+    [
+        (True, {}, True, True),
+        (False, {}, False, False),
+        (True, {"NO_COLOR": "1"}, False, True),
+        (True, {"NO_COLOR": ""}, True, True),
+        (True, {"NO_PROGRESS": "1"}, True, False),
+        (True, {"CI": "true"}, True, False),
+        (True, {"CI": "false"}, True, True),
+        (True, {"TERM": "dumb"}, False, False),
+        (False, {"FORCE_COLOR": "1"}, True, False),
+        (False, {"FORCE_COLOR": "0"}, False, False),
+        (True, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False, True),
+    ],
+)
+def test_colour_and_animation_are_two_switches(tty, environ, colour, animate) -> None:
+    found = console.inspect(Stream(tty=tty), environ)
+    assert (found.colour, found.animate) == (colour, animate)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "symbols"),
+    [("utf-8", UNICODE), ("ascii", ASCII), ("latin-1", ASCII), ("x", ASCII)],
+)
+def test_symbols_fit_the_encoding(encoding, symbols) -> None:
+    assert console.inspect(Stream(encoding=encoding), {}).symbols is symbols
+
+
+def test_width() -> None:
+    assert console.inspect(Stream(tty=False), {"COLUMNS": "200"}).width == 80
+    assert console.inspect(Stream(tty=True), {"COLUMNS": "120"}).width == 120
+    assert console.inspect(Stream(tty=True), {"COLUMNS": "3"}).width == 20
+    assert console.inspect(Stream(tty=True), {}).width >= 20
+
+
+def test_absent_and_closed_streams_are_no_terminals() -> None:
+    closed = io.StringIO()
+    closed.close()
+    assert not console.is_tty(None)
+    assert not console.is_tty(closed)
+
+
+def test_clean_takes_away_what_moves_the_cursor() -> None:
+    hostile = "a\x1b[31mred\x1b]0;title\x07\x00\x9b2Jb\u202ec\r\nd\te"
+    assert console.clean(hostile) == "ared2Jbc\nd\te"
+    assert console.one_line(" two\n lines ") == "two lines"
+
+
+def test_shorten() -> None:
+    assert console.shorten("abcdef", 6) == "abcdef"
+    assert console.shorten("abcdefg", 6) == "abcde…"
+    assert console.shorten("abcdefg", 1, "..") == "."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.04, "0.0s"), (9.94, "9.9s"), (9.96, "10s"), (59.6, "1m00s"), (185, "3m05s")],
+)
+def test_seconds(value, text) -> None:
+    assert console.seconds(value) == text
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE, errno.EIO])
+def test_talk_never_fails(number) -> None:
+    talk = Talk(Broken(number))
+    talk.line("hello")
+    talk.urgent("hello")
+    Talk(None).line("hello")
+    assert Talk(None).encoding == "ascii"
+
+
+def test_talk_without_a_descriptor() -> None:
+    with pytest.raises(OSError, match="no stream"):
+        Talk(None).fileno()
+    stream = Stream()
+    Talk(stream).urgent("now")
+    assert stream.getvalue() == "now\n"
+
+
+def test_urgent_goes_to_the_descriptor() -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w", encoding="ascii") as stream:
+        Talk(stream).urgent("stopping …")
+    with os.fdopen(read, "rb") as source:
+        assert source.read() == b"stopping \\u2026\n"
+
+
+def test_results_fail_loudly_and_can_be_discarded() -> None:
+    results = Results(Broken(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space"):
+        results.write("x")
+    results.discard()
+    results.write("forgotten")
+    results.discard()
+    Results(None).write("nobody listens")
+
+
+def test_results_know_their_encoding() -> None:
+    assert Results(Stream(encoding="UTF-8")).unicode
+    assert not Results(Stream(encoding="ascii")).unicode
+    assert not Results(None).unicode
+
+
+def test_ask(monkeypatch) -> None:
+    stream = Stream(tty=True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("dev \n"))
+    assert console.ask("name? ", Talk(stream)) == "dev"
+    assert console.ask("again? ", Talk(stream)) is None
+    assert stream.getvalue() == "name? again? "
+    assert not console.can_ask(Talk(stream))
+    monkeypatch.setattr(sys, "stdin", None)
+    assert console.ask("? ", Talk(stream)) is None
