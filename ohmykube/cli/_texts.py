@@ -46,19 +46,19 @@ def up(result: UpResult) -> str:
 
 
 def nodes(found: Sequence[NodeStatus]) -> str:
-    """Return one row for each node."""
-    return table(
+    """Return one row for each node, then why some are not ready."""
+    text = table(
         ("name", "role", "address", "version", "state"),
         [(n.name, n.role, n.address, n.version, _state(n)) for n in found],
     )
+    reasons = [f"{n.name}: {one_line(n.detail)}\n" for n in found if n.detail and not n.ready]
+    return text + ("\n" + "".join(reasons) if reasons else "")
 
 
 def _state(node: NodeStatus) -> str:
-    if node.ready and node.machine == "running":
-        return "Ready"
     if node.machine != "running":
         return node.machine
-    return f"NotReady ({one_line(node.detail)})" if node.detail else "NotReady"
+    return "Ready" if node.ready else "NotReady"
 
 
 def down(result: DownResult) -> str:

@@ -1,0 +1,313 @@
+"""Each command: what it calls, what it prints where, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from ohmykube import __main__, __version__
+from ohmykube.cli import _run
+from ohmykube.cli._lazy import LazyGroup
+from ohmykube.cli.config import config as config_group
+from ohmykube.errors import ExitCode
+from ohmykube.providers.base import Check, CheckStatus
+from ohmykube.ui import console
+from tests.data.cli.fake_cli import KUBECONFIG, NODES
+from tests.unit.cli.conftest import logs
+
+EVERY = [(name,) for name in _run.TABLE] + [
+    ("config", name) for name in config_group.list_commands(None)
+]
+READ_ONLY = (
+    ("--version",), ("--help",), ("list",), ("status",), ("kubeconfig",), ("kubeconfig", "--path"),
+    ("version",), ("help", "exit-codes"), ("completion", "bash"), ("doctor",),
+    ("up", "--plan"), ("config", "template"), ("config", "schema"), ("shell", "n", "--", "true"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_help_of_every_command(cli, words) -> None:
+    for flag in ("-h", "--help"):
+        outcome = cli(*words, flag)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert all(len(line) <= 80 for line in outcome.out.splitlines())
+        assert "Examples:" in outcome.out
+        assert outcome.out.index("Examples:") < outcome.out.index("Options:")
+    assert cli("help", *words).out.splitlines()[0] == outcome.out.splitlines()[0]
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_examples_begin_with_the_command_itself(words) -> None:
+    group: LazyGroup = _run.group()
+    command = group.get_command(None, words[0])
+    if len(words) == 2:
+        command = config_group.get_command(None, words[1])
+    assert any("ohmykube " + " ".join(words) in example for example in command.examples)
+
+
+@pytest.mark.parametrize("words", READ_ONLY, ids=" ".join)
+def test_read_only_commands_leave_no_trace(cli, home, words) -> None:
+    outcome = cli(*words)
+    assert outcome.code == 0, outcome.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("config",)])
+def test_nothing_given_shows_the_overview(cli, words) -> None:
+    outcome = cli(*words)
+    assert outcome.code == 0
+    assert "Examples:" in outcome.out
+    assert outcome.err == ""
+
+
+def test_version(cli, monkeypatch, capsys) -> None:
+    assert cli("--version").out == f"ohmykube {__version__}\n"
+    assert cli("version").out.splitlines()[0] == f"ohmykube {__version__}"
+    assert cli("version", "-o", "json").document["ohmykube"] == __version__
+    assert __main__.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ohmykube {__version__}\n"
+    monkeypatch.setattr(sys, "argv", ["ohmykube", "help", "exit-codes"])
+    assert __main__.main() == 0
+
+
+def test_a_distribution_that_is_not_there() -> None:
+    from ohmykube.cli.version import _installed
+
+    assert _installed("no-such-distribution-here") == "not installed"
+
+
+def test_up_without_a_file(cli, fakes, home) -> None:
+    outcome = cli("up", "--timeout", "30")
+    assert outcome.code == 0
+    assert outcome.out.startswith('Cluster "dev" is ready: 3 nodes, 41s\n')
+    assert outcome.out.endswith("export KUBECONFIG=/state/dev/kubeconfig\n  kubectl get nodes\n")
+    assert outcome.err == ""
+    (call,) = fakes.calls
+    assert call[1].name == "dev"
+    assert (len(call[1].control_planes), len(call[1].workers)) == (1, 2)
+    assert call[2].wait_seconds == 30.0
+    assert not call[2].plan_only
+    (log,) = logs(home)
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_up_flags_reach_the_cluster(cli, fakes) -> None:
+    outcome = cli(
+        "up", "--name", "lab", "--workers", "0", "--control-planes", "3", "--provider", "nspawn",
+        "--cni", "none", "--proxy-mode", "nftables", "--mirror", "https://mirror.example/omk",
+        "--cpus", "2", "--memory", "2GiB",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    cluster = fakes.calls[0][1]
+    assert (cluster.name, cluster.provider) == ("lab", "nspawn")
+    assert (len(cluster.control_planes), len(cluster.workers)) == (3, 0)
+    assert (cluster.network.cni, cluster.network.proxy_mode) == ("none", "nftables")
+    assert cluster.sources.mirror == "https://mirror.example/omk"
+    assert (cluster.nodes[0].cpus, cluster.nodes[0].memory_mib) == (2.0, 2048)
+
+
+def test_up_again_says_that_nothing_changed(cli, fakes) -> None:
+    fakes.changed = False
+    assert 'Cluster "dev" is up to date: 3 nodes, nothing changed (41s)' in cli("up").out
+
+
+def test_up_plan_changes_nothing(cli, fakes) -> None:
+    outcome = cli("up", "--plan")
+    assert fakes.calls[0][2].plan_only
+    assert outcome.out.splitlines()[0] == 'Plan for cluster "dev"'
+    assert "create   dev-worker-1   it does not exist" in outcome.out
+    actions = cli("up", "--plan", "-o", "json").document["actions"]
+    assert [a["verb"] for a in actions] == ["create", "keep"]
+
+
+def test_up_from_a_file_and_from_stdin(cli, fakes, tmp_path, monkeypatch) -> None:
+    import io
+
+    text = "apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata:\n  name: filed\n"
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    assert cli("up", "-f", str(path)).code == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert cli("up", "-f", "-", "--name", "other").code == 0
+    assert [call[1].name for call in fakes.calls] == ["filed", "other"]
+
+
+def test_up_with_a_wrong_file(cli, fakes, tmp_path, home) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("apiVersion: ohmykube.dev/v1\nkind: Cluster\nnodez: 1\nmetadata: {nam: x}\n")
+    outcome = cli("up", "-f", str(path), "-o", "json")
+    assert outcome.code == ExitCode.CONFIG
+    assert len(outcome.document["error"]["why"]) >= 2
+    assert len(outcome.err.splitlines()) <= 12
+    assert fakes.calls == []
+    assert not home.exists()
+
+
+def test_down_asks_for_a_flag_without_a_terminal(cli, fakes) -> None:
+    outcome = cli("down", "dev")
+    assert outcome.code == ExitCode.USAGE
+    assert "try: ohmykube down dev --yes" in outcome.err
+    assert fakes.calls == []
+
+
+@pytest.mark.parametrize(("answer", "code"), [("dev", 0), ("de", 2), ("y", 2), (None, 2)])
+def test_down_wants_the_name_typed(cli, fakes, monkeypatch, answer, code) -> None:
+    monkeypatch.setattr(console, "can_ask", lambda _talk: True)
+    monkeypatch.setattr(console, "ask", lambda _question, _talk: answer)
+    assert cli("down").code == code
+    assert fakes.calls == ([("down", "dev")] if code == 0 else [])
+
+
+def test_down_yes(cli, fakes) -> None:
+    assert cli("down", "--yes").out == 'Cluster "dev" is gone (3 nodes removed)\n'
+    outcome = cli("down", "gone", "--yes")
+    assert (outcome.code, outcome.out) == (
+        0,
+        'There is no cluster "gone": nothing to remove\n',
+    )
+    assert cli("down", "dev", "--yes", "-o", "json").document["removed"] == list(NODES)
+
+
+@pytest.mark.parametrize("name", ["../etc", "a/b", "", "-x", "UP", "a" * 41, "dev\n", "{{ 7*7 }}"])
+def test_names_that_are_no_names(cli, fakes, name) -> None:
+    outcome = cli("down", "--yes", "--name", name)
+    assert outcome.code == ExitCode.USAGE
+    assert fakes.calls == []
+    assert cli("up", "--name", name).code == ExitCode.USAGE
+
+
+def test_which_cluster(cli, fakes) -> None:
+    assert cli("status", "--name", "dev").code == 0
+    assert cli("status", "dev", "--name", "prod").code == ExitCode.USAGE
+    fakes.clusters = ("dev", "prod")
+    outcome = cli("status")
+    assert outcome.code == ExitCode.USAGE
+    assert "clusters: dev, prod" in outcome.err
+    assert "try: ohmykube status dev" in outcome.err
+    fakes.clusters = ()
+    assert cli("stop").code == ExitCode.NOT_FOUND
+
+
+def test_status(cli) -> None:
+    outcome = cli("status")
+    assert outcome.out.startswith("dev: degraded  (Kubernetes 1.36.3, provider nspawn)\n")
+    assert "dev-worker-1: KubeletNotReady" in outcome.out
+    assert [line.split()[-1] for line in outcome.out.splitlines()[3:6]] == [
+        "Ready", "NotReady", "stopped",
+    ]  # fmt: skip
+    assert all(len(line) <= 80 for line in outcome.out.splitlines())
+    found = yaml.safe_load(cli("status", "-o", "yaml").out)
+    assert [node["ready"] for node in found["nodes"]] == [True, False, True]
+    assert cli("status", "nope").code == ExitCode.NOT_FOUND
+
+
+def test_list(cli, fakes) -> None:
+    assert "dev    nspawn     1.36.3       3 of 3 running" in cli("list").out
+    fakes.clusters = ()
+    assert "ohmykube up" in cli("list").out
+    assert cli("list", "-o", "json").document["items"] == []
+
+
+@pytest.mark.parametrize(("verb", "done"), [("start", "runs"), ("stop", "is stopped")])
+def test_power(cli, fakes, verb, done) -> None:
+    outcome = cli(verb)
+    assert outcome.out == f'Cluster "dev" {done} (3 nodes)\n'
+    assert fakes.calls == [(verb, "dev")]
+
+
+def test_kubeconfig(cli, fakes, tmp_path) -> None:
+    assert cli("kubeconfig").out == KUBECONFIG
+    assert cli("kubeconfig", "--path").out == f"{fakes.kubeconfig_file}\n"
+    assert cli("kubeconfig", "--path", "--merge").code == ExitCode.USAGE
+    assert cli("kubeconfig", "--into", "x").code == ExitCode.USAGE
+
+
+def test_kubeconfig_merge_into(cli, fakes, tmp_path) -> None:
+    fakes.kubeconfig_file.write_text(
+        "clusters: [{name: omk}]\nusers: []\ncontexts: []\ncurrent-context: omk\n"
+    )
+    assert cli("kubeconfig", "--merge").code == 0
+    assert "omk" in (tmp_path / ".kube" / "config").read_text()
+    elsewhere = tmp_path / "elsewhere"
+    outcome = cli("kubeconfig", "--merge", "-o", "json", KUBECONFIG=f"{elsewhere}:/other")
+    assert outcome.document["path"] == str(elsewhere)
+    third = tmp_path / "third"
+    assert cli("kubeconfig", "--merge", "--into", str(third)).code == 0
+    assert third.exists()
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_shell_gives_the_code_of_the_command(cli, fakes, code) -> None:
+    outcome = cli("shell", "dev-worker-1", "--", "sh", "-c", f"exit {code}")
+    assert outcome.code == code
+    assert fakes.calls == [("shell", "dev", "dev-worker-1", ("sh", "-c", f"exit {code}"))]
+
+
+def test_doctor(cli, fakes) -> None:
+    assert cli("doctor").code == 0
+    fakes.report = (
+        *fakes.report,
+        Check(
+            id="nspawn", title="systemd-nspawn", status=CheckStatus.FAIL, evidence="not found",
+            fix="apt-get install systemd-container", packages=("systemd-container",),
+        ),
+    )  # fmt: skip
+    outcome = cli("doctor")
+    assert outcome.code == ExitCode.PREREQUISITE
+    assert "FAIL    systemd-nspawn   not found" in outcome.out
+    assert "systemd-nspawn: apt-get install systemd-container" in outcome.out
+    assert "1 of 2 checks failed" in outcome.err
+    assert cli("doctor", "-o", "json").document["healthy"] is False
+    assert [e["type"] for e in cli("doctor", "--progress", "json").events] == ["version", "error"]
+    assert "Installed: git" in cli("doctor", "--fix").out
+
+
+def test_help_topics(cli) -> None:
+    text = cli("help", "exit-codes").out
+    assert all(f"{int(code)} " in text for code in ExitCode)
+    assert "NO_COLOR" in cli("help", "environment").out
+    assert cli("help", "nonsense").code == ExitCode.USAGE
+    assert cli("help", "up", "more").code == ExitCode.USAGE
+    assert "Clusters:" in cli("help").out
+
+
+def test_config_commands(cli, tmp_path) -> None:
+    template = cli("config", "template")
+    assert template.code == 0
+    path = tmp_path / "cluster.yaml"
+    path.write_text(template.out)
+    assert "is right" in cli("config", "validate", "-f", str(path)).out
+    assert cli("config", "validate", "-f", str(path), "-o", "json").document["valid"] is True
+    shown = cli("config", "show", "-f", str(path))
+    assert yaml.safe_load(shown.out)["kind"] == "Cluster"
+    assert cli("config", "show", "-f", str(path), "-o", "json").document["kind"] == "Cluster"
+    assert json.loads(cli("config", "schema").out)["title"]
+    assert "oneOf" in json.loads(cli("config", "schema", "output").out)
+    assert cli("config", "validate", "-f", str(tmp_path / "none")).code == ExitCode.CONFIG
+
+
+def test_warnings_of_a_file_are_told_on_stderr(cli, tmp_path, monkeypatch) -> None:
+    from ohmykube.cli import _config
+
+    real = _config.loader.load
+
+    def load(path, overrides):
+        import dataclasses
+
+        return dataclasses.replace(real(path, overrides), warnings=("old form",))
+
+    monkeypatch.setattr(_config.loader, "load", load)
+    path = tmp_path / "c.yaml"
+    path.write_text("apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata: {name: x}\n")
+    assert cli("config", "validate", "-f", str(path)).err == "warning: old form\n"
+    assert cli("config", "validate", "-f", str(path), "-q").err == ""
+
+
+def test_options_may_stand_before_the_command(cli) -> None:
+    assert cli("-o", "json", "list").document["kind"] == "ClusterList"
+    assert cli("-q", "up").err == ""
+    assert cli("-v", "up", "-q").code == ExitCode.USAGE
