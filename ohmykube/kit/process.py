@@ -294,7 +294,8 @@ class Companion:
     """A child that works beside us, such as a tunnel, and must not outlive us.
 
     On Linux the kernel ends it when the *thread* that made it ends (PR_SET_PDEATHSIG), so make it
-    in the main thread. Its output goes to ``log_file``.
+    in the main thread. Its output goes to ``log_file``; its standard input is a pipe that stays
+    open until ``close``, so that a remote ``cat`` ends with it.
     """
 
     def __init__(self, argv: Sequence[str], log_file: Path) -> None:
@@ -303,7 +304,7 @@ class Companion:
         with log_file.open("ab") as sink:
             self._child = _start(
                 [*prefix, *argv],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=sink,
                 env=None,
