@@ -123,7 +123,7 @@ class Metadata(Strict):
     name: Name = Field(
         default=DEFAULT_NAME,
         description=f"Name of the cluster, a DNS label of at most {names.LONGEST} characters. "
-        "Also the name of its kubeconfig context.",
+        "Its kubeconfig context is named after it.",
     )
 
 

@@ -39,14 +39,19 @@ class Source:
     """Numbers, booleans and nulls as they stand in the file."""
     flags: dict[Path, str] = field(default_factory=dict)
     """The flag that set a value."""
+    renamed: dict[Path, Path] = field(default_factory=dict)
+    """What a path of this document was called in the file, when it was converted."""
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, path: Path, text: str) -> Problem:
         """Return a problem with the flag or the nearest known line of ``path``."""
-        line = next(
-            (n for end in range(len(path), 0, -1) if (n := self.lines.get(path[:end]))), None
-        )
-        return Problem(path=path, text=text, line=line, flag=self.flags.get(path))
+        parts = [path[:end] for end in range(len(path), 0, -1)]
+        line = next((self.lines[part] for part in parts if part in self.lines), None)
+        flag = self.flags.get(path)
+        known = next((part for part in parts if part in self.renamed), None)
+        if known is not None and flag is None:
+            path = self.renamed[known] + path[len(known) :]
+        return Problem(path=path, text=text, line=line, flag=flag)
 
 
 def read(path: pathlib.Path) -> Source:

@@ -1,0 +1,75 @@
+"""A commented cluster file that says what the defaults are."""
+
+from __future__ import annotations
+
+from ohmykube.model import names, versions
+
+_TEXT = """\
+# A cluster for `ohmykube up -f cluster.yaml`. Everything below is a default: keep what you change.
+# All fields with units and defaults: docs/configuration.md or `ohmykube config schema`.
+apiVersion: ohmykube.dev/v1
+kind: Cluster
+metadata:
+  name: dev                    # {rule}
+spec:
+  kubernetes:
+    version: "{default}"          # supported: {supported}; quote it
+
+  provider:
+    name: auto                 # auto | nspawn | ssh
+    # ssh:                     # only for name: ssh; each host may say otherwise
+    #   inventory: hosts.ini   # Ansible inventory with kube_control_plane and kube_node
+    #   user: root
+    #   port: 22
+    #   identityFile: ~/.ssh/id_ed25519
+    #   jump: admin@bastion.example.com:22
+    #   become: false          # sudo without a password
+
+  nodes:
+    controlPlane:
+      count: 1                 # 1, 3 or 5
+      cpus: 2                  # cores, fractions allowed; null: no limit
+      memory: 4GiB             # MiB, GiB, MB, GB; null: no limit
+      disk: 20GiB              # for providers that make disks
+      labels: {{}}
+      # taints: []             # not given: kubeadm's own; []: workloads may run here
+    workers:                   # one group, or a list of groups
+      count: 2
+      cpus: 2
+      memory: 4GiB
+      disk: 20GiB
+      labels: {{}}
+      # taints: ["dedicated=gpu:NoSchedule"]
+      # hosts:                 # only for provider ssh, instead of count
+      #   - address: 192.0.2.11
+      #     nodeIP: 10.0.0.11
+
+  network:
+    podCIDR: 10.244.0.0/16     # each node gets a /24
+    serviceCIDR: 10.96.0.0/16
+    dnsDomain: cluster.local
+    cni: flannel               # flannel | none
+    flannel:
+      backend: vxlan           # vxlan | host-gw
+    proxyMode: iptables        # iptables | nftables
+    # apiServerEndpoint: lb.example.com:6443
+    certSANs: []               # further names in the API server's certificate
+
+  kubeadm:                     # merged over ours; lists are replaced
+    initConfiguration: {{}}
+    joinConfiguration: {{}}
+    clusterConfiguration: {{}}
+    kubeletConfiguration: {{}}   # for example {{maxPods: 200}}
+    kubeProxyConfiguration: {{}}
+
+  artifacts:
+    sources: [mirror, upstream, build]
+    # mirror: https://mirror.example.com/ohmykube
+"""
+
+
+def template() -> str:
+    """Return the text of a cluster file that equals the defaults."""
+    return _TEXT.format(
+        rule=names.RULE, default=versions.DEFAULT, supported=", ".join(versions.PATCHES)
+    )
