@@ -1,0 +1,409 @@
+"""Building from Go modules, with stand-ins for compilers: what runs, what is kept, what fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from subprocess import Popen
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cache.catalog import CRecipe, GoRecipe
+from ohmykube.cache.sources.gate import Gate, available_gib
+from ohmykube.cache.sources.gobuild import Builder
+from ohmykube.cache.store import Store
+from ohmykube.errors import (
+    IntegrityError,
+    Interrupted,
+    NetworkError,
+    PrerequisiteError,
+    ResourceError,
+)
+from ohmykube.kit import digest, interrupt
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Programs, Recorder
+
+GO = "go1.26.8 linux/amd64"
+PLUGINS = GoRecipe(
+    module="cni.org/plugins",
+    version="v1.9.1",
+    sum="h1:good=",
+    packages={"bridge": "cni.org/plugins/main/bridge", "portmap": "cni.org/plugins/meta/portmap"},
+)
+ETCD = replace(PLUGINS, module="etcd.org/server/v3", packages={"etcd": "etcd.org/server/v3"})
+RUNC = replace(
+    PLUGINS,
+    module="oci.org/runc",
+    packages={"runc": "oci.org/runc"},
+    cgo=True,
+    tags="seccomp,netgo",
+    ldflags="-X main.version=1 -extldflags -static",
+    libraries=("seccomp",),
+)
+KUBERNETES = replace(
+    PLUGINS,
+    module="k8s.org/kubernetes",
+    version="v1.36.3",
+    staging="v0.36.3",
+    packages={"kubeadm": "k8s.org/kubernetes/cmd/kubeadm"},
+)
+PAUSE = CRecipe(binary="pause", source="pause.c", version="3.10.2")
+BRIDGE = digest.of_bytes(b"binary of cni.org/plugins/main/bridge")
+PORTMAP = digest.of_bytes(b"binary of cni.org/plugins/meta/portmap")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+@pytest.fixture
+def builder(store: Store, recorder: Recorder, programs: Programs) -> Builder:
+    return Builder(store, recorder, gate=Gate(memory_gib=8, jobs=2))
+
+
+def test_one_build_makes_all_binaries_of_a_module(
+    builder: Builder, store: Store, programs: Programs
+) -> None:
+    found = builder.binaries(PLUGINS, "amd64")
+    assert found == {"bridge": store.path(BRIDGE), "portmap": store.path(PORTMAP)}
+    (build,) = programs.calls("go build")
+    for argument in ("-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags -s -w", "-o out/"):
+        assert argument in build
+    assert "CGO_ENABLED=0" in build
+    assert "GOTOOLCHAIN=local" in build
+    ref = store.ref(Kind.BINARY, "bridge", "v1.9.1", "amd64")
+    assert ref is not None
+    assert (ref.source, ref.digest) == ("build", BRIDGE)
+    assert list((store.root / "build").iterdir()) == []
+
+
+def test_what_was_built_is_not_built_again(
+    builder: Builder, store: Store, programs: Programs, recorder: Recorder
+) -> None:
+    assert not builder.built(PLUGINS, "amd64")
+    builder.binaries(PLUGINS, "amd64")
+    before = programs.calls()
+    again = Builder(store, recorder)
+    assert again.built(PLUGINS, "amd64")
+    again.binaries(PLUGINS, "amd64")
+    assert programs.calls() == before
+    assert not again.built(replace(PLUGINS, tags="other"), "amd64")
+    again.binaries(replace(PLUGINS, tags="other"), "amd64")
+    assert len(programs.calls("go build")) == 2
+
+
+def test_a_major_version_is_no_name_of_a_binary(builder: Builder) -> None:
+    assert builder.binaries(ETCD, "amd64")["etcd"].read_text() == "binary of etcd.org/server/v3"
+
+
+def test_staging_modules_are_pointed_at_their_releases(
+    builder: Builder, programs: Programs
+) -> None:
+    builder.binaries(KUBERNETES, "amd64")
+    (edit,) = programs.calls("mod edit", "-require=k8s.org/kubernetes@v1.36.3")
+    assert "-replace=k8s.io/api=k8s.io/api@v0.36.3" in edit
+    assert "-godebug=default=go1.26" in edit
+    assert "x.org/y" not in edit
+
+
+def test_cgo_names_the_compiler_and_its_libraries(
+    builder: Builder, programs: Programs, recorder: Recorder
+) -> None:
+    builder.binaries(RUNC, "amd64")
+    (build,) = programs.calls("go build")
+    assert "CGO_ENABLED=1" in build
+    assert "-tags seccomp,netgo" in build
+    assert "-extldflags -static" in build
+    (said,) = recorder.texts("debug")
+    assert f"{GO}, gcc (Fake 1-2) 1.2.3, libc.a " in said
+    assert "libseccomp.a " in said
+
+
+def test_a_known_digest_is_compared(builder: Builder, store: Store, recorder: Recorder) -> None:
+    good = replace(PLUGINS, expect={GO: {"bridge": BRIDGE, "portmap": PORTMAP}})
+    builder.binaries(good, "amd64")
+    assert recorder.texts() == []
+
+
+def test_another_digest_of_the_same_toolchain_is_refused(builder: Builder, store: Store) -> None:
+    wrong = replace(PLUGINS, expect={GO: {"bridge": BRIDGE, "portmap": BRIDGE}})
+    with pytest.raises(IntegrityError) as caught:
+        builder.binaries(wrong, "amd64")
+    assert "portmap" in caught.value.message
+    assert BRIDGE in (caught.value.why or "")
+    assert PORTMAP in (caught.value.why or "")
+    assert store.refs() == ()
+    assert list((store.root / "build").iterdir()) == []
+
+
+def test_another_toolchain_is_not_compared_and_that_is_said(
+    builder: Builder, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GO", "go1.27.1")
+    wrong = replace(PLUGINS, expect={GO: {"bridge": PORTMAP}})
+    builder.binaries(wrong, "amd64")
+    (said,) = recorder.texts("debug")
+    assert "go1.27.1 linux/amd64" in said
+    assert "not compared" in said
+
+
+def test_an_old_go_fetches_the_toolchain_it_needs(
+    builder: Builder, programs: Programs, monkeypatch: pytest.MonkeyPatch, recorder: Recorder
+) -> None:
+    monkeypatch.setenv("FAKE_GO", "go1.24.4")
+    builder.binaries(replace(PLUGINS, expect={GO: {"bridge": BRIDGE}}), "amd64")
+    (build,) = programs.calls("go build")
+    assert "GOTOOLCHAIN=go1.26.8" in build
+    assert recorder.texts() == []
+
+
+def test_a_very_old_go_is_refused(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GO", "go1.19.8")
+    with pytest.raises(PrerequisiteError) as caught:
+        builder.binaries(PLUGINS, "amd64")
+    assert "go1.19.8" in caught.value.message
+
+
+def test_a_module_with_another_sum_is_refused(
+    builder: Builder, store: Store, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SUM", "h1:evil=")
+    with pytest.raises(IntegrityError) as caught:
+        builder.binaries(PLUGINS, "amd64")
+    assert "h1:evil=" in (caught.value.why or "")
+    assert programs.calls("go build") == []
+    assert store.refs() == ()
+
+
+def test_without_go_the_debian_packages_are_named(builder: Builder, programs: Programs) -> None:
+    programs.remove("go")
+    with pytest.raises(PrerequisiteError) as caught:
+        builder.binaries(PLUGINS, "amd64")
+    assert "golang-go" in (caught.value.why or "")
+    assert "doctor" in (caught.value.hint or "")
+
+
+def test_without_gcc_or_a_library_the_debian_packages_are_named(
+    builder: Builder, programs: Programs, tmp_path: Path
+) -> None:
+    (tmp_path / "libraries" / "libseccomp.a").unlink()
+    with pytest.raises(PrerequisiteError) as caught:
+        builder.binaries(RUNC, "amd64")
+    assert "libseccomp-dev" in (caught.value.why or "")
+    programs.remove("gcc")
+    for recipe in (RUNC, PAUSE):
+        with pytest.raises(PrerequisiteError) as caught:
+            builder.binaries(recipe, "amd64")
+        assert "gcc" in (caught.value.why or "")
+    assert programs.calls("go build") == []
+
+
+def test_another_architecture_is_refused(builder: Builder, programs: Programs) -> None:
+    with pytest.raises(PrerequisiteError) as caught:
+        builder.binaries(PLUGINS, "arm64")
+    assert "amd64 only" in caught.value.message
+    assert programs.calls("mod download") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Get https://proxy: dial tcp 1.2.3.4:443: connect: connection refused", NetworkError),
+        ("reading https://proxy/x.info: 403 Forbidden", NetworkError),
+        ("verifying x@v1/go.mod: checksum mismatch", IntegrityError),
+        ("write /x: no space left on device", ResourceError),
+        ("go: x@v1 requires go >= 1.99 (running go 1.26.8)", PrerequisiteError),
+        ("something that nobody has seen before", PrerequisiteError),
+    ],
+)
+def test_a_failed_download_is_explained(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch, said: str, expected: type[Exception]
+) -> None:
+    monkeypatch.setenv("FAKE_ERROR", said)
+    with pytest.raises(expected) as caught:
+        builder.binaries(PLUGINS, "amd64")
+    error = caught.value
+    assert isinstance(error, (NetworkError, IntegrityError, ResourceError, PrerequisiteError))
+    assert said in (error.why or "")
+    assert "{" not in (error.why or "")  # the message, not the JSON around it
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("compile: signal: killed", ResourceError),
+        ("x.go:1:10: fatal error: seccomp.h: No such file or directory", PrerequisiteError),
+        ('{"broken json', PrerequisiteError),
+        ("{1}", PrerequisiteError),
+    ],
+)
+def test_a_failed_build_is_explained(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch, said: str, expected: type[Exception]
+) -> None:
+    monkeypatch.setenv("FAKE_BUILD_ERROR", said)
+    with pytest.raises(expected) as caught:
+        builder.binaries(PLUGINS, "amd64")
+    assert said in str(getattr(caught.value, "why", ""))
+
+
+def test_a_c_program_is_compiled_and_kept(
+    builder: Builder, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert builder.binaries(PAUSE, "amd64")["pause"].read_text() == "compiled"
+    (call,) = programs.calls("-static", "pause.c")
+    assert "--build-id=none" in call
+    monkeypatch.setenv("FAKE_BUILD_ERROR", "cannot find -lc")
+    with pytest.raises(PrerequisiteError):
+        builder.binaries(replace(PAUSE, version="3.11"), "amd64")
+
+
+def test_an_interrupt_ends_the_build(
+    builder: Builder,
+    programs: Programs,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], bool]], bool],
+) -> None:
+    monkeypatch.setenv("FAKE_HANG", "cni.org")
+    caught: list[BaseException] = []
+
+    def build() -> None:
+        try:
+            builder.binaries(PLUGINS, "amd64")
+        except Interrupted as error:
+            caught.append(error)
+
+    thread = Thread(target=build)
+    thread.start()
+    assert eventually(lambda: bool(programs.calls("go build")))
+    interrupt.requested.set()
+    thread.join(30)
+    assert len(caught) == 1
+    assert not alive(programs.calls("go build")[0])
+    assert list((store.root / "build").iterdir()) == []
+
+
+def alive(call: str) -> bool:
+    """Tell whether the process of a logged call still runs."""
+    try:
+        os.kill(int(call.split(maxsplit=1)[0]), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+RUN = """
+import json, sys
+from pathlib import Path
+from ohmykube.cache.catalog import GoRecipe
+from ohmykube.cache.sources.gobuild import Builder
+from ohmykube.cache.store import Store
+from ohmykube.progress import NullReporter
+builder = Builder(Store(Path(sys.argv[1])), NullReporter())
+for facts in json.loads(sys.argv[2]):
+    builder.binaries(GoRecipe(**facts), "amd64")
+"""
+
+
+def facts(recipe: GoRecipe) -> dict[str, object]:
+    names = ("module", "version", "sum", "packages")
+    return {name: getattr(recipe, name) for name in names}
+
+
+def test_a_killed_run_goes_on_with_the_next_module(
+    store: Store,
+    programs: Programs,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], bool]], bool],
+) -> None:
+    monkeypatch.setenv("FAKE_HANG", "etcd.org")
+    arguments = json.dumps([facts(PLUGINS), facts(ETCD)])
+    child = Popen([sys.executable, "-c", RUN, str(store.root), arguments], cwd=os.getcwd())  # noqa: PTH109
+    assert eventually(lambda: bool(programs.calls("go build", "etcd.org")))
+    child.send_signal(signal.SIGKILL)
+    child.wait(30)
+    (orphan,) = programs.calls("go build", "etcd.org")
+    assert eventually(lambda: not alive(orphan)), "the build outlives the run that was killed"
+    assert len(list((store.root / "build").iterdir())) == 1
+
+    monkeypatch.delenv("FAKE_HANG")
+    builder = Builder(store, recorder)
+    builder.binaries(PLUGINS, "amd64")
+    builder.binaries(ETCD, "amd64")
+    assert len(programs.calls("go build", "cni.org")) == 1
+    assert len(programs.calls("go build", "etcd.org")) == 2
+    assert list((store.root / "build").iterdir()) == []
+
+
+def test_two_runs_build_a_module_once(store: Store, programs: Programs, recorder: Recorder) -> None:
+    results: list[dict[str, Path]] = []
+    threads = [
+        Thread(target=lambda: results.append(Builder(store, recorder).binaries(PLUGINS, "amd64")))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(results) == 4
+    assert len(programs.calls("go build")) == 1
+
+
+def test_progress_shows_signs_of_life(builder: Builder, recorder: Recorder) -> None:
+    builder.binaries(PLUGINS, "amd64")
+    activities = [event.activity for event in recorder.events if hasattr(event, "activity")]
+    assert activities[0] == "building"
+    assert "fetching x.org/y v1.2.3" in activities
+    assert len(activities) == 3  # lines that follow within seconds are not passed on
+
+
+# -- the gate ------------------------------------------------------------------------------------
+
+
+def test_available_memory_is_read_where_it_is_known(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 99 kB\nMemAvailable:    6291456 kB\n")
+    assert available_gib(meminfo) == 6.0
+    assert available_gib(tmp_path / "absent") == 4.0
+    meminfo.write_text("nothing useful")
+    assert available_gib(meminfo) == 4.0
+
+
+def test_the_gate_keeps_within_memory(
+    eventually: Callable[[Callable[[], bool]], bool],
+) -> None:
+    gate = Gate(memory_gib=4, jobs=8)
+    inside: list[str] = []
+
+    def work() -> None:
+        with gate.admit(3):
+            inside.append("second")
+
+    thread = Thread(target=work)
+    with gate.admit(3):
+        thread.start()
+        thread.join(0.2)
+        assert inside == []
+    thread.join(30)
+    assert inside == ["second"]
+
+
+def test_the_gate_lets_one_in_that_is_too_big_and_counts_jobs() -> None:
+    gate = Gate(memory_gib=1, jobs=1)
+    with gate.admit(100):
+        interrupt.requested.set()
+        with pytest.raises(Interrupted), gate.admit(0.1):
+            pytest.fail("two at once")
