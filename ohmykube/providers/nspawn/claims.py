@@ -69,8 +69,8 @@ class Claims:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def take(self, cluster: str, mine: Claim, *, new: bool) -> None:
-        """Claim the name for ``mine``; repeatable. ``new``: the cluster was made just now.
+    def take(self, cluster: str, mine: Claim) -> None:
+        """Claim the name for ``mine``; repeatable.
 
         Raises:
             LockedError: another living cluster has it.
@@ -79,21 +79,15 @@ class Claims:
             theirs = self.read(cluster)
             if theirs == mine:
                 return
+            netns = layout.cluster_netns(cluster)
             if theirs is None:
-                if new and network.exists(self._host, layout.cluster_netns(cluster)):
-                    raise LockedError(
-                        f'the name "{cluster}" is taken on this host',
-                        why=f"network namespace {layout.cluster_netns(cluster)} is not ours",
-                        hint="choose another cluster name",
-                        id="OMK-P-161",
-                    )
+                if network.exists(self._host, netns):
+                    why = f"network namespace {netns} is there, and not of a cluster known here"
+                    raise _taken(cluster, why, "choose another cluster name")
             elif theirs.alive and theirs.directory != mine.directory:
-                raise LockedError(
-                    f'the name "{cluster}" is taken on this host',
-                    why=f"a cluster of that name lives in {theirs.directory}",
-                    hint="choose another cluster name, or delete that cluster first",
-                    id="OMK-P-162",
-                )
+                why = f"a cluster of that name lives in {theirs.directory}"
+                hint = "choose another cluster name, or delete that cluster first"
+                raise _taken(cluster, why, hint)
             else:
                 # Its files are gone without `down`: end what still runs of it.
                 self._sweep(cluster)
@@ -105,14 +99,13 @@ class Claims:
         claim = self.read(cluster)
         return claim is not None and claim.directory == str(directory) and not claim.alive
 
-    def release(self, cluster: str, directory: Path) -> None:
+    def release(self, cluster: str) -> None:
         """End what is left of the cluster's network and cgroups, and free the name.
 
-        Without effect when the name belongs to somebody else.
+        Only for who has the name.
         """
         with self._locked():
-            claim = self.read(cluster)
-            if claim is not None and claim.directory != str(directory) and claim.alive:
+            if self.read(cluster) is None:
                 return
             self._sweep(cluster)
             self._path(cluster).unlink(missing_ok=True)
@@ -130,3 +123,9 @@ class Claims:
         for name in sorted(names):
             if name == layout.cluster_netns(cluster) or name.startswith(prefix):
                 network.remove(self._host, name)
+
+
+def _taken(cluster: str, why: str, hint: str) -> LockedError:
+    return LockedError(
+        f'the name "{cluster}" is taken on this host', why=why, hint=hint, id="OMK-P-161"
+    )

@@ -63,6 +63,20 @@ class Clusters:
             return sorted(p.name for p in self.files(cluster).nodes.iterdir() if p.is_dir())
         return []
 
+    def directory(self, cluster: str, node: str) -> Path:
+        """Return where a node's files are, there or not."""
+        return self.files(cluster).node(node).root_dir
+
+    @staticmethod
+    def foreign(directory: Path) -> bool:
+        """Tell whether a node's directory without a marker of ours holds anything.
+
+        An empty one, or one with nothing but an unfinished marker, is what a crash of ours leaves.
+        """
+        if not directory.is_dir():
+            return False
+        return any(not p.name.startswith(files.TEMP_PREFIX) for p in directory.iterdir())
+
     def names(self) -> list[str]:
         """Return the names of all clusters here, sorted."""
         if not self.root.is_dir():
@@ -85,17 +99,16 @@ class Clusters:
         with locks.exclusive(path, f"node {node} of {cluster}", wait_seconds=120):
             yield
 
-    def ensure(self, cluster: str) -> ClusterRecord:
-        """Make the cluster's directory, name, keys and network as far as they lack.
+    def open(self, cluster: str) -> ClusterRecord:
+        """Return the cluster's record, made with its directory when it is new.
 
         Raises:
-            LockedError: the name or the directory is somebody else's.
+            LockedError: the directory is somebody else's.
         """
         with self.locked(cluster):
             record = self.record(cluster)
-            new = record is None
-            paths = self.files(cluster)
             if record is None:
+                paths = self.files(cluster)
                 files.ensure_directory(paths.root_dir)
                 files.sweep(paths.root_dir)
                 if any(paths.root_dir.iterdir()):
@@ -107,17 +120,39 @@ class Clusters:
                     )
                 record = ClusterRecord(cluster=cluster, id=uuid.uuid4().hex)
                 records.write(paths.marker, record)
-            try:
-                mine = Claim(record.id, str(paths.root_dir))
-                self._claims.take(cluster, mine, new=new)
-            except LockedError:
-                if new:
-                    records.remove(paths.marker)
-                    paths.root_dir.rmdir()
-                raise
+            return record
+
+    def furnish(self, owner: ClusterRecord) -> None:
+        """Take the cluster's name on the host; make its keys and network as far as they lack.
+
+        Call it when the first node has its marker: from then on a crash leaves nothing unowned.
+
+        Raises:
+            LockedError: the name is somebody else's.
+        """
+        cluster = owner.cluster
+        with self.locked(cluster):
+            paths = self.files(cluster)
+            self._claims.take(cluster, Claim(owner.id, str(paths.root_dir)))
             node_root.make_key(self._host, paths.identity, f"ohmykube-{cluster}")
             network.make_cluster(self._host, cluster)
-            return record
+
+    def holds(self, record: ClusterRecord | MachineRecord) -> bool:
+        """Tell whether what runs under the cluster's name is ours to look at and to end.
+
+        After a reboot the name may have gone to a cluster of another data directory.
+        """
+        claim = self._claims.read(record.cluster)
+        return claim is None or claim.id == record.id
+
+    def abandon(self, cluster: str, node: str) -> None:
+        """Take back a node that was admitted but could not be furnished; files only."""
+        with self.locked(cluster):
+            _empty(self.files(cluster).node(node).root_dir, last="machine.json")
+            if not self.nodes(cluster):
+                _empty(self.files(cluster).root_dir, last="cluster.json")
+            with contextlib.suppress(OSError):
+                self.root.rmdir()
 
     def admit(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
         """Return the machine's record with the limits of ``spec``; a new one gets an address.
@@ -176,18 +211,29 @@ class Clusters:
         if not path.exists() or path.read_text() != text:
             files.write(path, text)
 
-    def dissolve(self, cluster: str) -> None:
-        """Remove what was made for the cluster once its last node is gone; repeatable."""
+    def drop(self, cluster: str, node: str) -> None:
+        """Remove the files of a node that has ended; with the last one, all of the cluster.
+
+        Repeatable. The node's marker goes after the cluster's network, so that a crash leaves a
+        node that can be listed and deleted again.
+        """
         with self.locked(cluster):
             paths = self.files(cluster)
-            if self.nodes(cluster):
+            directory = paths.node(node).root_dir
+            if not set(self.nodes(cluster)) - {node}:
+                record = self.record(cluster)
+                if record is None:
+                    ours = self._claims.orphaned(cluster, paths.root_dir)
+                else:
+                    ours = self.holds(record)
+                if ours:
+                    self._claims.release(cluster)
+                _empty(directory, last="machine.json")
+                if record is not None:
+                    _empty(paths.root_dir, last="cluster.json")
+            else:
+                _empty(directory, last="machine.json")
                 self._publish_keys(cluster)
-                return
-            if self.record(cluster) is not None:
-                self._claims.release(cluster, paths.root_dir)
-                _empty(paths)
-            elif self._claims.orphaned(cluster, paths.root_dir):
-                self._claims.release(cluster, paths.root_dir)
             with contextlib.suppress(OSError):
                 self.root.rmdir()
 
@@ -233,12 +279,13 @@ class Clusters:
                 self._forwards.end(cluster, port)
 
 
-def _empty(paths: ClusterFiles) -> None:
-    """Remove the cluster's directory, its marker last."""
-    entries = sorted(paths.root_dir.iterdir(), key=lambda p: p == paths.marker)
-    for entry in entries:
+def _empty(directory: Path, *, last: str) -> None:
+    """Remove a directory, the entry called ``last`` after all others; none is fine."""
+    if not directory.is_dir():
+        return
+    for entry in sorted(directory.iterdir(), key=lambda path: path.name == last):
         files.remove_tree(entry)
-    paths.root_dir.rmdir()
+    directory.rmdir()
 
 
 def not_ours(directory: Path) -> ProviderError:

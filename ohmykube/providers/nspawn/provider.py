@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import ConfigError, NotFoundError
-from ohmykube.kit import files
+from ohmykube.errors import ConfigError, LockedError, NotFoundError
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
-from ohmykube.providers.nspawn import cgroups, checks, network, node_root, records
+from ohmykube.providers.nspawn import cgroups, checks, network, node_root
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.claims import Claims
 from ohmykube.providers.nspawn.clusters import Clusters, not_ours
@@ -77,8 +75,16 @@ class NspawnProvider(Provider):
     def list(self, cluster: str) -> Sequence[Machine]:
         """Return the machines of exactly this cluster."""
         clusters = self._clusters
-        found = [clusters.machine(cluster, node) for node in clusters.nodes(cluster)]
-        return [self._described(record) for record in found if record is not None]
+        found = []
+        for node in clusters.nodes(cluster):
+            record = clusters.machine(cluster, node)
+            if record is not None:
+                found.append(self._described(record))
+            elif clusters.record(cluster) and not clusters.foreign(
+                clusters.directory(cluster, node)
+            ):
+                found.append(_remains(cluster, node))
+        return found
 
     def clusters(self) -> Sequence[str]:
         """Return the clusters that have machines here."""
@@ -94,14 +100,16 @@ class NspawnProvider(Provider):
         base = self._images.ensure()
         clusters = self._clusters
         with clusters.node_locked(spec.cluster, spec.node):
-            owner = clusters.ensure(spec.cluster)
+            owner = clusters.open(spec.cluster)
             record = clusters.admit(owner, spec, base)
             node = clusters.files(spec.cluster).node(spec.node)
-            if self._machines.state(record, node) is MachineState.RUNNING:
-                self._machines.limit(record)
-                clusters.resume_forwards(spec.cluster, record.address)
-                return self._described(record)
-            return self._up(record, node)
+            try:
+                clusters.furnish(owner)
+            except LockedError:
+                if not record.complete:
+                    clusters.abandon(spec.cluster, spec.node)
+                raise
+            return self._running(record, node)
 
     def start(self, cluster: str, node: str) -> Machine:
         """Start a machine, also after a reboot of the host.
@@ -119,11 +127,18 @@ class NspawnProvider(Provider):
                     id="OMK-P-101",
                 )
             paths = clusters.files(cluster).node(node)
-            clusters.ensure(cluster)
-            if self._machines.state(record, paths) is MachineState.RUNNING:
-                clusters.resume_forwards(cluster, record.address)
-                return self._described(record)
-            return self._up(record, paths)
+            owner = clusters.record(cluster)
+            if owner is not None:
+                clusters.furnish(owner)
+            return self._running(record, paths)
+
+    def _running(self, record: MachineRecord, node: NodeFiles) -> Machine:
+        """Return the machine of a record, brought up if it is not. The node's lock is held."""
+        if self._machines.state(record, node) is not MachineState.RUNNING:
+            return self._up(record, node)
+        self._machines.limit(record)
+        self._clusters.resume_forwards(record.cluster, record.address)
+        return self._described(record)
 
     def _up(self, record: MachineRecord, node: NodeFiles) -> Machine:
         """Bring up a machine that is stopped or broken. The node's lock is held."""
@@ -161,6 +176,8 @@ class NspawnProvider(Provider):
             record = clusters.machine(cluster, node)
             if record is None:
                 return
+            if not clusters.holds(record):
+                return
             paths = clusters.files(cluster).node(node)
             self._machines.halt(record)
             self._machines.dismantle(cluster, node, paths, record.id)
@@ -173,23 +190,12 @@ class NspawnProvider(Provider):
         with clusters.node_locked(cluster, node):
             paths = clusters.files(cluster).node(node)
             record = clusters.machine(cluster, node)
-            if record is not None:
-                self._machines.dismantle(cluster, node, paths, record.id)
-                self._remove_files(paths)
-            elif paths.root_dir.exists():
-                files.sweep(paths.root_dir)
-                if any(paths.root_dir.iterdir()):
+            if record is None:
+                if clusters.foreign(paths.root_dir):
                     raise not_ours(paths.root_dir)
-                paths.root_dir.rmdir()
-        clusters.dissolve(cluster)
-
-    @staticmethod
-    def _remove_files(node: NodeFiles) -> None:
-        for entry in sorted(node.root_dir.iterdir(), key=lambda p: p == node.marker):
-            files.remove_tree(entry)
-        with contextlib.suppress(FileNotFoundError):
-            records.remove(node.marker)
-            node.root_dir.rmdir()
+            elif clusters.holds(record):
+                self._machines.dismantle(cluster, node, paths, record.id)
+            clusters.drop(cluster, node)
 
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
         """Return a port on this host's loopback that leads to ``address:port``; starts it."""
@@ -197,7 +203,9 @@ class NspawnProvider(Provider):
 
     def _described(self, record: MachineRecord) -> Machine:
         paths = self._clusters.files(record.cluster)
-        state = self._machines.state(record, paths.node(record.node))
+        state = MachineState.STOPPED if record.complete else MachineState.BROKEN
+        if self._clusters.holds(record):
+            state = self._machines.state(record, paths.node(record.node))
         target = None
         if state is MachineState.RUNNING:
             inside = network.inside(self._host, record.cluster)
@@ -216,6 +224,11 @@ class NspawnProvider(Provider):
             address=record.address,
             ssh=target,
         )
+
+
+def _remains(cluster: str, node: str) -> Machine:
+    """Return the machine of which a crash left an empty directory."""
+    return Machine(cluster=cluster, node=node, state=MachineState.BROKEN, address="")
 
 
 def _recipe(context: ProviderContext) -> Recipe:
