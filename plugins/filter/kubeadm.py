@@ -1,0 +1,198 @@
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compose kubeadm's configuration from role variables and node facts; pure functions."""
+
+from __future__ import annotations
+
+from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import merged
+
+KUBEADM = "kubeadm.k8s.io/v1beta4"
+# Label prefixes that a kubelet may not give itself; kube_nodes sets those.
+RESTRICTED = ("kubernetes.io", "k8s.io")
+ALLOWED = ("kubelet.kubernetes.io", "node.kubernetes.io")
+ALLOWED_KEYS = (
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+)
+
+
+def compact(document):
+    """Return a mapping without values that are None, '' or empty mappings and lists; taints may be empty."""
+    result = {}
+    for key, value in document.items():
+        kept = compact(value) if isinstance(value, dict) else value
+        if key == "taints" and value == []:
+            result[key] = []
+        elif kept is False or kept == 0 or kept:
+            result[key] = kept
+    return result
+
+
+def ignored_errors(settings, node):
+    """Return the preflight errors to ignore: the user's, and those that this node cannot help."""
+    ignored = list(settings.get("ignore_preflight_errors") or [])
+    if node.get("cgroup_version") == 1:
+        ignored.append("SystemVerification")
+    if node.get("in_container"):
+        ignored += ["SystemVerification", "Swap", "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables"]
+    elif settings.get("swap") == "keep":
+        ignored.append("Swap")
+    return sorted(set(ignored))
+
+
+def self_labels(labels):
+    """Return the labels that a kubelet may give itself."""
+    return {key: value for key, value in labels.items() if not is_restricted(key)}
+
+
+def is_restricted(key):
+    """Return True for a label that only the control plane may set."""
+    prefix = key.partition("/")[0] if "/" in key else ""
+    if key in ALLOWED_KEYS or any(prefix == one or prefix.endswith("." + one) for one in ALLOWED):
+        return False
+    return any(prefix == one or prefix.endswith("." + one) for one in RESTRICTED)
+
+
+def taint(text):
+    """Return ``key[=value]:Effect`` as a Taint object."""
+    head, _colon, effect = text.rpartition(":")
+    key, _equals, value = head.partition("=")
+    return compact({"key": key, "value": value, "effect": effect})
+
+
+def registration(settings, node):
+    """Return nodeRegistration."""
+    labels = self_labels(settings.get("node_labels") or {})
+    arguments = {"node-ip": settings["node_ip"]}
+    if labels:
+        arguments["node-labels"] = ",".join("%s=%s" % pair for pair in sorted(labels.items()))
+    taints = settings.get("node_taints")
+    return {
+        "name": settings["node_name"],
+        "ignorePreflightErrors": ignored_errors(settings, node),
+        "imagePullPolicy": settings.get("image_pull_policy"),
+        "imagePullSerial": False,
+        "kubeletExtraArgs": [{"name": name, "value": value} for name, value in arguments.items() if value],
+        "taints": None if taints is None else [taint(text) for text in taints],
+    }
+
+
+def kubelet_document(settings, node):
+    """Return the KubeletConfiguration."""
+    document = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": settings.get("cgroup_driver") or cgroup_driver("auto", node),
+        "serializeImagePulls": False,
+        "maxParallelImagePulls": 3,
+    }
+    if node.get("cgroup_version") == 1:
+        document["failCgroupV1"] = False
+    if node.get("in_container") or settings.get("swap") == "keep":
+        document["failSwapOn"] = False
+    return merged(document, settings.get("kubelet_configuration") or {})
+
+
+def kube_proxy_document(settings, node):
+    """Return the KubeProxyConfiguration; the conntrack sysctls belong to the host of a system container."""
+    document = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": settings["proxy_mode"],
+    }
+    if node.get("in_container"):
+        document["conntrack"] = {"maxPerCore": 0, "min": 0}
+    return merged(document, settings.get("kube_proxy_configuration") or {})
+
+
+def cluster_document(settings):
+    """Return the ClusterConfiguration."""
+    document = {
+        "apiVersion": KUBEADM,
+        "kind": "ClusterConfiguration",
+        "kubernetesVersion": "v" + settings["kubernetes_version"].lstrip("v"),
+        "controlPlaneEndpoint": settings["control_plane_endpoint"],
+        "networking": {
+            "podSubnet": settings["pod_cidr"],
+            "serviceSubnet": settings["service_cidr"],
+            "dnsDomain": settings["dns_domain"],
+        },
+        "apiServer": {"certSANs": list(settings.get("cert_sans") or [])},
+        "etcd": {"local": {"dataDir": "/var/lib/etcd", "imageTag": settings.get("etcd_image_tag")}},
+        "dns": {"imageTag": settings.get("dns_image_tag")},
+    }
+    patch = dict(settings.get("cluster_configuration") or {})
+    if "external" in (patch.get("etcd") or {}):
+        document.pop("etcd")
+    return merged(compact(document), patch)
+
+
+def kubeadm_init_documents(settings, node):
+    """Return the documents of ``kubeadm init``: Init, Cluster, Kubelet and KubeProxy configuration."""
+    init = {
+        "apiVersion": KUBEADM,
+        "kind": "InitConfiguration",
+        # kubeadm always makes one token here; nobody uses it, so it lives as short as it can.
+        "bootstrapTokens": [{"ttl": "1m0s"}],
+        "localAPIEndpoint": {"advertiseAddress": settings["node_ip"]},
+        "nodeRegistration": registration(settings, node),
+    }
+    return [
+        merged(compact(init), settings.get("init_configuration") or {}),
+        cluster_document(settings),
+        kubelet_document(settings, node),
+        kube_proxy_document(settings, node),
+    ]
+
+
+def kubeadm_join_document(settings, node, control_plane=False):
+    """Return the JoinConfiguration without its secrets."""
+    join = {
+        "apiVersion": KUBEADM,
+        "kind": "JoinConfiguration",
+        "discovery": {"bootstrapToken": {"apiServerEndpoint": settings["control_plane_endpoint"]}},
+        "nodeRegistration": registration(settings, node),
+    }
+    if control_plane:
+        join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": settings["node_ip"]}}
+    return merged(compact(join), settings.get("join_configuration") or {})
+
+
+def kube_nodes_wanted(hosts):
+    """Return node name -> labels and taints that the control plane must set, for hosts' variables.
+
+    A node that has not joined gets its taints, and the labels it may give itself, from the kubelet.
+    """
+    wanted = {}
+    for host in hosts:
+        joined = (host.get("ansible_facts") or {}).get("ohmykube_node", {}).get("joined", False)
+        labels = dict(host.get("kubeadm_node_labels") or {})
+        if not joined:
+            labels = {key: value for key, value in labels.items() if is_restricted(key)}
+        taints = list(host.get("kubeadm_node_taints") or []) if joined else []
+        if labels or taints:
+            name = host.get("kubeadm_node_name") or host["inventory_hostname"]
+            wanted[name] = {"labels": labels, "taints": taints}
+    return wanted
+
+
+def cgroup_driver(wanted, node):
+    """Return ``systemd`` or ``cgroupfs``: as wanted, or for ``auto`` what suits the node."""
+    if wanted != "auto":
+        return wanted
+    return "systemd" if node.get("cgroup_version") == 2 and node.get("systemd") else "cgroupfs"
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self):
+        return {
+            "cgroup_driver": cgroup_driver,
+            "kube_nodes_wanted": kube_nodes_wanted,
+            "kubeadm_init_documents": kubeadm_init_documents,
+            "kubeadm_join_document": kubeadm_join_document,
+        }

@@ -1,0 +1,259 @@
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run kubeadm so that it can be killed at any instant and run again.
+
+One lock for each node keeps two kubeadm apart, also when the first one's caller is long dead: the
+kubeadm process itself holds it. A record says what was begun and what was finished.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import artifacts, programs, storage
+
+LOCK = "/run/lock/ohmykube-kubeadm.lock"
+RECORD = storage.STATE_DIRECTORY + "/kubeadm.json"
+LOG_DIRECTORY = "/var/log/ohmykube"
+DIRECTORY = "/etc/kubernetes"
+ADMIN_CONFIG = DIRECTORY + "/admin.conf"
+KUBELET_CONFIG = DIRECTORY + "/kubelet.conf"
+CA_CERTIFICATE = DIRECTORY + "/pki/ca.crt"
+CLIENT_CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+SUCCESS = {
+    "init": "Your Kubernetes control-plane has initialized successfully",
+    "join": "This node has joined the cluster",
+}
+FLAGS = {"init": ["--skip-token-print"], "join": []}
+ETCD_DATA = "/var/lib/etcd"
+TRACES = (ADMIN_CONFIG, KUBELET_CONFIG, DIRECTORY + "/bootstrap-kubelet.conf", DIRECTORY + "/manifests", DIRECTORY + "/pki")
+
+
+class KubeadmError(Exception):
+    """kubeadm failed: ``phase`` names where, ``output`` holds its last lines."""
+
+    def __init__(self, message, phase="", output=""):
+        super().__init__(message)
+        self.phase = phase
+        self.output = output
+
+
+@contextlib.contextmanager
+def locked(timeout, path=LOCK):
+    """Hold the node's kubeadm lock; yields its descriptor, to be inherited by the kubeadm process.
+
+    Waits ``timeout`` seconds for another kubeadm, then raises KubeadmError.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise
+            if time.monotonic() > deadline:
+                raise KubeadmError("another kubeadm still runs on this node after %d s of waiting" % timeout)
+            time.sleep(0.2)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Record:
+    """What we began and finished on this node: ``action`` (init, join), ``finished``, ``config`` hash."""
+
+    def __init__(self, path=RECORD):
+        self.path = path
+        self.value = storage.read_json(path, {})
+
+    @property
+    def finished(self):
+        return bool(self.value.get("finished"))
+
+    @property
+    def begun(self):
+        return bool(self.value) and not self.finished
+
+    def write(self, action, finished, config=""):
+        """Replace the record; on disk when this returns."""
+        self.value = {"schema": 1, "action": action, "finished": finished, "config": config}
+        storage.write_json(self.path, self.value)
+
+    def remove(self):
+        self.value = {}
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+def traces():
+    """Return the paths that a kubeadm run left on this node."""
+    return [path for path in TRACES if os.path.isfile(path) or (os.path.isdir(path) and _files_below(path))]
+
+
+def _files_below(path):
+    return any(names for _directory, _directories, names in os.walk(path))
+
+
+def config_hash(documents):
+    """Return a hash of configuration documents that does not depend on key order."""
+    return hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
+
+
+def render(documents):
+    """Return documents as one YAML stream; each is JSON, which every YAML reader reads."""
+    return "".join("---\n%s\n" % json.dumps(document, indent=1, sort_keys=True) for document in documents)
+
+
+def log_path(action):
+    """Return where the output of the last ``kubeadm <action>`` is kept."""
+    return "%s/kubeadm-%s.log" % (LOG_DIRECTORY, action)
+
+
+def execute(action, argv, lock, timeout):
+    """Run kubeadm with its output going to a log; raises KubeadmError with phase and last lines.
+
+    The log is a file and not a pipe, so that kubeadm can finish when its caller dies.
+    """
+    os.makedirs(LOG_DIRECTORY, mode=0o750, exist_ok=True)
+    descriptor = os.open(log_path(action), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        programs.run_logged(["kubeadm"] + argv, descriptor, timeout=timeout, pass_fds=(lock,))
+    except programs.ProgramError as error:
+        output = storage.read_text(log_path(action))
+        phase = failed_phase(output)
+        where = " in phase %s" % phase if phase else ""
+        message = "kubeadm %s failed%s: %s" % (action, where, _why(output) or error)
+        raise KubeadmError(message, phase, programs.last_lines(output)) from error
+    finally:
+        os.close(descriptor)
+    return storage.read_text(log_path(action))
+
+
+def survey(action):
+    """Return what an earlier run left: ``absent``, ``finished``, ``half-done`` or ``foreign``.
+
+    A run whose caller was killed counts as finished when kubeadm's own log ends with its success line.
+    ``foreign``: Kubernetes is here, and it was not begun by us.
+    """
+    record, found = Record(), traces()
+    if record.finished and os.path.exists(KUBELET_CONFIG):
+        return "finished"
+    if record.value:
+        if record.begun and SUCCESS[action] in storage.read_text(log_path(action)) and found:
+            record.write(action, finished=True, config=record.value.get("config", ""))
+            return "finished"
+        return "half-done"
+    return "foreign" if found else "absent"
+
+
+def failed_phase(output):
+    """Return the phase that kubeadm's own error line names, else that of its last '[phase]' line."""
+    named = re.search(r"error execution phase ([\w/-]+)", output)
+    if named:
+        return named.group(1)
+    seen = re.findall(r"^\[([\w/-]+)\]", output, re.MULTILINE)
+    return seen[-1] if seen else ""
+
+
+def _why(output):
+    lines = [line for line in output.splitlines() if re.match(r"\s*(error|\[ERROR|unable|couldn't)", line)]
+    return lines[-1].strip() if lines else ""
+
+
+def reset(lock, timeout):
+    """Undo what a kubeadm run left, as far as kubeadm itself does that, and forget the record.
+
+    kubeadm leaves etcd's data where the manifest of etcd is gone already; it would stop the next run.
+    """
+    execute("reset", ["reset", "--force"], lock, timeout)
+    artifacts.remove_tree(ETCD_DATA)
+    Record().remove()
+
+
+def validate(path):
+    """Let kubeadm check a configuration file; raises KubeadmError with what it dislikes."""
+    try:
+        programs.run(["kubeadm", "config", "validate", "--config", path], timeout=30)
+    except programs.ProgramError as error:
+        message = "kubeadm refuses the configuration: %s" % (_why(error.output) or error)
+        raise KubeadmError(message, "config", error.output) from error
+
+
+def run_once(action, documents, lock_timeout, timeout, check_mode, adopt, prepare):
+    """Do ``kubeadm <action>`` unless it was done; return True when it ran, or would in check mode.
+
+    ``adopt()`` tells whether Kubernetes that we did not begin is complete. ``prepare()`` writes the
+    configuration and returns its path. Raises KubeadmError.
+    """
+    with locked(lock_timeout) as lock:
+        state = survey(action)
+        if state == "foreign":
+            if not adopt():
+                message = "this node holds parts of a Kubernetes that is not ours and does not answer: %s"
+                raise KubeadmError(message % ", ".join(traces()), "survey")
+            if not check_mode:
+                Record().write(action, finished=True)
+            return False
+        if state == "finished":
+            return False
+        if check_mode:
+            return True
+        if state == "half-done":
+            reset(lock, timeout)
+        path = prepare()
+        record = Record()
+        record.write(action, finished=False, config=config_hash(documents))
+        execute(action, [action, "--config", path] + FLAGS[action], lock, timeout)
+        record.write(action, finished=True, config=config_hash(documents))
+        return True
+
+
+def ca_hash(path=CA_CERTIFICATE):
+    """Return ``sha256:<hex>`` of the certificate authority's public key as kubeadm wants it, or ''."""
+    text = storage.read_text(path)
+    body = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", text, re.DOTALL)
+    if not body:
+        return ""
+    certificate = base64.b64decode("".join(body.group(1).split()))
+    return "sha256:" + hashlib.sha256(_subject_public_key(certificate)).hexdigest()
+
+
+def _subject_public_key(certificate):
+    """Return the DER bytes of subjectPublicKeyInfo: the seventh field, the sixth without a version."""
+    inside = _der_fields(certificate, *_der_content(certificate, 0))
+    fields = _der_fields(certificate, *_der_content(certificate, inside[0][0]))
+    has_version = certificate[fields[0][0]] == 0xA0
+    start, end = fields[6 if has_version else 5]
+    return certificate[start:end]
+
+
+def _der_content(data, start):
+    """Return (first, last + 1) of the content of the DER value at ``start``."""
+    length, offset = data[start + 1], start + 2
+    if length & 0x80:
+        count = length & 0x7F
+        length = int.from_bytes(data[offset : offset + count], "big")
+        offset += count
+    return offset, offset + length
+
+
+def _der_fields(data, start, end):
+    """Return (start, end) of each DER value between two offsets."""
+    fields = []
+    while start < end:
+        stop = _der_content(data, start)[1]
+        fields.append((start, stop))
+        start = stop
+    return fields

@@ -1,0 +1,298 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deploy
+short_description: Install artifacts, files and systemd units in one step
+version_added: 0.1.0
+description:
+  - Fetches all artifacts in parallel, checks their sums while they arrive and puts them in place atomically.
+  - Writes files atomically, reloads systemd when a unit file changed, then enables and starts units.
+  - What is installed is recorded in C(/var/lib/ohmykube/artifacts.json). An artifact counts as installed when the
+    record names the same checksum and each of its files still has the recorded size and time.
+  - Never restarts a unit. Units that run with replaced files are returned in RV(stale_units) for a handler.
+author:
+  - The ohmykube authors
+options:
+  state:
+    description: V(absent) stops and disables the units and removes the artifacts, files and directories.
+    type: str
+    choices: [present, absent]
+    default: present
+  artifacts:
+    description: What to fetch and install.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name under which it is recorded; unique on a node.
+        type: str
+        required: true
+      url:
+        description: Where it is fetched from; C(http), C(https) or C(file).
+        type: str
+        required: true
+      checksum:
+        description: Its sum, C(sha256:<hex>) or C(sha512:<hex>).
+        type: str
+        required: true
+      content_checksum:
+        description:
+          - Sum of the unpacked tar. A node without the C(zstd) program then asks for the URL with C(enc=identity).
+        type: str
+      dest:
+        description: Path of the file, or the directory that an archive is unpacked into.
+        type: path
+        required: true
+      mode:
+        description: Mode of a single file, octal. An archive brings its own.
+        type: str
+      unpack:
+        description: The artifact is a tar archive (plain, gzip, xz or zstd).
+        type: bool
+        default: false
+      members:
+        description: Archive members to take, each with the absolute path it goes to. Without it all are taken.
+        type: dict
+  files:
+    description: Text files to write or remove.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where.
+        type: path
+        required: true
+      content:
+        description: The whole text.
+        type: str
+      mode:
+        description: Octal; C(0644) when not given.
+        type: str
+      owner:
+        description: Name or number; root when not given.
+        type: str
+      group:
+        description: Name or number; root when not given.
+        type: str
+      state:
+        description: Whether the file is to be there.
+        type: str
+        choices: [present, absent]
+      sensitive:
+        description: The diff does not show the text.
+        type: bool
+  directories:
+    description: Directories to make with mode 0755. With O(state=absent) they are removed with all they hold.
+    type: list
+    elements: path
+    default: []
+  units:
+    description: systemd units.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the unit.
+        type: str
+        required: true
+      enabled:
+        description: Whether it starts at boot.
+        type: bool
+      state:
+        description: Whether it runs now.
+        type: str
+        choices: [started, stopped]
+      triggers:
+        description: Paths and artifact names whose change makes a running unit stale.
+        type: list
+        elements: str
+        default: []
+  token:
+    description: Bearer token for downloads.
+    type: str
+    default: ""
+  token_scope:
+    description: URL below which the token is sent; nowhere else, and never to the target of a redirect.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds without a byte after which a download is tried again.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    description: Reports what would change.
+    support: full
+  diff_mode:
+    description: Shows the text files.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install a tool and its configuration
+  ohmykube.cluster.deploy:
+    artifacts:
+      - name: runc
+        url: https://github.com/opencontainers/runc/releases/download/v1.4.3/runc.amd64
+        checksum: sha256:f6ae8efc0fa40079e1475e97cbe9d1bd3f106a28d6af78a11d9f1bd565515e60
+        dest: /usr/local/sbin/runc
+    files:
+      - path: /etc/tool.conf
+        content: "answer = 42\n"
+"""
+
+RETURN = r"""
+changes:
+  description: Paths, artifact names and units that were changed, or would be.
+  type: list
+  elements: str
+  returned: always
+installed:
+  description: Names of the artifacts that were fetched and installed.
+  type: list
+  elements: str
+  returned: always
+stale_units:
+  description: Units that run with something that this task replaced.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import archive, artifacts, fetch, programs, storage, units
+
+ARTIFACT_OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "url": {"type": "str", "required": True},
+    "checksum": {"type": "str", "required": True},
+    "content_checksum": {"type": "str"},
+    "dest": {"type": "path", "required": True},
+    "mode": {"type": "str"},
+    "unpack": {"type": "bool", "default": False},
+    "members": {"type": "dict"},
+}
+UNIT_OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "enabled": {"type": "bool"},
+    "state": {"type": "str", "choices": ["started", "stopped"]},
+    "triggers": {"type": "list", "elements": "str", "default": []},
+}
+OPTIONS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "artifacts": {"type": "list", "elements": "dict", "options": ARTIFACT_OPTIONS, "default": []},
+    "files": {"type": "list", "elements": "dict", "options": storage.FILE_OPTIONS, "default": []},
+    "directories": {"type": "list", "elements": "path", "default": []},
+    "units": {"type": "list", "elements": "dict", "options": UNIT_OPTIONS, "default": []},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "token_scope": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 60},
+}
+UNIT_DIRECTORY = "/etc/systemd/system/"
+
+
+class Deployment:
+    """One call of the module."""
+
+    def __init__(self, params, check_mode):
+        self._params = params
+        self._check = check_mode
+        self._inventory = artifacts.Inventory()
+        self._names = [units.full_name(unit["name"]) for unit in params["units"]]
+        self.changes = []
+        self.installed = []
+        self.diffs = []
+        self.stale = []
+
+    def present(self):
+        """Install everything."""
+        for path in self._params["directories"]:
+            if not os.path.isdir(path):
+                self.changes.append(path)
+                if not self._check:
+                    os.makedirs(path, mode=0o755)
+        missing = [item for item in self._params["artifacts"] if not self._inventory.has(item)]
+        if not self._check:
+            fetcher = fetch.Fetcher(self._params["token"], self._params["token_scope"], timeout=self._params["timeout"])
+            artifacts.install_all(missing, fetcher, self._inventory)
+        self.installed = [item["name"] for item in missing]
+        self.changes += self.installed
+        files = [storage.DesiredFile.from_params(item) for item in self._params["files"]]
+        changed, diffs = storage.converge_files(files, self._check)
+        self.changes += changed
+        self.diffs += diffs
+        self._converge_units(any(path.startswith(UNIT_DIRECTORY) for path in changed))
+
+    def _converge_units(self, reload):
+        if not self._names:
+            return
+        found = units.survey(self._names)
+        if not self._check and (reload or any(unit.get("NeedDaemonReload") == "yes" for unit in found.values())):
+            units.reload_daemon()
+            found = units.survey(self._names)
+        replaced = list(self.changes)
+        for params in self._params["units"]:
+            unit = units.Desired(params, found)
+            if unit.is_stale(replaced):
+                self.stale.append(unit.name)
+            self._bring(unit)
+
+    def _bring(self, unit):
+        for verb in unit.problems():
+            self.changes.append("%s %s" % (verb, unit.name))
+            if not self._check:
+                units.apply(verb, unit.name)
+
+    def absent(self):
+        """Remove everything that ``present`` with the same options would have made."""
+        gone = [dict(params, enabled=False, state="stopped") for params in self._params["units"]]
+        found = units.survey(self._names)
+        for params in gone:
+            self._bring(units.Desired(params, found))
+        for item in self._params["artifacts"]:
+            if self._inventory.knows(item["name"]):
+                self.changes.append(item["name"])
+                if not self._check:
+                    self._inventory.remove(item["name"])
+        files = [storage.DesiredFile(item["path"], state="absent") for item in self._params["files"]]
+        changed, self.diffs = storage.converge_files(files, self._check)
+        self.changes += changed
+        for path in self._params["directories"]:
+            if os.path.isdir(path) and (os.listdir(path) or not os.path.ismount(path)):
+                self.changes.append(path)
+                if not self._check:
+                    artifacts.remove_tree(path)
+        if not self._check and any(path.startswith(UNIT_DIRECTORY) for path in changed):
+            units.reload_daemon()
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    deployment = Deployment(module.params, module.check_mode)
+    try:
+        deployment.present() if module.params["state"] == "present" else deployment.absent()
+    except programs.ProgramError as error:
+        module.fail_json(msg=str(error), output=error.output, changes=deployment.changes)
+    except (fetch.FetchError, archive.ArchiveError, OSError, KeyError) as error:
+        module.fail_json(msg=str(error), changes=deployment.changes)
+    module.exit_json(
+        changed=bool(deployment.changes),
+        changes=deployment.changes,
+        installed=deployment.installed,
+        stale_units=deployment.stale,
+        diff=deployment.diffs,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: images
+short_description: Tell containerd where images come from, and pull them ahead of time
+version_added: 0.1.0
+description:
+  - Writes one C(hosts.toml) for each registry that has mirrors, and removes those it wrote before that are not wanted.
+  - Pulls the images that are missing or have another digest, several at a time in the order given, and pins them, so
+    that the kubelet's garbage collection leaves them.
+  - Pulling is done by a transient systemd unit. It goes on when the caller dies, and a second call joins it.
+author:
+  - The ohmykube authors
+options:
+  state:
+    description: V(absent) removes the files that V(present) wrote; images stay.
+    type: str
+    choices: [present, absent]
+    default: present
+  images:
+    description: Images to have.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      ref:
+        description: Full reference, such as C(registry.k8s.io/pause:3.10.2).
+        type: str
+        required: true
+      digest:
+        description: Digest of its manifest or index. Without it any image of that name will do.
+        type: str
+        default: ""
+  mirrors:
+    description: Registry, or C(_default) for all others, and the URLs to ask before the registry itself.
+    type: dict
+    default: {}
+  registry_config_path:
+    description: Directory of containerd's registry host files.
+    type: path
+    default: /etc/containerd/certs.d
+  token:
+    description: Bearer token for mirrors.
+    type: str
+    default: ""
+  token_scope:
+    description: URL below which a mirror gets the token.
+    type: str
+    default: ""
+  parallel:
+    description: How many images are pulled at a time.
+    type: int
+    default: 3
+  wait:
+    description: V(false) returns as soon as the pulls run in the background.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds to wait for all pulls.
+    type: int
+    default: 1800
+attributes:
+  check_mode:
+    description: Reports what would change.
+    support: full
+  diff_mode:
+    description: Names the files; their text may hold a token and is not shown.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Have the sandbox image on the node
+  ohmykube.cluster.images:
+    mirrors:
+      _default: ["http://127.0.0.1:5055"]
+    images:
+      - ref: registry.k8s.io/pause:3.10.2
+"""
+
+RETURN = r"""
+pulled:
+  description: Images that were pulled; with O(wait=false) those whose pull was begun. In check mode those that would be.
+  type: list
+  elements: str
+  returned: always
+present:
+  description: Images that were there already.
+  type: list
+  elements: str
+  returned: always
+running:
+  description: Whether pulls are still under way.
+  type: bool
+  returned: always
+files:
+  description: Registry host files that were written or removed.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import re
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import programs, registries, storage, units
+
+UNIT = "ohmykube-images.service"
+PINNED = "io.cri-containerd.pinned=pinned"
+MANAGED = "io.cri-containerd.image=managed"
+REFERENCE = re.compile(r"^[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
+DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+NO_DIGEST = "-"
+# $1 is the reference and $2 its digest. Pulling by digest makes containerd check the manifest too; the
+# name by digest is what the kubelet shows as the image's identity.
+PULL = """
+ctr="ctr --namespace k8s.io images"
+hosts=$0
+labels="--label {pinned} --label {managed}"
+name=$1
+[ "$2" = - ] || name=${{1%:*}}@$2
+$ctr pull --hosts-dir "$hosts" $labels "$name" >/dev/null || exit 1
+[ "$2" = - ] || {{ $ctr tag --force "$name" "$1" && $ctr label "$1" {pinned} {managed}; }} >/dev/null
+""".format(pinned=PINNED, managed=MANAGED)
+PULL_ALL = """
+hosts=$1 parallel=$2 each=$3
+shift 3
+printf '%s\\n' "$@" | xargs -n 2 -P "$parallel" sh -c "$each" "$hosts"
+"""
+
+
+class Images:
+    """One call of the module."""
+
+    def __init__(self, params, check_mode, pause=time.sleep, clock=time.monotonic):
+        self._params = params
+        self._check = check_mode
+        self._pause = pause
+        self._clock = clock
+        self.present = []
+        self.pulled = []
+        self.running = False
+        self.files = []
+        self.diffs = []
+
+    def converge(self):
+        """Write the host files, then pull what is missing."""
+        absent = self._params["state"] == "absent"
+        mirrors = {} if absent else self._params["mirrors"]
+        files = registries.desired_files(
+            self._params["registry_config_path"], mirrors, self._params["token"], self._params["token_scope"]
+        )
+        self.files, self.diffs = storage.converge_files(files, self._check)
+        if absent or not self._params["images"]:
+            return
+        deadline = self._clock() + self._params["timeout"]
+        self.running = is_running()
+        if self.running and self._params["wait"]:
+            self._wait(deadline)
+        missing = self._missing()
+        self.present = [image["ref"] for image in self._params["images"] if image not in missing]
+        if self.running:
+            return
+        self.pulled = [image["ref"] for image in missing]
+        if not missing or self._check:
+            return
+        self._start(missing)
+        if self._params["wait"]:
+            self._wait(deadline)
+            self._verify()
+
+    def _missing(self):
+        """Return the images that are not there with the wanted digest; all, when containerd is not there yet."""
+        try:
+            found = listing(programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60).stdout)
+        except programs.ProgramError:
+            if self._check:
+                return list(self._params["images"])
+            raise
+        return [image for image in self._params["images"] if not matches(image, found)]
+
+    def _start(self, missing):
+        pairs = [word for image in missing for word in (image["ref"], image["digest"] or NO_DIGEST)]
+        shell = ["sh", "-c", PULL_ALL, "sh", self._params["registry_config_path"], str(self._params["parallel"]), PULL]
+        properties = ["--property=Nice=5", "--property=After=containerd.service"]
+        programs.run(
+            ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT] + properties
+            + ["--setenv=PATH=" + programs.SEARCH_PATH, "--"] + shell + pairs
+        )  # fmt: skip
+        self.running = True
+
+    def _wait(self, deadline):
+        while is_running():
+            if self._clock() > deadline:
+                raise programs.ProgramError("images were not pulled within %d s" % self._params["timeout"])
+            self._pause(0.2)
+        self.running = False
+
+    def _verify(self):
+        lost = [image["ref"] for image in self._missing()]
+        if lost:
+            message = "could not pull %s" % ", ".join(lost)
+            raise programs.ProgramError(message, units.journal(UNIT))
+
+
+def is_running():
+    """Return True while pulls of an earlier call run."""
+    return units.survey([UNIT]).get(UNIT, {}).get("ActiveState") in units.RUNNING
+
+
+def listing(text):
+    """Return {reference: (digest, labels)} of the output of ``ctr images ls``."""
+    rows = [line.split() for line in text.splitlines()[1:]]
+    return {row[0]: (row[2], row[-1].split(",")) for row in rows if len(row) > 3}
+
+
+def matches(image, found):
+    """Return True when ``image`` is there, with the wanted digest, pinned."""
+    digest, labels = found.get(image["ref"], ("", []))
+    return bool(digest) and image["digest"] in ("", digest) and PINNED in labels
+
+
+def check(params):
+    """Raise ValueError for values that are no references, digests or registries."""
+    for image in params["images"]:
+        if not REFERENCE.match(image["ref"]):
+            raise ValueError("%r is no full image reference with a tag" % image["ref"])
+        if image["digest"] and not DIGEST.match(image["digest"]):
+            raise ValueError("%r is no sha256 digest" % image["digest"])
+    for registry, urls in params["mirrors"].items():
+        registries.directory_name(registry)
+        if not isinstance(urls, list):
+            raise ValueError("mirrors of %s must be a list of URLs" % registry)
+    if not 1 <= params["parallel"] <= 32:
+        raise ValueError("parallel must be between 1 and 32")
+
+
+OPTIONS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "images": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"ref": {"type": "str", "required": True}, "digest": {"type": "str", "default": ""}},
+    },
+    "mirrors": {"type": "dict", "default": {}},
+    "registry_config_path": {"type": "path", "default": "/etc/containerd/certs.d"},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "token_scope": {"type": "str", "default": ""},
+    "parallel": {"type": "int", "default": 3},
+    "wait": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 1800},
+}
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    images = Images(module.params, module.check_mode)
+    try:
+        check(module.params)
+        images.converge()
+    except programs.ProgramError as error:
+        module.fail_json(msg=str(error), output=error.output)
+    except (ValueError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(images.files or images.pulled),
+        pulled=images.pulled,
+        present=images.present,
+        running=images.running,
+        files=images.files,
+        diff=images.diffs,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kube_apply
+short_description: Apply a manifest with server-side apply, when it differs
+version_added: 0.1.0
+description:
+  - Runs on a control plane, with C(kubectl diff) first. Nothing is applied when nothing differs.
+author:
+  - The ohmykube authors
+options:
+  state:
+    description: V(absent) deletes the manifest's objects.
+    type: str
+    choices: [present, absent]
+    default: present
+  manifest:
+    description: YAML or JSON documents.
+    type: str
+    required: true
+  kubeconfig:
+    description: kubeconfig on the node.
+    type: path
+    default: /etc/kubernetes/admin.conf
+  field_manager:
+    description: Owner of the fields.
+    type: str
+    default: ohmykube
+  rollouts:
+    description: Workloads to wait for, each as C(namespace/kind/name).
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds to wait for each rollout.
+    type: int
+    default: 180
+attributes:
+  check_mode:
+    description: Reports whether something differs.
+    support: full
+  diff_mode:
+    description: Shows what C(kubectl diff) prints.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Make a namespace
+  ohmykube.cluster.kube_apply:
+    manifest: |
+      apiVersion: v1
+      kind: Namespace
+      metadata:
+        name: demo
+"""
+
+RETURN = r"""
+applied:
+  description: What kubectl said about each object.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, programs
+
+OPTIONS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "manifest": {"type": "str", "required": True},
+    "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
+    "field_manager": {"type": "str", "default": kubectl.FIELD_MANAGER},
+    "rollouts": {"type": "list", "elements": "str", "default": []},
+    "timeout": {"type": "int", "default": 180},
+}
+
+
+class Manifest:
+    """The module's manifest and the cluster it is for."""
+
+    def __init__(self, params):
+        self._kubectl = kubectl.Kubectl(params["kubeconfig"])
+        self._text = params["manifest"]
+        self._apply = ["--server-side", "--force-conflicts", "--field-manager", params["field_manager"], "--filename", "-"]
+        self._params = params
+
+    def difference(self):
+        """Return what ``kubectl diff`` prints; '' when nothing differs.
+
+        The dry run of an object in a namespace that is itself new fails with NotFound: that differs too.
+        """
+        try:
+            found = self._kubectl.run(["diff"] + self._apply, stdin=self._text, ok_codes=(0, 1))
+        except programs.ProgramError as error:
+            if "NotFound" not in error.output:
+                raise
+            return self._text
+        if found.code == 0:
+            return ""
+        if found.stdout:
+            return found.stdout
+        if "NotFound" in found.stderr:
+            return self._text
+        raise programs.ProgramError("kubectl diff failed", programs.last_lines(found.stderr))
+
+    def apply(self):
+        """Apply it; return kubectl's lines."""
+        return self._kubectl.run(["apply"] + self._apply, stdin=self._text).stdout.splitlines()
+
+    def delete(self, check_mode):
+        """Delete its objects; return kubectl's lines, none when nothing was there."""
+        found = self._kubectl.run(
+            ["get", "--ignore-not-found", "--output", "name", "--filename", "-"], stdin=self._text
+        ).stdout.splitlines()
+        if not found or check_mode:
+            return found
+        argv = ["delete", "--ignore-not-found", "--wait=true", "--filename", "-"]
+        return self._kubectl.run(argv, stdin=self._text, timeout=self._params["timeout"]).stdout.splitlines()
+
+    def wait(self):
+        """Wait for the rollouts."""
+        for rollout in self._params["rollouts"]:
+            namespace, _slash, workload = rollout.partition("/")
+            argv = ["rollout", "status", workload, "--namespace", namespace]
+            argv.append("--timeout=%ds" % self._params["timeout"])
+            self._kubectl.run(argv, timeout=self._params["timeout"] + 30)
+
+
+def converge(params, check_mode):
+    """Do it; return the module's result."""
+    if check_mode and not os.path.exists(params["kubeconfig"]):
+        return {"changed": params["state"] == "present", "applied": []}
+    manifest = Manifest(params)
+    if params["state"] == "absent":
+        lines = manifest.delete(check_mode)
+        return {"changed": bool(lines), "applied": lines}
+    difference = manifest.difference()
+    lines = manifest.apply() if difference and not check_mode else []
+    if not check_mode:
+        manifest.wait()
+    return {"changed": bool(difference), "applied": lines, "diff": {"prepared": difference}}
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    try:
+        result = converge(module.params, module.check_mode)
+    except (programs.ProgramError, OSError) as error:
+        output = getattr(error, "output", "")
+        last = output.splitlines()[-1:] or [""]
+        module.fail_json(msg=": ".join(part for part in (str(error), last[0]) if part), output=output)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_init
+short_description: Make a node the first control plane of a cluster
+version_added: 0.1.0
+description:
+  - Runs C(kubeadm init) once. A run that was killed is waited for when kubeadm itself still works, counts as done when
+    it finished, and is undone by C(kubeadm reset) and begun again when it did not.
+  - A control plane that was made by other means is taken over when it answers, and never reset.
+author:
+  - The ohmykube authors
+options:
+  documents:
+    description:
+      - Kubernetes documents for kubeadm's configuration file, as structured data. The filter
+        P(ohmykube.cluster.kubeadm_init_documents#filter) makes them.
+    type: list
+    elements: dict
+    required: true
+  config_path:
+    description: Where the configuration is written, mode 0600.
+    type: path
+    default: /etc/kubernetes/kubeadm.yaml
+  timeout:
+    description: Seconds that kubeadm may take.
+    type: int
+    default: 600
+  lock_timeout:
+    description: Seconds to wait for another kubeadm on the same node.
+    type: int
+    default: 600
+attributes:
+  check_mode:
+    description: Reports whether kubeadm would run.
+    support: full
+  diff_mode:
+    description: Shows the configuration file.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Initialise the control plane
+  ohmykube.cluster.kubeadm_init:
+    documents:
+      - apiVersion: kubeadm.k8s.io/v1beta4
+        kind: ClusterConfiguration
+        kubernetesVersion: v1.36.3
+"""
+
+RETURN = r"""
+ca_cert_hash:
+  description: Hash of the cluster's certificate authority, for joining nodes. Empty in check mode before the first run.
+  type: str
+  returned: success
+drift:
+  description: Whether the documents differ from those that the control plane was made with.
+  type: bool
+  returned: success
+phase:
+  description: Phase of kubeadm that failed.
+  type: str
+  returned: failure
+output:
+  description: Last lines of kubeadm's output; all of it is in C(/var/log/ohmykube/kubeadm-init.log).
+  type: str
+  returned: failure
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
+
+OPTIONS = {
+    "documents": {"type": "list", "elements": "dict", "required": True},
+    "config_path": {"type": "path", "default": "/etc/kubernetes/kubeadm.yaml"},
+    "timeout": {"type": "int", "default": 600},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+MANIFESTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def is_complete():
+    """Return True when a control plane that others made is whole and answers."""
+    parts = [kubeadm.ADMIN_CONFIG, kubeadm.KUBELET_CONFIG]
+    parts += ["%s/manifests/%s.yaml" % (kubeadm.DIRECTORY, name) for name in MANIFESTS[1:]]
+    if not all(os.path.exists(part) for part in parts):
+        return False
+    argv = ["kubectl", "--kubeconfig", kubeadm.ADMIN_CONFIG, "--request-timeout=20s", "--namespace", "kube-system"]
+    try:
+        programs.run(argv + ["get", "configmap", "kubeadm-config", "--output", "name"], timeout=30)
+    except programs.ProgramError:
+        return False
+    return True
+
+
+def initialise(params, check_mode):
+    """Do it; return the module's result."""
+    documents = params["documents"]
+    wanted = storage.DesiredFile(params["config_path"], kubeadm.render(documents), mode="0600")
+
+    def prepare():
+        wanted.apply()
+        kubeadm.validate(params["config_path"])
+        return params["config_path"]
+
+    difference = wanted.difference()
+    ran = kubeadm.run_once(
+        "init", documents, params["lock_timeout"], params["timeout"], check_mode, is_complete, prepare
+    )
+    begun_with = kubeadm.Record().value.get("config", "")
+    return {
+        "changed": ran,
+        "ca_cert_hash": kubeadm.ca_hash(),
+        "drift": bool(begun_with) and begun_with != kubeadm.config_hash(documents),
+        "diff": [difference] if ran else [],
+    }
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    try:
+        result = initialise(module.params, module.check_mode)
+    except kubeadm.KubeadmError as error:
+        module.fail_json(msg=str(error), phase=error.phase, output=error.output)
+    except (programs.ProgramError, OSError) as error:
+        module.fail_json(msg=str(error), output=getattr(error, "output", ""))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_join
+short_description: Join a node to a cluster, as worker or control plane
+version_added: 0.1.0
+description:
+  - Runs C(kubeadm join) once, with the same care for killed runs as M(ohmykube.cluster.kubeadm_init).
+  - Refuses a node that belongs to another cluster.
+author:
+  - The ohmykube authors
+options:
+  document:
+    description:
+      - A C(JoinConfiguration) without its secrets, as structured data. The filter
+        P(ohmykube.cluster.kubeadm_join_document#filter) makes it. A field C(controlPlane) makes a control plane.
+    type: dict
+    required: true
+  ca_cert_hash:
+    description: Hash of the cluster's certificate authority, as M(ohmykube.cluster.kubeadm_init) returns it.
+    type: str
+    default: ""
+  token:
+    description: Bootstrap token. Not needed for a node that has joined.
+    type: str
+    default: ""
+  certificate_key:
+    description: Key of the uploaded certificates, for a control plane.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds that kubeadm may take.
+    type: int
+    default: 600
+  lock_timeout:
+    description: Seconds to wait for another kubeadm on the same node.
+    type: int
+    default: 600
+attributes:
+  check_mode:
+    description: Reports whether kubeadm would run.
+    support: full
+  diff_mode:
+    description: There is no file to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Join a worker
+  ohmykube.cluster.kubeadm_join:
+    token: "{{ token }}"
+    ca_cert_hash: "{{ ca_cert_hash }}"
+    document:
+      apiVersion: kubeadm.k8s.io/v1beta4
+      kind: JoinConfiguration
+      discovery:
+        bootstrapToken:
+          apiServerEndpoint: 10.0.0.11:6443
+"""
+
+RETURN = r"""
+phase:
+  description: Phase of kubeadm that failed.
+  type: str
+  returned: failure
+output:
+  description: Last lines of kubeadm's output; all of it is in C(/var/log/ohmykube/kubeadm-join.log).
+  type: str
+  returned: failure
+"""
+
+import copy
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
+
+OPTIONS = {
+    "document": {"type": "dict", "required": True},
+    "ca_cert_hash": {"type": "str", "default": ""},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "certificate_key": {"type": "str", "default": "", "no_log": True},
+    "timeout": {"type": "int", "default": 600},
+    "lock_timeout": {"type": "int", "default": 600},
+}
+
+
+def is_complete():
+    """Return True when others joined this node: the kubelet has its own certificate."""
+    return all(os.path.exists(part) for part in (kubeadm.KUBELET_CONFIG, kubeadm.CLIENT_CERTIFICATE))
+
+
+def with_secrets(params):
+    """Return the JoinConfiguration with token, hash and certificate key filled in."""
+    document = copy.deepcopy(params["document"])
+    discovery = document.setdefault("discovery", {})
+    if "file" not in discovery:
+        bootstrap = discovery.setdefault("bootstrapToken", {})
+        bootstrap["token"] = params["token"]
+        if params["ca_cert_hash"]:
+            bootstrap["caCertHashes"] = [params["ca_cert_hash"]]
+    if "controlPlane" in document and params["certificate_key"]:
+        document["controlPlane"]["certificateKey"] = params["certificate_key"]
+    return document
+
+
+def join(params, check_mode):
+    """Do it; return the module's result."""
+    document = params["document"]
+    configs = []
+
+    def prepare():
+        if not params["token"] and "file" not in document.get("discovery", {}):
+            raise kubeadm.KubeadmError("this node has not joined yet, and no token was given", "discovery")
+        descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
+        os.close(descriptor)
+        configs.append(path)
+        storage.write_atomically(path, kubeadm.render([with_secrets(params)]).encode(), mode=0o600)
+        kubeadm.validate(path)
+        return path
+
+    try:
+        ran = kubeadm.run_once(
+            "join", [document], params["lock_timeout"], params["timeout"], check_mode, is_complete, prepare
+        )
+    finally:
+        for path in configs:
+            os.unlink(path)
+    own, wanted = kubeadm.ca_hash(), params["ca_cert_hash"]
+    if own and wanted and own != wanted and not ran:
+        raise kubeadm.KubeadmError("this node belongs to another cluster (its certificate authority differs)", "survey")
+    return {"changed": ran}
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    try:
+        result = join(module.params, module.check_mode)
+    except kubeadm.KubeadmError as error:
+        module.fail_json(msg=str(error), phase=error.phase, output=error.output)
+    except (programs.ProgramError, OSError) as error:
+        module.fail_json(msg=str(error), output=getattr(error, "output", ""))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

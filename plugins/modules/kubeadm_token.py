@@ -1,0 +1,106 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_token
+short_description: Make a short-lived bootstrap token, and upload certificates for further control planes
+version_added: 0.1.0
+description:
+  - Runs on a control plane. Use C(no_log) on the task; no secret appears in an argument of a program.
+author:
+  - The ohmykube authors
+options:
+  ttl:
+    description: How long the token is good for, such as C(15m).
+    type: str
+    default: 15m
+  certificates:
+    description: Upload the control plane's certificates too, encrypted with a fresh key.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Makes nothing and returns empty strings.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Make a token
+  ohmykube.cluster.kubeadm_token:
+    ttl: 10m
+  no_log: true
+"""
+
+RETURN = r"""
+token:
+  description: The bootstrap token.
+  type: str
+  returned: success
+ca_cert_hash:
+  description: Hash of the cluster's certificate authority.
+  type: str
+  returned: success
+certificate_key:
+  description: Key of the uploaded certificates, or empty.
+  type: str
+  returned: success
+"""
+
+import os
+import re
+import secrets
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs
+
+OPTIONS = {
+    "ttl": {"type": "str", "default": "15m"},
+    "certificates": {"type": "bool", "default": False},
+}
+TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
+
+
+def upload_certificates():
+    """Upload the certificates under a fresh key and return the key; it goes through a private file."""
+    key = secrets.token_hex(32)
+    document = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration", "certificateKey": key}
+    with tempfile.NamedTemporaryFile("w", prefix="ohmykube-", suffix=".yaml", dir="/run") as stream:
+        stream.write(kubeadm.render([document]))
+        stream.flush()
+        argv = ["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print"]
+        programs.run(argv + ["--config", stream.name], timeout=120)
+    return key
+
+
+def create(params):
+    """Make token and key; return the module's result."""
+    argv = ["kubeadm", "token", "create", "--kubeconfig", kubeadm.ADMIN_CONFIG, "--ttl", params["ttl"]]
+    printed = TOKEN.search(programs.run(argv, timeout=120).stdout)
+    if printed is None:
+        raise programs.ProgramError("kubeadm token create printed no token")
+    key = upload_certificates() if params["certificates"] else ""
+    return {"token": printed.group(0), "ca_cert_hash": kubeadm.ca_hash(), "certificate_key": key}
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    if not os.path.exists(kubeadm.ADMIN_CONFIG):
+        if module.check_mode:
+            module.exit_json(changed=True, token="", ca_cert_hash="", certificate_key="")
+        module.fail_json(msg="this node is no control plane: there is no %s" % kubeadm.ADMIN_CONFIG)
+    if module.check_mode:
+        module.exit_json(changed=True, token="", ca_cert_hash=kubeadm.ca_hash(), certificate_key="")
+    try:
+        result = create(module.params)
+    except (programs.ProgramError, OSError) as error:
+        module.fail_json(msg=str(error), output=getattr(error, "output", ""))
+    module.exit_json(changed=True, **result)
+
+
+if __name__ == "__main__":
+    main()

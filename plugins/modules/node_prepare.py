@@ -1,0 +1,262 @@
+#!/usr/bin/python
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_prepare
+short_description: Prepare kernel modules, sysctls, swap, names and directories of a node in one step
+version_added: 0.1.0
+description:
+  - Loads kernel modules and keeps them for the next boot, sets sysctls likewise, turns swap off, keeps a block of
+    names in C(/etc/hosts) and makes directories.
+  - Returns what it found as the fact C(ohmykube_node), see M(ohmykube.cluster.node_info).
+author:
+  - The ohmykube authors
+options:
+  state:
+    description: V(absent) removes the files and the block that V(present) wrote; the running kernel is left as it is.
+    type: str
+    choices: [present, absent]
+    default: present
+  kernel_modules:
+    description: Modules to load now and at boot. One that is built in counts as loaded.
+    type: list
+    elements: str
+    default: []
+  sysctls:
+    description: Kernel parameters, such as C(net.ipv4.ip_forward).
+    type: dict
+    default: {}
+  manage_kernel:
+    description:
+      - V(false) in system containers. Modules and swap are then left alone, and only parameters of the node's own
+        network namespace are set (C(net.ipv4.*) and C(net.ipv6.*)).
+    type: bool
+    default: true
+  hosts:
+    description: Names and their addresses for C(/etc/hosts). The node's own name and C(localhost) are added where missing.
+    type: dict
+    default: {}
+  swap:
+    description: V(off) turns swap off now and for the next boot, V(keep) leaves it.
+    type: str
+    choices: ["off", keep]
+    default: "off"
+  directories:
+    description: Directories to make with mode 0755.
+    type: list
+    elements: path
+    default: []
+attributes:
+  check_mode:
+    description: Reports what would change.
+    support: full
+  diff_mode:
+    description: Shows the text files.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Prepare a virtual machine
+  ohmykube.cluster.node_prepare:
+    kernel_modules: [overlay, br_netfilter]
+    sysctls:
+      net.ipv4.ip_forward: 1
+    hosts:
+      cp1: 10.0.0.11
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or would be.
+  type: list
+  elements: str
+  returned: always
+ansible_facts:
+  description: The fact C(ohmykube_node), see M(ohmykube.cluster.node_info).
+  type: dict
+  returned: always
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node, programs, storage
+
+MODULES_FILE = "/etc/modules-load.d/ohmykube.conf"
+SYSCTL_FILE = "/etc/sysctl.d/99-ohmykube.conf"
+HOSTS_FILE = "/etc/hosts"
+FSTAB = "/etc/fstab"
+SWAP_MASK = "/etc/systemd/system/swap.target"
+BEGIN, END = "# BEGIN ohmykube", "# END ohmykube"
+SWAP_OFF = "#ohmykube# "
+HEADER = "# Managed by ohmykube.\n"
+OWN_NAMESPACE = ("net.ipv4.", "net.ipv6.")
+
+
+class Preparation:
+    """One call of the module; ``root`` is for tests."""
+
+    def __init__(self, params, check_mode, facts, root="/"):
+        self._params = params
+        self._check = check_mode
+        self._facts = facts
+        self._root = root
+        self.changes = []
+        self.diffs = []
+
+    def _at(self, path):
+        return os.path.join(self._root, path.lstrip("/"))
+
+    def present(self):
+        """Prepare the node."""
+        sysctls = self._params["sysctls"]
+        if self._params["manage_kernel"]:
+            self._load_modules(self._params["kernel_modules"])
+            if self._params["swap"] == "off":
+                self._swap_off()
+        else:
+            sysctls = {key: value for key, value in sysctls.items() if key.startswith(OWN_NAMESPACE)}
+        self._set_sysctls(sysctls)
+        self._write_hosts()
+        for path in self._params["directories"]:
+            if not os.path.isdir(self._at(path)):
+                self.changes.append(path)
+                if not self._check:
+                    os.makedirs(self._at(path), mode=0o755)
+
+    def absent(self):
+        """Remove what ``present`` wrote."""
+        for path in (MODULES_FILE, SYSCTL_FILE):
+            self._file(path, None)
+        text = storage.read_text(self._at(HOSTS_FILE))
+        if BEGIN in text:
+            self._file(HOSTS_FILE, without_block(text))
+        fstab = storage.read_text(self._at(FSTAB))
+        if SWAP_OFF in fstab:
+            self._file(FSTAB, fstab.replace(SWAP_OFF, ""))
+            if os.path.islink(self._at(SWAP_MASK)):
+                self.changes.append(SWAP_MASK)
+                if not self._check:
+                    os.unlink(self._at(SWAP_MASK))
+
+    def _file(self, path, content):
+        wanted = storage.DesiredFile(self._at(path), content or "", state="absent" if content is None else "present")
+        changed, diffs = storage.converge_files([wanted], self._check)
+        self.changes += [path for _changed in changed]
+        self.diffs += diffs
+
+    def _load_modules(self, names):
+        if not names:
+            return
+        self._file(MODULES_FILE, HEADER + "".join(name + "\n" for name in names))
+        loaded = {line.split(" ")[0] for line in storage.read_text(self._at("/proc/modules")).splitlines()}
+        for name in names:
+            kernel_name = name.replace("-", "_")
+            if kernel_name in loaded or os.path.isdir(self._at("/sys/module/" + kernel_name)):
+                continue
+            self.changes.append("modprobe " + name)
+            if not self._check:
+                programs.run(["modprobe", "--", name])
+
+    def _set_sysctls(self, sysctls):
+        if not sysctls:
+            return
+        lines = ["%s = %s\n" % (key, value) for key, value in sorted(sysctls.items())]
+        self._file(SYSCTL_FILE, HEADER + "".join(lines))
+        for key, value in sorted(sysctls.items()):
+            path = self._at("/proc/sys/" + key.replace(".", "/"))
+            if self._check and not os.path.exists(path):
+                self.changes.append("sysctl " + key)
+                continue
+            if storage.read_text(path).split() == str(value).split():
+                continue
+            self.changes.append("sysctl " + key)
+            if not self._check:
+                with open(path, "w", encoding="ascii") as stream:
+                    stream.write(str(value))
+
+    def _swap_off(self):
+        if self._facts["swap"]:
+            self.changes.append("swapoff")
+            if not self._check:
+                programs.run(["swapoff", "--all"], timeout=300)
+        fstab = storage.read_text(self._at(FSTAB))
+        quiet = "".join(_without_swap(line) for line in fstab.splitlines(keepends=True))
+        if quiet != fstab:
+            self._file(FSTAB, quiet)
+        if (quiet != fstab or self._facts["swap"]) and not os.path.lexists(self._at(SWAP_MASK)):
+            self.changes.append(SWAP_MASK)
+            if not self._check:
+                os.symlink("/dev/null", self._at(SWAP_MASK))
+
+    def _write_hosts(self):
+        text = storage.read_text(self._at(HOSTS_FILE))
+        rest = without_block(text)
+        names = {name for line in rest.splitlines() for name in line.partition("#")[0].split()[1:]}
+        lines = [] if "localhost" in names else ["127.0.0.1 localhost"]
+        lines += ["%s %s" % (address, name) for name, address in sorted(self._params["hosts"].items())]
+        own = self._facts["hostname"]
+        if own and own not in names and own not in self._params["hosts"]:
+            lines.append("%s %s" % (self._facts["default_ip"] or "127.0.1.1", own))
+        if lines:
+            separator = "" if not rest or rest.endswith("\n") else "\n"
+            rest += separator + "\n".join([BEGIN, *lines, END]) + "\n"
+        if rest != text:
+            self._file(HOSTS_FILE, rest)
+
+
+def without_block(text):
+    """Return ``text`` without our block; a block whose end was cut off reaches to the end of the file."""
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        if line.strip() == BEGIN:
+            inside = True
+        if not inside:
+            kept.append(line)
+        if line.strip() == END:
+            inside = False
+    return "".join(kept)
+
+
+def _without_swap(line):
+    fields = line.split()
+    is_swap = len(fields) > 2 and fields[2] == "swap" and not line.lstrip().startswith("#")
+    return SWAP_OFF + line if is_swap else line
+
+
+OPTIONS = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "kernel_modules": {"type": "list", "elements": "str", "default": []},
+    "sysctls": {"type": "dict", "default": {}},
+    "manage_kernel": {"type": "bool", "default": True},
+    "hosts": {"type": "dict", "default": {}},
+    "swap": {"type": "str", "choices": ["off", "keep"], "default": "off"},
+    "directories": {"type": "list", "elements": "path", "default": []},
+}
+
+
+def main():
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    facts = node.gather()
+    preparation = Preparation(module.params, module.check_mode, facts)
+    try:
+        preparation.present() if module.params["state"] == "present" else preparation.absent()
+    except programs.ProgramError as error:
+        module.fail_json(msg=str(error), output=error.output, changes=preparation.changes)
+    except OSError as error:
+        module.fail_json(msg=str(error), changes=preparation.changes)
+    facts["swap"] = facts["swap"] and "swapoff" not in preparation.changes
+    module.exit_json(
+        changed=bool(preparation.changes),
+        changes=preparation.changes,
+        diff=preparation.diffs,
+        ansible_facts={"ohmykube_node": facts},
+    )
+
+
+if __name__ == "__main__":
+    main()
