@@ -124,9 +124,6 @@ class ConfigError(OhmykubeError):
         super().__init__(message, why=why or "\n".join(problems) or None, hint=hint, id=id)
         self.problems = problems
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (*super().__reduce__(), {"problems": self.problems})
-
 
 class LockedError(OhmykubeError):
     """Somebody else holds the cluster, or a name, port or path is taken."""

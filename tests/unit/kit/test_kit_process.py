@@ -113,7 +113,7 @@ def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_ends_the_program_and_its_children(eventually: Eventually) -> None:
-    script = f"sh -c \"{STUBBORN.replace('$', chr(92) + '$')}\" & {STUBBORN}"
+    script = f'sh -c "{STUBBORN.replace("$", chr(92) + "$")}" & {STUBBORN}'
     with pytest.raises(process.CommandFailed, match="did not end in time") as caught:
         process.run(["sh", "-c", script], timeout=0.5)
     assert caught.value.timed_out
@@ -125,8 +125,10 @@ def test_the_time_limit_ends_the_program_and_its_children(eventually: Eventually
 def test_a_stop_request_ends_a_stubborn_program(tmp_path: Path, eventually: Eventually) -> None:
     seen = tmp_path / "pid"
     stop = threading.Thread(
-        target=lambda: eventually(lambda: seen.exists() and seen.stat().st_size > 0)
-        and interrupt.requested.set()
+        target=lambda: (
+            eventually(lambda: seen.exists() and seen.stat().st_size > 0)
+            and interrupt.requested.set()
+        )
     )
     stop.start()
     with seen.open("wb") as sink, pytest.raises(Interrupted):
@@ -155,7 +157,9 @@ def test_a_time_limit_with_a_daemon_on_the_pipes(doomed: list[int]) -> None:
 
 def test_stream_hands_over_each_line_of_both_streams() -> None:
     lines: list[str] = []
-    result = process.stream(["sh", "-c", "echo one; echo two >&2; printf 3"], lines.append, timeout=10)
+    result = process.stream(
+        ["sh", "-c", "echo one; echo two >&2; printf 3"], lines.append, timeout=10
+    )
     assert lines == ["one", "two", "3"]
     assert result.stdout == "one\ntwo\n3"
 
@@ -165,10 +169,8 @@ def test_stream_raises_what_the_listener_raised_after_the_end(tmp_path: Path) ->
         raise ValueError(line)
 
     done = tmp_path / "done"
-    with pytest.raises(ValueError, match="^first$"):
-        process.stream(
-            ["sh", "-c", f"echo first; seq 1 100000; touch {done}"], listen, timeout=30
-        )
+    with pytest.raises(ValueError, match=r"^first$"):
+        process.stream(["sh", "-c", f"echo first; seq 1 100000; touch {done}"], listen, timeout=30)
     assert done.exists()
 
 

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ohmykube.errors import NotFoundError, PrerequisiteError
+from ohmykube.kit import digest, entrypoints, paths, platform
+from ohmykube.kit.secret import Secret
+
+GROUP = "ohmykube.test_group"
+
+
+@given(st.binary(max_size=5000))
+def test_all_ways_give_the_same_digest(data: bytes) -> None:
+    target = io.BytesIO()
+    expected = "sha256:" + hashlib.sha256(data).hexdigest()
+    assert digest.of_bytes(data) == expected
+    assert digest.copy(io.BytesIO(data), target) == (expected, len(data))
+    assert target.getvalue() == data
+    assert digest.is_digest(expected)
+
+
+def test_digest_of_a_file_and_of_more_than_a_chunk(tmp_path: Path) -> None:
+    data = b"x" * (digest.CHUNK + 1)
+    (tmp_path / "file").write_bytes(data)
+    assert digest.of_file(tmp_path / "file") == digest.of_bytes(data)
+    assert digest.copy(io.BytesIO(data), io.BytesIO())[1] == len(data)
+    with pytest.raises(FileNotFoundError):
+        digest.of_file(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sha256:",
+        "a" * 64,
+        "sha256:" + "A" * 64,
+        "sha256:" + "a" * 63,
+        "md5:" + "a" * 64,
+        "sha256:" + "a" * 64 + "\n",
+        " sha256:" + "a" * 64,
+    ],
+)
+def test_what_is_no_digest(text: str) -> None:
+    assert not digest.is_digest(text)
+
+
+def test_a_secret_does_not_show_itself() -> None:
+    secret = Secret("hunter2")
+    shown = f"{secret} {secret!r} {secret!s} {[secret]} {('x', secret)}"
+    assert "hunter2" not in shown
+    assert secret.reveal() == "hunter2"
+    assert secret == Secret("hunter2")
+    assert secret != Secret("other")
+    assert secret != "hunter2"
+    assert len({secret, Secret("hunter2")}) == 1
+
+
+def test_home_moves_everything() -> None:
+    found = paths.from_environment({"OHMYKUBE_HOME": "/x", "HOME": "/h", "XDG_DATA_HOME": "/y"})
+    assert found == paths.Paths(
+        state=Path("/x/state"), data=Path("/x/data"), cache=Path("/x/cache")
+    )
+
+
+def test_the_cache_moves_alone() -> None:
+    found = paths.from_environment({"OHMYKUBE_HOME": "/x", "OHMYKUBE_CACHE_DIR": "/c"})
+    assert (found.state, found.cache) == (Path("/x/state"), Path("/c"))
+
+
+def test_relative_homes_become_absolute() -> None:
+    found = paths.from_environment({"OHMYKUBE_HOME": "here", "OHMYKUBE_CACHE_DIR": "there"})
+    assert found.state == Path.cwd() / "here" / "state"
+    assert found.cache == Path.cwd() / "there"
+    assert paths.from_environment({"HOME": "h"}).state.is_absolute()
+
+
+def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/h")
+    assert paths.from_environment({"OHMYKUBE_HOME": "~/omk"}).state == Path("/h/omk/state")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG is Linux")
+def test_xdg_directories_and_their_defaults() -> None:
+    assert paths.from_environment({"HOME": "/h"}) == paths.Paths(
+        state=Path("/h/.local/state/ohmykube"),
+        data=Path("/h/.local/share/ohmykube"),
+        cache=Path("/h/.cache/ohmykube"),
+    )
+    env = {"HOME": "/h", "XDG_STATE_HOME": "/s", "XDG_DATA_HOME": "rel", "XDG_CACHE_HOME": ""}
+    assert paths.from_environment(env) == paths.Paths(
+        state=Path("/s/ohmykube"),
+        data=Path("/h/.local/share/ohmykube"),
+        cache=Path("/h/.cache/ohmykube"),
+    )
+
+
+def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OHMYKUBE_HOME", "/real")
+    assert paths.from_environment().state == Path("/real/state")
+
+
+def test_a_checkout_uses_its_own_collection_and_templates() -> None:
+    root = Path(paths.__file__).resolve().parents[2]
+    assert paths.collections_root() == root / "collections"
+    assert paths.inventory_templates() == root / "inventory_templates"
+    assert (paths.collections_root() / "ansible_collections/ohmykube/cluster/galaxy.yml").is_file()
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a distribution with a good plugin and three broken ones."""
+    info = tmp_path / "sample_plugin-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sample-plugin\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(
+        f"[{GROUP}]\nzulu = sample_plugin:VALUE\nalpha = sample_plugin:absent\n"
+        "broken = sample_broken:VALUE\ngone = sample_gone:VALUE\n"
+    )
+    (tmp_path / "sample_plugin.py").write_text("VALUE = 42\n")
+    (tmp_path / "sample_broken.py").write_text("VALUE = = 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_plugins_are_listed_without_import_and_loaded_by_name() -> None:
+    assert entrypoints.names(GROUP) == ("alpha", "broken", "gone", "zulu")
+    assert "sample_plugin" not in sys.modules
+    assert entrypoints.load(GROUP, "zulu") == 42
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize("name", ["alpha", "broken", "gone"])
+def test_a_broken_plugin_is_blamed_by_name(name: str) -> None:
+    with pytest.raises(PrerequisiteError) as caught:
+        entrypoints.load(GROUP, name)
+    assert caught.value.message == f'plugin "{name}" of sample-plugin 1.2 cannot be loaded'
+    assert caught.value.hint == "pip install --force-reinstall sample-plugin"
+
+
+def test_an_absent_plugin_names_those_that_are_there() -> None:
+    with pytest.raises(NotFoundError, match='no plugin "x"') as caught:
+        entrypoints.load("ohmykube.providers", "x")
+    assert "nspawn" in str(caught.value.why)
+    with pytest.raises(NotFoundError) as caught:
+        entrypoints.load("ohmykube.no_such_group", "x")
+    assert caught.value.why == "installed: none"
+
+
+def test_the_architecture_has_gos_name() -> None:
+    assert platform.architecture() in {"amd64", "arm64", "arm", "386", "riscv64"} or (
+        platform.architecture() == os.uname().machine
+    )
