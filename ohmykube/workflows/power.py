@@ -71,5 +71,5 @@ def _must_power(run: Run) -> None:
             f"provider {run.provider.name} does not start or stop machines",
             why="its machines are not ours",
             hint="start or stop the hosts by their own means",
-            id="OMK-P-014",
+            id="OMK-P-016",
         )
