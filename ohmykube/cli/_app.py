@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ohmykube.ui.live import LiveReporter
     from ohmykube.ui.plain import PlainReporter
 
-_LOGGER = "ohmykube"
+_LOGGER = _PROGRAM = "ohmykube"
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class App:
     paths: paths.Paths
     interactive: Callable[[Sequence[str]], int] = process.interactive
     """Runs a program on the user's terminal."""
-    command: str = "ohmykube"
+    command: str = _PROGRAM
     settings: Settings = field(default_factory=Settings)
     _shown: bool = False
 
@@ -194,7 +194,8 @@ class App:
 
     def fail(self, error: BaseException) -> int:
         """Show why the command failed and return the exit code."""
-        failure = _failure.describe(error)
+        words = [_PROGRAM, self.command] if self.command != _PROGRAM else [_PROGRAM]
+        failure = _failure.describe(error, " ".join([*words, "--help"]))
         if interrupt.requested.is_set() or failure.code is ExitCode.INTERRUPTED:
             failure = _failure.stopped(failure, self.signals.code)
         if failure.code is ExitCode.BUG:

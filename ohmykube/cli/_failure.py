@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_LINES = 12
 _MOST_HEAD = 3
 _MOST_HINT = 3
-_LONGEST_WORD = 80
+_LONGEST_WORD = 76
 _RED, _BOLD, _OFF = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
 
 
@@ -45,8 +45,13 @@ class Failure:
     """When ``why`` is too long: keep its beginning (a list) instead of both ends (an output)."""
 
 
-def describe(error: BaseException) -> Failure:
-    """Turn an exception into a failure; an unknown one is a bug of ours."""
+def describe(error: BaseException, usage: str = "ohmykube --help") -> Failure:
+    """Turn an exception into a failure; an unknown one is a bug of ours.
+
+    Args:
+        error: what was raised.
+        usage: the command that explains what may be typed.
+    """
     match error:
         case OhmykubeError():
             return Failure(
@@ -54,12 +59,12 @@ def describe(error: BaseException) -> Failure:
                 code=error.exit_code,
                 message=error.message,
                 why=error.why or "",
-                hint=error.hint or "",
+                hint=error.hint or (usage if isinstance(error, UsageError) else ""),
                 problems=error.problems if isinstance(error, ConfigError) else (),
                 first_lines=isinstance(error, ConfigError),
             )
         case click.ClickException():
-            return describe(_usage(error))
+            return describe(_usage(error, usage))
         case KeyboardInterrupt() | click.Abort():
             return describe(Interrupted("stopped on request"))
         case _:
@@ -73,9 +78,9 @@ def describe(error: BaseException) -> Failure:
             )
 
 
-def _usage(error: click.ClickException) -> UsageError:
+def _usage(error: click.ClickException, usage: str) -> UsageError:
     context = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help" if context is not None else "ohmykube --help"
+    hint = f"{context.command_path} --help" if context is not None else usage
     if isinstance(error, click.NoSuchOption):
         near = error.possibilities or []
         guess = "; did you mean " + " or ".join(near[:2]) + "?" if near else ""
@@ -144,6 +149,7 @@ def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[s
         initial_indent=indent,
         subsequent_indent=indent + "  ",
         break_on_hyphens=False,
+        break_long_words=False,
     ) or [indent]
     if len(rows) > most:
         rows = rows[:most]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from ohmykube.cli import _options
 from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,24 @@ class Entry(NamedTuple):
     summary: str
 
 
-class Command(click.Command):
+class _Helpful(click.Command):
+    """Writes its help through the ``App``, which knows what to do when stdout takes no more."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return click's ``--help`` with our way to write."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+def _show_help(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+    if value and not ctx.resilient_parsing:
+        _options.app_of(ctx).write(ctx.get_help() + "\n")
+        ctx.exit()
+
+
+class Command(_Helpful):
     """A command whose help begins with examples."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
@@ -46,7 +64,7 @@ class Command(click.Command):
         self.format_epilog(ctx, formatter)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(_Helpful, click.Group):
     """A group that knows its commands by a table."""
 
     def __init__(

@@ -10,7 +10,6 @@ import yaml
 
 from ohmykube import __main__, __version__
 from ohmykube.cli import _run
-from ohmykube.cli._lazy import LazyGroup
 from ohmykube.cli.config import config as config_group
 from ohmykube.errors import ExitCode
 from ohmykube.providers.base import Check, CheckStatus
@@ -41,7 +40,7 @@ def test_help_of_every_command(cli, words) -> None:
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_examples_begin_with_the_command_itself(words) -> None:
-    group: LazyGroup = _run.group()
+    group = _run.group()
     command = group.get_command(None, words[0])
     if len(words) == 2:
         command = config_group.get_command(None, words[1])
