@@ -19,6 +19,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -351,7 +352,10 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat()
                 if status.st_mtime < time.time() - DAY_SECONDS or _abandoned(entry):
-                    entry.unlink()
+                    if entry.is_dir():
+                        shutil.rmtree(entry, ignore_errors=True)
+                    else:
+                        entry.unlink()
                     freed += status.st_size
         return freed
 

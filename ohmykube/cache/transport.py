@@ -134,7 +134,7 @@ class Transport:
 
         def ask() -> None:
             try:
-                with Transport(quick, self.clock).open(url, method="HEAD"):
+                with type(self)(quick, self.clock).open(url, method="HEAD"):
                     answer.put(None)
             except StatusError as error:
                 answer.put(error if error.status >= 500 else None)
@@ -233,7 +233,8 @@ def chunks(response: BaseHTTPResponse, url: str) -> Iterator[bytes]:
         Interrupted: a stop was asked for.
     """
     try:
-        for chunk in response.stream(CHUNK, decode_content=False):
+        # read1, not stream: what arrived before a break is given out, so it need not come again.
+        while chunk := response.read1(CHUNK, decode_content=False):
             interrupt.check()
             yield chunk
     except (HTTPError, OSError) as error:

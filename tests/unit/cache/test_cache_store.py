@@ -192,7 +192,11 @@ def test_sweep_takes_dead_writers_and_old_parts_only(store: Store) -> None:
         os.utime(store.ingest / name, (now - age, now - age))
     with (store.ingest / "put-alive").open() as alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
-        assert store.sweep() == 4
+        (store.ingest / "old.dir").mkdir()
+        (store.ingest / "old.dir" / "x").write_bytes(b"1")
+        os.utime(store.ingest / "old.dir", (now - 90000, now - 90000))
+        size = (store.ingest / "old.dir").stat().st_size
+        assert store.sweep() == 4 + size
     assert {p.name for p in store.ingest.iterdir()} == {"put-young", "new.part", "put-alive"}
 
 
