@@ -81,20 +81,20 @@ def prepared(
     Raises:
         PermissionDenied, ResourceError, LockedError: as ``kit.files``.
     """
+    # Ansible gets another working directory, so every path becomes absolute.
+    run_dir, fact_cache, lock_file = (p.absolute() for p in (run_dir, fact_cache, lock_file))
     for needed in (run_dir, fact_cache, lock_file.parent):
         files.ensure_directory(needed)
     with files.explained(run_dir):
         directory = Path(tempfile.mkdtemp(prefix="ansible-", dir=run_dir))
     try:
         binaries = files.ensure_directory(directory / "bin")
-        files.write(
-            binaries / "ansible-playbook", _starter(lock_file.absolute(), wait_seconds), mode=0o700
-        )
+        files.write(binaries / "ansible-playbook", _starter(lock_file, wait_seconds), mode=0o700)
         configuration = directory / "ansible.cfg"
         files.write(configuration, _CONFIGURATION.format(forks=forks))
         yield Workspace(
             directory=directory,
-            environment=_environment(os.environ, directory, configuration, fact_cache.absolute()),
+            environment=_environment(os.environ, directory, configuration, fact_cache),
         )
     finally:
         files.remove_tree(directory)
