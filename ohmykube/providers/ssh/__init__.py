@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Existing machines, reached by ssh: never created, never removed."""

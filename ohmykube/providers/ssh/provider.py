@@ -1,0 +1,331 @@
+"""The provider: hosts of the cluster file, marked as ours while a cluster uses them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import (
+    ConfigError,
+    LockedError,
+    NotFoundError,
+    OhmykubeError,
+    PrerequisiteError,
+    ProviderError,
+    UnreachableError,
+)
+from ohmykube.kit import parallel, process
+from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.progress import Message
+from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
+from ohmykube.providers.ssh import look, preflight
+from ohmykube.providers.ssh.records import Records
+from ohmykube.providers.ssh.remote import OpenSsh, Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ohmykube.model.cluster import Host, Node
+    from ohmykube.providers.ssh.look import Facts
+
+LOOK_SECONDS = 15.0
+AT_ONCE = 16
+_KEY = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*(?: [ -~]*)?")
+
+
+class SshProvider(Provider):
+    """Machines are hosts that exist; a marker on each says which cluster uses it."""
+
+    name = "ssh"
+
+    def __init__(self, context: ProviderContext, remote: Remote | None = None) -> None:
+        super().__init__(context)
+        if context.cluster is not None and context.cluster.provider_options:
+            keys = sorted(context.cluster.provider_options)
+            raise ConfigError(
+                "the options of provider ssh are wrong",
+                problems=tuple(
+                    f"providerOptions.{key}: provider ssh has no options" for key in keys
+                ),
+                hint="ohmykube config validate",
+                id="OMK-C-192",
+            )
+        self._remote = remote or OpenSsh()
+        self._records = Records(context.paths.data / "ssh")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Nothing but using them."""
+        return Capabilities(creates=False, powers=False)
+
+    def check(self) -> Sequence[Check]:
+        """Look for the ssh client; the hosts are looked at by ``prepare`` and ``preflight``."""
+        found = process.which("ssh")
+        if found:
+            return [Check(id="program-ssh", title="ssh", status=CheckStatus.OK, evidence=found)]
+        return [
+            Check(
+                id="program-ssh",
+                title="ssh",
+                status=CheckStatus.FAIL,
+                evidence="ssh is not installed",
+                fix="apt-get install openssh-client",
+                packages=("openssh-client",),
+            )
+        ]
+
+    def prepare(self) -> None:
+        """Look at all hosts that are not set up yet, before any of them is touched.
+
+        Raises:
+            PrerequisiteError: hosts lack something; names all of it.
+            UnreachableError, IntegrityError: a host cannot be reached as it should.
+        """
+        cluster = self.context.cluster
+        if cluster is None:
+            return
+        new = [node for node in cluster.nodes if not self._known(cluster.name, node.name)[1]]
+        found = parallel.each(new, self._judged, at_most=AT_ONCE)
+        self._insist([check for checks in found for check in checks])
+
+    def preflight(self) -> Mapping[str, Sequence[Check]]:
+        """Return, for each node of the cluster, what its host has and lacks; read-only.
+
+        Raises:
+            UnreachableError, IntegrityError: a host cannot be reached as it should.
+        """
+        nodes = self.context.cluster.nodes if self.context.cluster else ()
+        found = parallel.each(nodes, self._judged, at_most=AT_ONCE)
+        return {node.name: checks for node, checks in zip(nodes, found, strict=True)}
+
+    def _judged(self, node: Node) -> list[Check]:
+        cluster = self.context.cluster.name if self.context.cluster else ""
+        facts = self._look(cluster, node.name, _host_of(node))
+        return preflight.judge(node, facts, ours=self._is_ours(cluster, node.name, facts))
+
+    def _insist(self, checks: Sequence[Check]) -> None:
+        for check in checks:
+            if check.status is CheckStatus.WARN:
+                text = f"{check.title}: {check.evidence}"
+                self.context.reporter.emit(Message(text=text, level="warning"))
+        failed = [check for check in checks if check.status is CheckStatus.FAIL]
+        if failed:
+            raise PrerequisiteError(
+                "hosts lack what a node needs",
+                why="\n".join(f"{check.title}: {check.evidence}" for check in failed),
+                hint=failed[0].fix,
+                id="OMK-V-110",
+            )
+
+    def list(self, cluster: str) -> Sequence[Machine]:
+        """Return the hosts that carry this cluster's marker, and those set up but silent now."""
+        names = sorted(set(self._records.nodes(cluster)) | set(self._desired(cluster)))
+        found = parallel.each(names, lambda name: self._seen(cluster, name), at_most=AT_ONCE)
+        return [machine for machine in found if machine is not None]
+
+    def _seen(self, cluster: str, node: str) -> Machine | None:
+        host, address = self._known(cluster, node)
+        if host is None:
+            return None
+        try:
+            facts = self._look(cluster, node, host)
+        except OhmykubeError as error:
+            if not address:
+                return None
+            text = f"{error.message}: {error.why}"
+            self.context.reporter.emit(Message(text=text, level="warning"))
+            return Machine(cluster=cluster, node=node, state=MachineState.STOPPED, address=address)
+        if not self._is_ours(cluster, node, facts):
+            return None
+        return self._machine(cluster, node, host, facts)
+
+    def clusters(self) -> Sequence[str]:
+        """Return the clusters whose hosts were set up from here."""
+        return self._records.clusters()
+
+    def create(self, spec: MachineSpec) -> Machine:
+        """Take a host: look whether it can be a node, then mark it.
+
+        Raises:
+            LockedError: another cluster, or another node of this one, has the host.
+            PrerequisiteError: it lacks something.
+            UnreachableError, IntegrityError: it cannot be reached as it should.
+            ConfigError: the cluster file names no host for this node.
+        """
+        node = self._desired(spec.cluster).get(spec.node)
+        if node is None:
+            raise _no_host(spec.node)
+        host = _host_of(node)
+        identity = self._records.admit(spec.cluster, spec.node, host)
+        self._records.trust(spec.cluster, self._pinned())
+        try:
+            facts = self._look(spec.cluster, spec.node, host)
+            if not self._is_ours(spec.cluster, spec.node, facts):
+                _refuse_taken(spec, facts.marker)
+                self._insist(preflight.judge(node, facts, ours=False))
+                self._mark(spec, host, identity)
+        except OhmykubeError:
+            if not self._known(spec.cluster, spec.node)[1]:
+                self._records.forget(spec.cluster, spec.node)
+            raise
+        machine = self._machine(spec.cluster, spec.node, host, facts)
+        self._records.put(spec.cluster, spec.node, host, machine.address)
+        return machine
+
+    def _mark(self, spec: MachineSpec, host: Host, identity: str) -> None:
+        marker = look.Marker(cluster=spec.cluster, node=spec.node, id=identity)
+        script = look.script(look.PUT, CONTENT=marker.text())
+        found = look.parse_marker(self._run(spec.cluster, spec.node, host, script))
+        if found != marker:
+            _refuse_taken(spec, found)
+
+    def start(self, cluster: str, node: str) -> Machine:
+        """Return the machine if it runs; nothing here can switch it on.
+
+        Raises:
+            NotFoundError: the cluster has no such machine.
+            ProviderError: it does not answer.
+        """
+        for machine in self.list(cluster):
+            if machine.node == node:
+                if machine.state is MachineState.RUNNING:
+                    return machine
+                raise _no_power(node, "start")
+        raise NotFoundError(
+            f'cluster "{cluster}" has no host for node "{node}"',
+            hint="ohmykube status",
+            id="OMK-V-111",
+        )
+
+    def stop(self, cluster: str, node: str) -> None:
+        """Refuse for a machine that runs; nothing here can switch it on again.
+
+        Raises:
+            ProviderError: it runs.
+        """
+        for machine in self.list(cluster):
+            if machine.node == node and machine.state is MachineState.RUNNING:
+                raise _no_power(node, "stop")
+
+    def delete(self, cluster: str, node: str) -> None:
+        """Take our marker off the host; the machine and all else on it stay.
+
+        Raises:
+            UnreachableError: the host has our marker, as far as we know, but does not answer.
+        """
+        host, address = self._known(cluster, node)
+        identity = self._records.identity(cluster)
+        if host is not None and identity:
+            marker = look.Marker(cluster=cluster, node=node, id=identity)
+            script = look.script(look.REMOVE, CONTENT=marker.text())
+            try:
+                self._run(cluster, node, host, script)
+            except UnreachableError:
+                if address:
+                    raise
+        self._records.forget(cluster, node)
+
+    # Below: how the above look at hosts.
+
+    def _desired(self, cluster: str) -> dict[str, Node]:
+        wanted = self.context.cluster
+        if wanted is None or wanted.name != cluster:
+            return {}
+        return {node.name: node for node in wanted.nodes}
+
+    def _known(self, cluster: str, node: str) -> tuple[Host | None, str]:
+        """Return a node's host, and its address if it was set up before."""
+        remembered = self._records.get(cluster, node)
+        desired = self._desired(cluster).get(node)
+        host = desired.host if desired is not None else None
+        if remembered is None:
+            return host, ""
+        return host or remembered[0], remembered[1]
+
+    def _is_ours(self, cluster: str, node: str, facts: Facts) -> bool:
+        identity = self._records.identity(cluster)
+        return facts.marker == look.Marker(cluster=cluster, node=node, id=identity or "-")
+
+    def _look(self, cluster: str, node: str, host: Host) -> Facts:
+        return look.parse(self._run(cluster, node, host, look.script(look.LOOK)))
+
+    def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
+        target = self._target(cluster, host)
+        trusted = _known_hosts_line(host)
+        return self._remote.run(node, target, script, trusted=trusted, timeout=LOOK_SECONDS)
+
+    def _pinned(self) -> str:
+        nodes = self.context.cluster.nodes if self.context.cluster else ()
+        lines = {_known_hosts_line(node.host) for node in nodes if node.host is not None}
+        return "".join(sorted(lines))
+
+    def _target(self, cluster: str, host: Host) -> SshTarget:
+        return SshTarget(
+            address=host.address,
+            user=host.user,
+            port=host.port,
+            identity_file=host.identity_file,
+            known_hosts=self._records.known_hosts(cluster) if host.host_key else None,
+            jump=host.jump,
+            become=host.become,
+        )
+
+    def _machine(self, cluster: str, node: str, host: Host, facts: Facts) -> Machine:
+        return Machine(
+            cluster=cluster,
+            node=node,
+            state=MachineState.RUNNING,
+            address=facts.address(host.node_ip, host.address),
+            ssh=self._target(cluster, host),
+        )
+
+
+def _host_of(node: Node) -> Host:
+    if node.host is None:
+        raise _no_host(node.name)
+    return node.host
+
+
+def _known_hosts_line(host: Host) -> str:
+    """Return a known_hosts line for a pinned key, or nothing."""
+    if host.host_key is None:
+        return ""
+    if _KEY.fullmatch(host.host_key) is None:
+        raise ConfigError(
+            f"the host key of {host.address} is no public key",
+            why=f"it is {host.host_key[:60]!r}",
+            hint="ssh-keyscan -t ed25519 HOST shows it as `ssh-ed25519 AAAA...`; compare it",
+            id="OMK-C-193",
+        )
+    name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+    return f"{name} {host.host_key}\n"
+
+
+def _no_host(node: str) -> ConfigError:
+    return ConfigError(
+        f'node "{node}" has no host',
+        why="provider ssh needs an address for every node",
+        hint="give the node a `host:` in the cluster file",
+        id="OMK-C-194",
+    )
+
+
+def _refuse_taken(spec: MachineSpec, marker: look.Marker | None) -> None:
+    if marker is None:
+        return
+    owner = f'cluster "{marker.cluster}", node "{marker.node}"' if marker.cluster else "unknown"
+    raise LockedError(
+        f"the host of node {spec.node} belongs to another cluster or node",
+        why=f"its marker {look.MARKER} says: {owner}, id {marker.id[:8] or '-'}",
+        hint=f"delete that cluster first; if it is long gone, remove {look.MARKER} on the host",
+        id="OMK-V-112",
+    )
+
+
+def _no_power(node: str, verb: str) -> ProviderError:
+    return ProviderError(
+        f"provider ssh cannot {verb} node {node}",
+        why="its machines exist on their own",
+        hint="switch the machine by its own means",
+        id="OMK-V-113",
+    )

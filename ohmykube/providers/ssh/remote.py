@@ -1,0 +1,89 @@
+"""Running one script on one host, with nothing kept open afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ohmykube.errors import NodeError, OhmykubeError, PrerequisiteError
+from ohmykube.kit import files, process
+from ohmykube.providers import ssh_config
+
+if TYPE_CHECKING:
+    from ohmykube.model.machine import SshTarget
+
+# sudo empties the environment; the address at which we arrived is wanted on the other side.
+_PLAIN = "exec sh -s"
+_SUDO = 'exec sudo -n -- env "SSH_CONNECTION=$SSH_CONNECTION" sh -s'
+
+
+class Remote(Protocol):
+    """Runs shell scripts on hosts."""
+
+    def run(
+        self, node: str, target: SshTarget, script: str, *, trusted: str, timeout: float
+    ) -> str:
+        """Return the output of ``script``, run as root if ``target.become``.
+
+        Args:
+            node: name for messages.
+            target: how to reach it.
+            script: a POSIX shell script; goes over standard input.
+            trusted: known_hosts lines that count instead of the user's; empty for the user's.
+            timeout: seconds for the whole of it.
+
+        Raises:
+            UnreachableError: no connection, or our key is refused.
+            IntegrityError: the host key is not the expected one.
+            PrerequisiteError: sudo wants a password.
+            NodeError: the script failed.
+        """
+        ...
+
+
+class OpenSsh:
+    """The real thing: one ``ssh`` process."""
+
+    def run(
+        self, node: str, target: SshTarget, script: str, *, trusted: str, timeout: float
+    ) -> str:
+        """Run the script (see ``Remote``)."""
+        with tempfile.TemporaryDirectory(prefix="omk-ssh-") as temporary:
+            directory = Path(temporary)
+            config = directory / "config"
+            known = directory / "known_hosts"
+            text = ssh_config.render({node: target}, directory)
+            if trusted:
+                files.write(known, trusted)
+            files.write(config, text)
+            # Options on the command line come first and win over the file's.
+            once = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
+            if trusted:
+                once += ["-o", f"UserKnownHostsFile={known}"]
+            command = _SUDO if target.become else _PLAIN
+            argv = ["ssh", "-F", str(config), *once, node, "--", command]
+            try:
+                return process.run(argv, timeout=timeout, input=script).stdout
+            except process.CommandFailed as error:
+                raise _explained(node, target, error) from error
+
+
+def _explained(node: str, target: SshTarget, error: process.CommandFailed) -> OhmykubeError:
+    text = error.result.stderr
+    where = f"{target.user}@{target.address}"
+    if error.timed_out or error.result.code == 255:
+        return ssh_config.explain(f"{node} ({where})", error)
+    if target.become and ("sudo:" in text or "sudo: not found" in text):
+        return PrerequisiteError(
+            f"sudo on node {node} ({where}) does not work without a password",
+            why=process.tail(text, 3),
+            hint=f"allow it there, in /etc/sudoers.d: {target.user} ALL=(ALL) NOPASSWD: ALL",
+            id="OMK-V-120",
+        )
+    return NodeError(
+        f"a command failed on node {node} ({where})",
+        why=process.tail(text, 4) or f"code {error.result.code}",
+        hint=f"ohmykube shell {node}",
+        id="OMK-V-121",
+    )
