@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.config import checks, host_inventory, nodes, translate, v1
 from ohmykube.config.problems import closest, echo
+from ohmykube.errors import ConfigError
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def build(
         return None, problems, []
     document, more, warnings = _with_inventory(document, source, base)
     problems += more
+    if more:
+        left_out.add(("spec", "nodes"))
     single = {role: checks.is_single(source, role) for role in Role}
     placed = nodes.place(document.spec.nodes, document.spec.provider.ssh, base, single)
     checker = checks.Checker(document, placed, source)
@@ -57,7 +60,12 @@ def _with_inventory(
     if any(len(groups) != 1 for groups in both.values()):
         text = "goes with one group of control planes and one group of workers only"
         return document, [source.problem(path, text)], []
-    inventory = host_inventory.read(nodes.absolute(ssh.inventory, base))
+    try:
+        label = echo(ssh.inventory)[1:-1]
+        inventory = host_inventory.read(nodes.absolute(ssh.inventory, base), label)
+    except ConfigError as error:
+        why = f": {error.why.splitlines()[0]}" if error.why else ""
+        return document, [source.problem(path, f"{error.message}{why}")], []
     problems = [source.problem(path, f"{inventory.label}: {p}") for p in inventory.problems]
     changed = {}
     for role, field in ((Role.CONTROL_PLANE, "control_plane"), (Role.WORKER, "workers")):

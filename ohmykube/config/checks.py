@@ -208,14 +208,14 @@ class Checker:
         if not nodes_known:
             return
         with_hosts = [p for p in self.placed if p.node.host is not None]
-        if provider.name == "ssh":
+        if provider.name == "ssh" and provider.ssh.inventory is None:
             for group, group_path in self._groups():
                 if group.hosts is None and group.count != 0 and group.names != []:
                     text = "must be given with provider ssh (or spec.provider.ssh.inventory)"
                     self._add((*group_path, "hosts"), text)
-        elif with_hosts:
+        elif provider.name != "ssh" and with_hosts:
             self._add(path, f'must be "ssh" when nodes have hosts, got "{provider.name}"')
-        elif "ssh" in provider.model_fields_set and provider.ssh.model_fields_set:
+        elif provider.name != "ssh" and provider.ssh.model_fields_set:
             self._add((*_PROVIDER, "ssh"), f'goes with the name "ssh" only, got "{provider.name}"')
 
     def _artifacts(self, left_out: set[Path]) -> None:

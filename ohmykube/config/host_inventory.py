@@ -55,19 +55,19 @@ class Inventory:
     warnings: list[str] = field(default_factory=list)
 
 
-def read(path: pathlib.Path) -> Inventory:
-    """Read an inventory file.
+def read(path: pathlib.Path, label: str) -> Inventory:
+    """Read an inventory file, called ``label`` in messages.
 
     Raises:
         ConfigError: it cannot be read, or is neither INI nor YAML.
         PermissionDenied: it may not be read.
     """
     if path.suffix in (".yml", ".yaml"):
-        groups = _from_yaml(yaml_source.read(path))
+        groups = _from_yaml(yaml_source.read(path, label))
         problems: list[str] = []
     else:
-        groups, problems = _from_ini(yaml_source.read_text(path))
-    inventory = Inventory(label=str(path), hosts={}, problems=problems)
+        groups, problems = _from_ini(yaml_source.read_text(path, label))
+    inventory = Inventory(label=label, hosts={}, problems=problems)
     ignored: set[str] = set()
     for role, name in GROUP.items():
         members = _members(groups, name, 0)
@@ -85,12 +85,12 @@ def read(path: pathlib.Path) -> Inventory:
             if name not in both
         ]
         inventory.warnings.append(
-            f"{', '.join(sorted(both))} is in both groups of {path} and becomes a control plane; "
+            f"{', '.join(sorted(both))} is in both groups of {label} and becomes a control plane; "
             "spec.nodes.controlPlane.taints: [] lets control planes run workloads"
         )
     if ignored:
         known = ", ".join(sorted(ignored))
-        inventory.warnings.append(f"variables of {path} that are not used here: {known}")
+        inventory.warnings.append(f"variables of {label} that are not used here: {known}")
     return inventory
 
 

@@ -145,10 +145,11 @@ def _count(source: Source, key: str, group: Path, value: int, flag: str) -> None
 def _put(source: Source, path: Path, value: object, flag: str) -> None:
     parent: Any = source.data
     for part in path[:-1]:
-        if isinstance(part, str) and parent.get(part) is None:
+        if isinstance(parent, dict) and parent.get(part) is None:
             parent[part] = {}
-        parent = parent[part]
-        if not isinstance(parent, dict | list):
+        try:
+            parent = parent[part]
+        except (TypeError, LookupError):
             return  # the file is wrong there, which is going to be said
     if isinstance(parent, dict):
         parent[path[-1]] = value

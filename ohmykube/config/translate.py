@@ -94,7 +94,6 @@ _EXPECTED = {
     "float_type": "a number",
     "greater_than_equal": "at least {ge:g}",
     "int_type": "a whole number",
-    "is_instance_of": "text such as key=value:NoSchedule",
     "less_than_equal": "at most {le:g}",
     "list_type": "a list",
     "model_type": "a mapping",
@@ -102,7 +101,7 @@ _EXPECTED = {
     "string_too_short": "a text that is not empty",
     "string_type": "text",
     "too_long": "a list of at most {max_length} entries",
-    "too_short": "a list of at least {min_length} entries",
+    "too_short": "a list that is not empty",
 }
 """What a value must be, for each type of error."""
 
@@ -112,7 +111,7 @@ def _text(detail: ErrorDetails, path: Path, source: Source) -> str:
     if kind == "value_error":
         return str(context["error"])
     written = source.written.get(path)
-    if kind == "string_type" and written and not isinstance(value, dict | list):
+    if kind == "string_type" and written and isinstance(value, int | float):
         return f'must be text, got {echo(value)}; quote it: "{written[:40]}"'
     expected = _EXPECTED[kind].format(**context) if kind in _EXPECTED else detail["msg"]
     return f"must be {expected}, got {echo(value)}"

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from ohmykube.config import values
+from ohmykube.config.problems import echo
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Network as NetworkDefaults
 from ohmykube.model.cluster import Sources as SourcesDefaults
@@ -47,6 +48,20 @@ def _choice(*known: str) -> AfterValidator:
 
 def _empty(value: object) -> object:
     return {} if value is None else value
+
+
+def _sized(value: object, convert: Any) -> object:
+    if isinstance(value, str):
+        return convert(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"must have a unit, such as {value}GiB or {value}MiB, got {value}")  # noqa: TRY004 - pydantic wants ValueError
+    raise ValueError(f"must be a size such as 4GiB or 512MiB, got {echo(value)}")
+
+
+def _taint(value: object) -> Taint:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, key=value:Effect or key:Effect, got {echo(value)}")  # noqa: TRY004 - pydantic wants ValueError
+    return values.taint(value)
 
 
 Name = Annotated[StrictStr, AfterValidator(values.name), _text_schema(pattern=names.PATTERN)]
@@ -83,7 +98,7 @@ LabelKey = Annotated[StrictStr, AfterValidator(values.label_key_of_ours)]
 LabelValue = Annotated[StrictStr, AfterValidator(values.label_value), _text_schema(maxLength=63)]
 TaintText = Annotated[
     Taint,
-    BeforeValidator(lambda value: values.taint(value) if isinstance(value, str) else value),
+    BeforeValidator(_taint),
     _text_schema(examples=["dedicated=gpu:NoSchedule"]),
 ]
 Memory = Annotated[
@@ -101,14 +116,6 @@ Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST_NODES)]
 FilePath = Annotated[StrictStr, Field(min_length=1, max_length=4096)]
 Free = Annotated[dict[str, Any], BeforeValidator(_empty)]
-
-
-def _sized(value: object, convert: Any) -> object:
-    if isinstance(value, str):
-        return convert(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"must have a unit, such as {value}GiB or {value}MiB, got {value}")  # noqa: TRY004 - pydantic wants ValueError
-    return value
 
 
 class Strict(BaseModel):

@@ -111,13 +111,12 @@ class _Converter:
             parent = parent.setdefault(part, {}) if isinstance(part, str) else parent[part]
         parent[new[-1]] = value
         self.new.renamed[new] = old
-        if old in self.old.lines:
-            self.new.lines[new] = self.old.lines[old]
-        if old in self.old.written:
-            self.new.written[new] = self.old.written[old]
         for path, line in self.old.lines.items():
             if path[: len(old)] == old:
                 self.new.lines[*new, *path[len(old) :]] = line
+        for path, text in self.old.written.items():
+            if path[: len(old)] == old:
+                self.new.written[*new, *path[len(old) :]] = text
 
     def _move(self, old: Path, new: Path) -> None:
         value = self._get(old)

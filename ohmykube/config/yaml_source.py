@@ -54,23 +54,23 @@ class Source:
         return Problem(path=path, text=text, line=line, flag=flag)
 
 
-def read(path: pathlib.Path) -> Source:
-    """Read a YAML file that holds one mapping.
+def read(path: pathlib.Path, label: str = "") -> Source:
+    """Read a YAML file that holds one mapping; messages call it ``label`` or as the path says.
 
     Raises:
         ConfigError: no such file, not YAML, or beyond the limits.
         PermissionDenied: it may not be read.
     """
-    return parse(_bytes(path), str(path))
+    shown = echo(label or str(path))[1:-1]
+    return parse(_bytes(path, shown), shown)
 
 
-def read_text(path: pathlib.Path) -> str:
+def read_text(path: pathlib.Path, label: str) -> str:
     """Return the text of any file within the same limits; raises as ``read`` does."""
-    return _decoded(_bytes(path), str(path))
+    return _decoded(_bytes(path, label), label)
 
 
-def _bytes(path: pathlib.Path) -> bytes:
-    label = echo(str(path))[1:-1]
+def _bytes(path: pathlib.Path, label: str) -> bytes:
     try:
         with path.open("rb") as stream:
             return stream.read(LARGEST_BYTES + 1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEEPEST = 50
 MOST_ALIASES = 100
-MOST_VALUES = 20_000
+MOST_VALUES = 10_000
 """Keys and values, those behind an alias counted each time; a cluster of 100 hosts has 2000."""
 
 
@@ -82,7 +82,7 @@ def _limited(text: str, label: str) -> Iterator[yaml.Event]:
             raise unsafe(where, f"nested deeper than {DEEPEST} levels")
         if aliases > MOST_ALIASES:
             raise unsafe(where, f"more than {MOST_ALIASES} aliases (*name)")
-        if number > 2 * MOST_VALUES:
+        if number > MOST_VALUES:
             raise unsafe(where, f"more than {MOST_VALUES} values")
         tag = getattr(event, "tag", None)
         if tag is not None:
