@@ -59,6 +59,16 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemEnded:
+    """One turn of a task that loops is over."""
+
+    host: str
+    task: str
+    role: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRetried:
     """A task did not get what it waits for and is tried again."""
 
@@ -103,7 +113,7 @@ class NoHosts:
     """A play matched no host at all."""
 
 
-TaskEvent = TaskStarted | TaskEnded | TaskRetried
+TaskEvent = TaskStarted | TaskEnded | TaskRetried | ItemEnded
 AnsibleEvent = PlayStarted | TaskEvent | PlaybookEnded | Output | NoHosts
 
 _RESULTS = {
@@ -158,6 +168,15 @@ def _ended(result: Result, data: Mapping[str, object]) -> TaskEnded:
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         ignored=bool(data.get("ignore_errors")),
         message=reason(res) if bad else _said(res),
+    )
+
+
+def _item(data: Mapping[str, object], *, failed: bool) -> ItemEnded:
+    return ItemEnded(
+        host=_text(data.get("host")),
+        task=_text(data.get("task")),
+        role=_role(data),
+        failed=failed,
     )
 
 
@@ -256,6 +275,8 @@ _READERS: Mapping[str, Callable[[Mapping[str, object]], AnsibleEvent]] = {
     "playbook_on_task_start": _started,
     "playbook_on_handler_task_start": _started,
     "runner_on_start": _started,
+    "runner_item_on_ok": lambda data: _item(data, failed=False),
+    "runner_item_on_failed": lambda data: _item(data, failed=True),
     "runner_retry": _retried,
     "playbook_on_no_hosts_matched": lambda _data: NoHosts(),
     "playbook_on_stats": lambda data: PlaybookEnded(stats=_stats(data)),

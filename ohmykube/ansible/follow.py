@@ -109,6 +109,9 @@ class Follower:
                 title = _title(event)
                 self._write(f"{event.host}  {title}  tried again, {event.left} left")
                 self._show(event.host, title, detail=f"tried again, {event.left} left")
+            case events.ItemEnded():
+                if event.failed or self._verbosity > 0:
+                    self._write_block(str(raw.get("stdout", "")))
             case TaskEnded():
                 self._ended(replace(event, message=self._hide(event.message)), raw)
             case events.PlayStarted():

@@ -43,6 +43,12 @@ def test_a_failed_loop_tells_of_the_item_that_failed(recorded: Recorded) -> None
     assert _ended(recorded("mixed"), "node-a")["Loop"].message == "non-zero return code\n3"
 
 
+def test_each_turn_of_a_loop_is_seen(recorded: Recorded) -> None:
+    parsed = [events.parse(event) for event in recorded("mixed")]
+    items = [e for e in parsed if isinstance(e, events.ItemEnded) and e.host == "node-a"]
+    assert [(e.task, e.failed) for e in items] == [("Loop", False), ("Loop", True)]
+
+
 def test_a_secret_task_tells_nothing(recorded: Recorded) -> None:
     failed = _ended(recorded("mixed"), "node-a")["Secret fails"]
     assert failed.message == "the task handles secrets, so its output is hidden"
@@ -111,7 +117,6 @@ def test_names_of_collections_are_left_out() -> None:
         {"event": "EOF"},
         {"event": "playbook_on_something_new", "event_data": {"a": 1}},
         {"event": "verbose", "stdout": "\r\n"},
-        {"event": "runner_item_on_ok", "event_data": {}},
     ],
 )
 def test_what_is_unknown_or_empty_is_ignored(raw: dict[str, object]) -> None:

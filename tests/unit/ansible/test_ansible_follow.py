@@ -103,6 +103,13 @@ def test_the_log_has_a_line_for_each_result(recorded: Recorded, tmp_path: Path) 
     assert any("node-c  recap  ok=1 changed=0 failed=0 unreachable=1" in line for line in lines)
 
 
+def test_the_log_tells_of_the_item_that_failed(recorded: Recorded, tmp_path: Path) -> None:
+    _follow(recorded("mixed"), tmp_path / "log")
+    log = tmp_path / "log"
+    assert "echo 3 >&2; exit 3" in log.read_text()
+    assert "echo 0 >&2; exit 0" not in log.read_text()
+
+
 def test_the_log_is_continued(recorded: Recorded, tmp_path: Path) -> None:
     log = tmp_path / "log"
     _follow(recorded("no_hosts"), log)

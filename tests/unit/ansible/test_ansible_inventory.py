@@ -104,7 +104,20 @@ def test_a_node_without_machine_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "A", "-a", "a-", "a.b", "a" * 64, "a\nb", "a:", "localhost", "all", "-oProxyCommand=x", EVIL],
+    [
+        "",
+        "A",
+        "-a",
+        "a-",
+        "a.b",
+        "a" * 64,
+        "a\nb",
+        "a:",
+        "localhost",
+        "all",
+        "-oProxyCommand=x",
+        EVIL,
+    ],
 )
 def test_a_name_that_ansible_would_understand_otherwise_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
