@@ -55,7 +55,8 @@ format: dev ## Sort imports and format Python
 
 .PHONY: docs
 docs: dev ## Regenerate the generated pages of docs/
-	@$(BIN)/python tools/docs.py
+	@$(BIN)/python -m ohmykube.config.reference > docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
 
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)

@@ -1,0 +1,185 @@
+"""Habits of the source: names, sizes, versions, licences."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ohmykube import __version__
+from ohmykube.kit import process
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = [ROOT / "ohmykube", ROOT / "plugins"]
+CATCH_ALLS = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "managers"}
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def tracked(*suffixes: str) -> list[Path]:
+    """Return the files of the repository, committed or about to be, with one of the suffixes."""
+    listed = process.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        timeout=60,
+        cwd=ROOT,
+    ).stdout.split("\0")
+    paths = [ROOT / name for name in listed if name]
+    return [
+        path
+        for path in paths
+        if path.is_file() and not path.is_symlink() and (not suffixes or path.suffix in suffixes)
+    ]
+
+
+MODULES = [path for top in PRODUCT for path in sorted(top.rglob("*.py"))]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_no_module_is_a_catch_all() -> None:
+    assert [name_of(path) for path in MODULES if path.stem in CATCH_ALLS] == []
+    assert [name_of(path) for path in MODULES if path.parent.name in CATCH_ALLS] == []
+
+
+def test_modules_are_short() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
+
+
+def test_functions_are_short() -> None:
+    long = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, FUNCTION):
+                # From the def to its last line, its documentation not counted.
+                first = node.body[0]
+                told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+                documentation = (first.end_lineno or 0) - first.lineno + 1 if told else 0
+                lines = (node.end_lineno or 0) - node.lineno + 1 - documentation
+                if lines > 50:
+                    long[f"{name_of(path)}: {node.name}"] = lines
+    assert long == {}
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        name_of(path)
+        for path in MODULES
+        if path.parent.name != "modules"  # those have Ansible's DOCUMENTATION
+        and path.read_text().strip()
+        and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_one_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    assert project == galaxy == __version__
+
+
+def test_the_collection_asks_for_the_same_ansible_as_the_package() -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    lower = next(re.search(r">=([\d.]+)", d) for d in needed if d.startswith("ansible-core"))
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"]
+    assert lower is not None
+    assert runtime.removeprefix(">=").startswith(lower[1])
+
+
+def pins(name: str) -> dict[str, str]:
+    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.M)
+    return dict(found)
+
+
+def test_the_development_requirements_hold_the_run_time_ones() -> None:
+    run, dev = pins("run.txt"), pins("dev.txt")
+    assert run
+    assert {name: version for name, version in run.items() if dev.get(name) != version} == {}
+    text = (ROOT / "requirements" / "run.txt").read_text()
+    assert text.count("==") <= text.count("--hash=sha256:")
+
+
+def test_declared_dependencies_are_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    run, dev = pins("run.txt"), pins("dev.txt")
+
+    def names(wanted: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=!~ ]", one)[0].lower() for one in wanted}
+
+    assert names(project["dependencies"]) <= run.keys()
+    assert names(project["optional-dependencies"]["dev"]) <= dev.keys()
+
+
+# What a machine's own paths and hosts look like; the text of the project must hold none.
+FOREIGN = {
+    "a home directory": re.compile(r"/home/(?!user/|you/|vagrant/)[a-z]+/|/root/\.(?:pyenv|cache|local|config)"),
+    "a directory of some machine": re.compile(r"(?<![\w./$}*])/(?:work|workspace|opt/wheels)/"),
+    "a scratch directory": re.compile(r"/tmp/[a-z0-9]/"),
+    "an address of a private network": re.compile(r"\b192\.168\.(?!0\.0\b)\d+\.\d+:\d+\b"),
+    "an index of some machine": re.compile(r"--(?:extra-)?index-url|--find-links|--trusted-host"),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_no_trace_of_any_machine(what: str) -> None:
+    found = []
+    for path in tracked():
+        if path.suffix in {".png", ".gz", ".zst"} or path == Path(__file__):
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if FOREIGN[what].search(line):
+                found.append(f"{name_of(path)}:{number}: {line.strip()[:80]}")
+    assert found == []
+
+
+def imports_ansible(path: Path) -> bool:
+    """Tell whether a plugin imports Ansible's GPL code: all but its BSD module_utils."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            if name.split(".")[0] == "ansible" and not name.startswith("ansible.module_utils"):
+                return True
+    return False
+
+
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=name_of)
+def test_plugins_carry_the_licence_their_imports_ask_for(path: Path) -> None:
+    head = "\n".join(path.read_text().splitlines()[:12])
+    if imports_ansible(path):
+        assert "GPL-3.0-or-later" in head or "GNU General Public License v3.0+" in head
+    else:
+        assert "GPL" not in head or "OR" in head, "this one can be Apache-2.0 as the rest is"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=name_of)
+def test_actions_are_pinned(path: Path) -> None:
+    used = re.findall(r"uses:\s*(\S+)(.*)", path.read_text())
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)
+        assert re.search(r"# v\d", comment), "say which version that is"
+
+
+def test_scripts_can_be_run_and_parse() -> None:
+    for path in [*tracked(".sh"), ROOT / ".ci" / "run"]:
+        if path.is_relative_to(ROOT / "tests") or path.is_relative_to(ROOT / "roles"):
+            continue
+        assert path.stat().st_mode & 0o111, path
+        assert path.read_text().startswith("#!/usr/bin/env bash\n")
+        process.run(["bash", "-n", str(path)], timeout=30)
