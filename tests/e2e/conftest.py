@@ -154,7 +154,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterato
     """Return the CLI; whatever clusters a failed test left are removed at the end."""
     made = Cli(tmp_path_factory.mktemp("e2e") / "omk", shared_cache)
     yield made
-    for summary in made.json("list")["clusters"]:
+    for summary in made.json("list")["items"]:
         made.run("down", summary["name"], "--yes", check=False)
 
 
