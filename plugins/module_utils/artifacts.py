@@ -58,6 +58,8 @@ class Inventory:
             storage.write_json(self._path, {"schema": 1, "artifacts": self._known})
         else:
             _unlink(self._path)
+            with contextlib.suppress(OSError):  # something else is kept there
+                os.rmdir(os.path.dirname(self._path))
 
 
 def source(artifact):

@@ -87,8 +87,9 @@ class Reset:
             for path in PATHS + CNI_FILES:
                 if os.path.isfile(path) or (os.path.isdir(path) and (os.listdir(path) or not os.path.ismount(path))):
                     self._do("remove " + path, lambda path=path: remove(path))
+            present = links()
             for name in LINKS:
-                if os.path.exists("/sys/class/net/" + name):
+                if name in present:
                     self._do("remove link " + name, lambda name=name: programs.run(["ip", "link", "delete", name]))
             for family in ("iptables", "ip6tables"):
                 self._filter(family)
@@ -125,6 +126,12 @@ class Reset:
             if table.get("name") in NFT_TABLES:
                 words = [table["family"], table["name"]]
                 self._do("remove nft table %s %s" % tuple(words), lambda words=words: programs.run(["nft", "delete", "table"] + words))
+
+
+def links():
+    """Return the network interfaces of this node; /sys may show those of the machine around a container."""
+    with open("/proc/net/dev", encoding="ascii") as stream:
+        return {line.partition(":")[0].strip() for line in stream if ":" in line}
 
 
 def running_pods():
