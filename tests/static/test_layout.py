@@ -117,7 +117,9 @@ def test_declared_dependencies_are_pinned() -> None:
 
 # What a machine's own paths and hosts look like; the text of the project must hold none.
 FOREIGN = {
-    "a home directory": re.compile(r"/home/(?!user/|you/|vagrant/)[a-z]+/|/root/\.(?:pyenv|cache|local|config)"),
+    "a home directory": re.compile(
+        r"/home/(?!user/|you/|vagrant/)[a-z]+/|/root/\.(?:pyenv|cache|local|config)"
+    ),
     "a directory of some machine": re.compile(r"(?<![\w./$}*])/(?:work|workspace|opt/wheels)/"),
     "a scratch directory": re.compile(r"/tmp/[a-z0-9]/"),
     "an address of a private network": re.compile(r"\b192\.168\.(?!0\.0\b)\d+\.\d+:\d+\b"),
