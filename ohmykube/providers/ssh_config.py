@@ -47,8 +47,8 @@ def render(targets: Mapping[str, SshTarget], control_dir: Path) -> str:
             jumps.setdefault(_jump_host(targets[name].jump or ""), targets[name])
     for host, target in sorted(jumps.items()):
         # ssh reads this file for the jump host too, but none of the node's own lines.
-        if host not in targets and target.identity_file is not None:
-            blocks.append(f"Host {host}\n  IdentityFile {_path(target.identity_file)}\n")
+        if host not in targets:
+            blocks.append(_jump_entry(host, target))
     blocks.append(_shared(control_dir))
     return "\n".join(blocks)
 
@@ -72,6 +72,16 @@ def _entry(name: str, target: SshTarget) -> str:
     elif target.jump:
         _jump_host(target.jump)
         lines.append(f"ProxyJump {target.jump}")
+    return "\n  ".join(lines) + "\n"
+
+
+def _jump_entry(host: str, target: SshTarget) -> str:
+    """A jump host is often a node itself: what opens and proves the node may do so for it, too."""
+    lines = [f"Host {host}"]
+    if target.identity_file is not None:
+        lines.append(f"IdentityFile {_path(target.identity_file)}")
+    if target.known_hosts is not None:
+        lines.append(f"UserKnownHostsFile {_path(target.known_hosts)} ~/.ssh/known_hosts")
     return "\n  ".join(lines) + "\n"
 
 

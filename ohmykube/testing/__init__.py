@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Fakes and conformance suites that users' own tests may import."""

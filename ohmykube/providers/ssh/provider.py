@@ -251,12 +251,14 @@ class SshProvider(Provider):
 
     def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
         target = self._target(cluster, host)
-        trusted = _known_hosts_line(host)
+        # All pinned keys, because a jump host may be another node.
+        trusted = _known_hosts_line(host) and self._pinned(host)
         return self._remote.run(node, target, script, trusted=trusted, timeout=LOOK_SECONDS)
 
-    def _pinned(self) -> str:
+    def _pinned(self, *more: Host) -> str:
         nodes = self.context.cluster.nodes if self.context.cluster else ()
-        lines = {_known_hosts_line(node.host) for node in nodes if node.host is not None}
+        hosts = [*more, *(node.host for node in nodes if node.host is not None)]
+        lines = {_known_hosts_line(host) for host in hosts}
         return "".join(sorted(lines))
 
     def _target(self, cluster: str, host: Host) -> SshTarget:

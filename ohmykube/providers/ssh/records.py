@@ -54,7 +54,7 @@ class Records:
         return None if content is None else str(content.get("id", ""))
 
     def admit(self, cluster: str, node: str, host: Host) -> str:
-        """Remember that a node is about to be set up; return the cluster's id, made if it has none."""
+        """Remember a node that is about to be set up; return the cluster's id, made if need be."""
         with self.locked():
             identity = self.identity(cluster)
             if not identity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,14 +54,12 @@ class OpenSsh:
             directory = Path(temporary)
             config = directory / "config"
             known = directory / "known_hosts"
-            text = ssh_config.render({node: target}, directory)
             if trusted:
                 files.write(known, trusted)
-            files.write(config, text)
+                target = replace(target, known_hosts=known)
+            files.write(config, ssh_config.render({node: target}, directory))
             # Options on the command line come first and win over the file's.
             once = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
-            if trusted:
-                once += ["-o", f"UserKnownHostsFile={known}"]
             command = _SUDO if target.become else _PLAIN
             argv = ["ssh", "-F", str(config), *once, node, "--", command]
             try:

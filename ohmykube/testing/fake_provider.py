@@ -1,0 +1,195 @@
+"""A provider whose machines are lines in a file: for tests of everything above providers.
+
+The machines of a cluster are kept in ``<data>/fake/<cluster>.json``, so several processes see the
+same ones. Faults are asked for in ``<data>/fake/faults.json`` (see ``inject``).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import NotFoundError, ProviderError
+from ohmykube.kit import files, locks
+from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from ohmykube.kit.paths import Paths
+    from ohmykube.providers.base import ProviderContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    node: str
+    state: str
+    address: str
+
+
+def inject(paths: Paths, method: str, *, call: int = 1) -> None:
+    """Let the ``call``-th call of ``method`` from now on fail, once.
+
+    The failure comes half-way where there is one: ``create`` leaves a broken machine.
+    """
+    store = _Store(paths.data / "fake")
+    with store.locked():
+        store.save_faults({**store.faults(), method: call})
+
+
+class _Store:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def locked(self) -> AbstractContextManager[int]:
+        return locks.exclusive(self.root / "lock", "the fake machines", wait_seconds=10)
+
+    def _clusters(self) -> Path:
+        return self.root / "clusters"
+
+    def _path(self, cluster: str) -> Path:
+        return self._clusters() / f"{cluster}.json"
+
+    def clusters(self) -> list[str]:
+        return sorted(path.stem for path in self._clusters().glob("*.json"))
+
+    def machines(self, cluster: str) -> dict[str, _Stored]:
+        path = self._path(cluster)
+        if not path.exists():
+            return {}
+        return {item["node"]: _Stored(**item) for item in json.loads(path.read_text())}
+
+    def save(self, cluster: str, machines: dict[str, _Stored]) -> None:
+        if machines:
+            files.ensure_directory(self._clusters())
+            content = [asdict(machines[node]) for node in sorted(machines)]
+            files.write(self._path(cluster), json.dumps(content, indent=1))
+        else:
+            self._path(cluster).unlink(missing_ok=True)
+
+    def faults(self) -> dict[str, int]:
+        path = self.root / "faults.json"
+        found: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def save_faults(self, faults: dict[str, int]) -> None:
+        files.write(self.root / "faults.json", json.dumps(faults))
+
+
+class FakeProvider(Provider):
+    """Keeps the whole contract of a provider without a machine."""
+
+    name = "fake"
+
+    def __init__(self, context: ProviderContext, capabilities: Capabilities | None = None) -> None:
+        super().__init__(context)
+        self._capabilities = capabilities or Capabilities(creates=True, powers=True)
+        self._store = _Store(context.paths.data / "fake")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As given; by default machines that can be made and powered."""
+        return self._capabilities
+
+    def check(self) -> Sequence[Check]:
+        """Return one check that is fine, or that fails once a fault is due."""
+        try:
+            if self._store.root.exists():
+                self._due("check")
+        except ProviderError as error:
+            return [Check(id="fake", title="fake", status=CheckStatus.FAIL, evidence=error.message)]
+        return [Check(id="fake", title="fake", status=CheckStatus.OK, evidence="always works")]
+
+    def prepare(self) -> None:
+        """Do nothing, or fail once a fault is due."""
+        self._due("prepare")
+
+    def list(self, cluster: str) -> Sequence[Machine]:
+        """Return the machines of exactly this cluster."""
+        if not self._store.root.exists():
+            return []
+        self._due("list")
+        stored = self._store.machines(cluster)
+        return [_machine(cluster, stored[node]) for node in sorted(stored)]
+
+    def clusters(self) -> Sequence[str]:
+        """Return the clusters that have machines."""
+        return self._store.clusters()
+
+    def create(self, spec: MachineSpec) -> Machine:
+        """Make a machine, or make an existing one run."""
+        with self._store.locked():
+            machines = self._store.machines(spec.cluster)
+            found = machines.get(spec.node)
+            if found is None:
+                used = {machine.address for machine in machines.values()}
+                free = (f"192.0.2.{n}" for n in range(11, 255))
+                address = next(a for a in free if a not in used)
+                found = _Stored(node=spec.node, state=MachineState.BROKEN, address=address)
+                self._store.save(spec.cluster, {**machines, spec.node: found})
+            self._count("create")
+            return self._become(spec.cluster, spec.node, MachineState.RUNNING)
+
+    def start(self, cluster: str, node: str) -> Machine:
+        """Start a machine."""
+        with self._store.locked():
+            if node not in self._store.machines(cluster):
+                raise NotFoundError(f'cluster "{cluster}" has no node "{node}"')
+            self._count("start")
+            return self._become(cluster, node, MachineState.RUNNING)
+
+    def stop(self, cluster: str, node: str) -> None:
+        """Stop a machine."""
+        with self._store.locked():
+            self._count("stop")
+            if node in self._store.machines(cluster):
+                self._become(cluster, node, MachineState.STOPPED)
+
+    def delete(self, cluster: str, node: str) -> None:
+        """Remove a machine."""
+        with self._store.locked():
+            self._count("delete")
+            machines = self._store.machines(cluster)
+            if node in machines:
+                self._store.save(cluster, {k: v for k, v in machines.items() if k != node})
+
+    def break_machine(self, cluster: str, node: str) -> None:
+        """Leave a machine as a crash would."""
+        with self._store.locked():
+            self._become(cluster, node, MachineState.BROKEN)
+
+    def _become(self, cluster: str, node: str, state: MachineState) -> Machine:
+        machines = self._store.machines(cluster)
+        changed = replace(machines[node], state=state.value)
+        self._store.save(cluster, {**machines, node: changed})
+        return _machine(cluster, changed)
+
+    def _due(self, method: str) -> None:
+        with self._store.locked():
+            self._count(method)
+
+    def _count(self, method: str) -> None:
+        """Count a call of ``method`` down to its fault; the store is locked."""
+        faults = self._store.faults()
+        if method not in faults:
+            return
+        left = faults.pop(method) - 1
+        self._store.save_faults({**faults, method: left} if left > 0 else faults)
+        if left <= 0:
+            raise ProviderError(
+                f"{method} failed as asked", why="an injected fault", hint="try again"
+            )
+
+
+def _machine(cluster: str, stored: _Stored) -> Machine:
+    state = MachineState(stored.state)
+    target = None
+    if state is MachineState.RUNNING:
+        target = SshTarget(address=stored.address, user="root")
+    return Machine(
+        cluster=cluster, node=stored.node, state=state, address=stored.address, ssh=target
+    )
