@@ -65,11 +65,6 @@ class Entry:
     data: bytes | None = None
     link: str = ""
 
-    @property
-    def is_directory(self) -> bool:
-        """Tell whether it is a directory."""
-        return self.path is None and self.data is None and not self.link
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:

@@ -16,7 +16,7 @@ from ohmykube.cache.sources import debian_layer, toolchain
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.cache.sources.faults import build_failure
 from ohmykube.cache.sources.gobuild import Builder
-from ohmykube.errors import NetworkError
+from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import process
 from ohmykube.progress import Message
 
@@ -47,14 +47,24 @@ class BuildSource(Source):
 
         Raises:
             NetworkError: the proxy does not answer.
-            PrerequisiteError: no usable go client.
+            PrerequisiteError: something that any of the builds needs is not there. It is better
+                said now than by the last of them, a quarter of an hour later.
         """
         go = toolchain.go()
+        if lacking := [need for need in self.requirements() if not need.met]:
+            packages = sorted({name for need in lacking for name in need.packages})
+            raise PrerequisiteError(
+                "this host lacks what node components are built with",
+                why=f"missing: {', '.join(need.title for need in lacking)}; "
+                f"Debian packages: {' '.join(packages)}",
+                hint="ohmykube doctor --fix",
+                id="OMK-I-202",
+            )
         try:
             process.run(
-                ["go", "list", "-m", "-json", PROBE],
+                [go.program, "list", "-m", "-json", PROBE],
                 timeout=PROBE_SECONDS,
-                env=dict(go.env),
+                env=go.env,
                 cwd=Path("/"),
             )
         except process.CommandFailed as error:

@@ -194,15 +194,14 @@ class GoModule:
         module = self._download(go)
         self._require(go, module)
         (self._directory / "out").mkdir()
-        argv = ["go", "build", "-mod=mod", "-trimpath", "-buildvcs=false", "-v"]
+        argv = ["build", "-mod=mod", "-trimpath", "-buildvcs=false", "-v"]
         argv += ["-tags", recipe.tags, "-ldflags", f"-s -w {recipe.ldflags}".strip(), "-o", "out/"]
-        env = {**go.env, "CGO_ENABLED": "1" if recipe.cgo else "0"}
-        self._go(env, [*argv, *recipe.packages.values()], BUILD_SECONDS, self._say)
+        self._go(go, [*argv, *recipe.packages.values()], BUILD_SECONDS, self._say)
         return name
 
     def _download(self, go: Go) -> dict[str, Any]:
         recipe = self._recipe
-        answer = self._go(go.env, ["go", "mod", "download", "-json", recipe.name], MODULE_SECONDS)
+        answer = self._go(go, ["mod", "download", "-json", recipe.name], MODULE_SECONDS)
         module: dict[str, Any] = json.loads(answer)
         if module.get("Sum") != recipe.sum:
             raise IntegrityError(
@@ -214,9 +213,7 @@ class GoModule:
         return module
 
     def _require(self, go: Go, module: Mapping[str, Any]) -> None:
-        described = self._go(
-            go.env, ["go", "mod", "edit", "-json", str(module["GoMod"])], _EDIT_SECONDS
-        )
+        described = self._go(go, ["mod", "edit", "-json", str(module["GoMod"])], _EDIT_SECONDS)
         theirs = json.loads(described)
         edits = [f"-require={self._recipe.name}"]
         # A main module's go.mod decides these, and the main module here is ours.
@@ -227,23 +224,23 @@ class GoModule:
                 for r in theirs.get("Require") or ()
                 if r["Version"] == "v0.0.0"
             ]
-        self._go(go.env, ["go", "mod", "edit", *edits], _EDIT_SECONDS)
+        self._go(go, ["mod", "edit", *edits], _EDIT_SECONDS)
 
     def _go(
         self,
-        env: Mapping[str, str],
-        argv: Sequence[str],
+        go: Go,
+        arguments: Sequence[str],
         seconds: float,
         on_line: Callable[[str], None] | None = None,
     ) -> str:
         # A build must not outlive a run that was killed: the next one would build beside it.
         ending = ["setpriv", "--pdeathsig", "TERM", "--"] if process.which("setpriv") else []
+        argv = [*ending, go.program, *arguments]
+        env = {**go.env, "CGO_ENABLED": "1" if self._recipe.cgo else "0"}
         try:
             if on_line is None:
-                return process.run(
-                    [*ending, *argv], timeout=seconds, env=env, cwd=self._directory
-                ).stdout
-            process.stream([*ending, *argv], on_line, timeout=seconds, env=env, cwd=self._directory)
+                return process.run(argv, timeout=seconds, env=env, cwd=self._directory).stdout
+            process.stream(argv, on_line, timeout=seconds, env=env, cwd=self._directory)
         except process.CommandFailed as error:
             output = f"{error.result.stdout}\n{error.result.stderr}"
             raise build_failure(self._recipe.name, output, timed_out=error.timed_out) from error

@@ -6,12 +6,12 @@ import functools
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.sources.base import Requirement
-from ohmykube.errors import PrerequisiteError
+from ohmykube.errors import OhmykubeError, PrerequisiteError
 from ohmykube.kit import digest, process
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ OLDEST_GO = (1, 21)
 GO_PACKAGES = ("golang-go",)
 C_PACKAGES = ("gcc", "libc6-dev")
 LIBRARY_PACKAGES = {"seccomp": "libseccomp-dev"}
+ELSEWHERE = Path("/")
+"""Below it are the usual places of a go client that is not on PATH."""
 _NOTHING = "none.invalid"
 _KEPT = ("GOPROXY", "GOSUMDB", "GOCACHE", "GOMODCACHE", "GOPATH", "GOENV", "GOTMPDIR", "GOAUTH")
 _ASK_SECONDS = 20.0
@@ -70,6 +72,7 @@ class Go:
     arch: str
     sum_database: str
     env: Mapping[str, str]
+    program: str = "go"
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -90,29 +93,53 @@ def _go_facts(program: str) -> tuple[str, str, str]:
     return facts["GOVERSION"], facts["GOARCH"], facts["GOSUMDB"]
 
 
+def _programs() -> list[str]:
+    """Return go clients, the one on PATH first: ``sudo`` often drops the others' directories."""
+    packaged = sorted(ELSEWHERE.glob("usr/lib/go-1.*/bin/go"), key=_release, reverse=True)
+    places = [process.which("go"), ELSEWHERE / "usr/local/go/bin/go", *packaged]
+    return [str(place) for place in places if place is not None and Path(place).is_file()]
+
+
+def _release(path: Path) -> tuple[int, ...]:
+    return numbers(path.parts[-3].removeprefix("go-"))
+
+
 def go() -> Go:
     """Return the go client of this host.
 
     Raises:
-        PrerequisiteError: there is none, or it is too old to fetch another.
+        PrerequisiteError: there is none, or it is too old to fetch another, or it does not work.
     """
-    program = process.which("go")
-    if program is None:
+    old = []
+    for program in _programs():
+        try:
+            version, arch, sums = _go_facts(program)
+        except (process.CommandFailed, ValueError, KeyError) as error:
+            why = (error.why or error.message) if isinstance(error, OhmykubeError) else str(error)
+            raise PrerequisiteError(
+                f"`{program}` does not work",
+                why=why,
+                hint=f"{program} env  (what does it complain about?)",
+                id="OMK-I-201",
+            ) from error
+        if numbers(version) >= OLDEST_GO:
+            env = environment()
+            env["PATH"] = f"{Path(program).parent}{os.pathsep}{env.get('PATH', '')}"
+            return Go(version=version, arch=arch, sum_database=sums, env=env, program=program)
+        old.append(f"{program} is {version}")
+    if old:
         raise PrerequisiteError(
-            "`go` is not installed, so node components cannot be built",
-            why=f"Debian packages: {' '.join(GO_PACKAGES)} (Go 1.21 or newer)",
-            hint="ohmykube doctor --fix",
-            id="OMK-I-201",
-        )
-    version, arch, sums = _go_facts(program)
-    if numbers(version) < OLDEST_GO:
-        raise PrerequisiteError(
-            f"{version} is too old to build node components",
-            why=f"{program} is {version}; from Go 1.21 on it fetches the release it needs",
+            "Go is too old to build node components",
+            why="; ".join(old) + "; from Go 1.21 on it fetches the release it needs",
             hint="install a newer Go first on PATH, then run the same command again",
             id="OMK-I-201",
         )
-    return Go(version=version, arch=arch, sum_database=sums, env=environment())
+    raise PrerequisiteError(
+        "`go` is not installed, so node components cannot be built",
+        why=f"Debian packages: {' '.join(GO_PACKAGES)} (Go 1.21 or newer)",
+        hint="ohmykube doctor --fix",
+        id="OMK-I-201",
+    )
 
 
 def go_for(recipe: GoRecipe) -> Go:
@@ -123,12 +150,8 @@ def go_for(recipe: GoRecipe) -> Go:
     local = go()
     if numbers(local.version) >= numbers(recipe.go):
         return local
-    return Go(
-        version=NEWEST_GO,
-        arch=local.arch,
-        sum_database=local.sum_database,
-        env={**local.env, "GOTOOLCHAIN": NEWEST_GO},
-    )
+    env = {**local.env, "GOTOOLCHAIN": NEWEST_GO}
+    return replace(local, version=NEWEST_GO, env=env)
 
 
 def c_compiler(libraries: tuple[str, ...] = ()) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache.sources import toolchain
+
 if TYPE_CHECKING:
     from ohmykube.progress import Event
 
@@ -88,6 +90,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
         (libraries / name).write_text(name)
     debian_archive(tmp_path / "debian.tar")
     monkeypatch.setenv("PATH", str(directory))
+    monkeypatch.setattr(toolchain, "ELSEWHERE", tmp_path)
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls.log"))
     monkeypatch.setenv("FAKE_LIBRARIES", str(libraries))
     monkeypatch.setenv("FAKE_TAR", str(tmp_path / "debian.tar"))

@@ -106,6 +106,17 @@ def test_without_go_it_is_not_available(source: BuildSource, programs: Programs)
         source.available()
 
 
+def test_all_that_lacks_is_said_before_anything_is_built(
+    source: BuildSource, programs: Programs, tmp_path: Path
+) -> None:
+    programs.remove("mmdebstrap")
+    (tmp_path / "libraries" / "libseccomp.a").unlink()
+    with pytest.raises(PrerequisiteError) as caught:
+        source.available()
+    assert "libseccomp-dev mmdebstrap" in (caught.value.why or "")
+    assert caught.value.hint == "ohmykube doctor --fix"
+
+
 def test_a_checksum_database_that_is_off_is_told_of_once(
     source: BuildSource, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,9 +12,10 @@ from ohmykube.cache.sources import toolchain
 from ohmykube.errors import PrerequisiteError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Programs
+
+
+PROGRAMS = Path(__file__).parents[2] / "data" / "programs"
 
 
 def test_the_users_proxy_and_checksum_database_are_respected() -> None:
@@ -91,3 +94,32 @@ def test_a_compiler_without_static_libc_is_refused(programs: Programs, tmp_path:
     with pytest.raises(PrerequisiteError) as caught:
         toolchain.c_compiler()
     assert "libc6-dev" in (caught.value.why or "")
+
+
+def install(root: Path, place: str) -> None:
+    target = root / place
+    target.parent.mkdir(parents=True)
+    shutil.copy(PROGRAMS / "go", target)
+
+
+def test_a_go_client_that_is_not_on_path_is_found(programs: Programs, tmp_path: Path) -> None:
+    for place in ("usr/lib/go-1.9/bin/go", "usr/lib/go-1.24/bin/go"):
+        install(tmp_path, place)
+    programs.remove("go")
+    found = toolchain.go()
+    assert found.program == str(tmp_path / "usr/lib/go-1.24/bin/go")
+    assert found.env["PATH"].startswith(str(tmp_path / "usr/lib/go-1.24/bin:"))
+    install(tmp_path, "usr/local/go/bin/go")
+    assert toolchain.go().program == str(tmp_path / "usr/local/go/bin/go")
+
+
+def test_a_go_client_that_does_not_work_is_said_so(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (programs.directory / "go").write_text("#!/bin/sh\necho no HOME >&2; exit 2\n")
+    with pytest.raises(PrerequisiteError) as caught:
+        toolchain.go()
+    assert caught.value.why == "no HOME"
+    (programs.directory / "go").write_text("#!/bin/sh\necho nonsense\n")
+    with pytest.raises(PrerequisiteError):
+        toolchain.go()
