@@ -15,12 +15,12 @@ import pytest
 
 from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Store
-from ohmykube.kit import paths, retry
+from ohmykube.kit import retry
 from ohmykube.model.artifact import Kind
 from tests import image_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.nodes
@@ -37,15 +37,15 @@ Ohmykube-Node = ["w1"]
 """
 
 
-def programs(target: Path) -> Path | None:
+def programs(target: Path, store: Store) -> Path | None:
     """Return a directory with containerd and ctr: given, installed, or from the user's cache."""
     names = ("containerd", "ctr")
     search = os.pathsep.join((os.environ.get("OHMYKUBE_TEST_BIN", ""), os.environ["PATH"]))
     found = {name: shutil.which(name, path=search) for name in names}
-    store = Store(paths.from_environment().cache)
     for ref in store.refs():
-        if ref.kind is Kind.BINARY and not found.get(ref.name, "no") and store.has(ref.digest):
-            found[ref.name] = str(store.path(ref.digest))
+        name = ref.name.rpartition(":")[2]
+        if ref.kind is Kind.BINARY and found.get(name, "") is None and store.has(ref.digest):
+            found[name] = str(store.path(ref.digest))
     if os.geteuid() != 0 or not all(found.values()):
         return None
     target.mkdir()
@@ -98,8 +98,8 @@ address = "{root}/c.sock.ttrpc"
 
 
 @pytest.fixture
-def containerd(tmp_path: Path) -> Iterator[Containerd]:
-    found = programs(tmp_path / "bin")
+def containerd(tmp_path: Path, shared_cache: Path) -> Iterator[Containerd]:
+    found = programs(tmp_path / "bin", Store(shared_cache))
     if found is None:
         why = "needs root and containerd (installed, in the cache, or in OHMYKUBE_TEST_BIN)"
         pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
@@ -127,7 +127,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cache")
 
 
-def test_pull_and_pull_again(containerd: Containerd, store: Store) -> None:
+def test_pull_and_pull_again(
+    containerd: Containerd, store: Store, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
     base = image_maker.image(3_000_000, 200_000)
     digest = base.put(store)
     lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, digest))
@@ -136,15 +138,15 @@ def test_pull_and_pull_again(containerd: Containerd, store: Store) -> None:
         assert code == 0, output
         assert containerd.complete()
         assert containerd.content() >= {digest, *base.blobs}
-        first = server.stats
-        blobs = sum(len(data) for data in base.blobs.values())
-        assert sum(first.by_blob[d] for d in base.blobs) == blobs
-        assert first.by_client == {"w1": first.sent}
+        blobs = {blob: len(data) for blob, data in base.blobs.items()}
+
+        def sent() -> dict[str, int]:
+            return {blob: server.stats.by_blob.get(blob, 0) for blob in blobs}
+
+        assert eventually(lambda: sent() == blobs)
+        assert set(server.stats.by_client) == {"w1"}
         assert containerd.pull(server.port)[0] == 0
-        again = server.stats
-        assert {d: again.by_blob[d] for d in base.blobs} == {
-            d: first.by_blob[d] for d in base.blobs
-        }
+        assert sent() == blobs
 
 
 def test_a_wrong_token_is_refused(containerd: Containerd, store: Store) -> None:
