@@ -152,15 +152,23 @@ class Talk:
     def write(self, text: str) -> int:
         """Write ``text`` or forget it."""
         if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 self._stream.write(text)
+            except (OSError, ValueError):
+                self._give_up()
         return len(text)
 
     def flush(self) -> None:
         """Push it out, or not."""
         if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 self._stream.flush()
+            except (OSError, ValueError):
+                self._give_up()
+
+    def _give_up(self) -> None:
+        stream, self._stream = self._stream, None
+        _silence(stream)
 
     def line(self, text: str) -> None:
         """Write one line at once."""
@@ -197,16 +205,20 @@ class Results:
 
     def discard(self) -> None:
         """Drop what could not be written, so that the interpreter does not try again at its end."""
-        stream = self._stream
-        self._stream = None
-        if stream is None:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+        stream, self._stream = self._stream, None
+        _silence(stream)
+
+
+def _silence(stream: TextIO | None) -> None:
+    """Send what is left in the buffer to nowhere: the interpreter's end would try it again."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
 
 
 def tolerate(stream: TextIO | None) -> None:

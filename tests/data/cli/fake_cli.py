@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ohmykube.errors import NodeError, NotFoundError
 from ohmykube.kit import process
@@ -23,12 +24,13 @@ from ohmykube.progress import (
     StepStarted,
 )
 from ohmykube.providers.base import Check, CheckStatus
-from ohmykube.steps.base import PlannedAction
-from ohmykube.workflows.doctor import DoctorReport
-from ohmykube.workflows.down import DownResult
-from ohmykube.workflows.power import PowerResult
-from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
-from ohmykube.workflows.up import UpResult
+
+if TYPE_CHECKING:
+    from ohmykube.workflows.doctor import DoctorReport
+    from ohmykube.workflows.down import DownResult
+    from ohmykube.workflows.power import PowerResult
+    from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
+    from ohmykube.workflows.up import UpResult
 
 NODES = ("dev-control-plane-1", "dev-worker-1", "dev-worker-2")
 KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\n"
@@ -36,6 +38,9 @@ KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\n"
 
 def node(name: str, *, ready: bool = True, machine: str = "running") -> NodeStatus:
     """Make the status of one node."""
+
+    from ohmykube.workflows.status import NodeStatus
+
     return NodeStatus(
         name=name,
         role="control-plane" if "control" in name else "worker",
@@ -98,7 +103,7 @@ def script(emit, beat) -> None:
 
 
 class FakeWorkflows:
-    """Answers like the product would, from memory."""
+    """Answers like the product would, from memory; imports late, as the product does."""
 
     def __init__(self, clusters: tuple[str, ...] = ("dev",), up: str = "quiet") -> None:
         self.clusters = clusters
@@ -109,6 +114,9 @@ class FakeWorkflows:
         self.kubeconfig_file: Path | None = None
 
     def up(self, services, cluster, options) -> UpResult:
+        from ohmykube.steps.base import PlannedAction
+        from ohmykube.workflows.up import UpResult
+
         self.calls.append(("up", cluster, options))
         if not options.plan_only:
             getattr(self, f"_up_{self.play}")(services)
@@ -160,11 +168,15 @@ class FakeWorkflows:
         raise KeyError("secret of the machine room")
 
     def down(self, services, name) -> DownResult:
+        from ohmykube.workflows.down import DownResult
+
         self.calls.append(("down", name))
         existed = name in self.clusters
         return DownResult(cluster=name, removed=NODES if existed else (), existed=existed)
 
     def status(self, services, name) -> ClusterStatus:
+        from ohmykube.workflows.status import ClusterStatus
+
         self.calls.append(("status", name))
         if name not in self.clusters:
             raise NotFoundError(f'no cluster "{name}"', why=f"clusters: {', '.join(self.clusters)}")
@@ -178,6 +190,8 @@ class FakeWorkflows:
         )
 
     def list_clusters(self, services) -> tuple[ClusterSummary, ...]:
+        from ohmykube.workflows.status import ClusterSummary
+
         return tuple(
             ClusterSummary(
                 name=name, provider="nspawn", kubernetes_version="1.36.3", nodes=3, running=3
@@ -186,10 +200,14 @@ class FakeWorkflows:
         )
 
     def start(self, services, name) -> PowerResult:
+        from ohmykube.workflows.power import PowerResult
+
         self.calls.append(("start", name))
         return PowerResult(cluster=name, nodes=NODES)
 
     def stop(self, services, name) -> PowerResult:
+        from ohmykube.workflows.power import PowerResult
+
         self.calls.append(("stop", name))
         return PowerResult(cluster=name, nodes=NODES)
 
@@ -201,6 +219,8 @@ class FakeWorkflows:
         return tuple(command) or ("true",)
 
     def doctor(self, services, provider, *, fix) -> DoctorReport:
+        from ohmykube.workflows.doctor import DoctorReport
+
         self.calls.append(("doctor", provider, fix))
         return DoctorReport(checks=self.report, fixed=("git",) if fix else ())
 

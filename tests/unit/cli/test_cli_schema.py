@@ -1,0 +1,69 @@
+"""The published schema of results: every document fits, and the file here is current."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from ohmykube.cli import _documents, _schema
+
+PUBLISHED = Path(__file__).parents[2] / "data" / "cli" / "output.schema.json"
+RESULTS = {
+    ("up",): "UpResult",
+    ("up", "--plan"): "Plan",
+    ("down", "--yes"): "DownResult",
+    ("status",): "ClusterStatus",
+    ("list",): "ClusterList",
+    ("start",): "PowerResult",
+    ("stop",): "PowerResult",
+    ("doctor",): "DoctorReport",
+    ("version",): "Version",
+    ("kubeconfig", "--path"): "Kubeconfig",
+    ("status", "nope"): "Error",
+    ("config", "validate", "-f", "FILE"): "ConfigCheck",
+}
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    """The schema, itself checked."""
+    schema = _schema.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("words", RESULTS, ids=" ".join)
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_results_fit(cli, validator, tmp_path, words, form) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata: {name: x}\n")
+    outcome = cli(*(str(path) if w == "FILE" else w for w in words), "-o", form)
+    found = yaml.safe_load(outcome.out) if form == "yaml" else json.loads(outcome.out)
+    assert found["kind"] == RESULTS[words]
+    validator.validate(found)
+
+
+def test_every_kind_is_produced_by_some_command() -> None:
+    assert set(RESULTS.values()) == set(_documents.KINDS)
+
+
+def test_wrong_documents_do_not_fit(cli, validator) -> None:
+    good = cli("status", "-o", "json").document
+    for change in ({"health": "fine"}, {"nodes": [{}]}, {"kind": "ClusterList"}, {"name": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            validator.validate(good | change)
+
+
+def test_json_mode_carries_the_same_document(cli, validator) -> None:
+    events = cli("list", "--progress", "json", "-o", "json").events
+    validator.validate(events[-1]["result"])
+
+
+def test_the_published_schema_only_grows() -> None:
+    """A field that was published stays; regenerate the file only to add to it."""
+    published = json.loads(PUBLISHED.read_text())
+    assert published == _schema.schema(), "run: ohmykube config schema output"
