@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import ProviderError, TimeoutExceeded
+from ohmykube.errors import ProviderError, ResourceError, TimeoutExceeded
 from ohmykube.kit import process, retry
 from ohmykube.model.machine import MachineState
 from ohmykube.providers.nspawn import layout, network, node_root
@@ -108,6 +108,9 @@ class Machines:
             raise ProviderError(message, why=why, hint=hint, id="OMK-P-151") from error
         if not started:
             why = _console(node) or "systemd-nspawn ended at once"
+            if "Too many open files" in why:
+                hint = "sysctl -w fs.inotify.max_user_instances=4096"
+                raise ResourceError(message, why=why, hint=hint, id="OMK-P-153")
             raise ProviderError(message, why=why, hint=hint, id="OMK-P-152")
 
     def halt(self, record: MachineRecord) -> None:

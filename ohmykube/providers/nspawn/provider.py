@@ -10,7 +10,7 @@ from ohmykube.errors import ConfigError, LockedError, NotFoundError
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
-from ohmykube.providers.nspawn import cgroups, checks, network, node_root
+from ohmykube.providers.nspawn import cgroups, checks, kernel, network, node_root
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.claims import Claims
 from ohmykube.providers.nspawn.clusters import Clusters, not_ours
@@ -143,6 +143,7 @@ class NspawnProvider(Provider):
     def _up(self, record: MachineRecord, node: NodeFiles) -> Machine:
         """Bring up a machine that is stopped or broken. The node's lock is held."""
         clusters = self._clusters
+        kernel.raise_limits(self._host, self.context.reporter)
         self._machines.dismantle(record.cluster, record.node, node, record.id)
         record = self._based(record)
         node_root.mount(self._host, node, self._images.rootfs(record.base))
