@@ -6,6 +6,7 @@ Proxies come from the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``
 from __future__ import annotations
 
 import contextlib
+import copy
 import email.utils
 import functools
 import queue
@@ -130,11 +131,12 @@ class Transport:
             NetworkError: it does not within ``seconds``; says why.
         """
         answer: queue.SimpleQueue[OhmykubeError | None] = queue.SimpleQueue()
-        quick = replace(self.timing, connect=seconds, read=seconds, attempts=1)
+        quick = copy.copy(self)
+        quick.timing = replace(self.timing, connect=seconds, read=seconds, attempts=1)
 
         def ask() -> None:
             try:
-                with type(self)(quick, self.clock).open(url, method="HEAD"):
+                with quick.open(url, method="HEAD"):
                     answer.put(None)
             except StatusError as error:
                 answer.put(error if error.status >= 500 else None)
