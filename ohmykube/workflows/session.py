@@ -121,7 +121,7 @@ def kubectl(run: Run) -> str:
     if target.exists():
         return str(target)
     store = Store(run.services.paths.cache)
-    ref = store.ref(Kind.BINARY, "kubectl", version, platform.architecture())
+    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", platform.architecture())
     if ref is None or not store.has(ref.digest):
         return ""
     files.ensure_directory(target.parent, 0o755)

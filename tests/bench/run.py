@@ -1,0 +1,186 @@
+"""`make bench`: speed and memory against the floor, in one run, as JSON on standard output.
+
+    python tests/bench/run.py [--rounds 3] [--workers 2]
+
+Floor and `ohmykube up` alternate, so a machine that gets slower gets slower for both. Every figure
+is given as the list of rounds and its median; ratios are those of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import kit
+
+HERE = Path(__file__).parent
+CLI = str(Path(sys.executable).parent / "ohmykube")
+NAME = "bench"
+
+LIMITS = {
+    "up_to_floor": 1.5,
+    "second_up_seconds": 12.0,
+    "down_seconds": 5.0,
+    "version_seconds": 0.150,
+    "cli_peak_mib": 100.0,
+}
+
+
+@dataclass
+class Watched:
+    """A finished command: wall seconds, peak resident memory of itself and of its children."""
+
+    seconds: float
+    peak_mib: float
+    children_peak_mib: float
+    """Largest sum over all descendants at one instant."""
+    output: str
+
+
+@dataclass
+class Figures:
+    """All rounds of all figures."""
+
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        """Keep one round."""
+        self.rounds.setdefault(name, []).append(round(value, 3))
+        print(f"    {name}: {value:.2f}", file=sys.stderr, flush=True)
+
+    def median(self, name: str) -> float:
+        """Return the median of a figure's rounds."""
+        return statistics.median(self.rounds[name])
+
+
+def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
+    """Run a command to its end while looking at its memory twenty times a second."""
+    begin = time.monotonic()
+    with tempfile.TemporaryFile() as sink:
+        child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
+        own = below = 0.0
+        while True:
+            with contextlib.suppress(OSError):
+                own = max(own, _mib(child.pid, "VmHWM"))
+            below = max(below, sum(_resident(pid) for pid in _descendants(child.pid)))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.05)
+                break
+        seconds = time.monotonic() - begin
+        sink.seek(0)
+        output = sink.read().decode(errors="replace")
+    if child.returncode != 0:
+        raise SystemExit(f"{' '.join(argv)} ended with {child.returncode}\n{output[-4000:]}")
+    return Watched(seconds, own, below, output)
+
+
+def _mib(pid: int, key: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _resident(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        return _mib(pid, "VmRSS")
+    return 0.0
+
+
+def _descendants(pid: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(entry.name))
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def floor(figures: Figures, place: Path, workers: int) -> list[str]:
+    """One round of the floor; returns its phases."""
+    work = place / "floor"
+    script = str(HERE / "floor.sh")
+    try:
+        done = watch([script, "up", str(place / "kit"), str(work), str(workers)])
+    finally:
+        subprocess.run([script, "down", str(work)], check=True)
+    phases = [line for line in done.output.splitlines() if line[:6].strip()[:1].isdigit()]
+    figures.add("floor_seconds", float(phases[-1].split()[0]))
+    return phases
+
+
+def product(figures: Figures, env: dict[str, str], workers: int) -> None:
+    """One round of the product: up, up again, down."""
+    up = [CLI, "up", "--name", NAME, "--workers", str(workers), "--provider", "nspawn"]
+    try:
+        first = watch(up, env)
+        figures.add("up_seconds", first.seconds)
+        figures.add("cli_peak_mib", first.peak_mib)
+        figures.add("ansible_peak_mib", first.children_peak_mib)
+        figures.add("second_up_seconds", watch(up, env).seconds)
+    finally:
+        figures.add("down_seconds", watch([CLI, "down", NAME, "--yes"], env).seconds)
+
+
+def verdicts(figures: Figures) -> dict[str, Any]:
+    """Hold the medians against the limits."""
+    got = {
+        "up_to_floor": figures.median("up_seconds") / figures.median("floor_seconds"),
+        **{name: figures.median(name) for name in LIMITS if name in figures.rounds},
+    }
+    return {
+        name: {"median": round(value, 3), "limit": LIMITS[name], "met": value <= LIMITS[name]}
+        for name, value in got.items()
+    }
+
+
+def main() -> int:
+    """Run all rounds; the code says whether every limit was met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        raise SystemExit("the bench makes nodes and needs root: sudo make bench")
+    figures = Figures()
+    phases: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="omk-bench-") as name:
+        place = Path(name)
+        kit.make(place / "kit")
+        cache = os.environ.get("OHMYKUBE_CACHE_DIR") or str(kit.paths.from_environment().cache)
+        env = {**os.environ, "OHMYKUBE_HOME": str(place / "omk"), "OHMYKUBE_CACHE_DIR": cache}
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+            phases = floor(figures, place, options.workers)
+            product(figures, env, options.workers)
+            figures.add("version_seconds", watch([CLI, "--version"], env).seconds)
+    result = {
+        "apiVersion": "ohmykube.dev/v1",
+        "kind": "Benchmark",
+        "rounds": figures.rounds,
+        "limits": verdicts(figures),
+        "floorPhases": phases,
+    }
+    print(json.dumps(result, indent=2))
+    return 0 if all(v["met"] for v in result["limits"].values()) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
