@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ohmykube.cli import _failure, _output
 from ohmykube.cli._log import RunLog
 from ohmykube.cli._signals import Signals
-from ohmykube.errors import ExitCode, ResourceError, UsageError
+from ohmykube.errors import ExitCode, ResourceError
 from ohmykube.kit import interrupt, paths, process
 from ohmykube.progress import NullReporter
 from ohmykube.ui import console
@@ -224,10 +224,9 @@ class App:
     def _json(self) -> JsonReporter:
         from ohmykube.ui.jsonl import JsonReporter  # noqa: PLC0415 - only what is used
 
-        screen = self.screen
-        if not isinstance(screen, JsonReporter):  # --progress json was given after its first use
-            raise UsageError("--progress was given twice")
-        return screen
+        if not isinstance(self.screen, JsonReporter):
+            raise TypeError("the reporter was made before the settings were read")
+        return self.screen
 
     def stopping(self) -> None:
         """Say that the run stops; called from a signal handler."""

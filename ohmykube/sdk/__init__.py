@@ -1,11 +1,13 @@
 """What plugin authors import; nothing else of this package is stable.
 
 A provider of machines is a subclass of ``Provider`` registered under the entry-point group
-``ohmykube.providers``; ``ohmykube.testing`` has the conformance suite that it must pass.
+``ohmykube.providers``; ``ohmykube.testing`` has the conformance suite that it must pass. A source
+of artifacts is a subclass of ``Source`` registered under ``ohmykube.sources``.
 """
 
 from __future__ import annotations
 
+from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.errors import (
     ClusterError,
     ConfigError,
@@ -76,8 +78,11 @@ __all__ = [
     "ProviderContext",
     "ProviderError",
     "Reporter",
+    "Requirement",
     "ResourceError",
     "Role",
+    "Source",
+    "SourceContext",
     "Sources",
     "SshTarget",
     "Status",
