@@ -88,10 +88,7 @@ class StateStore:
     def exists(self, name: str) -> bool:
         """Tell whether there is a record, whole or damaged."""
         directory = self.directory(name)
-        with _readable(directory):
-            return any(
-                os.path.lexists(directory / file) for file in (layout.RECORD, layout.RECORD_BACKUP)
-            )
+        return any(_is_there(directory / file) for file in (layout.RECORD, layout.RECORD_BACKUP))
 
     def read(self, name: str) -> Record | None:
         """Return what is remembered of a cluster; None when there is no such cluster.
@@ -236,7 +233,7 @@ class StateStore:
             IntegrityError: the directory is a link, or not a directory.
         """
         directory = self.directory(name)
-        if not os.path.lexists(directory):
+        if not _is_there(directory):
             return False
         if directory.is_symlink() or not directory.is_dir():
             raise IntegrityError(
@@ -318,6 +315,16 @@ def _unused(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate
+
+
+def _is_there(path: Path) -> bool:
+    # Not os.path.lexists: what may not be looked at is not the same as what is not there.
+    with _readable(path):
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+    return True
 
 
 @contextlib.contextmanager
