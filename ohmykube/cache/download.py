@@ -8,12 +8,12 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.cache import transport
-from ohmykube.cache.store import PART_SUFFIX
+from ohmykube.cache.ingest import PART_SUFFIX
 from ohmykube.cache.transport import BrokenTransfer, Transport
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import files
-from ohmykube.progress import ItemProgress, Status
+from ohmykube.progress import ItemProgress, Message, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,10 +80,10 @@ class Downloader:
             ResourceError: no space left.
         """
         if not self.store.has(digest):
-            with self.store.holding(digest):
+            job = _Job(self, url, digest, item or url.rpartition("/")[2], max_bytes)
+            job.open = opener or self.transport.open
+            with self.store.holding(digest, job.tell_waiting):
                 if not self.store.has(digest):
-                    job = _Job(self, url, digest, item or url.rpartition("/")[2], max_bytes)
-                    job.open = opener or self.transport.open
                     job.run()
         return self.store.path(digest)
 
@@ -133,6 +133,10 @@ class _Job:
             self._report(None, None, Status.FAILED)
             raise
         self._report(None, None, Status.OK)
+
+    def tell_waiting(self, holder: str) -> None:
+        text = f"{self.item}: waiting for {holder}"
+        self.owner.reporter.emit(Message(text=text))
 
     def _whole(self) -> None:
         if self._resumable() is None:

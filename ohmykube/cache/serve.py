@@ -17,6 +17,7 @@ import json
 import logging
 import re
 import socket
+import socketserver
 import threading
 import urllib.parse
 from collections import Counter
@@ -142,6 +143,11 @@ class _HttpServer(ThreadingHTTPServer):
         self.expected = f"Bearer {token}".encode()
         self.counts = _Counts()
         self._open: set[socket.socket] = set()
+
+    def server_bind(self) -> None:
+        # The base class asks the resolver for our own name, which can take many seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)

@@ -19,27 +19,24 @@ import io
 import json
 import os
 import re
-import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from ohmykube.cache import ingest
 from ohmykube.errors import IntegrityError, LockedError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import files, locks
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SCHEMA = 1
-PART_SUFFIX = ".part"
-DAY_SECONDS = 24 * 3600
 HOLD_SECONDS = 2 * 3600.0
 """How long ``holding`` waits for another run: longer than the slowest build."""
-_PUT_PREFIX = "put-"
 _KEY = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -123,7 +120,7 @@ class Store:
         """
         self._prepare()
         with files.explained(self.ingest):
-            descriptor, name = tempfile.mkstemp(prefix=_PUT_PREFIX, dir=self.ingest)
+            descriptor, name = tempfile.mkstemp(prefix=ingest.PUT_PREFIX, dir=self.ingest)
         temp = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as target, files.explained(temp):
@@ -217,7 +214,8 @@ class Store:
     def _isolate(self, path: Path, digest: str) -> None:
         files.ensure_directory(self.quarantine)
         stamp = f"{int(time.time())}-{os.getpid()}"
-        path.replace(self.quarantine / f"{digest.removeprefix('sha256:')}-{stamp}")
+        with contextlib.suppress(FileNotFoundError):  # another run was quicker
+            path.replace(self.quarantine / f"{digest.removeprefix('sha256:')}-{stamp}")
 
     # -- references ----------------------------------------------------------------------------
 
@@ -306,15 +304,26 @@ class Store:
     # -- locks and leftovers -------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def holding(self, key: str) -> Iterator[None]:
+    def holding(self, key: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
         """Be the only one, of all runs, that fetches or builds ``key`` while the block runs.
 
         Look again after entering: another run may have finished the work meanwhile.
 
+        Args:
+            key: what is fetched or built; any text.
+            waiting: called once, with who holds it, when another run does.
+
         Raises:
             LockedError: another run held it for ``HOLD_SECONDS``.
         """
-        with self.using(), self._exclusive(_lock_name(key), key, HOLD_SECONDS):
+        name = _lock_name(key)
+        with self.using(), contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._exclusive(name, key, 0.0))
+            except LockedError as error:
+                if waiting is not None:
+                    waiting(error.why or "another run")
+                stack.enter_context(self._exclusive(name, key, HOLD_SECONDS))
             yield
 
     @contextlib.contextmanager
@@ -341,34 +350,18 @@ class Store:
             yield
 
     def sweep(self) -> int:
-        """Remove what crashed runs left in ``ingest`` and return the bytes freed.
-
-        A file of a put goes when its writer is dead, a partial download when it is a day old.
-        """
-        freed = 0
-        if not self.ingest.is_dir():
-            return freed
-        for entry in self.ingest.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat()
-                if status.st_mtime < time.time() - DAY_SECONDS or _abandoned(entry):
-                    if entry.is_dir():
-                        shutil.rmtree(entry, ignore_errors=True)
-                    else:
-                        entry.unlink()
-                    freed += status.st_size
-        return freed
+        """Remove what crashed runs left in ``ingest`` and return the bytes freed."""
+        return ingest.sweep(self.ingest)
 
     def _users_file(self) -> IO[str]:
-        return os.fdopen(os.open(self._locks / "users.lock", os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        path = self._locks / "users.lock"
+        with files.explained(path):
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
 
-    @contextlib.contextmanager
-    def _exclusive(self, name: str, what: str, seconds: float) -> Iterator[None]:
-        path = self._locks / f"{name}.lock"
-        with contextlib.ExitStack() as stack:
-            with files.explained(path):
-                stack.enter_context(locks.exclusive(path, what, wait_seconds=seconds))
-            yield
+    def _exclusive(
+        self, name: str, what: str, seconds: float
+    ) -> contextlib.AbstractContextManager[int]:
+        return locks.exclusive(self._locks / f"{name}.lock", what, wait_seconds=seconds)
 
     def _prepare(self) -> None:
         marker = self.layout / "oci-layout"
@@ -384,15 +377,3 @@ class Store:
 def _lock_name(key: str) -> str:
     short = hashlib.sha256(key.encode()).hexdigest()[:16]
     return f"{_KEY.sub('_', key)[:80]}-{short}"
-
-
-def _abandoned(path: Path) -> bool:
-    """Tell whether the writer of a put died: its flock is free."""
-    if not path.name.startswith(_PUT_PREFIX) or path.stat().st_mtime > time.time() - 60:
-        return False  # younger ones may be between their creation and their lock
-    with path.open("rb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,30 @@ def test_holding_excludes_another_run_but_not_another_key(store: Store) -> None:
         assert name.exists()
 
 
+def test_holding_tells_whom_it_waits_for(store: Store) -> None:
+    told: list[str] = []
+    entered = threading.Event()
+    release = threading.Event()
+
+    def first() -> None:
+        with store.holding("key", told.append):
+            entered.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(30)
+
+    def waiting(holder: str) -> None:
+        told.append(holder)
+        release.set()
+
+    with store.holding("key", waiting):
+        thread.join(30)
+    assert len(told) == 1
+    assert f"pid {os.getpid()}" in told[0]
+
+
 def test_alone_waits_for_nobody(store: Store) -> None:
     with store.using(), pytest.raises(LockedError), store.alone():
         pass
@@ -213,6 +238,29 @@ for number in range(10**6):
     store.set_ref(Ref(Kind.BINARY, f"n{number % 7}", "1", "amd64", digest, len(data), "build"))
     print(number, flush=True)
 """
+
+
+PUTTER = """
+import sys
+from pathlib import Path
+from ohmykube.cache.store import Ref, Store
+from ohmykube.model.artifact import Kind
+store = Store(Path(sys.argv[1]))
+for number in range(20):
+    data = bytes([number]) * 100_000
+    digest = store.put_bytes(data)
+    name = f"{sys.argv[2]}-{number}"
+    store.set_ref(Ref(Kind.BINARY, name, "1", "amd64", digest, len(data), "build"))
+"""
+
+
+def test_eight_writers_at_once_lose_nothing(store: Store) -> None:
+    argv = [sys.executable, "-c", PUTTER, str(store.root)]
+    writers = [Popen([*argv, str(number)]) for number in range(8)]
+    assert [writer.wait(120) for writer in writers] == [0] * 8
+    assert len(store.refs()) == 160
+    assert [store.verify(digest) for digest in store.digests()] == [100_000] * 20
+    assert list(store.ingest.iterdir()) == []
 
 
 @pytest.mark.parametrize("seed", range(12))
