@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import oci
+from ohmykube.cache import oci, recipes
 from ohmykube.cache.sources import debian_layer, toolchain
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.cache.sources.faults import build_failure
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from ohmykube.cache.catalog import Component, ImageSpec, Recipe
 
-PROBE = "github.com/containernetworking/plugins@v1.9.1"
-"""A small module that everybody needs: what the proxy is asked for when it is probed."""
 PROBE_SECONDS = 5.0
 _TITLE = "org.opencontainers.image.title"
 _VERSION = "org.opencontainers.image.version"
@@ -50,7 +48,7 @@ class BuildSource(Source):
             PrerequisiteError: something that any of the builds needs is not there. It is better
                 said now than by the last of them, a quarter of an hour later.
         """
-        go = toolchain.go()
+        go, probe = toolchain.go(), _probe()
         if lacking := [need for need in self.requirements() if not need.met]:
             packages = sorted({name for need in lacking for name in need.packages})
             raise PrerequisiteError(
@@ -62,14 +60,14 @@ class BuildSource(Source):
             )
         try:
             process.run(
-                [go.program, "list", "-m", "-json", PROBE],
+                [go.program, "list", "-m", "-json", probe],
                 timeout=PROBE_SECONDS,
                 env=go.env,
                 cwd=Path("/"),
             )
         except process.CommandFailed as error:
             raise build_failure(
-                PROBE, error.result.stderr or error.result.stdout, timed_out=error.timed_out
+                probe, error.result.stderr or error.result.stdout, timed_out=error.timed_out
             ) from error
         if go.sum_database == "off" and not self._warned.is_set():
             self._warned.set()
@@ -136,3 +134,9 @@ class BuildSource(Source):
                 id="OMK-I-208",
             )
         return spec.recipe
+
+
+def _probe() -> str:
+    """Return a small module that every release needs: what the proxy is asked for."""
+    facts = recipes.data("components")["cni-plugins"]
+    return f"github.com/containernetworking/plugins@v{facts['version']}"

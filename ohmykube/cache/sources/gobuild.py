@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class Builder:
         self._reporter = reporter
         self._gate = gate or Gate()
         self._work = store.root / "build"
+        self._guard = threading.Lock()
+        self._said: set[str] = set()
 
     def binaries(self, recipe: Recipe, arch: str) -> dict[str, Path]:
         """Return the recipe's binaries by name, built now or before.
@@ -64,6 +67,7 @@ class Builder:
         if (found := self._built(recipe, arch)) is not None:
             return found
         key = _identity(recipe)
+        self._say_waiting(recipe, key)
         with self._store.holding(f"{recipe.name} {key}"):
             if (found := self._built(recipe, arch)) is not None:
                 return found
@@ -74,6 +78,14 @@ class Builder:
         if found is None:  # pragma: no cover - somebody emptied the cache under us
             raise IntegrityError("the cache lost what was just built", hint="ohmykube up")
         return found
+
+    def _say_waiting(self, recipe: Recipe, key: str) -> None:
+        """Tell once that a recipe has its turn later: after others, or after another run."""
+        with self._guard:
+            if key in self._said:
+                return
+            self._said.add(key)
+        self._reporter.emit(ItemProgress(item=recipe.name, activity="waiting for its turn"))
 
     def built(self, recipe: Recipe, arch: str) -> bool:
         """Tell whether the binaries are in the store already; starts nothing."""

@@ -51,6 +51,7 @@ def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
         "GOFLAGS": "-mod=mod",
         "GOWORK": "off",
         "GOTOOLCHAIN": "local",
+        "GOOS": "linux",
         "GOAMD64": "v1",
         "GOARM64": "v8.0",
         "GOFIPS140": "off",
