@@ -1,12 +1,12 @@
 """Finds what a test run left on the machine.
 
     leftovers.py save FILE            before the run: what is there already
-    leftovers.py check FILE TOKEN     after it: end 1 and say so when anything is new
+    leftovers.py check FILE TOKEN [SECONDS]     after it: end 1 and say so when anything is new
 
 Looked at: network namespaces, interfaces, mounts and cgroups whose names say that they are ours,
 and processes that carry ``OHMYKUBE_TEST_RUN=TOKEN`` in their environment. What certainly belongs to
-this run (by that mark, directly or through its cgroup) is then ended and removed; the rest is only
-reported, for another run or a user's cluster may have begun meanwhile.
+this run (by that mark, directly or through its cgroup) is then ended and removed, the rest only
+reported. Clusters that began meanwhile under a supervisor of somebody else are left out.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def clean(new: dict[str, set[str]], processes: dict[int, str]) -> None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
         time.sleep(1)
-    clusters = {match[1] for path in groups if (match := re.search(r"/omk/([^/]+)", path))}
+    clusters = {cluster_of(path) for path in groups}
     for name in new["network namespace"]:
         if name.removeprefix("omk-").split(".")[0] in clusters:
             subprocess.run(["ip", "netns", "delete", name], check=False)
@@ -111,19 +111,60 @@ def clean(new: dict[str, set[str]], processes: dict[int, str]) -> None:
             Path(path).rmdir()
 
 
-def check(before: dict[str, set[str]], token: str) -> int:
+def cluster_of(path: str) -> str:
+    """Return the name of the cluster (or of the group) that a cgroup belongs to, else nothing."""
+    match = re.search(r"/omk/([^/]+)", path) or re.search(r"/(omk-[^/]+)", path)
+    return match[1] if match else ""
+
+
+def foreign(groups: set[str], processes: dict[int, str]) -> set[str]:
+    """Return the clusters whose supervisors run and do not carry the mark of this run."""
+    supervised: dict[str, set[int]] = {}
+    for path in groups:
+        if path.endswith("/supervisor"):
+            supervised.setdefault(cluster_of(path), set()).update(pids_below(path))
+    return {
+        name for name, pids in supervised.items() if name and pids and not pids & processes.keys()
+    }
+
+
+def without(found: set[str], clusters: set[str]) -> set[str]:
+    """Return what does not belong to one of these clusters, by its name."""
+    theirs = {name.removeprefix("omk-") for name in clusters}
+
+    def mine(item: str) -> bool:
+        words = {word.removeprefix("omk-") for word in re.split(r"[/.]", item)}
+        shared = item.endswith("/omk")  # the parent of all clusters' cgroups
+        return not words & theirs and not (theirs and shared)
+
+    return {item for item in found if mine(item)}
+
+
+def brief(found: set[str]) -> list[str]:
+    """Return the entries that are not below another one."""
+    return sorted(
+        item for item in found if not any(item.startswith(f"{other}/") for other in found)
+    )
+
+
+def check(before: dict[str, set[str]], token: str, patience: float) -> int:
     """Compare, complain, clean; return 1 when anything was left."""
     # What is just ending may take a moment: a master ssh, a server that was told to stop.
-    for _ in range(20):
+    end = time.monotonic() + patience
+    while True:
         processes = marked(token)
-        new = {kind: found - before[kind] for kind, found in observe().items()}
+        seen = observe()
+        others = foreign(seen["cgroup"], processes)
+        new = {kind: without(found - before[kind], others) for kind, found in seen.items()}
         if not processes and not any(new.values()):
             print("==> nothing was left behind")
             return 0
+        if time.monotonic() > end:
+            break
         time.sleep(0.5)
     print("error: the run left something behind", file=sys.stderr)
     for kind, found in new.items():
-        for name in sorted(found):
+        for name in brief(found):
             print(f"  {kind} {name}", file=sys.stderr)
     for pid, line in sorted(processes.items()):
         print(f"  process {pid} {line}", file=sys.stderr)
@@ -137,10 +178,11 @@ def main(arguments: list[str]) -> int:
         found = {kind: sorted(items) for kind, items in observe().items()}
         Path(arguments[1]).write_text(json.dumps(found))
         return 0
-    if arguments[:1] == ["check"] and len(arguments) == 3:
+    if arguments[:1] == ["check"] and len(arguments) in (3, 4):
+        patience = float(arguments[3]) if len(arguments) == 4 else 15.0
         saved = json.loads(Path(arguments[1]).read_text())
-        return check({kind: set(items) for kind, items in saved.items()}, arguments[2])
-    print("usage: leftovers.py save FILE | check FILE TOKEN", file=sys.stderr)
+        return check({kind: set(items) for kind, items in saved.items()}, arguments[2], patience)
+    print("usage: leftovers.py save FILE | check FILE TOKEN [SECONDS]", file=sys.stderr)
     return 2
 
 

@@ -121,7 +121,7 @@ def check_name(name: str) -> None:
             why="a node name is a DNS label: a-z, 0-9 and -, at most 63 characters, "
             "and none of all, ungrouped, localhost",
             hint="ohmykube config validate",
-            id="OMK-C-193",
+            id="OMK-C-181",
         )
 
 

@@ -105,7 +105,7 @@ def _refuse_unchangeable(before: Cluster, wanted: Cluster) -> None:
             f'cluster "{wanted.name}" exists and differs in what cannot be changed in place',
             problems=problems,
             hint=f"ohmykube up --name OTHER, or ohmykube down {wanted.name} first",
-            id="OMK-C-192",
+            id="OMK-C-180",
         )
 
 

@@ -1,0 +1,74 @@
+"""The check at the end of CI finds what it is there to find."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.kit import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAM = Path(__file__).resolve().parents[2] / "tools" / "leftovers.py"
+TOKEN = f"self-test-{os.getpid()}"
+
+
+def leftovers(*arguments: object) -> process.Result:
+    # The mark of the run that this test is part of would make this test find itself.
+    env = {name: value for name, value in os.environ.items() if name != "OHMYKUBE_TEST_RUN"}
+    argv = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return process.run(argv, timeout=120, check=False, env=env)
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    saved = tmp_path / "before.json"
+    assert leftovers("save", saved).code == 0
+    return saved
+
+
+@pytest.fixture
+def orphan() -> Iterator[subprocess.Popen[bytes]]:
+    env = {**os.environ, "OHMYKUBE_TEST_RUN": TOKEN}
+    with subprocess.Popen(["sleep", "120"], env=env, start_new_session=True) as child:
+        yield child
+        child.kill()
+
+
+def test_a_process_of_the_run_is_found_and_ended(
+    before: Path, orphan: subprocess.Popen[bytes]
+) -> None:
+    told = leftovers("check", before, TOKEN, 0)
+    assert told.code == 1
+    assert f"process {orphan.pid} sleep 120" in told.stderr
+    assert orphan.wait(30) < 0
+
+
+def test_a_process_of_another_run_is_left_alone(
+    before: Path, orphan: subprocess.Popen[bytes]
+) -> None:
+    leftovers("check", before, f"{TOKEN}-other", 0)
+    assert orphan.poll() is None
+
+
+def test_a_new_namespace_is_reported_and_what_was_there_is_not(before: Path, as_root: None) -> None:
+    name = f"omk-{TOKEN}"
+    process.run(["ip", "netns", "add", name], timeout=30)
+    try:
+        told = leftovers("check", before, TOKEN, 0)
+        assert told.code == 1
+        assert f"network namespace {name}\n" in told.stderr
+        assert leftovers("save", before).code == 0
+        assert name not in leftovers("check", before, TOKEN, 0).stderr
+    finally:
+        process.run(["ip", "netns", "delete", name], timeout=30)
+
+
+def test_bad_usage() -> None:
+    assert leftovers().code == 2
