@@ -15,6 +15,7 @@ from ohmykube.cache.sources import debian_layer, toolchain
 from ohmykube.cache.sources.gobuild import Builder
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NetworkError
+from ohmykube.model.artifact import Kind
 from ohmykube.progress import NullReporter
 
 if TYPE_CHECKING:
@@ -129,3 +130,25 @@ def test_the_tools_layer_is_complete(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, f"{tool}: {done.stderr}"
     assert layer.descriptor.size < 12_000_000, "the layer lies on every node"
+
+
+@pytest.mark.parametrize("version", releases.buildable())
+def test_kubeadm_asks_for_exactly_our_images(
+    shared_cache: Path, tmp_path: Path, version: str
+) -> None:
+    store = Store(shared_cache)
+    ref = store.ref(Kind.BINARY, "kubeadm", f"v{version}", toolchain.go().arch)
+    if ref is None:
+        pytest.skip(f"kubeadm {version} was not built on this machine yet")
+    program = tmp_path / "kubeadm"
+    program.write_bytes(store.path(ref.digest).read_bytes())
+    program.chmod(0o755)
+    asked = subprocess.run(
+        [program, "config", "images", "list", "--kubernetes-version", f"v{version}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout.split()
+    images = releases.release(version).images
+    assert set(asked) == {image.ref for image in images if not image.name.startswith("flannel")}

@@ -73,6 +73,14 @@ def test_it_is_found_by_its_name(context: SourceContext) -> None:
         base.load("no-such-source", context)
 
 
+def test_a_plugin_that_is_no_source_is_refused(
+    context: SourceContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ohmykube.kit.entrypoints.load", lambda _group, _name: Store)
+    with pytest.raises(PrerequisiteError, match="not a Source"):
+        base.load("build", context)
+
+
 def test_it_is_available_when_the_proxy_answers(
     source: BuildSource, programs: Programs, recorder: Recorder
 ) -> None:
