@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import inventory, variables
+from ohmykube.steps.fetch_kubeconfig import API_PORT
 from ohmykube.steps.serve import ENDPOINT
 
 if TYPE_CHECKING:
@@ -30,5 +31,14 @@ class Inventory:
             access=access,
             ssh_config=run.need_ssh_config(),
             system_containers=run.provider.capabilities.system_containers,
+            cert_sans=self._names(run),
         )
         return f"{len(run.cluster.nodes)} hosts"
+
+    @staticmethod
+    def _names(run: Run) -> tuple[str, ...]:
+        """Return by what this host may reach the API server: it must be in the certificate."""
+        first = run.need_machine(run.cluster.control_planes[0].name)
+        host, _ = run.provider.api_endpoint(run.cluster.name, first.address, API_PORT)
+        machines = [run.need_machine(node.name) for node in run.cluster.control_planes]
+        return (host, *(m.ssh.address for m in machines if m.ssh is not None))

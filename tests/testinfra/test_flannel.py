@@ -1,0 +1,27 @@
+"""What the role flannel gives: Ready nodes and a route to the pods of the other node."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+ADMIN = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+
+
+def test_subnet_is_written(host: Any) -> None:
+    written = host.file("/run/flannel/subnet.env").content_string
+    assert "FLANNEL_NETWORK=10.244.0.0/16" in written
+
+
+def test_overlay_has_a_route_to_the_other_node(host: Any) -> None:
+    assert host.interface("flannel.1").exists
+    assert "10.244." in host.check_output("ip route show dev flannel.1")
+
+
+def test_nodes_become_ready_and_dns_is_available(host: Any) -> None:
+    if host.check_output("hostname") != "cp1":
+        return
+    host.check_output(f"{ADMIN} wait --for=condition=Ready node --all --timeout=90s")
+    host.check_output(f"{ADMIN} -nkube-system rollout status deploy/coredns --timeout=120s")
+    nodes = json.loads(host.check_output(f"{ADMIN} get nodes -ojson"))["items"]
+    assert {n["spec"]["podCIDR"] for n in nodes} <= {"10.244.0.0/24", "10.244.1.0/24"}

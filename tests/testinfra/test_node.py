@@ -1,0 +1,22 @@
+"""What the role node leaves on a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_forwarding_is_on_and_stays_on(host: Any) -> None:
+    assert host.sysctl("net.ipv4.ip_forward") == 1
+    written = host.run("grep -rhs ip_forward /etc/sysctl.d/")
+    assert "net.ipv4.ip_forward" in written.stdout
+
+
+def test_nodes_know_each_other_by_name(host: Any) -> None:
+    for name in ("cp1", "w1"):
+        assert host.addr(name).ipv4_addresses[0].startswith("10.88.0.")
+    assert host.addr("localhost").ipv4_addresses == ["127.0.0.1"]
+
+
+def test_cni_directories_exist_before_containerd(host: Any) -> None:
+    for path in ("/etc/cni/net.d", "/opt/cni/bin"):
+        assert host.file(path).is_directory
