@@ -17,7 +17,7 @@ from ohmykube.errors import PrerequisiteError, ProviderError, TimeoutExceeded
 from ohmykube.kit import retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from ohmykube.providers.nspawn.host import Host
 
@@ -50,18 +50,9 @@ class Cgroups(abc.ABC):
 
     version: int
 
-    def __init__(
-        self,
-        host: Host,
-        tops: Iterable[Path],
-        *,
-        rmdir: Callable[[Path], None] = os.rmdir,
-        kill: Callable[[int, int], None] = os.kill,
-    ) -> None:
+    def __init__(self, host: Host, tops: Iterable[Path]) -> None:
         self._host = host
         self.tops = tuple(tops)
-        self._rmdir = rmdir
-        self._kill = kill
 
     @abc.abstractmethod
     def make(self, group: Group) -> None:
@@ -77,6 +68,10 @@ class Cgroups(abc.ABC):
 
     def _paths(self, group: Group) -> list[Path]:
         return [top.joinpath(*group) for top in self.tops]
+
+    def _mkdir(self, path: Path) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._host.kernel.mkdir(path)
 
     def join_files(self, group: Group) -> tuple[Path, ...]:
         """Return the files a process writes its id to, to move into ``group``."""
@@ -113,7 +108,7 @@ class Cgroups(abc.ABC):
     def signal(self, pid: int, number: int) -> None:
         """Send a signal; a process that is gone is no error."""
         with contextlib.suppress(ProcessLookupError):
-            self._kill(pid, number)
+            self._host.kernel.kill(pid, number)
 
     def kill(self, group: Group) -> None:
         """End every process in the group and below it.
@@ -167,14 +162,14 @@ class Cgroups(abc.ABC):
         for path in self._paths(group):
             for directory in sorted(_below(path), key=lambda p: len(p.parts), reverse=True):
                 with contextlib.suppress(OSError):
-                    self._rmdir(directory)
+                    self._host.kernel.rmdir(directory)
         return None if self.exists(group) else True
 
     def remove_if_empty(self, group: Group) -> None:
         """Remove a group that has nothing below it, else leave it."""
         for path in self._paths(group):
             with contextlib.suppress(OSError):
-                self._rmdir(path)
+                self._host.kernel.rmdir(path)
 
 
 class CgroupsV1(Cgroups):
@@ -188,7 +183,7 @@ class CgroupsV1(Cgroups):
             path = top
             for name in group:
                 parent, path = path, path / name
-                _mkdir(path)
+                self._mkdir(path)
                 for setting in ("cpuset.cpus", "cpuset.mems"):
                     # A new cpuset is empty, and an empty one takes no process.
                     if (parent / setting).exists():
@@ -223,7 +218,7 @@ class CgroupsV2(Cgroups):
         for name in group:
             self._enable(path)
             path = path / name
-            _mkdir(path)
+            self._mkdir(path)
 
     def _enable(self, path: Path) -> None:
         offered = (path / "cgroup.controllers").read_text().split()
@@ -319,11 +314,6 @@ def _read_pids(path: Path) -> list[int]:
         return [int(line) for line in path.read_text().split()]
     except OSError:  # gone, or a threaded group
         return []
-
-
-def _mkdir(path: Path) -> None:
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
 
 
 def _copy_if_empty(source: Path, target: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import zlib
 from typing import TYPE_CHECKING
 
@@ -23,18 +22,7 @@ PROXY = "/lib/systemd/systemd-socket-proxyd"
 _LISTEN_WAIT = retry.Wait(seconds=5, every=0.02, factor=1.5, longest=0.2)
 
 
-def is_free(port: int) -> bool:
-    """Tell whether we could listen on that port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def choose(cluster: str, promised: Collection[int], free: Callable[[int], bool] = is_free) -> int:
+def choose(cluster: str, promised: Collection[int], free: Callable[[int], bool]) -> int:
     """Return a port that is free now and promised to no other cluster.
 
     Raises:
@@ -56,14 +44,13 @@ def choose(cluster: str, promised: Collection[int], free: Callable[[int], bool] 
 class Forwards:
     """The forwarders of clusters, each in a cgroup of its own below its cluster's."""
 
-    def __init__(self, host: Host, cgroups: Cgroups, free: Callable[[int], bool] = is_free) -> None:
+    def __init__(self, host: Host, cgroups: Cgroups) -> None:
         self._host = host
         self._cgroups = cgroups
-        self.free = free
 
     def choose(self, cluster: str, promised: Collection[int]) -> int:
         """Return a port for a new forwarder (see the function of that name)."""
-        return choose(cluster, promised, self.free)
+        return choose(cluster, promised, self._host.kernel.port_free)
 
     def ensure(self, files: ClusterFiles, cluster: str, target: str, port: int) -> None:
         """Listen on 127.0.0.1:``port`` for ``target`` (``address:port``) unless we do already.
@@ -75,7 +62,7 @@ class Forwards:
         group = layout.forward_group(cluster, port)
         if self._cgroups.pids(group):
             return
-        if not self.free(port):
+        if not self._host.kernel.port_free(port):
             raise LockedError(
                 f"port {port} of 127.0.0.1, which leads to {target} of cluster {cluster}, is taken",
                 why="another program listens there",
@@ -89,7 +76,7 @@ class Forwards:
         pid = self._host.launch(self._cgroups.join_files(group), argv, log)
 
         def listens() -> bool | None:
-            if not self.free(port):
+            if not self._host.kernel.port_free(port):
                 return True
             return None if (self._host.proc / str(pid)).exists() else False
 

@@ -5,6 +5,8 @@ Everything that touches the machine goes through a ``Host``, so tests give one o
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -67,6 +69,32 @@ class SystemCommands:
         return process.which(program)
 
 
+class Kernel:
+    """Calls whose effect a directory cannot imitate: control files appear and go by themselves."""
+
+    def mkdir(self, group: Path) -> None:
+        """Make a cgroup."""
+        group.mkdir()
+
+    def rmdir(self, group: Path) -> None:
+        """Remove a cgroup."""
+        group.rmdir()
+
+    def kill(self, pid: int, number: int) -> None:
+        """Send a signal."""
+        os.kill(pid, number)
+
+    def port_free(self, port: int) -> bool:
+        """Tell whether we could listen on that port of 127.0.0.1 now."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+            return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """Roots of the kernel's trees, and the commands."""
@@ -77,6 +105,7 @@ class Host:
     run: Path = Path("/run/ohmykube")
     """Locks and claims of names; empty after a reboot, as namespaces and cgroups are."""
     commands: Commands = field(default_factory=SystemCommands)
+    kernel: Kernel = field(default_factory=Kernel)
     clock: Clock = field(default_factory=SystemClock)
 
     def mounts(self) -> list[tuple[str, str, frozenset[str]]]:

@@ -1,0 +1,59 @@
+"""Real nodes for contract tests of providers."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.kit.paths import Paths
+from ohmykube.model.machine import MachineSpec
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn.provider import NspawnProvider
+from ohmykube.testing.reporter import RecordingReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ohmykube.model.machine import Machine
+
+
+@pytest.fixture
+def cluster_name() -> str:
+    """Return a name that no other run uses on this host."""
+    return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def nspawn_at(shared_cache: Path) -> Callable[[Path], NspawnProvider]:
+    """Return a maker of providers over a data directory, with the shared base image."""
+
+    def make(home: Path) -> NspawnProvider:
+        paths = Paths(state=home / "state", data=home / "data", cache=shared_cache)
+        return NspawnProvider(ProviderContext(paths=paths, reporter=RecordingReporter()))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bare_nodes(
+    shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[NspawnProvider, str, list[Machine]]]:
+    """Give three running nodes for tests that need machines which exist already."""
+    home = tmp_path_factory.mktemp("bare")
+    cluster = f"b-{uuid.uuid4().hex[:8]}"
+    paths = Paths(state=home / "state", data=home / "data", cache=shared_cache)
+    provider = NspawnProvider(ProviderContext(paths=paths, reporter=RecordingReporter()))
+    names = ["h1", "h2", "h3"]
+    provider.prepare()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            specs = [MachineSpec(cluster=cluster, node=name) for name in names]
+            machines = list(pool.map(provider.create, specs))
+        yield provider, cluster, machines
+    finally:
+        for name in names:
+            provider.delete(cluster, name)

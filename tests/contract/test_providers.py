@@ -1,0 +1,151 @@
+"""One suite for every provider: the fake, nspawn, and ssh against nodes that exist already."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from outside import reach, traces
+
+from ohmykube.kit.paths import Paths
+from ohmykube.model.cluster import Cluster, Host, Node, Role
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.ssh.provider import SshProvider
+from ohmykube.testing.conformance import ProviderConformance, Subject
+from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.testing.reporter import RecordingReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ohmykube.model.machine import Machine
+    from ohmykube.providers.nspawn.provider import NspawnProvider
+
+
+class TestFake(ProviderConformance):
+    """The fake keeps the contract, so tests above it may rely on it."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        """Give a fake over an empty directory."""
+        paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+        context = ProviderContext(paths=paths, reporter=RecordingReporter())
+        return Subject(
+            open=lambda _cluster: FakeProvider(context),
+            cluster="dev",
+            other="dev-2",
+            nodes=("cp1", "w1"),
+            damage=FakeProvider(context).break_machine,
+            answers=lambda machine: machine in FakeProvider(context).list(machine.cluster),
+        )
+
+
+@pytest.mark.nodes
+class TestNspawn(ProviderConformance):
+    """System containers on this host."""
+
+    @pytest.fixture
+    def subject(
+        self,
+        tmp_path: Path,
+        cluster_name: str,
+        nspawn_at: Callable[[Path], NspawnProvider],
+    ) -> Iterator[Subject]:
+        """Give nspawn over an empty data directory."""
+        other = f"{cluster_name}-2"
+        yield Subject(
+            open=lambda _cluster: nspawn_at(tmp_path),
+            cluster=cluster_name,
+            other=other,
+            nodes=("cp1", "w1"),
+            answers=lambda machine: reach(machine, tmp_path).code == 0,
+            damage=partial(_forget_complete, tmp_path),
+        )
+        for cluster in (cluster_name, other):
+            for node in ("cp1", "w1"):
+                nspawn_at(tmp_path).delete(cluster, node)
+        assert traces(cluster_name) == {}
+        assert not (tmp_path / "data" / "nspawn").exists()
+
+
+def _forget_complete(home: Path, cluster: str, node: str) -> None:
+    """Leave a node as a crash in the middle of its creation does."""
+    path = home / "data" / "nspawn" / cluster / "nodes" / node / "machine.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"complete": False}))
+
+
+@pytest.mark.nodes
+class TestSsh(ProviderConformance):
+    """Hosts that exist; here they are nodes behind forwarded ports, with their keys pinned."""
+
+    @pytest.fixture
+    def subject(
+        self,
+        tmp_path: Path,
+        bare_nodes: tuple[NspawnProvider, str, list[Machine]],
+    ) -> Iterator[Subject]:
+        """Give ssh with two clusters over three hosts."""
+        hosts = pinned_hosts(bare_nodes)
+        clusters = {
+            "dev": {"cp1": hosts[0], "w1": hosts[1]},
+            "dev-2": {"cp1": hosts[2]},
+        }
+
+        bare = {machine.address: machine for machine in bare_nodes[2]}
+
+        def make(cluster: str) -> SshProvider:
+            return ssh_provider(tmp_path, cluster, clusters[cluster])
+
+        yield Subject(
+            open=make,
+            cluster="dev",
+            other="dev-2",
+            nodes=("cp1", "w1"),
+            answers=lambda machine: reach(bare[machine.address], tmp_path).code == 0,
+        )
+        for cluster, nodes in clusters.items():
+            for node in nodes:
+                make(cluster).delete(cluster, node)
+        for machine in bare_nodes[2]:
+            listing = reach(machine, tmp_path, "ls -A /var/lib/ohmykube 2>/dev/null")
+            assert listing.stdout == ""
+
+
+def pinned_hosts(nodes: tuple[NspawnProvider, str, list[Machine]]) -> list[Host]:
+    """Return the nodes as hosts that are reached through forwarded ports."""
+    provider, cluster, machines = nodes
+    found = []
+    for machine in machines:
+        assert machine.ssh is not None
+        assert machine.ssh.known_hosts is not None
+        keys = dict(line.split(" ", 1) for line in machine.ssh.known_hosts.read_text().splitlines())
+        address, port = provider.api_endpoint(cluster, machine.address, 22)
+        found.append(
+            Host(
+                address=address,
+                port=port,
+                user="root",
+                identity_file=machine.ssh.identity_file,
+                host_key=keys[machine.address],
+            )
+        )
+    return found
+
+
+def ssh_provider(home: Path, cluster: str, hosts: dict[str, Host]) -> SshProvider:
+    """Return the ssh provider for a cluster over these hosts."""
+    nodes = tuple(
+        Node(
+            name=name,
+            role=Role.CONTROL_PLANE if name.startswith("cp") else Role.WORKER,
+            host=host,
+        )
+        for name, host in hosts.items()
+    )
+    wanted = Cluster(name=cluster, kubernetes_version="1.36.3", provider="ssh", nodes=nodes)
+    paths = Paths(state=home / "s", data=home / "d", cache=home / "c")
+    context = ProviderContext(paths=paths, reporter=RecordingReporter(), cluster=wanted)
+    return SshProvider(context)
