@@ -259,6 +259,8 @@ class App:
         """Let go of everything."""
         self.close_screen()
         logger = logging.getLogger(_LOGGER)
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
         for handler in tuple(logger.handlers):
             if isinstance(handler, (RunLog, _Echo)):
                 logger.removeHandler(handler)

@@ -93,6 +93,7 @@ def test_loggers_of_the_product_end_in_the_log(cli, fakes, home) -> None:
     assert "not ours" not in text
     assert "mmdebstrap" not in outcome.err
     assert "debug: run: mmdebstrap" in cli("up", "-vv").err
+    assert logging.getLogger("ohmykube").propagate
     assert not any(
         type(handler).__name__ in ("RunLog", "_Echo")
         for handler in logging.getLogger("ohmykube").handlers
