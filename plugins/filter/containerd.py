@@ -34,7 +34,11 @@ def containerd_config(settings, node):
             },
             RUNTIME: {
                 "restrict_oom_score_adj": as_bool(restrict),
-                "containerd": {"runtimes": {"runc": {"runtime_type": "io.containerd.runc.v2", "options": options}}},
+                "containerd": {
+                    "runtimes": {
+                        "runc": {"runtime_type": "io.containerd.runc.v2", "options": options}
+                    }
+                },
             },
         },
     }
@@ -61,20 +65,22 @@ def _section(table, path):
     lines += ["%s = %s" % (_key(key), _value(value)) for key, value in plain.items()]
     for key, value in table.items():
         if isinstance(value, dict):
-            lines += _section(value, path + [key])
+            lines += _section(value, [*path, key])
         elif _is_table(value):
             for entry in value:
-                lines.append("\n[[%s]]" % ".".join(_key(part) for part in path + [key]))
+                lines.append("\n[[%s]]" % ".".join(_key(part) for part in [*path, key]))
                 lines += ["%s = %s" % (_key(name), _value(inner)) for name, inner in entry.items()]
     return lines
 
 
 def _is_table(value):
-    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+    return isinstance(value, dict) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    )
 
 
 def _key(key):
-    return key if BARE_KEY.match(key) else json.dumps(key)
+    return key if BARE_KEY.match(key) else _text(key)
 
 
 def _value(value):
@@ -83,13 +89,19 @@ def _value(value):
     if isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, str):
-        # JSON and TOML basic strings share their escapes, but for the delete character.
-        return json.dumps(str(value)).replace("\x7f", "\\u007f")
+        return _text(value)
     if isinstance(value, (list, tuple)):
         return "[%s]" % ", ".join(_value(item) for item in value)
     if isinstance(value, dict):
-        return "{ %s }" % ", ".join("%s = %s" % (_key(key), _value(item)) for key, item in value.items())
+        return "{ %s }" % ", ".join(
+            "%s = %s" % (_key(key), _value(item)) for key, item in value.items()
+        )
     raise ValueError("TOML has no value for %r" % (value,))
+
+
+def _text(text):
+    """Return a basic string: it has JSON's escapes, but no surrogate pairs and no bare delete character."""
+    return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class FilterModule:

@@ -37,7 +37,11 @@ def ignored_errors(settings, node):
     if node.get("cgroup_version") == 1:
         ignored.append("SystemVerification")
     if node.get("in_container"):
-        ignored += ["SystemVerification", "Swap", "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables"]
+        ignored += [
+            "SystemVerification",
+            "Swap",
+            "FileContent--proc-sys-net-bridge-bridge-nf-call-iptables",
+        ]
     elif settings.get("swap") == "keep":
         ignored.append("Swap")
     return sorted(set(ignored))
@@ -75,7 +79,9 @@ def registration(settings, node):
         "ignorePreflightErrors": ignored_errors(settings, node),
         "imagePullPolicy": settings.get("image_pull_policy"),
         "imagePullSerial": False,
-        "kubeletExtraArgs": [{"name": name, "value": value} for name, value in arguments.items() if value],
+        "kubeletExtraArgs": [
+            {"name": name, "value": value} for name, value in arguments.items() if value
+        ],
         "taints": None if taints is None else [taint(text) for text in taints],
     }
 

@@ -15,14 +15,21 @@ PATTERNS = {
     "version": (r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?", "a version such as 1.36.3"),
     "dns_name": (DNS_NAME, "a lower-case DNS name"),
     "image": (IMAGE, "an image reference"),
-    "checksum": (r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", "a checksum such as sha256:<64 hex digits>"),
+    "checksum": (
+        r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}",
+        "a checksum such as sha256:<64 hex digits>",
+    ),
     "absolute_path": (r"/[^\0\n]*", "an absolute path"),
     "module_name": (r"[A-Za-z0-9_-]+", "a kernel module"),
-    "sysctl": (r"[a-z0-9_-]+([./][A-Za-z0-9_-]+)+", "a kernel parameter such as net.ipv4.ip_forward"),
+    "sysctl": (
+        r"[a-z0-9_-]+([./][A-Za-z0-9_-]+)+",
+        "a kernel parameter such as net.ipv4.ip_forward",
+    ),
     "label_key": (r"(%s/)?%s" % (DNS_NAME, LABEL_NAME), "a label key"),
     "label_value": (r"(%s)?" % LABEL_NAME, "a label value"),
     "taint": (
-        r"(%s/)?%s(=(%s)?)?:(NoSchedule|PreferNoSchedule|NoExecute)" % (DNS_NAME, LABEL_NAME, LABEL_NAME),
+        r"(%s/)?%s(=(%s)?)?:(NoSchedule|PreferNoSchedule|NoExecute)"
+        % (DNS_NAME, LABEL_NAME, LABEL_NAME),
         "a taint such as key=value:NoSchedule",
     ),
     "tag": (r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "an image tag"),
@@ -39,7 +46,9 @@ def format_problems(values):
                 continue
             wanted = complaint(kind, item)
             if wanted:
-                messages.append("%s: %r is not %s" % (name, item if item is None else str(item), wanted))
+                messages.append(
+                    "%s: %r is not %s" % (name, item if item is None else str(item), wanted)
+                )
     return messages
 
 

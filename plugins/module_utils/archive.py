@@ -84,10 +84,12 @@ def unpack(path, destination, members=None):
 def safe_name(member):
     """Return a member's normalised relative name; raises ArchiveError for one that leads outside."""
     name = posixpath.normpath(member.name)
-    if name.startswith("/") or name == ".." or name.startswith("../"):
+    if name == ".." or name.startswith(("/", "../")):
         raise ArchiveError("member %r leads outside" % member.name)
     if not (member.isreg() or member.isdir() or member.issym()):
-        raise ArchiveError("member %r is neither a file, a directory nor a symbolic link" % member.name)
+        raise ArchiveError(
+            "member %r is neither a file, a directory nor a symbolic link" % member.name
+        )
     if member.issym():
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
         if member.linkname.startswith("/") or target == ".." or target.startswith("../"):

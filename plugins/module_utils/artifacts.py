@@ -19,9 +19,9 @@ WORKERS = 4
 class Inventory:
     """The record of installed artifacts: name -> checksum and {path: [size, mtime in ns]}."""
 
-    def __init__(self, path=RECORD):
-        self._path = path
-        self._known = storage.read_json(path, {}).get("artifacts", {})
+    def __init__(self, path=None):
+        self._path = path or RECORD
+        self._known = storage.read_json(self._path, {}).get("artifacts", {})
 
     def files(self, name):
         """Return the paths that artifact ``name`` put on this node."""
@@ -38,7 +38,10 @@ class Inventory:
         """Record an artifact that was just installed; files of its former version that are gone now are removed."""
         for path in set(self.files(artifact["name"])) - set(paths):
             _unlink(path)
-        self._known[artifact["name"]] = {"source": source(artifact), "files": {path: _mark(path) for path in paths}}
+        self._known[artifact["name"]] = {
+            "source": source(artifact),
+            "files": {path: _mark(path) for path in paths},
+        }
         self._save()
 
     def remove(self, name):
@@ -69,7 +72,8 @@ def source(artifact):
         artifact["dest"],
         artifact.get("mode") or "",
         bool(artifact.get("unpack")),
-        sorted((artifact.get("members") or {}).items()) and [list(pair) for pair in sorted(artifact["members"].items())],
+        sorted((artifact.get("members") or {}).items())
+        and [list(pair) for pair in sorted(artifact["members"].items())],
     ]
 
 
@@ -80,7 +84,9 @@ def install_all(artifacts, fetcher, inventory):
     os.makedirs(storage.STATE_DIRECTORY, mode=0o755, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=storage.STATE_DIRECTORY) as directory:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            futures = [pool.submit(_install, artifact, fetcher, directory) for artifact in artifacts]
+            futures = [
+                pool.submit(_install, artifact, fetcher, directory) for artifact in artifacts
+            ]
         failure = None
         for artifact, future in zip(artifacts, futures):
             if future.exception() is None:

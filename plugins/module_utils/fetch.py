@@ -38,7 +38,9 @@ class Fetcher:
                 break
             except urllib.error.HTTPError as error:
                 if error.code < 500 and error.code not in (408, 429):
-                    raise FetchError("%s: the server answers %d %s" % (url, error.code, error.reason)) from error
+                    raise FetchError(
+                        "%s: the server answers %d %s" % (url, error.code, error.reason)
+                    ) from error
                 self._again(attempt, url, error)
             except (OSError, http.client.HTTPException) as error:
                 self._again(attempt, url, error)
@@ -60,7 +62,8 @@ class Fetcher:
         request = urllib.request.Request(url, headers={"User-Agent": "ohmykube"})
         if self._token and self._scope and in_scope(url, self._scope):
             request.add_unredirected_header("Authorization", "Bearer " + self._token)
-        with urllib.request.urlopen(request, timeout=self._timeout) as answer, open(target, "wb") as stream:
+        opened = urllib.request.urlopen(request, timeout=self._timeout)
+        with opened as answer, open(target, "wb") as stream:
             for chunk in iter(lambda: answer.read(CHUNK), b""):
                 digest.update(chunk)
                 stream.write(chunk)
@@ -71,4 +74,6 @@ def in_scope(url, scope):
     """Return True when ``url`` has the scheme, host and port of ``scope`` and lies below its path."""
     one, other = urllib.parse.urlsplit(url), urllib.parse.urlsplit(scope)
     below = other.path.rstrip("/") + "/"
-    return (one.scheme, one.netloc) == (other.scheme, other.netloc) and (one.path + "/").startswith(below)
+    return (one.scheme, one.netloc) == (other.scheme, other.netloc) and (one.path + "/").startswith(
+        below
+    )

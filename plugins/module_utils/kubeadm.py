@@ -34,7 +34,13 @@ SUCCESS = {
 }
 FLAGS = {"init": ["--skip-token-print"], "join": []}
 ETCD_DATA = "/var/lib/etcd"
-TRACES = (ADMIN_CONFIG, KUBELET_CONFIG, DIRECTORY + "/bootstrap-kubelet.conf", DIRECTORY + "/manifests", DIRECTORY + "/pki")
+TRACES = (
+    ADMIN_CONFIG,
+    KUBELET_CONFIG,
+    DIRECTORY + "/bootstrap-kubelet.conf",
+    DIRECTORY + "/manifests",
+    DIRECTORY + "/pki",
+)
 
 
 class KubeadmError(Exception):
@@ -47,13 +53,13 @@ class KubeadmError(Exception):
 
 
 @contextlib.contextmanager
-def locked(timeout, path=LOCK):
+def locked(timeout):
     """Hold the node's kubeadm lock; yields its descriptor, to be inherited by the kubeadm process.
 
     Waits ``timeout`` seconds for another kubeadm, then raises KubeadmError.
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.makedirs(os.path.dirname(LOCK), exist_ok=True)
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + timeout
         while True:
@@ -64,7 +70,9 @@ def locked(timeout, path=LOCK):
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise
             if time.monotonic() > deadline:
-                raise KubeadmError("another kubeadm still runs on this node after %d s of waiting" % timeout)
+                raise KubeadmError(
+                    "another kubeadm still runs on this node after %d s of waiting" % timeout
+                )
             time.sleep(0.2)
         yield descriptor
     finally:
@@ -74,9 +82,9 @@ def locked(timeout, path=LOCK):
 class Record:
     """What we began and finished on this node: ``action`` (init, join), ``finished``, ``config`` hash."""
 
-    def __init__(self, path=RECORD):
-        self.path = path
-        self.value = storage.read_json(path, {})
+    def __init__(self, path=None):
+        self.path = path or RECORD
+        self.value = storage.read_json(self.path, {})
 
     @property
     def finished(self):
@@ -99,7 +107,11 @@ class Record:
 
 def traces():
     """Return the paths that a kubeadm run left on this node."""
-    return [path for path in TRACES if os.path.isfile(path) or (os.path.isdir(path) and _files_below(path))]
+    return [
+        path
+        for path in TRACES
+        if os.path.isfile(path) or (os.path.isdir(path) and _files_below(path))
+    ]
 
 
 def _files_below(path):
@@ -113,7 +125,9 @@ def config_hash(documents):
 
 def render(documents):
     """Return documents as one YAML stream; each is JSON, which every YAML reader reads."""
-    return "".join("---\n%s\n" % json.dumps(document, indent=1, sort_keys=True) for document in documents)
+    return "".join(
+        "---\n%s\n" % json.dumps(document, indent=1, sort_keys=True) for document in documents
+    )
 
 
 def log_path(action):
@@ -129,7 +143,7 @@ def execute(action, argv, lock, timeout):
     os.makedirs(LOG_DIRECTORY, mode=0o750, exist_ok=True)
     descriptor = os.open(log_path(action), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        programs.run_logged(["kubeadm"] + argv, descriptor, timeout=timeout, pass_fds=(lock,))
+        programs.run_logged(["kubeadm", *argv], descriptor, timeout=timeout, pass_fds=(lock,))
     except programs.ProgramError as error:
         output = storage.read_text(log_path(action))
         phase = failed_phase(output)
@@ -168,7 +182,11 @@ def failed_phase(output):
 
 
 def _why(output):
-    lines = [line for line in output.splitlines() if re.match(r"\s*(error|\[ERROR|unable|couldn't)", line)]
+    lines = [
+        line
+        for line in output.splitlines()
+        if re.match(r"\s*(error|\[ERROR|unable|couldn't)", line)
+    ]
     return lines[-1].strip() if lines else ""
 
 
@@ -191,7 +209,7 @@ def validate(path):
         raise KubeadmError(message, "config", error.output) from error
 
 
-def run_once(action, documents, lock_timeout, timeout, check_mode, adopt, prepare):
+def run_once(action, documents, *, lock_timeout, timeout, check_mode, adopt, prepare):
     """Do ``kubeadm <action>`` unless it was done; return True when it ran, or would in check mode.
 
     ``adopt()`` tells whether Kubernetes that we did not begin is complete. ``prepare()`` writes the
@@ -201,7 +219,9 @@ def run_once(action, documents, lock_timeout, timeout, check_mode, adopt, prepar
         state = survey(action)
         if state == "foreign":
             if not adopt():
-                message = "this node holds parts of a Kubernetes that is not ours and does not answer: %s"
+                message = (
+                    "this node holds parts of a Kubernetes that is not ours and does not answer: %s"
+                )
                 raise KubeadmError(message % ", ".join(traces()), "survey")
             if not check_mode:
                 Record().write(action, finished=True)
@@ -220,9 +240,9 @@ def run_once(action, documents, lock_timeout, timeout, check_mode, adopt, prepar
         return True
 
 
-def ca_hash(path=CA_CERTIFICATE):
+def ca_hash(path=None):
     """Return ``sha256:<hex>`` of the certificate authority's public key as kubeadm wants it, or ''."""
-    text = storage.read_text(path)
+    text = storage.read_text(path or CA_CERTIFICATE)
     body = re.search(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", text, re.DOTALL)
     if not body:
         return ""

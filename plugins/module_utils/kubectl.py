@@ -19,5 +19,9 @@ class Kubectl:
         """Run one command; raises ProgramError."""
         # No colours and no pager in the difference, whatever the node's profile says.
         return programs.run(
-            self._base + arguments, timeout=timeout, stdin=stdin, ok_codes=ok_codes, KUBECTL_EXTERNAL_DIFF="diff -u -N"
+            self._base + arguments,
+            timeout=timeout,
+            stdin=stdin,
+            ok_codes=ok_codes,
+            KUBECTL_EXTERNAL_DIFF="diff -u -N",
         )

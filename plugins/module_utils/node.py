@@ -31,7 +31,8 @@ def gather(root="/"):
         "has_zstd": programs.find("zstd") is not None,
         "hostname": socket.gethostname(),
         "in_container": in_container(at),
-        "joined": kubeadm.Record(at(kubeadm.RECORD)).finished and os.path.exists(at(kubeadm.KUBELET_CONFIG)),
+        "joined": kubeadm.Record(at(kubeadm.RECORD)).finished
+        and os.path.exists(at(kubeadm.KUBELET_CONFIG)),
         "os": {"id": release.get("ID", ""), "version": release.get("VERSION_ID", "")},
         "python": platform.python_version(),
         "resolver": resolver(at),
@@ -42,21 +43,32 @@ def gather(root="/"):
 
 def os_release(text):
     """Return the pairs of an os-release file."""
-    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    pairs = (
+        line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#")
+    )
     return {key.strip(): value.strip().strip("\"'") for key, value in pairs}
 
 
 def has_capability(status, number):
     """Return True when process 1 both holds a capability and may hand it on; unknown counts as True."""
-    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("CapEff:", "CapBnd:"))]
+    masks = [
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith(("CapEff:", "CapBnd:"))
+    ]
     return all(mask >> number & 1 for mask in masks)
 
 
 def in_container(at):
     """Return True in a system container, which shares its kernel with other machines."""
-    if os.path.exists(at("/run/systemd/container")) or os.path.exists(at("/run/host/container-manager")):
+    if os.path.exists(at("/run/systemd/container")) or os.path.exists(
+        at("/run/host/container-manager")
+    ):
         return True
-    return "container=" in read_text(at("/proc/1/environ")).replace("\0", "\n")
+    try:
+        return "container=" in read_text(at("/proc/1/environ"))
+    except PermissionError:  # another user's process 1: a container without privileges
+        return True
 
 
 def resolver(at):

@@ -76,7 +76,12 @@ def run(argv, timeout=60, stdin=None, ok_codes=(0,), **extra_environment):
 def run_logged(argv, log, timeout, pass_fds=()):
     """Run ``argv`` with all output going to descriptor ``log``; raises ProgramError as ``run`` does."""
     process = _start(
-        argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment(), pass_fds=pass_fds
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        pass_fds=pass_fds,
     )
     try:
         process.wait(timeout=timeout)
@@ -92,7 +97,7 @@ def _start(argv, **options):
     program = find(argv[0])
     if program is None:
         raise ProgramError("%s is not installed on this node" % argv[0])
-    return subprocess.Popen([program] + list(argv[1:]), start_new_session=True, **options)
+    return subprocess.Popen([program, *list(argv[1:])], start_new_session=True, **options)
 
 
 def _too_long(argv, timeout):

@@ -45,7 +45,10 @@ def desired_files(directory, mirrors, token, token_scope):
         if urls:
             path = os.path.join(directory, directory_name(registry), "hosts.toml")
             wanted[path] = hosts_toml(urls, token, token_scope)
-    files = [storage.DesiredFile(path, text, mode="0600", sensitive=True) for path, text in sorted(wanted.items())]
+    files = [
+        storage.DesiredFile(path, text, mode="0600", sensitive=True)
+        for path, text in sorted(wanted.items())
+    ]
     with contextlib.suppress(FileNotFoundError):
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name, "hosts.toml")

@@ -16,7 +16,7 @@ STATE_DIRECTORY = "/var/lib/ohmykube"
 SECRET_TEXT = "(content is not shown)\n"
 
 
-def write_atomically(path, data, mode=0o644, uid=0, gid=0, sync=True):
+def write_atomically(path, data, mode=0o644, *, uid=0, gid=0, sync=True):
     """Replace ``path`` by ``data`` (bytes) through a temporary sibling; missing parents are made 0755."""
     directory = os.path.dirname(path)
     os.makedirs(directory, mode=0o755, exist_ok=True)
@@ -70,7 +70,17 @@ def owner_ids(owner, group):
 class DesiredFile:
     """One file as it should be: text, mode (octal string) and owner, or its absence."""
 
-    def __init__(self, path, content="", mode="0644", owner="root", group="root", state="present", sensitive=False):
+    def __init__(
+        self,
+        path,
+        content="",
+        *,
+        mode="0644",
+        owner="root",
+        group="root",
+        state="present",
+        sensitive=False,
+    ):
         self.path = path
         self.content = content
         self.mode = int(mode, 8)
@@ -120,7 +130,7 @@ class DesiredFile:
                 os.unlink(self.path)
             return
         uid, gid = owner_ids(self.owner, self.group) if os.geteuid() == 0 else (0, 0)
-        write_atomically(self.path, self.content.encode(), self.mode, uid, gid)
+        write_atomically(self.path, self.content.encode(), self.mode, uid=uid, gid=gid)
 
 
 def converge_files(files, check_mode):

@@ -14,8 +14,13 @@ def survey(names):
     """Return {unit name: {property: value}} for ``names``."""
     if not names:
         return {}
-    shown = programs.run(["systemctl", "show", "--property=" + PROPERTIES, "--"] + list(names)).stdout
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n")]
+    shown = programs.run(
+        ["systemctl", "show", "--property=" + PROPERTIES, "--", *list(names)]
+    ).stdout
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        for block in shown.split("\n\n")
+    ]
     return dict(zip(names, blocks))
 
 
@@ -41,10 +46,19 @@ class Desired:
     def problems(self):
         """Return the verbs of systemctl that would bring it to its desired state, in order."""
         verbs = []
-        is_enabled = self._found.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias")
+        is_enabled = self._found.get("UnitFileState") in (
+            "enabled",
+            "enabled-runtime",
+            "static",
+            "alias",
+        )
         if self._state == "stopped" and self.runs:
             verbs.append("stop")
-        if self._enabled is not None and self._enabled != is_enabled and not self._is_gone(self._enabled):
+        if (
+            self._enabled is not None
+            and self._enabled != is_enabled
+            and not self._is_gone(self._enabled)
+        ):
             verbs.append("enable" if self._enabled else "disable")
         if self._state == "started" and not self.runs:
             verbs.append("start")
@@ -67,7 +81,9 @@ def apply(verb, name, timeout=90):
     try:
         programs.run(["systemctl", verb, "--", name], timeout=timeout)
     except programs.ProgramError as error:
-        raise programs.ProgramError(str(error), error.output + "\n" + journal(name), error.code) from error
+        raise programs.ProgramError(
+            str(error), error.output + "\n" + journal(name), error.code
+        ) from error
 
 
 def journal(name, lines=15):

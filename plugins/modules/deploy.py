@@ -169,8 +169,14 @@ stale_units:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.ohmykube.cluster.plugins.module_utils import archive, artifacts, fetch, programs, storage, units
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    archive,
+    artifacts,
+    fetch,
+    programs,
+    storage,
+    units,
+)
 
 ARTIFACT_OPTIONS = {
     "name": {"type": "str", "required": True},
@@ -223,7 +229,9 @@ class Deployment:
                     os.makedirs(path, mode=0o755)
         missing = [item for item in self._params["artifacts"] if not self._inventory.has(item)]
         if not self._check:
-            fetcher = fetch.Fetcher(self._params["token"], self._params["token_scope"], timeout=self._params["timeout"])
+            fetcher = fetch.Fetcher(
+                self._params["token"], self._params["token_scope"], timeout=self._params["timeout"]
+            )
             artifacts.install_all(missing, fetcher, self._inventory)
         self.installed = [item["name"] for item in missing]
         self.changes += self.installed
@@ -237,7 +245,9 @@ class Deployment:
         if not self._names:
             return
         found = units.survey(self._names)
-        if not self._check and (reload or any(unit.get("NeedDaemonReload") == "yes" for unit in found.values())):
+        if not self._check and (
+            reload or any(unit.get("NeedDaemonReload") == "yes" for unit in found.values())
+        ):
             units.reload_daemon()
             found = units.survey(self._names)
         replaced = list(self.changes)
@@ -264,7 +274,9 @@ class Deployment:
                 self.changes.append(item["name"])
                 if not self._check:
                     self._inventory.remove(item["name"])
-        files = [storage.DesiredFile(item["path"], state="absent") for item in self._params["files"]]
+        files = [
+            storage.DesiredFile(item["path"], state="absent") for item in self._params["files"]
+        ]
         changed, self.diffs = storage.converge_files(files, self._check)
         self.changes += changed
         for path in self._params["directories"]:

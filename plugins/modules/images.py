@@ -107,13 +107,19 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.ohmykube.cluster.plugins.module_utils import programs, registries, storage, units
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    programs,
+    registries,
+    storage,
+    units,
+)
 
 UNIT = "ohmykube-images.service"
 PINNED = "io.cri-containerd.pinned=pinned"
 MANAGED = "io.cri-containerd.image=managed"
-REFERENCE = re.compile(r"^[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")
+REFERENCE = re.compile(
+    r"^[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+)
 DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 NO_DIGEST = "-"
 # $1 is the reference and $2 its digest. Pulling by digest makes containerd check the manifest too; the
@@ -153,7 +159,10 @@ class Images:
         absent = self._params["state"] == "absent"
         mirrors = {} if absent else self._params["mirrors"]
         files = registries.desired_files(
-            self._params["registry_config_path"], mirrors, self._params["token"], self._params["token_scope"]
+            self._params["registry_config_path"],
+            mirrors,
+            self._params["token"],
+            self._params["token_scope"],
         )
         self.files, self.diffs = storage.converge_files(files, self._check)
         if absent or not self._params["images"]:
@@ -177,7 +186,9 @@ class Images:
     def _missing(self):
         """Return the images that are not there with the wanted digest; all, when containerd is not there yet."""
         try:
-            found = listing(programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60).stdout)
+            found = listing(
+                programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60).stdout
+            )
         except programs.ProgramError:
             if self._check:
                 return list(self._params["images"])
@@ -186,18 +197,27 @@ class Images:
 
     def _start(self, missing):
         pairs = [word for image in missing for word in (image["ref"], image["digest"] or NO_DIGEST)]
-        shell = ["sh", "-c", PULL_ALL, "sh", self._params["registry_config_path"], str(self._params["parallel"]), PULL]
+        shell = [
+            "sh",
+            "-c",
+            PULL_ALL,
+            "sh",
+            self._params["registry_config_path"],
+            str(self._params["parallel"]),
+            PULL,
+        ]
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
         programs.run(
-            ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT] + properties
-            + ["--setenv=PATH=" + programs.SEARCH_PATH, "--"] + shell + pairs
+            ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell, *pairs]
         )  # fmt: skip
         self.running = True
 
     def _wait(self, deadline):
         while is_running():
             if self._clock() > deadline:
-                raise programs.ProgramError("images were not pulled within %d s" % self._params["timeout"])
+                raise programs.ProgramError(
+                    "images were not pulled within %d s" % self._params["timeout"]
+                )
             self._pause(0.2)
         self.running = False
 
@@ -226,7 +246,7 @@ def matches(image, found):
 
 
 def check(params):
-    """Raise ValueError for values that are no references, digests or registries."""
+    """Raise ValueError or TypeError for values that are no references, digests or registries."""
     for image in params["images"]:
         if not REFERENCE.match(image["ref"]):
             raise ValueError("%r is no full image reference with a tag" % image["ref"])
@@ -235,7 +255,7 @@ def check(params):
     for registry, urls in params["mirrors"].items():
         registries.directory_name(registry)
         if not isinstance(urls, list):
-            raise ValueError("mirrors of %s must be a list of URLs" % registry)
+            raise TypeError("mirrors of %s must be a list of URLs" % registry)
     if not 1 <= params["parallel"] <= 32:
         raise ValueError("parallel must be between 1 and 32")
 
@@ -246,7 +266,10 @@ OPTIONS = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"ref": {"type": "str", "required": True}, "digest": {"type": "str", "default": ""}},
+        "options": {
+            "ref": {"type": "str", "required": True},
+            "digest": {"type": "str", "default": ""},
+        },
     },
     "mirrors": {"type": "dict", "default": {}},
     "registry_config_path": {"type": "path", "default": "/etc/containerd/certs.d"},
@@ -266,7 +289,7 @@ def main():
         images.converge()
     except programs.ProgramError as error:
         module.fail_json(msg=str(error), output=error.output)
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(images.files or images.pulled),

@@ -69,7 +69,6 @@ applied:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, programs
 
 OPTIONS = {
@@ -88,7 +87,14 @@ class Manifest:
     def __init__(self, params):
         self._kubectl = kubectl.Kubectl(params["kubeconfig"])
         self._text = params["manifest"]
-        self._apply = ["--server-side", "--force-conflicts", "--field-manager", params["field_manager"], "--filename", "-"]
+        self._apply = [
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager",
+            params["field_manager"],
+            "--filename",
+            "-",
+        ]
         self._params = params
 
     def difference(self):
@@ -97,7 +103,7 @@ class Manifest:
         The dry run of an object in a namespace that is itself new fails with NotFound: that differs too.
         """
         try:
-            found = self._kubectl.run(["diff"] + self._apply, stdin=self._text, ok_codes=(0, 1))
+            found = self._kubectl.run(["diff", *self._apply], stdin=self._text, ok_codes=(0, 1))
         except programs.ProgramError as error:
             if "NotFound" not in error.output:
                 raise
@@ -112,7 +118,7 @@ class Manifest:
 
     def apply(self):
         """Apply it; return kubectl's lines."""
-        return self._kubectl.run(["apply"] + self._apply, stdin=self._text).stdout.splitlines()
+        return self._kubectl.run(["apply", *self._apply], stdin=self._text).stdout.splitlines()
 
     def delete(self, check_mode):
         """Delete its objects; return kubectl's lines, none when nothing was there."""
@@ -122,7 +128,9 @@ class Manifest:
         if not found or check_mode:
             return found
         argv = ["delete", "--ignore-not-found", "--wait=true", "--filename", "-"]
-        return self._kubectl.run(argv, stdin=self._text, timeout=self._params["timeout"]).stdout.splitlines()
+        return self._kubectl.run(
+            argv, stdin=self._text, timeout=self._params["timeout"]
+        ).stdout.splitlines()
 
     def wait(self):
         """Wait for the rollouts."""
@@ -155,7 +163,9 @@ def main():
     except (programs.ProgramError, OSError) as error:
         output = getattr(error, "output", "")
         last = output.splitlines()[-1:] or [""]
-        module.fail_json(msg=": ".join(part for part in (str(error), last[0]) if part), output=output)
+        module.fail_json(
+            msg=": ".join(part for part in (str(error), last[0]) if part), output=output
+        )
     module.exit_json(**result)
 
 

@@ -48,7 +48,6 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, programs
 
 OPTIONS = {
@@ -62,9 +61,13 @@ def missing(node, wanted):
     labels = node["metadata"].get("labels", {})
     taints = {taint_text(taint) for taint in node.get("spec", {}).get("taints", [])}
     lacking = [
-        "%s=%s" % (key, value) for key, value in sorted((wanted.get("labels") or {}).items()) if labels.get(key) != str(value)
+        "%s=%s" % (key, value)
+        for key, value in sorted((wanted.get("labels") or {}).items())
+        if labels.get(key) != str(value)
     ]
-    return lacking, [taint for taint in wanted.get("taints") or [] if normal_taint(taint) not in taints]
+    return lacking, [
+        taint for taint in wanted.get("taints") or [] if normal_taint(taint) not in taints
+    ]
 
 
 def taint_text(taint):
@@ -93,7 +96,7 @@ def converge(params, check_mode):
             if arguments:
                 changes.append("%s %s %s" % (verb, name, " ".join(arguments)))
                 if not check_mode:
-                    client.run([verb, "nodes", name, "--overwrite"] + arguments)
+                    client.run([verb, "nodes", name, "--overwrite", *arguments])
     return changes
 
 

@@ -74,7 +74,6 @@ output:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
 
 OPTIONS = {
@@ -92,9 +91,16 @@ def is_complete():
     parts += ["%s/manifests/%s.yaml" % (kubeadm.DIRECTORY, name) for name in MANIFESTS[1:]]
     if not all(os.path.exists(part) for part in parts):
         return False
-    argv = ["kubectl", "--kubeconfig", kubeadm.ADMIN_CONFIG, "--request-timeout=20s", "--namespace", "kube-system"]
+    argv = [
+        "kubectl",
+        "--kubeconfig",
+        kubeadm.ADMIN_CONFIG,
+        "--request-timeout=20s",
+        "--namespace",
+        "kube-system",
+    ]
     try:
-        programs.run(argv + ["get", "configmap", "kubeadm-config", "--output", "name"], timeout=30)
+        programs.run([*argv, "get", "configmap", "kubeadm-config", "--output", "name"], timeout=30)
     except programs.ProgramError:
         return False
     return True
@@ -112,7 +118,13 @@ def initialise(params, check_mode):
 
     difference = wanted.difference()
     ran = kubeadm.run_once(
-        "init", documents, params["lock_timeout"], params["timeout"], check_mode, is_complete, prepare
+        "init",
+        documents,
+        lock_timeout=params["lock_timeout"],
+        timeout=params["timeout"],
+        check_mode=check_mode,
+        adopt=is_complete,
+        prepare=prepare,
     )
     begun_with = kubeadm.Record().value.get("config", "")
     return {

@@ -78,7 +78,6 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
 
 OPTIONS = {
@@ -93,7 +92,9 @@ OPTIONS = {
 
 def is_complete():
     """Return True when others joined this node: the kubelet has its own certificate."""
-    return all(os.path.exists(part) for part in (kubeadm.KUBELET_CONFIG, kubeadm.CLIENT_CERTIFICATE))
+    return all(
+        os.path.exists(part) for part in (kubeadm.KUBELET_CONFIG, kubeadm.CLIENT_CERTIFICATE)
+    )
 
 
 def with_secrets(params):
@@ -117,7 +118,9 @@ def join(params, check_mode):
 
     def prepare():
         if not params["token"] and "file" not in document.get("discovery", {}):
-            raise kubeadm.KubeadmError("this node has not joined yet, and no token was given", "discovery")
+            raise kubeadm.KubeadmError(
+                "this node has not joined yet, and no token was given", "discovery"
+            )
         descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
         os.close(descriptor)
         configs.append(path)
@@ -127,14 +130,22 @@ def join(params, check_mode):
 
     try:
         ran = kubeadm.run_once(
-            "join", [document], params["lock_timeout"], params["timeout"], check_mode, is_complete, prepare
+            "join",
+            [document],
+            lock_timeout=params["lock_timeout"],
+            timeout=params["timeout"],
+            check_mode=check_mode,
+            adopt=is_complete,
+            prepare=prepare,
         )
     finally:
         for path in configs:
             os.unlink(path)
     own, wanted = kubeadm.ca_hash(), params["ca_cert_hash"]
     if own and wanted and own != wanted and not ran:
-        raise kubeadm.KubeadmError("this node belongs to another cluster (its certificate authority differs)", "survey")
+        raise kubeadm.KubeadmError(
+            "this node belongs to another cluster (its certificate authority differs)", "survey"
+        )
     return {"changed": ran}
 
 

@@ -48,7 +48,6 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import artifacts, kubeadm, programs
 
 OPTIONS = {
@@ -85,20 +84,25 @@ class Reset:
         with kubeadm.locked(self._params["lock_timeout"]) as lock:
             self._kubeadm(lock)
             for path in PATHS + CNI_FILES:
-                if os.path.isfile(path) or (os.path.isdir(path) and (os.listdir(path) or not os.path.ismount(path))):
+                if os.path.isfile(path) or (
+                    os.path.isdir(path) and (os.listdir(path) or not os.path.ismount(path))
+                ):
                     self._do("remove " + path, lambda path=path: remove(path))
             present = links()
             for name in LINKS:
                 if name in present:
-                    self._do("remove link " + name, lambda name=name: programs.run(["ip", "link", "delete", name]))
+                    self._do(
+                        "remove link " + name,
+                        lambda name=name: programs.run(["ip", "link", "delete", name]),
+                    )
             for family in ("iptables", "ip6tables"):
                 self._filter(family)
             self._nftables()
 
     def _kubeadm(self, lock):
-        if kubeadm.traces() or kubeadm.Record().value or running_pods():
-            if programs.find("kubeadm"):
-                self._do("kubeadm reset", lambda: kubeadm.reset(lock, self._params["timeout"]))
+        is_used = kubeadm.traces() or kubeadm.Record().value or running_pods()
+        if is_used and programs.find("kubeadm"):
+            self._do("kubeadm reset", lambda: kubeadm.reset(lock, self._params["timeout"]))
 
     def _do(self, what, action):
         self.changes.append(what)
@@ -118,14 +122,19 @@ class Reset:
         if programs.find("nft") is None:
             return
         try:
-            listed = json.loads(programs.run(["nft", "--json", "list", "tables"]).stdout)["nftables"]
+            listed = json.loads(programs.run(["nft", "--json", "list", "tables"]).stdout)[
+                "nftables"
+            ]
         except (programs.ProgramError, ValueError, KeyError):
             return
         for entry in listed:
             table = entry.get("table", {})
             if table.get("name") in NFT_TABLES:
                 words = [table["family"], table["name"]]
-                self._do("remove nft table %s %s" % tuple(words), lambda words=words: programs.run(["nft", "delete", "table"] + words))
+                self._do(
+                    "remove nft table %s %s" % tuple(words),
+                    lambda words=words: programs.run(["nft", "delete", "table", *words]),
+                )
 
 
 def links():
@@ -145,7 +154,9 @@ def without_kubernetes(saved):
     for line in saved.splitlines(keepends=True):
         words = line.split()
         in_chain = line.startswith(":") and CHAIN.match(words[0][1:])
-        rule = line.startswith("-A") and any(CHAIN.match(word) for word in (words[1], *_targets(words)))
+        rule = line.startswith("-A") and any(
+            CHAIN.match(word) for word in (words[1], *_targets(words))
+        )
         flannel = line.startswith("-A") and "flanneld" in line
         if not (in_chain or rule or flannel):
             kept.append(line)
@@ -153,7 +164,11 @@ def without_kubernetes(saved):
 
 
 def _targets(words):
-    return [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-j", "-g", "--jump", "--goto")]
+    return [
+        words[index + 1]
+        for index, word in enumerate(words[:-1])
+        if word in ("-j", "-g", "--jump", "--goto")
+    ]
 
 
 def remove(path):
@@ -172,7 +187,9 @@ def main():
     try:
         reset.run()
     except kubeadm.KubeadmError as error:
-        module.fail_json(msg=str(error), phase=error.phase, output=error.output, changes=reset.changes)
+        module.fail_json(
+            msg=str(error), phase=error.phase, output=error.output, changes=reset.changes
+        )
     except (programs.ProgramError, OSError) as error:
         module.fail_json(msg=str(error), output=getattr(error, "output", ""), changes=reset.changes)
     module.exit_json(changed=bool(reset.changes), changes=reset.changes)

@@ -55,7 +55,6 @@ import secrets
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs
 
 OPTIONS = {
@@ -68,18 +67,37 @@ TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 def upload_certificates():
     """Upload the certificates under a fresh key and return the key; it goes through a private file."""
     key = secrets.token_hex(32)
-    document = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration", "certificateKey": key}
+    document = {
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        "certificateKey": key,
+    }
     with tempfile.NamedTemporaryFile("w", prefix="ohmykube-", suffix=".yaml", dir="/run") as stream:
         stream.write(kubeadm.render([document]))
         stream.flush()
-        argv = ["kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print"]
-        programs.run(argv + ["--config", stream.name], timeout=120)
+        argv = [
+            "kubeadm",
+            "init",
+            "phase",
+            "upload-certs",
+            "--upload-certs",
+            "--skip-certificate-key-print",
+        ]
+        programs.run([*argv, "--config", stream.name], timeout=120)
     return key
 
 
 def create(params):
     """Make token and key; return the module's result."""
-    argv = ["kubeadm", "token", "create", "--kubeconfig", kubeadm.ADMIN_CONFIG, "--ttl", params["ttl"]]
+    argv = [
+        "kubeadm",
+        "token",
+        "create",
+        "--kubeconfig",
+        kubeadm.ADMIN_CONFIG,
+        "--ttl",
+        params["ttl"],
+    ]
     printed = TOKEN.search(programs.run(argv, timeout=120).stdout)
     if printed is None:
         raise programs.ProgramError("kubeadm token create printed no token")

@@ -43,7 +43,6 @@ ansible_facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node
 
 

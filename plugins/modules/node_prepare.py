@@ -83,7 +83,6 @@ ansible_facts:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node, programs, storage
 
 MODULES_FILE = "/etc/modules-load.d/ohmykube.conf"
@@ -119,7 +118,9 @@ class Preparation:
             if self._params["swap"] == "off":
                 self._swap_off()
         else:
-            sysctls = {key: value for key, value in sysctls.items() if key.startswith(OWN_NAMESPACE)}
+            sysctls = {
+                key: value for key, value in sysctls.items() if key.startswith(OWN_NAMESPACE)
+            }
         self._set_sysctls(sysctls)
         self._write_hosts()
         for path in self._params["directories"]:
@@ -144,7 +145,9 @@ class Preparation:
                     os.unlink(self._at(SWAP_MASK))
 
     def _file(self, path, content):
-        wanted = storage.DesiredFile(self._at(path), content or "", state="absent" if content is None else "present")
+        wanted = storage.DesiredFile(
+            self._at(path), content or "", state="absent" if content is None else "present"
+        )
         changed, diffs = storage.converge_files([wanted], self._check)
         self.changes += [path for _changed in changed]
         self.diffs += diffs
@@ -153,7 +156,9 @@ class Preparation:
         if not names:
             return
         self._file(MODULES_FILE, HEADER + "".join(name + "\n" for name in names))
-        loaded = {line.split(" ")[0] for line in storage.read_text(self._at("/proc/modules")).splitlines()}
+        loaded = {
+            line.split(" ")[0] for line in storage.read_text(self._at("/proc/modules")).splitlines()
+        }
         for name in names:
             kernel_name = name.replace("-", "_")
             if kernel_name in loaded or os.path.isdir(self._at("/sys/module/" + kernel_name)):
@@ -198,7 +203,9 @@ class Preparation:
         rest = without_block(text)
         names = {name for line in rest.splitlines() for name in line.partition("#")[0].split()[1:]}
         lines = [] if "localhost" in names else ["127.0.0.1 localhost"]
-        lines += ["%s %s" % (address, name) for name, address in sorted(self._params["hosts"].items())]
+        lines += [
+            "%s %s" % (address, name) for name, address in sorted(self._params["hosts"].items())
+        ]
         own = self._facts["hostname"]
         if own and own not in names and own not in self._params["hosts"]:
             lines.append("%s %s" % (self._facts["default_ip"] or "127.0.1.1", own))

@@ -1,0 +1,271 @@
+"""The filters: rendered text is parsed back."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.ohmykube.cluster.plugins.filter import containerd, kubeadm, problems
+from ansible_collections.ohmykube.cluster.plugins.module_utils.kubeadm import render
+from hypothesis import given
+from hypothesis import strategies as st
+
+NODE: dict[str, Any] = {
+    "cgroup_version": 2,
+    "systemd": True,
+    "in_container": False,
+    "cap_sys_resource": True,
+}
+CONTAINER: dict[str, Any] = {
+    **NODE,
+    "cgroup_version": 1,
+    "in_container": True,
+    "cap_sys_resource": False,
+}
+SETTINGS: dict[str, Any] = {
+    "kubernetes_version": "1.36.3",
+    "node_name": "cp1",
+    "node_ip": "10.0.0.11",
+    "control_plane_endpoint": "10.0.0.11:6443",
+    "pod_cidr": "10.1.0.0/16",
+    "service_cidr": "10.2.0.0/16",
+    "dns_domain": "cluster.local",
+    "proxy_mode": "nftables",
+    "image_pull_policy": "IfNotPresent",
+}
+RUNTIME = "io.containerd.cri.v1.runtime"
+
+
+def init(node: dict[str, Any] = NODE, **more: Any) -> dict[str, dict[str, Any]]:
+    documents = kubeadm.kubeadm_init_documents({**SETTINGS, **more}, node)
+    parsed = [d for d in yaml.safe_load_all(render(documents)) if d is not None]
+    assert parsed == documents
+    return {document["kind"]: document for document in parsed}
+
+
+def test_init_documents() -> None:
+    found = init()
+    cluster = found["ClusterConfiguration"]
+    assert cluster["kubernetesVersion"] == "v1.36.3"
+    assert cluster["networking"]["podSubnet"] == "10.1.0.0/16"
+    assert cluster["networking"]["serviceSubnet"] == "10.2.0.0/16"
+    assert cluster["controlPlaneEndpoint"] == "10.0.0.11:6443"
+    assert "imageTag" not in cluster["etcd"]["local"]
+    assert found["KubeProxyConfiguration"]["mode"] == "nftables"
+    assert found["KubeletConfiguration"]["cgroupDriver"] == "systemd"
+    assert "failCgroupV1" not in found["KubeletConfiguration"]
+    assert "taints" not in found["InitConfiguration"]["nodeRegistration"]
+    assert "ignorePreflightErrors" not in found["InitConfiguration"]["nodeRegistration"]
+
+
+def test_system_container_with_cgroup_v1() -> None:
+    found = init(CONTAINER)
+    assert found["KubeletConfiguration"]["failCgroupV1"] is False
+    assert found["KubeletConfiguration"]["failSwapOn"] is False
+    assert found["KubeletConfiguration"]["cgroupDriver"] == "cgroupfs"
+    assert found["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0, "min": 0}
+    assert (
+        "SystemVerification"
+        in found["InitConfiguration"]["nodeRegistration"]["ignorePreflightErrors"]
+    )
+
+
+def test_patches_are_merged_last() -> None:
+    found = init(
+        CONTAINER,
+        init_configuration={"nodeRegistration": {"criSocket": "unix:///x"}},
+        cluster_configuration={"apiServer": {"certSANs": ["only.this"]}, "clusterName": "c"},
+        kubelet_configuration={"failSwapOn": True, "evictionHard": {"memory.available": "5%"}},
+        kube_proxy_configuration={"mode": "iptables", "conntrack": {"min": 7}},
+        cert_sans=["a.example"],
+    )
+    assert found["InitConfiguration"]["nodeRegistration"]["criSocket"] == "unix:///x"
+    assert found["InitConfiguration"]["nodeRegistration"]["name"] == "cp1"
+    assert found["ClusterConfiguration"]["apiServer"]["certSANs"] == ["only.this"]
+    assert found["KubeletConfiguration"]["failSwapOn"] is True
+    assert found["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0, "min": 7}
+
+
+def test_external_etcd_replaces_ours() -> None:
+    external = {"endpoints": ["https://e:2379"]}
+    found = init(cluster_configuration={"etcd": {"external": external}})
+    assert found["ClusterConfiguration"]["etcd"] == {"external": external}
+
+
+@pytest.mark.parametrize(
+    ("taints", "expected"),
+    [
+        ([], []),
+        (
+            ["a=b:NoExecute", "c:NoSchedule"],
+            [
+                {"key": "a", "value": "b", "effect": "NoExecute"},
+                {"key": "c", "effect": "NoSchedule"},
+            ],
+        ),
+    ],
+)
+def test_taints(taints: list[str], expected: list[dict[str, str]]) -> None:
+    found = init(node_taints=taints)
+    assert found["InitConfiguration"]["nodeRegistration"]["taints"] == expected
+
+
+def test_labels_that_a_kubelet_may_not_set() -> None:
+    labels = {
+        "a": "1",
+        "node-role.kubernetes.io/x": "",
+        "node.kubernetes.io/y": "2",
+        "topology.kubernetes.io/zone": "z",
+        "e.com/k": "3",
+    }
+    document = kubeadm.kubeadm_join_document({**SETTINGS, "node_labels": labels}, NODE)
+    given = {a["name"]: a["value"] for a in document["nodeRegistration"]["kubeletExtraArgs"]}
+    assert (
+        given["node-labels"] == "a=1,e.com/k=3,node.kubernetes.io/y=2,topology.kubernetes.io/zone=z"
+    )
+    fresh = {"inventory_hostname": "w1", "kubeadm_node_labels": labels}
+    assert kubeadm.kube_nodes_wanted([fresh]) == {
+        "w1": {"labels": {"node-role.kubernetes.io/x": ""}, "taints": []}
+    }
+    joined = {
+        **fresh,
+        "kubeadm_node_taints": ["a:NoExecute"],
+        "ansible_facts": {"ohmykube_node": {"joined": True}},
+    }
+    assert kubeadm.kube_nodes_wanted([joined]) == {
+        "w1": {"labels": labels, "taints": ["a:NoExecute"]}
+    }
+    assert kubeadm.kube_nodes_wanted([{"inventory_hostname": "w2"}]) == {}
+
+
+def test_join_document() -> None:
+    worker = kubeadm.kubeadm_join_document(SETTINGS, NODE)
+    assert worker["discovery"]["bootstrapToken"] == {"apiServerEndpoint": "10.0.0.11:6443"}
+    assert "controlPlane" not in worker
+    plane = kubeadm.kubeadm_join_document(
+        {**SETTINGS, "join_configuration": {"timeouts": {"discovery": "1m"}}},
+        NODE,
+        control_plane=True,
+    )
+    assert plane["controlPlane"]["localAPIEndpoint"] == {"advertiseAddress": "10.0.0.11"}
+    assert plane["timeouts"] == {"discovery": "1m"}
+
+
+def containerd_toml(node: dict[str, Any], **more: Any) -> dict[str, Any]:
+    settings = {
+        "sandbox_image": "registry.k8s.io/pause:3.10.2",
+        "cgroup_driver": "systemd",
+        "restrict_oom_score_adj": "auto",
+        "registry_config_path": "/etc/containerd/certs.d",
+        **more,
+    }
+    return tomllib.loads(containerd.to_toml(containerd.containerd_config(settings, node)))
+
+
+def test_containerd_config() -> None:
+    config = containerd_toml(NODE)
+    assert config["version"] == 3
+    images = config["plugins"]["io.containerd.cri.v1.images"]
+    assert images["pinned_images"]["sandbox"] == "registry.k8s.io/pause:3.10.2"
+    assert images["registry"]["config_path"] == "/etc/containerd/certs.d"
+    runc = config["plugins"][RUNTIME]["containerd"]["runtimes"]["runc"]
+    assert runc["options"]["SystemdCgroup"] is True
+    assert config["plugins"][RUNTIME]["restrict_oom_score_adj"] is False
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"), [("auto", True), ("false", False), (True, True), ("True", True)]
+)
+def test_restrict_oom_score_adj(wanted: object, expected: bool) -> None:
+    config = containerd_toml(CONTAINER, restrict_oom_score_adj=wanted)
+    assert config["plugins"][RUNTIME]["restrict_oom_score_adj"] is expected
+
+
+def test_containerd_overrides() -> None:
+    overrides = {
+        "root": "/data",
+        "plugins": {RUNTIME: {"enable_selinux": True}, "x.y": {"list": ["a", 1.5]}},
+    }
+    config = containerd_toml(NODE, overrides=overrides)
+    assert config["root"] == "/data"
+    assert config["plugins"][RUNTIME]["enable_selinux"] is True
+    assert "containerd" in config["plugins"][RUNTIME]
+    assert config["plugins"]["x.y"]["list"] == ["a", 1.5]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SCALAR = st.one_of(st.booleans(), st.integers(-(2**31), 2**31), TEXT)
+TABLE = st.recursive(
+    st.dictionaries(TEXT, st.one_of(SCALAR, st.lists(TEXT, max_size=3)), max_size=3),
+    lambda inner: st.dictionaries(TEXT, st.one_of(SCALAR, inner), max_size=3),
+    max_leaves=8,
+)
+
+
+@given(TABLE)
+def test_toml_round_trip(table: dict[str, Any]) -> None:
+    assert tomllib.loads(containerd.to_toml(table)) == table
+
+
+def test_toml_arrays_of_tables() -> None:
+    table = {"host": [{"a": 1}, {"b": {"c": True}}]}
+    assert tomllib.loads(containerd.to_toml(table)) == table
+    with pytest.raises(ValueError, match="TOML has no value"):
+        containerd.to_toml({"a": None})
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("version", ["1.36.3", "1.37.0-rc.1"], ["v1.36.3", "1.36", ""]),
+        (
+            "cidr",
+            ["10.0.0.0/8", "fd00::/64", "10.0.0.0/16,fd00::/64"],
+            ["10.0.0.1/8", "010.0.0.0/8", "10.0.0.0", "x"],
+        ),
+        ("address", ["10.0.0.1", "fd00::1"], ["10.0.0.256", "host"]),
+        (
+            "endpoint",
+            ["10.0.0.1:6443", "api.example:6443", "[fd00::1]:6443"],
+            ["api", "api:0", "api:70000", ":6443", "a b:1"],
+        ),
+        (
+            "url",
+            ["http://h:1/x", "https://h", "file:///x"],
+            ["ftp://h", "h", "http://h/ x", 'http://h"'],
+        ),
+        (
+            "image",
+            ["registry.k8s.io/pause:3.10.2", "h:5000/a/b@sha256:" + "0" * 64],
+            ["pause", "A/b:1", "r.io/a:"],
+        ),
+        ("checksum", ["sha256:" + "0" * 64], ["sha256:00", "md5:" + "0" * 32]),
+        (
+            "taint",
+            ["a=b:NoSchedule", "a:NoExecute", "k.io/a=:NoSchedule"],
+            ["a", "a=b:Sometimes", "=b:NoExecute"],
+        ),
+        ("label_key", ["a", "k.io/a"], ["/a", "k.io/", "a b"]),
+        ("label_value", ["", "a-b"], ["-a", "a b", "x" * 64]),
+        ("dns_name", ["a", "a-b.c"], ["-a", "A", "a_b", ""]),
+        ("sysctl", ["net.ipv4.ip_forward"], ["net", "net..x", "../x"]),
+        ("interface", ["eth0"], ["a b", "x" * 16, "a/b"]),
+    ],
+)
+def test_formats(kind: str, good: list[str], bad: list[str]) -> None:
+    for value in good:
+        assert problems.format_problems({"v": [kind, value]}) == [], value
+    for value in bad:
+        assert len(problems.format_problems({"v": [kind, value]})) == 1, value
+
+
+def test_all_problems_at_once() -> None:
+    found = problems.format_problems(
+        {"a": ["cidr", ["x", "10.0.0.0/8"]], "b": ["tag", "", True], "c": ["address", None]}
+    )
+    assert found == [
+        "a: 'x' is not a network such as 10.244.0.0/16 (no host bits, no leading zeros)",
+        "c: None is not an IP address",
+    ]

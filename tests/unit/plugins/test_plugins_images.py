@@ -1,0 +1,167 @@
+"""images: registry host files and pulls, with fake ctr and systemd."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.ohmykube.cluster.plugins.module_utils import registries
+from ansible_collections.ohmykube.cluster.plugins.modules import images
+
+if TYPE_CHECKING:
+    from .conftest import FakeNode, RunModule
+
+DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+PAUSE = {"ref": "registry.k8s.io/pause:3.10.2", "digest": DIGEST}
+PROXY = {"ref": "registry.k8s.io/kube-proxy:v1.36.3", "digest": OTHER}
+# One file for each image name, since pulls run at the same time; a pull brings the digest asked for.
+CTR = r"""
+shift 2
+mkdir -p $NOTES/images
+file() { echo "$NOTES/images/$(echo "$1" | tr / _)"; }
+row() { echo "$1 type $2 1 MiB linux/amd64 $3" >"$(file "$1")"; }
+case "$*" in
+"images ls") echo "REF TYPE DIGEST SIZE PLATFORMS LABELS"; cat $NOTES/images/* 2>/dev/null || true ;;
+"images pull"*)
+  for last; do :; done
+  [ -e $NOTES/offline ] && exit 1
+  row "$last" "${last#*@}" io.cri-containerd.pinned=pinned ;;
+"images tag --force"*) row "$5" "${4#*@}" - ;;
+"images label"*) row "$3" "$(cut -d' ' -f3 "$(file "$3")")" "$4,$5" ;;
+esac
+"""
+SYSTEMD_RUN = r"""
+while [ "$1" != -- ]; do shift; done
+shift
+if [ -e $NOTES/background ]; then touch $NOTES/running; else "$@" || true; fi
+"""
+SYSTEMCTL = r"""
+state=inactive; [ -e $NOTES/running ] && state=active
+printf 'Id=x\nActiveState=%s\n' $state
+"""
+
+
+@pytest.fixture
+def machine(node: FakeNode) -> FakeNode:
+    node.program("ctr", CTR)
+    node.program("systemd-run", SYSTEMD_RUN)
+    node.program("systemctl", SYSTEMCTL)
+    node.program("journalctl", "echo 'pull access denied'")
+    return node
+
+
+def converge(run_module: RunModule, node: FakeNode, **more: Any) -> dict[str, Any]:
+    directory = str(node.path("etc/containerd/certs.d"))
+    return run_module("images", registry_config_path=directory, **more)
+
+
+def test_pulls_what_is_missing(run_module: RunModule, machine: FakeNode) -> None:
+    first = converge(run_module, machine, images=[PAUSE, PROXY])
+    assert first["changed"] is True
+    assert first["pulled"] == [PAUSE["ref"], PROXY["ref"]]
+    pulls = [call for call in machine.calls("ctr") if " pull " in call]
+    assert any(call.endswith(f"registry.k8s.io/pause@{DIGEST}") for call in pulls)
+    second = converge(run_module, machine, images=[PAUSE, PROXY])
+    assert second["changed"] is False
+    assert second["present"] == [PAUSE["ref"], PROXY["ref"]]
+
+
+def test_other_digest_is_pulled_again(run_module: RunModule, machine: FakeNode) -> None:
+    converge(run_module, machine, images=[PAUSE])
+    again = converge(run_module, machine, images=[{**PAUSE, "digest": OTHER}])
+    assert again["pulled"] == [PAUSE["ref"]]
+
+
+def test_without_digest_any_will_do(run_module: RunModule, machine: FakeNode) -> None:
+    assert converge(run_module, machine, images=[{"ref": PAUSE["ref"]}])["changed"] is True
+    assert converge(run_module, machine, images=[{"ref": PAUSE["ref"]}])["changed"] is False
+
+
+def test_background(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "background").touch()
+    first = converge(run_module, machine, images=[PAUSE], wait=False)
+    assert (first["changed"], first["running"]) == (True, True)
+    second = converge(run_module, machine, images=[PAUSE], wait=False)
+    assert (second["changed"], second["running"], second["pulled"]) == (False, True, [])
+    assert len(machine.calls("systemd-run")) == 1
+
+
+def test_failed_pull_shows_the_log(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "offline").touch()
+    result = converge(run_module, machine, images=[PAUSE], fails=True)
+    assert result["msg"].endswith("could not pull registry.k8s.io/pause:3.10.2")
+    assert "pull access denied" in result["output"]
+
+
+def test_waits_no_longer_than_told(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "running").touch()
+    result = converge(run_module, machine, images=[PAUSE], timeout=0, fails=True)
+    assert "within 0 s" in result["msg"]
+
+
+def test_check_mode(run_module: RunModule, machine: FakeNode) -> None:
+    mirrors = {"_default": ["http://127.0.0.1:5055"]}
+    result = converge(run_module, machine, images=[PAUSE], mirrors=mirrors, check=True)
+    assert result["pulled"] == [PAUSE["ref"]]
+    assert machine.calls("systemd-run") == []
+    assert not machine.path("etc/containerd").exists()
+
+
+def test_check_mode_before_containerd_is_there(run_module: RunModule, machine: FakeNode) -> None:
+    machine.program("ctr", "echo 'no socket' >&2; exit 1")
+    assert converge(run_module, machine, images=[PAUSE], check=True)["changed"] is True
+    assert "ctr" in converge(run_module, machine, images=[PAUSE], fails=True)["msg"]
+
+
+def test_host_files(run_module: RunModule, machine: FakeNode) -> None:
+    mirrors = {
+        "_default": ["http://127.0.0.1:5055"],
+        "my.registry:5000": ["https://mirror.example"],
+    }
+    params = {"mirrors": mirrors, "token": "s3cret", "token_scope": "http://127.0.0.1:5055"}
+    first = converge(run_module, machine, **params)
+    assert "s3cret" not in str(first)
+    root = machine.path("etc/containerd/certs.d")
+    default = root / "_default/hosts.toml"
+    assert default.stat().st_mode & 0o777 == 0o600
+    host = tomllib.loads(default.read_text())["host"]["http://127.0.0.1:5055"]
+    assert host["capabilities"] == ["pull", "resolve"]
+    assert host["header"] == {"Authorization": ["Bearer s3cret"]}
+    other = tomllib.loads((root / "my.registry_5000_/hosts.toml").read_text())
+    assert "header" not in other["host"]["https://mirror.example"]
+    assert converge(run_module, machine, **params)["changed"] is False
+    machine.write("etc/containerd/certs.d/theirs/hosts.toml", "server = 'x'\n")
+    assert len(converge(run_module, machine, state="absent")["files"]) == 2
+    assert not default.exists()
+    assert (root / "theirs/hosts.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"images": [{"ref": "registry.k8s.io/pause"}]},
+        {"images": [{"ref": "x; rm -rf /:1"}]},
+        {"images": [{"ref": "r.io/a:1", "digest": "sha256:short"}]},
+        {"mirrors": {"../etc": ["http://h"]}},
+        {"mirrors": {"r.io": "http://h"}},
+        {"parallel": 0},
+    ],
+)
+def test_bad_values(run_module: RunModule, machine: FakeNode, params: dict[str, Any]) -> None:
+    assert converge(run_module, machine, fails=True, **params)["msg"]
+    assert machine.calls("systemd-run") == []
+
+
+def test_listing_of_ctr() -> None:
+    text = (
+        "REF TYPE DIGEST SIZE PLATFORMS LABELS\n"
+        f"r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 a=b,{images.PINNED}\n"
+    )
+    assert images.listing(text) == {"r.io/a:1": (DIGEST, ["a=b", images.PINNED])}
+
+
+def test_toml_quotes() -> None:
+    text = registries.hosts_toml(['http://h/"\\x'])
+    assert list(tomllib.loads(text)["host"]) == ['http://h/"\\x']

@@ -1,0 +1,184 @@
+"""kube_apply, kube_nodes and kubeadm_reset."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible_collections.ohmykube.cluster.plugins.modules import kube_nodes, kubeadm_reset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import FakeNode, RunModule
+
+KUBECTL = r"""
+shift 2
+case "$1" in
+diff)
+  cat >$NOTES/manifest
+  case "$(cat $NOTES/diff 2>/dev/null)" in
+  same) exit 0 ;;
+  new) echo 'Error from server (NotFound): namespaces "x" not found' >&2; exit 1 ;;
+  broken) echo 'error: the server is down' >&2; exit 1 ;;
+  *) echo "+ replicas: 2"; exit 1 ;;
+  esac ;;
+apply) echo same >$NOTES/diff; echo "namespace/x serverside-applied" ;;
+get) if [ "$2" = nodes ]; then cat $NOTES/nodes.json; else cat $NOTES/there 2>/dev/null; fi ;;
+delete) rm $NOTES/there; echo "namespace/x deleted" ;;
+esac
+exit 0
+"""
+
+
+@pytest.fixture
+def plane(node: FakeNode) -> tuple[FakeNode, str]:
+    node.program("kubectl", KUBECTL)
+    return node, str(node.write("etc/kubernetes/admin.conf"))
+
+
+@pytest.mark.parametrize("state", ["changed", "new"])
+def test_apply_when_it_differs(
+    run_module: RunModule, plane: tuple[FakeNode, str], state: str
+) -> None:
+    node, kubeconfig = plane
+    (node.notes / "diff").write_text(state)
+    params = {
+        "manifest": "kind: Namespace\n",
+        "kubeconfig": kubeconfig,
+        "rollouts": ["ns/deploy/x"],
+    }
+    first = run_module("kube_apply", **params)
+    assert first["changed"] is True
+    assert first["applied"] == ["namespace/x serverside-applied"]
+    assert (node.notes / "manifest").read_text() == "kind: Namespace\n"
+    assert any("rollout status deploy/x --namespace ns" in call for call in node.calls("kubectl"))
+    node.forget()
+    assert run_module("kube_apply", **params)["changed"] is False
+    assert not any(" apply " in call for call in node.calls("kubectl"))
+
+
+def test_apply_check_mode(run_module: RunModule, plane: tuple[FakeNode, str]) -> None:
+    node, kubeconfig = plane
+    result = run_module("kube_apply", manifest="x: 1", kubeconfig=kubeconfig, check=True)
+    assert "+ replicas: 2" in result["diff"]["prepared"]
+    assert not any(" apply " in call for call in node.calls("kubectl"))
+    virgin = run_module("kube_apply", manifest="x: 1", kubeconfig="/nonexistent", check=True)
+    assert virgin["changed"] is True
+
+
+def test_apply_failure_is_told(run_module: RunModule, plane: tuple[FakeNode, str]) -> None:
+    node, kubeconfig = plane
+    (node.notes / "diff").write_text("broken")
+    result = run_module("kube_apply", manifest="x: 1", kubeconfig=kubeconfig, fails=True)
+    assert "the server is down" in result["msg"]
+
+
+def test_delete(run_module: RunModule, plane: tuple[FakeNode, str]) -> None:
+    node, kubeconfig = plane
+    (node.notes / "there").write_text("namespace/x\n")
+    params = {"manifest": "x: 1", "kubeconfig": kubeconfig, "state": "absent"}
+    assert run_module("kube_apply", check=True, **params)["changed"] is True
+    assert run_module("kube_apply", **params)["changed"] is True
+    assert run_module("kube_apply", **params)["changed"] is False
+
+
+def test_labels_and_taints(run_module: RunModule, plane: tuple[FakeNode, str]) -> None:
+    node, kubeconfig = plane
+    listed = {
+        "metadata": {"name": "w1", "labels": {"a": "1"}},
+        "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]},
+    }
+    (node.notes / "nodes.json").write_text(json.dumps({"items": [listed]}))
+    wanted = {"w1": {"labels": {"a": "1", "b": "2"}, "taints": ["k:NoSchedule", "m=n:NoExecute"]}}
+    result = run_module("kube_nodes", nodes=wanted, kubeconfig=kubeconfig)
+    assert result["changes"] == ["label w1 b=2", "taint w1 m=n:NoExecute"]
+    assert any("label nodes w1 --overwrite b=2" in call for call in node.calls("kubectl"))
+    same = {"w1": {"labels": {"a": "1"}}}
+    assert run_module("kube_nodes", nodes=same, kubeconfig=kubeconfig)["changed"] is False
+    unknown = run_module("kube_nodes", nodes={"w9": {}}, kubeconfig=kubeconfig, fails=True)
+    assert "no node w9" in unknown["msg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("k:NoSchedule", "k=:NoSchedule"),
+        ("k=v:NoExecute", "k=v:NoExecute"),
+        ("a/b:NoExecute", "a/b=:NoExecute"),
+    ],
+)
+def test_taint_spelling(text: str, normal: str) -> None:
+    assert kube_nodes.normal_taint(text) == normal
+
+
+def test_packet_filter_keeps_other_rules() -> None:
+    saved = (
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n"
+        ":MINE - [0:0]\n:FLANNEL-POSTRTG - [0:0]\n"
+        '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES\n'
+        "-A PREROUTING -p tcp -j MINE\n"
+        "-A KUBE-SERVICES -j RETURN\n"
+        '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG\n'
+        "COMMIT\n"
+    )
+    rest = kubeadm_reset.without_kubernetes(saved)
+    assert rest == (
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:MINE - [0:0]\n-A PREROUTING -p tcp -j MINE\nCOMMIT\n"
+    )
+
+
+TABLES = json.dumps(
+    {"nftables": [{"table": {"family": "ip", "name": name}} for name in ("kube-proxy", "mine")]}
+)
+RESET_FAKES = {
+    "kubeadm": "rm -rf $ROOT/etc/kubernetes/pki $ROOT/etc/kubernetes/manifests",
+    "ip": "true",
+    "nft": f"case $2 in list) echo '{TABLES}' ;; esac",
+}
+
+
+@pytest.fixture
+def used(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    for name, body in RESET_FAKES.items():
+        node.program(name, body)
+    for family in ("iptables", "ip6tables"):
+        node.program(family + "-save", f"cat $NOTES/{family} 2>/dev/null || true")
+        node.program(family + "-restore", f"cat >$NOTES/{family}")
+    (node.notes / "iptables").write_text(":KUBE-X - [0:0]\n:MINE - [0:0]\n")
+    node.write("etc/kubernetes/pki/ca.crt")
+    node.write("var/lib/etcd/member/x")
+    etc, etcd = str(node.path("etc/kubernetes")), str(node.path("var/lib/etcd"))
+    monkeypatch.setattr(kubeadm_reset, "PATHS", (etc, etcd))
+    monkeypatch.setattr(
+        kubeadm_reset, "CNI_FILES", (str(node.write("etc/cni/net.d/10-flannel.conflist")),)
+    )
+    monkeypatch.setattr(kubeadm_reset, "links", lambda: {"lo", "cni0"})
+    monkeypatch.setattr(kubeadm_reset, "running_pods", lambda: False)
+    return node
+
+
+def test_reset(run_module: RunModule, used: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = run_module("kubeadm_reset", check=True)
+    assert used.path("etc/kubernetes/pki/ca.crt").exists()
+    assert used.calls("kubeadm") == []
+    result = run_module("kubeadm_reset")
+    # What kubeadm itself empties needs no second removal.
+    assert set(result["changes"]) <= set(checked["changes"])
+    assert not used.path("etc/kubernetes").exists()
+    assert not used.path("var/lib/etcd").exists()
+    assert used.calls("ip ") == ["ip link delete cni0"]
+    assert (used.notes / "iptables").read_text() == ":MINE - [0:0]\n"
+    assert [c for c in used.calls("nft") if "delete" in c] == ["nft delete table ip kube-proxy"]
+    monkeypatch.setattr(kubeadm_reset, "links", lambda: {"lo"})
+    used.program("nft", """echo '{"nftables": []}'""")
+    assert run_module("kubeadm_reset")["changed"] is False
+
+
+def test_remove_keeps_a_tree_beside(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "ab").mkdir()
+    kubeadm_reset.remove(str(tmp_path / "a"))
+    assert (tmp_path / "ab").is_dir()
+    assert not (tmp_path / "a").exists()

@@ -1,0 +1,252 @@
+"""kubeadm_init, kubeadm_join and kubeadm_token against a fake kubeadm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, storage
+
+if TYPE_CHECKING:
+    from .conftest import FakeNode, RunModule
+
+DATA = Path(__file__).parents[2] / "data" / "plugins"
+DOCUMENTS = [{"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration"}]
+JOIN = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "JoinConfiguration"}
+SECRET = "abcdef.0123456789abcdef"
+
+FAKE_KUBEADM = r"""
+etc=$ROOT/etc/kubernetes
+case "$1 $2" in
+"init --config")
+  mkdir -p $etc/manifests $etc/pki $ROOT/var/lib/etcd/member
+  touch $etc/manifests/etcd.yaml
+  if [ -e $NOTES/fail ]; then
+    echo "[certs] Generating"
+    echo "error: error execution phase wait-control-plane: no answer"
+    exit 1
+  fi
+  cp $NOTES/ca.crt $etc/pki/ca.crt
+  touch $etc/admin.conf $etc/kubelet.conf
+  echo "Your Kubernetes control-plane has initialized successfully!" ;;
+"join --config")
+  cp "$3" $NOTES/join.yaml
+  mkdir -p $etc/pki; cp $NOTES/ca.crt $etc/pki/ca.crt
+  touch $etc/kubelet.conf
+  echo "This node has joined the cluster:" ;;
+"reset --force") rm -rf $etc/manifests $etc/pki $etc/admin.conf $etc/kubelet.conf ;;
+"config validate")
+  if [ -e $NOTES/invalid ]; then echo "error: unknown field \"sotrage\"" >&2; exit 1; fi ;;
+"token create") echo abcdef.0123456789abcdef ;;
+"init phase") cp "${7}" $NOTES/upload.yaml ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(node: FakeNode) -> FakeNode:
+    node.program("kubeadm", FAKE_KUBEADM)
+    (node.notes / "ca.crt").write_text((DATA / "ca-rsa.crt").read_text())
+    return node
+
+
+def init(run_module: RunModule, machine: FakeNode, **more: object) -> dict[str, object]:
+    config = str(machine.path("etc/kubernetes/kubeadm.yaml"))
+    return run_module("kubeadm_init", documents=DOCUMENTS, config_path=config, **more)
+
+
+def test_init_runs_once(run_module: RunModule, machine: FakeNode) -> None:
+    first = init(run_module, machine)
+    assert first["changed"] is True
+    assert str(first["ca_cert_hash"]).startswith("sha256:c78ae93c")
+    assert machine.path("etc/kubernetes/kubeadm.yaml").stat().st_mode & 0o777 == 0o600
+    assert [c.split()[1] for c in machine.calls("kubeadm")] == ["config", "init"]
+    machine.forget()
+    second = init(run_module, machine)
+    assert second["changed"] is False
+    assert second["drift"] is False
+    assert machine.calls() == []
+
+
+def test_init_tells_drift(run_module: RunModule, machine: FakeNode) -> None:
+    init(run_module, machine)
+    config = str(machine.path("etc/kubernetes/kubeadm.yaml"))
+    again = run_module("kubeadm_init", documents=[{"kind": "Other"}], config_path=config)
+    assert (again["changed"], again["drift"]) == (False, True)
+
+
+def test_init_check_mode_touches_nothing(run_module: RunModule, machine: FakeNode) -> None:
+    result = init(run_module, machine, check=True)
+    assert result["changed"] is True
+    assert "InitConfiguration" in json.dumps(result["diff"])
+    assert machine.calls() == []
+    assert not machine.path("etc/kubernetes").exists()
+
+
+def test_half_done_init_is_reset_first(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "fail").touch()
+    failed = init(run_module, machine, fails=True)
+    assert failed["phase"] == "wait-control-plane"
+    assert "no answer" in str(failed["msg"])
+    assert "[certs] Generating" in str(failed["output"])
+    (machine.notes / "fail").unlink()
+    machine.forget()
+    assert init(run_module, machine)["changed"] is True
+    verbs = [call.split()[1] for call in machine.calls("kubeadm")]
+    assert verbs == ["reset", "config", "init"]
+
+
+def test_reset_of_half_done_init_clears_etcd(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "fail").touch()
+    init(run_module, machine, fails=True)
+    machine.write("var/lib/etcd/member/old", "old")
+    (machine.notes / "fail").unlink()
+    init(run_module, machine)
+    assert not machine.path("var/lib/etcd/member/old").exists()
+
+
+def test_run_whose_caller_died_counts_as_finished(run_module: RunModule, machine: FakeNode) -> None:
+    kubeadm.Record().write("init", finished=False)
+    machine.write("etc/kubernetes/kubelet.conf")
+    machine.write("etc/kubernetes/admin.conf")
+    machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"] + "!\n")
+    assert init(run_module, machine)["changed"] is False
+    assert kubeadm.Record().finished
+    assert machine.calls() == []
+
+
+def test_ghost_is_waited_for(run_module: RunModule, machine: FakeNode) -> None:
+    """The lock is inherited by kubeadm: as long as it runs, nobody else begins."""
+    lock = Path(kubeadm.LOCK)
+    lock.parent.mkdir(parents=True)
+    code = "import fcntl,sys;f=open(sys.argv[1],'w');fcntl.flock(f,2);"
+    code += "print('held',flush=True);sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as ghost:
+        assert ghost.stdout is not None
+        assert ghost.stdout.readline() == b"held\n"
+        result = init(run_module, machine, lock_timeout=0, fails=True)
+        assert "another kubeadm still runs" in str(result["msg"])
+        assert machine.calls() == []
+        ghost.communicate()
+    assert init(run_module, machine, lock_timeout=0)["changed"] is True
+
+
+def test_kubeadm_inherits_the_lock(run_module: RunModule, machine: FakeNode) -> None:
+    machine.program("kubeadm", FAKE_KUBEADM + "\nls -l /proc/self/fd >$NOTES/descriptors\n")
+    init(run_module, machine)
+    assert kubeadm.LOCK in (machine.notes / "descriptors").read_text()
+
+
+def test_invalid_configuration_is_refused_before_anything(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    (machine.notes / "invalid").touch()
+    result = init(run_module, machine, fails=True)
+    assert result["phase"] == "config"
+    assert "sotrage" in str(result["msg"])
+    assert not kubeadm.Record().value
+
+
+def test_foreign_control_plane_is_never_reset(run_module: RunModule, machine: FakeNode) -> None:
+    machine.write("etc/kubernetes/pki/ca.crt", "theirs")
+    machine.program("kubectl", "exit 1")
+    result = init(run_module, machine, fails=True)
+    assert "not ours" in str(result["msg"])
+    assert machine.calls("kubeadm") == []
+
+
+def test_foreign_control_plane_that_answers_is_taken_over(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    for name in (
+        "admin.conf",
+        "kubelet.conf",
+        *(f"manifests/kube-{n}.yaml" for n in ("apiserver", "controller-manager", "scheduler")),
+    ):
+        machine.write("etc/kubernetes/" + name)
+    machine.program("kubectl", "exit 0")
+    assert init(run_module, machine)["changed"] is False
+    assert kubeadm.Record().finished
+
+
+def test_missing_kubeadm_is_named(
+    run_module: RunModule, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ansible_collections.ohmykube.cluster.plugins.module_utils.programs.find",
+        lambda _name: None,
+    )
+    result = init(run_module, node, fails=True)
+    assert "kubeadm is not installed" in str(result["msg"])
+
+
+def join(run_module: RunModule, **more: object) -> dict[str, object]:
+    return run_module("kubeadm_join", document=JOIN, **more)
+
+
+def test_join_fills_in_secrets_and_leaves_none(run_module: RunModule, machine: FakeNode) -> None:
+    own = kubeadm.ca_hash(str(DATA / "ca-rsa.crt"))
+    result = join(run_module, token=SECRET, ca_cert_hash=own)
+    assert result["changed"] is True
+    document = json.loads((machine.notes / "join.yaml").read_text().replace("---\n", ""))
+    assert document["discovery"]["bootstrapToken"] == {"token": SECRET, "caCertHashes": [own]}
+    config = machine.calls("kubeadm join")[0].split()[3]
+    assert not Path(config).exists()
+    assert SECRET not in "".join(machine.calls())
+    assert join(run_module, ca_cert_hash=own)["changed"] is False
+
+
+def test_join_as_control_plane(run_module: RunModule, machine: FakeNode) -> None:
+    run_module(
+        "kubeadm_join",
+        document={**JOIN, "controlPlane": {}},
+        token=SECRET,
+        certificate_key="k" * 64,
+    )
+    document = json.loads((machine.notes / "join.yaml").read_text().replace("---\n", ""))
+    assert document["controlPlane"] == {"certificateKey": "k" * 64}
+
+
+def test_join_without_token(run_module: RunModule, machine: FakeNode) -> None:
+    assert "no token was given" in str(join(run_module, fails=True)["msg"])
+    assert join(run_module, check=True)["changed"] is True
+    assert machine.calls("kubeadm join") == []
+
+
+def test_join_refuses_node_of_another_cluster(run_module: RunModule, machine: FakeNode) -> None:
+    join(run_module, token=SECRET)
+    other = kubeadm.ca_hash(str(DATA / "ca-ecdsa.crt"))
+    assert "another cluster" in str(join(run_module, ca_cert_hash=other, fails=True)["msg"])
+
+
+def test_token(run_module: RunModule, machine: FakeNode) -> None:
+    machine.write("etc/kubernetes/admin.conf")
+    machine.write("etc/kubernetes/pki/ca.crt", (DATA / "ca-ecdsa.crt").read_text())
+    result = run_module("kubeadm_token", certificates=True)
+    assert result["token"] == SECRET
+    assert str(result["ca_cert_hash"]).startswith("sha256:eb185c0c")
+    uploaded = json.loads((machine.notes / "upload.yaml").read_text().replace("---\n", ""))
+    assert uploaded["certificateKey"] == result["certificate_key"]
+    assert str(result["certificate_key"]) not in "".join(machine.calls())
+
+
+def test_token_needs_a_control_plane(run_module: RunModule, node: FakeNode) -> None:
+    assert "no control plane" in str(run_module("kubeadm_token", fails=True)["msg"])
+    assert run_module("kubeadm_token", check=True)["token"] == ""
+
+
+def test_failed_phase_falls_back_to_the_last_one_seen() -> None:
+    assert kubeadm.failed_phase("[certs] x\n[etcd-join] y\n") == "etcd-join"
+    assert kubeadm.failed_phase("nothing") == ""
+
+
+def test_damaged_record_is_no_record(node: FakeNode) -> None:
+    node.write("var/lib/ohmykube/kubeadm.json", "{")
+    assert not kubeadm.Record().begun
+    assert storage.read_json(kubeadm.RECORD, {}) == {}

@@ -1,0 +1,142 @@
+"""node_prepare and the node's facts, below a root of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node as facts
+from ansible_collections.ohmykube.cluster.plugins.modules.node_prepare import (
+    BEGIN,
+    Preparation,
+    without_block,
+)
+
+if TYPE_CHECKING:
+    from .conftest import FakeNode, RunModule
+
+FACTS = {"hostname": "cp1", "default_ip": "10.0.0.11", "swap": False}
+PARAMS: dict[str, Any] = {
+    "kernel_modules": ["overlay", "br_netfilter"],
+    "sysctls": {"net.ipv4.ip_forward": 1, "vm.overcommit_memory": 1},
+    "manage_kernel": True,
+    "hosts": {"w1": "10.0.0.12"},
+    "swap": "off",
+    "directories": ["/etc/cni/net.d"],
+}
+
+
+@pytest.fixture
+def machine(node: FakeNode) -> FakeNode:
+    node.write("proc/sys/net/ipv4/ip_forward", "0\n")
+    node.write("proc/sys/vm/overcommit_memory", "1\n")
+    node.write("proc/modules", "overlay 1 0 - Live 0x0\n")
+    node.write("etc/hosts", "127.0.0.1 localhost\n")
+    node.write("etc/fstab", "UUID=1 / ext4 defaults 0 1\n/swapfile none swap sw 0 0\n")
+    node.path("etc/systemd/system").mkdir(parents=True)
+    node.program("modprobe", 'mkdir -p "$ROOT/sys/module/$2"')
+    node.program("swapoff", "true")
+    return node
+
+
+def prepare(node: FakeNode, check: bool = False, facts: Any = FACTS, **more: Any) -> Preparation:
+    made = Preparation({**PARAMS, **more}, check, facts, root=str(node.root))
+    made.present()
+    return made
+
+
+def test_prepares_once(machine: FakeNode) -> None:
+    first = prepare(machine)
+    assert "modprobe br_netfilter" in first.changes
+    assert "modprobe overlay" not in first.changes
+    assert machine.path("proc/sys/net/ipv4/ip_forward").read_text() == "1"
+    assert "net.ipv4.ip_forward = 1" in machine.path("etc/sysctl.d/99-ohmykube.conf").read_text()
+    assert machine.path("etc/fstab").read_text().splitlines()[1].startswith("#ohmykube# /swapfile")
+    assert machine.path("etc/systemd/system/swap.target").is_symlink()
+    assert machine.path("etc/cni/net.d").is_dir()
+    assert prepare(machine).changes == []
+
+
+def test_check_mode(machine: FakeNode) -> None:
+    before = sorted(str(path) for path in machine.root.rglob("*"))
+    checked = prepare(machine, check=True)
+    assert sorted(str(path) for path in machine.root.rglob("*")) == before
+    assert checked.changes == prepare(machine).changes
+
+
+def test_system_container_leaves_the_kernel_alone(machine: FakeNode) -> None:
+    changes = prepare(machine, manage_kernel=False, facts={**FACTS, "swap": True}).changes
+    assert machine.calls() == []
+    assert "sysctl net.ipv4.ip_forward" in changes
+    assert "vm.overcommit" not in machine.path("etc/sysctl.d/99-ohmykube.conf").read_text()
+    assert not machine.path("etc/modules-load.d/ohmykube.conf").exists()
+
+
+def test_swap_is_turned_off(machine: FakeNode) -> None:
+    assert "swapoff" in prepare(machine, facts={**FACTS, "swap": True}).changes
+    assert machine.calls("swapoff") == ["swapoff --all"]
+
+
+def test_hosts_block(machine: FakeNode) -> None:
+    prepare(machine)
+    text = machine.path("etc/hosts").read_text()
+    assert text.startswith("127.0.0.1 localhost\n" + BEGIN)
+    assert "10.0.0.12 w1\n" in text
+    assert "10.0.0.11 cp1\n" in text
+    prepare(machine, hosts={"cp1": "10.0.0.11"})
+    assert "w1" not in machine.path("etc/hosts").read_text()
+
+
+def test_hosts_gets_localhost_when_it_lacks(machine: FakeNode) -> None:
+    machine.write("etc/hosts", "10.0.0.11 cp1")
+    prepare(machine)
+    assert "\n127.0.0.1 localhost\n" in machine.path("etc/hosts").read_text()
+
+
+def test_absent_restores(machine: FakeNode) -> None:
+    hosts = machine.path("etc/hosts").read_text()
+    fstab = machine.path("etc/fstab").read_text()
+    prepare(machine)
+    undo = Preparation(PARAMS, False, FACTS, root=str(machine.root))
+    undo.absent()
+    assert machine.path("etc/hosts").read_text() == hosts
+    assert machine.path("etc/fstab").read_text() == fstab
+    assert not machine.path("etc/sysctl.d/99-ohmykube.conf").exists()
+    again = Preparation(PARAMS, False, FACTS, root=str(machine.root))
+    again.absent()
+    assert again.changes == []
+
+
+def test_block_without_its_end() -> None:
+    assert without_block(f"a\n{BEGIN}\nb\n") == "a\n"
+
+
+def test_facts(node: FakeNode) -> None:
+    node.write("etc/os-release", 'ID=debian\nVERSION_ID="12"\n')
+    node.write("proc/1/status", "CapEff:\t000001fffeffffff\nCapBnd:\t000001ffffffffff\n")
+    node.write("sys/fs/cgroup/cgroup.controllers", "cpu")
+    node.write("run/systemd/container", "systemd-nspawn")
+    found = facts.gather(str(node.root))
+    assert found["cap_sys_resource"] is False
+    assert found["cgroup_version"] == 2
+    assert found["in_container"] is True
+    assert found["os"] == {"id": "debian", "version": "12"}
+    assert found["joined"] is False
+    assert found["cluster_ca"] == ""
+
+
+def test_facts_know_a_joined_node(node: FakeNode) -> None:
+    node.write("var/lib/ohmykube/kubeadm.json", '{"finished": true}')
+    assert facts.gather(str(node.root))["joined"] is False
+    node.write("etc/kubernetes/kubelet.conf")
+    # The record is found below the fake root through the constants.
+    assert facts.kubeadm.Record().finished
+
+
+def test_unknown_capabilities_count_as_there() -> None:
+    assert facts.has_capability("", 24) is True
+
+
+def test_node_info(run_module: RunModule) -> None:
+    found = run_module("node_info")["ansible_facts"]["ohmykube_node"]
+    assert found["architecture"] in ("amd64", "arm64")
