@@ -333,10 +333,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        with closing(unpack.decompressed(path)) as chunks:
-            for chunk in chunks:
-                self.wfile.write(chunk)
-                self.server.counts.sent(self._client(), digest, len(chunk))
+        try:
+            with closing(unpack.decompressed(path)) as chunks:
+                for chunk in chunks:
+                    self.wfile.write(chunk)
+                    self.server.counts.sent(self._client(), digest, len(chunk))
+        except IntegrityError as error:
+            # Too late for another status: the client must see a short body.
+            log.warning("%s: %s", error.message, error.why)
+            self.close_connection = True
 
     def _begin(
         self,

@@ -225,6 +225,7 @@ def test_a_206_for_another_place_starts_again(downloader: Downloader, server: Fa
     url = server.on("/f", lie, Answer(BODY))
     leave_part(downloader, url, BODY[:1000])
     assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+    assert not downloader.store.quarantine.exists()  # found out before the bytes were taken
 
 
 def test_a_lying_server_is_asked_twice_and_refused(

@@ -410,3 +410,21 @@ def test_a_file_that_is_cut_while_it_is_sent(
             client(f"{NAME}/blobs/{digest}")
         assert caught.value.partial == image.blobs[digest][:5000]
         client.connection.close()
+
+
+def test_a_package_that_cannot_be_unpacked(store: Store, package: tuple[str, bytes, str]) -> None:
+    """Its digest is right, so the damage shows only while its plain form is sent."""
+    data = bytearray(package[1])
+    data[-1] ^= 1
+    late, early = store.put_bytes(bytes(data)), store.put_bytes(b"no zstd")
+    lock = image_maker.lock(
+        image_maker.locked(Kind.PACKAGE, "containerd", late),
+        image_maker.locked(Kind.PACKAGE, "kubeadm", early),
+    )
+    with Server(store, lock, TOKEN) as server:
+        client = Client(server)
+        assert client(f"/pkg/sha256/{early[7:]}?enc=identity")[0] == 500
+        with pytest.raises(http.client.IncompleteRead):
+            client(f"/pkg/sha256/{late[7:]}?enc=identity")
+        client.connection.close()
+        assert answers(server)
