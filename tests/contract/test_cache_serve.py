@@ -8,20 +8,25 @@ import shutil
 import socket
 import subprocess
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache import releases, resolve
 from ohmykube.cache.serve import Server
+from ohmykube.cache.sources import base as sources
 from ohmykube.cache.store import Store
-from ohmykube.kit import retry
+from ohmykube.errors import OhmykubeError
+from ohmykube.kit import paths, retry
 from ohmykube.model.artifact import Kind
+from ohmykube.model.cluster import Sources
+from ohmykube.progress import NullReporter
 from tests import image_maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.nodes
 
@@ -37,22 +42,23 @@ Ohmykube-Node = ["w1"]
 """
 
 
-def programs(target: Path, store: Store) -> Path | None:
-    """Return a directory with containerd and ctr: given, installed, or from the user's cache."""
-    names = ("containerd", "ctr")
+def programs(cache: Path) -> dict[str, Path]:
+    """Return containerd and ctr: given, installed, or through the shared cache."""
     search = os.pathsep.join((os.environ.get("OHMYKUBE_TEST_BIN", ""), os.environ["PATH"]))
-    found = {name: shutil.which(name, path=search) for name in names}
-    for ref in store.refs():
-        name = ref.name.rpartition(":")[2]
-        if ref.kind is Kind.BINARY and found.get(name, "") is None and store.has(ref.digest):
-            found[name] = str(store.path(ref.digest))
-    if os.geteuid() != 0 or not all(found.values()):
-        return None
-    target.mkdir()
-    for name, path in found.items():
-        shutil.copy(str(path), target / name)
-        (target / name).chmod(0o755)
-    return target
+    found = {name: shutil.which(name, path=search) for name in ("containerd", "ctr")}
+    if all(found.values()):
+        return {name: Path(str(path)) for name, path in found.items()}
+    wanted = releases.release(releases.default_version())
+    component = next(c for c in wanted.components if c.name == "containerd")
+    context = sources.SourceContext(
+        store=Store(cache),
+        sources=Sources(),
+        reporter=NullReporter(),
+        paths=replace(paths.from_environment(), cache=cache),
+    )
+    chain = resolve.Chain(("upstream", "build"), context, sources.load)
+    arch = resolve.host_arch()
+    return dict(chain.first("containerd", lambda source: source.component(component, arch))[0])
 
 
 @dataclass
@@ -99,14 +105,19 @@ address = "{root}/c.sock.ttrpc"
 
 @pytest.fixture
 def containerd(tmp_path: Path, shared_cache: Path) -> Iterator[Containerd]:
-    found = programs(tmp_path / "bin", Store(shared_cache))
-    if found is None:
-        why = "needs root and containerd (installed, in the cache, or in OHMYKUBE_TEST_BIN)"
+    try:
+        found = programs(shared_cache)
+    except OhmykubeError as error:
+        why = f"needs containerd, installed or from a source: {error.message}"
         pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
-    one = Containerd(tmp_path / "containerd", found)
+    one = Containerd(tmp_path / "containerd", tmp_path / "bin")
+    one.programs.mkdir()
+    for name in ("containerd", "ctr"):
+        shutil.copy(found[name], one.programs / name)
+        (one.programs / name).chmod(0o755)
     one.directory.mkdir()
     (one.directory / "config.toml").write_text(CONFIG.format(root=one.directory))
-    argv = [str(found / "containerd"), "--config", str(one.directory / "config.toml")]
+    argv = [str(one.programs / "containerd"), "--config", str(one.directory / "config.toml")]
     with (one.directory / "log").open("wb") as log, contextlib.ExitStack() as stack:
         daemon = stack.enter_context(
             subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
