@@ -73,6 +73,9 @@ class Cgroups(abc.ABC):
         with contextlib.suppress(FileExistsError):
             self._host.kernel.mkdir(path)
 
+    def _write(self, path: Path, text: str) -> None:
+        self._host.kernel.write(path, text)
+
     def join_files(self, group: Group) -> tuple[Path, ...]:
         """Return the files a process writes its id to, to move into ``group``."""
         return tuple(path / "cgroup.procs" for path in self._paths(group))
@@ -187,7 +190,11 @@ class CgroupsV1(Cgroups):
                 for setting in ("cpuset.cpus", "cpuset.mems"):
                     # A new cpuset is empty, and an empty one takes no process.
                     if (parent / setting).exists():
-                        _copy_if_empty(parent / setting, path / setting)
+                        self._inherit(parent / setting, path / setting)
+
+    def _inherit(self, source: Path, target: Path) -> None:
+        if not target.exists() or not target.read_text().strip():
+            self._write(target, source.read_text().strip())
 
     def limit(self, group: Group, limits: Limits) -> None:
         """Set the CFS quota and the memory limit; -1 takes a limit away."""
@@ -195,10 +202,10 @@ class CgroupsV1(Cgroups):
         memory = -1 if limits.memory_bytes is None else limits.memory_bytes
         for path in self._paths(group):
             if (path / "cpu.cfs_quota_us").exists():
-                _write(path / "cpu.cfs_period_us", str(PERIOD_US))
-                _write(path / "cpu.cfs_quota_us", str(quota))
+                self._write(path / "cpu.cfs_period_us", str(PERIOD_US))
+                self._write(path / "cpu.cfs_quota_us", str(quota))
             if (path / "memory.limit_in_bytes").exists():
-                _write(path / "memory.limit_in_bytes", str(memory))
+                self._write(path / "memory.limit_in_bytes", str(memory))
 
 
 class CgroupsV2(Cgroups):
@@ -229,7 +236,7 @@ class CgroupsV2(Cgroups):
             if controller in offered and controller not in enabled:
                 try:
                     # One at a time: one that is refused must not keep the others out.
-                    _write(path / "cgroup.subtree_control", f"+{controller}")
+                    self._write(path / "cgroup.subtree_control", f"+{controller}")
                 except OSError as error:
                     if controller in self.NEEDED:
                         missing |= {controller}
@@ -247,15 +254,15 @@ class CgroupsV2(Cgroups):
         (path,) = self._paths(group)
         quota = "max" if limits.quota_us is None else str(limits.quota_us)
         memory = "max" if limits.memory_bytes is None else str(limits.memory_bytes)
-        _write(path / "cpu.max", f"{quota} {PERIOD_US}")
-        _write(path / "memory.max", memory)
+        self._write(path / "cpu.max", f"{quota} {PERIOD_US}")
+        self._write(path / "memory.max", memory)
 
     def kill(self, group: Group) -> None:
         """End the whole group at once where the kernel (5.14 and later) can."""
         (path,) = self._paths(group)
         with contextlib.suppress(OSError):
             if (path / "cgroup.kill").exists():
-                _write(path / "cgroup.kill", "1")
+                self._write(path / "cgroup.kill", "1")
         super().kill(group)
 
 
@@ -314,14 +321,3 @@ def _read_pids(path: Path) -> list[int]:
         return [int(line) for line in path.read_text().split()]
     except OSError:  # gone, or a threaded group
         return []
-
-
-def _copy_if_empty(source: Path, target: Path) -> None:
-    if not target.exists() or not target.read_text().strip():
-        _write(target, source.read_text().strip())
-
-
-def _write(path: Path, text: str) -> None:
-    # A control file takes one write(2), and no temp file can be made beside it.
-    with path.open("w") as stream:
-        stream.write(text)

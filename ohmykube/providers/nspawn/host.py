@@ -76,6 +76,11 @@ class Kernel:
         """Make a cgroup."""
         group.mkdir()
 
+    def write(self, control: Path, text: str) -> None:
+        """Write a control file: one write(2), and no temp file can be made beside it."""
+        with control.open("w") as stream:
+            stream.write(text)
+
     def rmdir(self, group: Path) -> None:
         """Remove a cgroup."""
         group.rmdir()

@@ -1,0 +1,278 @@
+"""A host in a directory: control files, namespaces, mounts and processes that are only files.
+
+It knows the few programs that the nspawn provider runs, and what they leave behind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ohmykube.kit.process import CommandFailed, Result
+from ohmykube.providers.nspawn.host import Host, Kernel
+
+V1 = ("cpu", "cpuset", "memory", "pids", "systemd")
+V2_CONTROLLERS = "cpuset cpu io memory pids"
+
+
+class Clock:
+    """Time passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass
+class Simulation(Kernel):
+    """The kernel and the programs. ``failing`` maps the start of a command line to its stderr."""
+
+    root: Path
+    version: int
+    failing: dict[str, str] = field(default_factory=dict)
+    deaf: bool = False
+    """Nodes do not halt on the orderly signal."""
+    stillborn: str = ""
+    """What a node writes on its console before it ends at once."""
+    silent: bool = False
+    """Nodes start but their sshd never listens."""
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+    signals: list[tuple[int, int]] = field(default_factory=list)
+    listening: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._pids = itertools.count(1000)
+        self._lock = threading.RLock()
+        self.cgroup, self.proc = self.root / "cgroup", self.root / "proc"
+        self.netns, self.run_dir = self.root / "netns", self.root / "run"
+        for path in (self.cgroup, self.proc / "self", self.netns):
+            path.mkdir(parents=True)
+        (self.proc / "filesystems").write_text("nodev\toverlay\n\text4\n")
+        self.table: list[tuple[str, str, str]] = [("/", "ext4", "rw")]
+        if self.version == 1:
+            for name in V1:
+                (self.cgroup / name).mkdir()
+                self._control_files(self.cgroup / name)
+                self.table.append((str(self.cgroup / name), "cgroup", f"rw,{name}"))
+            (self.cgroup / "cpuset/cpuset.cpus").write_text("0-1\n")
+            (self.cgroup / "cpuset/cpuset.mems").write_text("0\n")
+        else:
+            self._control_files(self.cgroup)
+            self.table.append((str(self.cgroup), "cgroup2", "rw"))
+        self._write_mounts()
+
+    def host(self) -> Host:
+        return Host(
+            cgroup=self.cgroup,
+            proc=self.proc,
+            netns=self.netns,
+            run=self.run_dir,
+            commands=self,
+            kernel=self,
+            clock=Clock(),
+        )
+
+    # Kernel
+
+    def mkdir(self, group: Path) -> None:
+        group.mkdir()
+        self._control_files(group)
+
+    def _control_files(self, group: Path) -> None:
+        (group / "cgroup.procs").write_text("")
+        if self.version == 2:
+            for name in ("cpu.max", "memory.max", "cgroup.subtree_control"):
+                (group / name).write_text("")
+            offered = V2_CONTROLLERS
+            if group != self.cgroup:
+                offered = (group.parent / "cgroup.subtree_control").read_text()
+            (group / "cgroup.controllers").write_text(offered + "\n")
+            return
+        controller = group.relative_to(self.cgroup).parts[0]
+        names = {
+            "cpu": ("cpu.cfs_quota_us", "cpu.cfs_period_us"),
+            "cpuset": ("cpuset.cpus", "cpuset.mems"),
+            "memory": ("memory.limit_in_bytes",),
+        }
+        for name in names.get(controller, ()):
+            (group / name).write_text("\n" if controller == "cpuset" else "-1\n")
+
+    def write(self, control: Path, text: str) -> None:
+        if f"write {control.name} {text}" in self.failing:
+            raise OSError(16, "Device or resource busy")
+        if control.name == "cgroup.subtree_control":
+            text = f"{control.read_text()} {text.lstrip('+')}".strip()
+        control.write_text(text)
+
+    def rmdir(self, group: Path) -> None:
+        with self._lock:
+            if (group / "cgroup.procs").read_text().split():
+                raise OSError(16, "Device or resource busy")
+            if any(path.is_dir() for path in group.iterdir()):
+                raise OSError(39, "Directory not empty")
+            for path in group.iterdir():
+                path.unlink()
+            group.rmdir()
+
+    def kill(self, pid: int, number: int) -> None:
+        with self._lock:
+            self.signals.append((pid, number))
+            if not (self.proc / str(pid)).exists():
+                raise ProcessLookupError
+            if number != 9 and self.deaf:
+                return
+            self._end(pid)
+
+    def _end(self, pid: int) -> None:
+        status = (self.proc / str(pid) / "status").read_text()
+        for path in self.cgroup.rglob("cgroup.procs"):
+            left = [line for line in path.read_text().split() if line != str(pid)]
+            path.write_text("".join(f"{line}\n" for line in left))
+        for path in (self.proc / str(pid)).iterdir():
+            path.unlink()
+        (self.proc / str(pid)).rmdir()
+        if "Port:" in status:
+            self.listening.discard(int(status.split("Port:")[1].split()[0]))
+
+    def port_free(self, port: int) -> bool:
+        return port not in self.listening
+
+    # Commands
+
+    def which(self, program: str) -> str | None:
+        return None if f"which {program}" in self.failing else f"/usr/bin/{program}"
+
+    def detach(self, argv: tuple[str, ...], log_file: Path) -> int:
+        with self._lock:
+            argv = tuple(argv)
+            self.ran.append(argv)
+            split = argv.index("--")
+            procs, command = argv[4:split], argv[split + 1 :]
+            pid = next(self._pids)
+            log_file.write_text(self.stillborn)
+            if self.stillborn:
+                return pid
+            status = f"State:\tS (sleeping)\nNSpid:\t{pid}"
+            if "systemd-nspawn" in command:
+                self._spawn(procs, pid, status + "\n")
+                inner = next(self._pids)
+                self._spawn(procs, inner, f"State:\tS (sleeping)\nNSpid:\t{inner}\t1\n")
+            else:
+                port = int(command[2].rpartition(":")[2])
+                self._spawn(procs, pid, f"{status}\nPort:\t{port}\n")
+                self.listening.add(port)
+            return pid
+
+    def _spawn(self, procs: tuple[str, ...], pid: int, status: str) -> None:
+        (self.proc / str(pid)).mkdir()
+        (self.proc / str(pid) / "status").write_text(status)
+        for path in procs:
+            with Path(path).open("a") as stream:
+                stream.write(f"{pid}\n")
+
+    def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        timeout: float,
+        input: str | None = None,
+        check: bool = True,
+    ) -> Result:
+        with self._lock:
+            argv = tuple(argv)
+            self.ran.append(argv)
+            line = " ".join(argv)
+            faults = [text for start, text in self.failing.items() if line.startswith(start)]
+            code, text = (1, faults[0]) if faults else self._program(argv)
+        result = Result(argv, code, "", text)
+        if check and code:
+            raise CommandFailed(result)
+        return result
+
+    def _program(self, argv: tuple[str, ...]) -> tuple[int, str]:
+        match argv:
+            case ["ip", "netns", "add", name]:
+                (self.netns / name).touch(exist_ok=False)
+            case ["ip", "netns", "delete", name]:
+                (self.netns / name).unlink()
+            case ["ip", "-n", name, "link", "show", "dev", device]:
+                return (0 if (self.netns / name).exists() and device == "br0" else 1), ""
+            case ["mount", *_, options, target]:
+                self._mount(options, Path(target))
+            case ["umount", *_, target]:
+                self._umount(Path(target))
+            case ["ssh-keygen", *_, path]:
+                Path(path).write_text("private\n")
+                Path(f"{path}.pub").write_text(f"ssh-ed25519 AAAA{len(self.ran)} comment\n")
+            case ["mmdebstrap", *_]:
+                self._bootstrap(Path(next(a for a in argv if a.startswith("/"))))
+            case [_, _, "nc", *_]:
+                return int(self.silent or bool(self.stillborn)), ""
+            case _:
+                pass
+        return 0, ""
+
+    @staticmethod
+    def _bootstrap(rootfs: Path) -> None:
+        for name in ("etc/ssh", "etc/systemd/system", "var/lib/dbus", "root"):
+            (rootfs / name).mkdir(parents=True)
+        (rootfs / "etc/machine-id").write_text("0123\n")
+        (rootfs / "etc/ssh/ssh_host_rsa_key").write_text("secret\n")
+
+    def _mount(self, options: str, target: Path) -> None:
+        """Lay the upper directory over the lower one, by copying."""
+        plain = options.replace("\\:", ":").replace("\\,", ",")
+        lower, rest = plain.removeprefix("lowerdir=").split(",upperdir=")
+        upper, _ = rest.split(",workdir=")
+        # What was unmounted before holds everything already.
+        source = upper if any(Path(upper).iterdir()) else lower
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+        self.table.append((str(target), "overlay", "rw"))
+        self._write_mounts()
+
+    def _umount(self, target: Path) -> None:
+        upper = target.with_name("upper")
+        shutil.rmtree(upper)
+        target.rename(upper)
+        target.mkdir()
+        self.table = [entry for entry in self.table if entry[0] != str(target)]
+        self._write_mounts()
+
+    def _write_mounts(self) -> None:
+        blank = "\\040"
+        rows = [(point.replace(" ", blank), kind, rest) for point, kind, rest in self.table]
+        text = "".join(f"x {point} {kind} {rest} 0 0\n" for point, kind, rest in rows)
+        (self.proc / "self" / "mounts").write_text(text)
+
+    def reboot(self) -> None:
+        """Lose everything that a kernel forgets."""
+        for path in sorted(self.cgroup.rglob("omk*"), reverse=True):
+            for entry in sorted(path.rglob("*"), reverse=True):
+                entry.rmdir() if entry.is_dir() else entry.unlink()
+            path.rmdir()
+        for path in self.proc.glob("[0-9]*"):
+            (path / "status").unlink()
+            path.rmdir()
+        for path in self.netns.iterdir():
+            path.unlink()
+        for path in sorted(self.run_dir.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        self.listening.clear()
+        for target in [Path(entry[0]) for entry in self.table if entry[1] == "overlay"]:
+            self._umount(target)
+
+    def traces(self) -> list[str]:
+        """Return what is left of any cluster."""
+        found = [str(path) for path in self.cgroup.rglob("omk*")]
+        found += [path.name for path in self.netns.iterdir()]
+        found += [entry[0] for entry in self.table if entry[1] == "overlay"]
+        found += [path.name for path in self.proc.glob("[0-9]*")]
+        return found + [str(path) for path in self.run_dir.glob("nspawn/*")]
