@@ -16,14 +16,16 @@ DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 PAUSE = {"ref": "registry.k8s.io/pause:3.10.2", "digest": DIGEST}
 PROXY = {"ref": "registry.k8s.io/kube-proxy:v1.36.3", "digest": OTHER}
-# One file for each image name, since pulls run at the same time; a pull brings the digest asked for.
+# One file for each image name: pulls run at the same time. A pull brings the digest asked for.
 CTR = r"""
 shift 2
 mkdir -p $NOTES/images
 file() { echo "$NOTES/images/$(echo "$1" | tr / _)"; }
 row() { echo "$1 type $2 1 MiB linux/amd64 $3" >"$(file "$1")"; }
 case "$*" in
-"images ls") echo "REF TYPE DIGEST SIZE PLATFORMS LABELS"; cat $NOTES/images/* 2>/dev/null || true ;;
+"images ls")
+  echo "REF TYPE DIGEST SIZE PLATFORMS LABELS"
+  cat $NOTES/images/* 2>/dev/null || true ;;
 "images pull"*)
   for last; do :; done
   [ -e $NOTES/offline ] && exit 1
