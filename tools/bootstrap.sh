@@ -94,7 +94,7 @@ current() { # run|dev: is it installed, and does the environment still work?
 }
 
 healthy_venv() { # a moved checkout or a removed Python leaves an environment that cannot be used
-    [ -f "$venv/.place" ] && [ "$(cat "$venv/.place")" = "$venv" ] &&
+    head -n 1 "$venv/bin/pip" 2>/dev/null | grep -qF "$venv/bin/python" &&
         usable "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1
 }
 
@@ -123,7 +123,6 @@ ensure_python
 if ! healthy_venv; then
     note "creating it with $("$python" --version)"
     "$python" -m venv --clear "$venv" || fail "cannot create $venv"
-    printf '%s\n' "$venv" >"$venv/.place"
 fi
 rm -f "$venv/.stamp-run" "$venv/.stamp-dev"
 note "installing requirements/$what.txt, every hash checked"

@@ -130,10 +130,11 @@ def foreign(groups: set[str], processes: dict[int, str]) -> set[str]:
 
 def without(found: set[str], clusters: set[str]) -> set[str]:
     """Return what does not belong to one of these clusters, by its name."""
-    theirs = {name.removeprefix("omk-") for name in clusters}
+    # A namespace is called omk-<cluster>, a cgroup has the cluster's name as it is.
+    theirs = clusters | {f"omk-{name}" for name in clusters}
 
     def mine(item: str) -> bool:
-        words = {word.removeprefix("omk-") for word in re.split(r"[/.]", item)}
+        words = set(re.split(r"[/.]", item))
         shared = item.endswith("/omk")  # the parent of all clusters' cgroups
         return not words & theirs and not (theirs and shared)
 
