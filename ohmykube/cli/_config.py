@@ -37,14 +37,19 @@ def overrides(chosen: dict[str, Any], default_name: str | None = None) -> Overri
 def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluster:
     """Return the cluster described by a file (``-``: stdin) and flags, or by flags alone.
 
+    Without a file, a cluster that exists is taken as it was described last: flags change it.
     What a file leaves to be desired is said on stderr.
 
     Raises:
         ConfigError: all problems at once.
+        IntegrityError: the record of the cluster is damaged.
     """
     wanted = wanted or Overrides()
     if file is None:
-        return loader.from_overrides(wanted)
+        record = app.services.state.read(wanted.name) if wanted.name else None
+        if record is None:
+            return loader.from_overrides(wanted)
+        return loader.from_document(record.document, wanted, label=f'cluster "{record.name}"')
     if file == STDIN:
         with app.signals.asking():
             data = sys.stdin.buffer.read(LARGEST_BYTES) if sys.stdin else b""
