@@ -80,7 +80,10 @@ def locked(timeout):
 
 
 class Record:
-    """What we began and finished on this node: ``action`` (init, join), ``finished``, ``config`` hash."""
+    """What we began and finished on this node.
+
+    Keys: ``action`` (init, join), ``finished``, ``config`` (a hash), ``kubernetes`` (a version, or '').
+    """
 
     def __init__(self, path=None):
         self.path = path or RECORD
@@ -94,9 +97,16 @@ class Record:
     def begun(self):
         return bool(self.value) and not self.finished
 
-    def write(self, action, finished, config=""):
-        """Replace the record; on disk when this returns."""
-        self.value = {"schema": 1, "action": action, "finished": finished, "config": config}
+    def begin(self, action, config, version):
+        """Note that ``kubeadm <action>`` begins; on disk when this returns."""
+        self._write(action=action, finished=False, config=config, kubernetes=version)
+
+    def finish(self, action):
+        """Note that ``kubeadm <action>`` has finished, keeping what was noted when it began."""
+        self._write(**dict(self.value, action=action, finished=True))
+
+    def _write(self, **facts):
+        self.value = dict(facts, schema=1)
         storage.write_json(self.path, self.value)
 
     def remove(self):
@@ -166,7 +176,7 @@ def survey(action):
         return "finished"
     if record.value:
         if record.begun and SUCCESS[action] in storage.read_text(log_path(action)) and found:
-            record.write(action, finished=True, config=record.value.get("config", ""))
+            record.finish(action)
             return "finished"
         return "half-done"
     return "foreign" if found else "absent"
@@ -209,13 +219,14 @@ def validate(path):
         raise KubeadmError(message, "config", error.output) from error
 
 
-def run_once(action, documents, *, lock_timeout, timeout, check_mode, adopt, prepare):
+def run_once(action, documents, params, *, check_mode, adopt, prepare):
     """Do ``kubeadm <action>`` unless it was done; return True when it ran, or would in check mode.
 
-    ``adopt()`` tells whether Kubernetes that we did not begin is complete. ``prepare()`` writes the
-    configuration and returns its path. Raises KubeadmError.
+    ``params``: ``timeout``, ``lock_timeout`` and ``kubernetes_version`` of the module. ``adopt()``
+    tells whether Kubernetes that we did not begin is complete. ``prepare()`` writes the configuration
+    and returns its path. Raises KubeadmError.
     """
-    with locked(lock_timeout) as lock:
+    with locked(params["lock_timeout"]) as lock:
         state = survey(action)
         if state == "foreign":
             if not adopt():
@@ -224,19 +235,19 @@ def run_once(action, documents, *, lock_timeout, timeout, check_mode, adopt, pre
                 )
                 raise KubeadmError(message % ", ".join(traces()), "survey")
             if not check_mode:
-                Record().write(action, finished=True)
+                Record().finish(action)
             return False
         if state == "finished":
             return False
         if check_mode:
             return True
         if state == "half-done":
-            reset(lock, timeout)
+            reset(lock, params["timeout"])
         path = prepare()
         record = Record()
-        record.write(action, finished=False, config=config_hash(documents))
-        execute(action, [action, "--config", path] + FLAGS[action], lock, timeout)
-        record.write(action, finished=True, config=config_hash(documents))
+        record.begin(action, config_hash(documents), params["kubernetes_version"])
+        execute(action, [action, "--config", path] + FLAGS[action], lock, params["timeout"])
+        record.finish(action)
         return True
 
 

@@ -21,6 +21,7 @@ def gather(root="/"):
     def at(path):
         return os.path.join(root, path.lstrip("/"))
 
+    record = kubeadm.Record(at(kubeadm.RECORD))
     release = os_release(read_text(at("/etc/os-release")))
     return {
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -31,8 +32,8 @@ def gather(root="/"):
         "has_zstd": programs.find("zstd") is not None,
         "hostname": socket.gethostname(),
         "in_container": in_container(at),
-        "joined": kubeadm.Record(at(kubeadm.RECORD)).finished
-        and os.path.exists(at(kubeadm.KUBELET_CONFIG)),
+        "joined": record.finished and os.path.exists(at(kubeadm.KUBELET_CONFIG)),
+        "kubernetes_version": record.value.get("kubernetes", ""),
         "os": {"id": release.get("ID", ""), "version": release.get("VERSION_ID", "")},
         "python": platform.python_version(),
         "resolver": resolver(at),

@@ -58,6 +58,13 @@ options:
       members:
         description: Archive members to take, each with the absolute path it goes to. Without it all are taken.
         type: dict
+  alternatives:
+    description:
+      - Names under which the same may have been recorded by another run, for instance as one package instead of
+        single files. With O(state=absent) these go too.
+    type: list
+    elements: str
+    default: []
   files:
     description: Text files to write or remove.
     type: list
@@ -197,6 +204,7 @@ UNIT_OPTIONS = {
 OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "artifacts": {"type": "list", "elements": "dict", "options": ARTIFACT_OPTIONS, "default": []},
+    "alternatives": {"type": "list", "elements": "str", "default": []},
     "files": {"type": "list", "elements": "dict", "options": storage.FILE_OPTIONS, "default": []},
     "directories": {"type": "list", "elements": "path", "default": []},
     "units": {"type": "list", "elements": "dict", "options": UNIT_OPTIONS, "default": []},
@@ -269,11 +277,12 @@ class Deployment:
         found = units.survey(self._names)
         for params in gone:
             self._bring(units.Desired(params, found))
-        for item in self._params["artifacts"]:
-            if self._inventory.knows(item["name"]):
-                self.changes.append(item["name"])
+        listed = [item["name"] for item in self._params["artifacts"]]
+        for name in dict.fromkeys(listed + self._params["alternatives"]):
+            if self._inventory.knows(name):
+                self.changes.append(name)
                 if not self._check:
-                    self._inventory.remove(item["name"])
+                    self._inventory.remove(name)
         files = [
             storage.DesiredFile(item["path"], state="absent") for item in self._params["files"]
         ]

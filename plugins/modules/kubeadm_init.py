@@ -26,6 +26,10 @@ options:
     description: Where the configuration is written, mode 0600.
     type: path
     default: /etc/kubernetes/kubeadm.yaml
+  kubernetes_version:
+    description: Version that is kept in the node's record, and returned as a fact by M(ohmykube.cluster.node_info).
+    type: str
+    default: ""
   timeout:
     description: Seconds that kubeadm may take.
     type: int
@@ -79,6 +83,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, p
 OPTIONS = {
     "documents": {"type": "list", "elements": "dict", "required": True},
     "config_path": {"type": "path", "default": "/etc/kubernetes/kubeadm.yaml"},
+    "kubernetes_version": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
 }
@@ -120,8 +125,7 @@ def initialise(params, check_mode):
     ran = kubeadm.run_once(
         "init",
         documents,
-        lock_timeout=params["lock_timeout"],
-        timeout=params["timeout"],
+        params,
         check_mode=check_mode,
         adopt=is_complete,
         prepare=prepare,

@@ -32,6 +32,10 @@ options:
     description: Key of the uploaded certificates, for a control plane.
     type: str
     default: ""
+  kubernetes_version:
+    description: Version that is kept in the node's record, and returned as a fact by M(ohmykube.cluster.node_info).
+    type: str
+    default: ""
   timeout:
     description: Seconds that kubeadm may take.
     type: int
@@ -85,6 +89,7 @@ OPTIONS = {
     "ca_cert_hash": {"type": "str", "default": ""},
     "token": {"type": "str", "default": "", "no_log": True},
     "certificate_key": {"type": "str", "default": "", "no_log": True},
+    "kubernetes_version": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
 }
@@ -132,8 +137,7 @@ def join(params, check_mode):
         ran = kubeadm.run_once(
             "join",
             [document],
-            lock_timeout=params["lock_timeout"],
-            timeout=params["timeout"],
+            params,
             check_mode=check_mode,
             adopt=is_complete,
             prepare=prepare,

@@ -48,7 +48,12 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import artifacts, kubeadm, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    artifacts,
+    kubeadm,
+    kubectl,
+    programs,
+)
 
 OPTIONS = {
     "timeout": {"type": "int", "default": 300},
@@ -62,6 +67,7 @@ PATHS = (
     "/var/log/pods",
     "/var/log/containers",
     "/run/flannel",
+    kubectl.CACHE,
     kubeadm.RECORD,
     kubeadm.LOG_DIRECTORY,
 )
@@ -84,9 +90,7 @@ class Reset:
         with kubeadm.locked(self._params["lock_timeout"]) as lock:
             self._kubeadm(lock)
             for path in PATHS + CNI_FILES:
-                if os.path.isfile(path) or (
-                    os.path.isdir(path) and (os.listdir(path) or not os.path.ismount(path))
-                ):
+                if is_there(path):
                     self._do("remove " + path, lambda path=path: remove(path))
             present = links()
             for name in LINKS:
@@ -169,6 +173,13 @@ def _targets(words):
         for index, word in enumerate(words[:-1])
         if word in ("-j", "-g", "--jump", "--goto")
     ]
+
+
+def is_there(path):
+    """Return True when there is something to remove; an empty mount point is nothing, a dead link is something."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        return bool(os.listdir(path)) or not os.path.ismount(path)
+    return os.path.lexists(path)
 
 
 def remove(path):

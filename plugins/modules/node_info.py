@@ -36,6 +36,7 @@ ansible_facts:
         - V(in_container) tells that the node shares its kernel with other machines.
         - V(cap_sys_resource) tells whether process 1 may lower its C(oom_score_adj).
         - V(joined) tells that C(kubeadm init) or C(kubeadm join) has finished here.
+        - V(kubernetes_version) is the version that was initialised or joined here, or empty.
         - V(cluster_ca) is the hash of the cluster's certificate authority, or empty.
         - V(default_ip), V(hostname), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
       type: dict

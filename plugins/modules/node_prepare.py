@@ -31,8 +31,9 @@ options:
     default: {}
   manage_kernel:
     description:
-      - V(false) in system containers. Modules and swap are then left alone, and only parameters of the node's own
-        network namespace are set (C(net.ipv4.*) and C(net.ipv6.*)).
+      - V(false) leaves modules and swap alone, and sets only parameters of the node's own network namespace
+        (C(net.ipv4.*) and C(net.ipv6.*)).
+      - In a system container, which shares its kernel with other machines, that is done in any case.
     type: bool
     default: true
   hosts:
@@ -113,7 +114,8 @@ class Preparation:
     def present(self):
         """Prepare the node."""
         sysctls = self._params["sysctls"]
-        if self._params["manage_kernel"]:
+        # The kernel of a system container is its host's, and modprobe finds no modules in one.
+        if self._params["manage_kernel"] and not self._facts.get("in_container"):
             self._load_modules(self._params["kernel_modules"])
             if self._params["swap"] == "off":
                 self._swap_off()

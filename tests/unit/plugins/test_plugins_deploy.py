@@ -202,6 +202,19 @@ def test_uninstall(run_module: RunModule, node: FakeNode, binary: dict[str, Any]
     assert run_module("deploy", state="absent", **params)["changed"] is False
 
 
+def test_uninstall_of_what_another_run_called_otherwise(
+    run_module: RunModule, node: FakeNode, binary: dict[str, Any]
+) -> None:
+    run_module("deploy", artifacts=[binary])
+    renamed = [{**binary, "name": "other"}]
+    assert run_module("deploy", state="absent", artifacts=renamed)["changed"] is False
+    alternatives = ["tool", "never-there", "other"]
+    gone = run_module("deploy", state="absent", artifacts=renamed, alternatives=alternatives)
+    assert gone["changes"] == ["tool"]
+    assert not Path(binary["dest"]).exists()
+    assert not Path(artifacts.RECORD).exists()
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "link"),
     [

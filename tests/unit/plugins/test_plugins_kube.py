@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
 
 KUBECTL = r"""
-shift 2
+while case "$1" in --*) true ;; *) false ;; esac do shift 2; done
 case "$1" in
 diff)
   cat >$NOTES/manifest

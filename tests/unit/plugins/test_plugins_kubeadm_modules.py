@@ -110,7 +110,7 @@ def test_reset_of_half_done_init_clears_etcd(run_module: RunModule, machine: Fak
 
 
 def test_run_whose_caller_died_counts_as_finished(run_module: RunModule, machine: FakeNode) -> None:
-    kubeadm.Record().write("init", finished=False)
+    kubeadm.Record().begin("init", "", "1.36.3")
     machine.write("etc/kubernetes/kubelet.conf")
     machine.write("etc/kubernetes/admin.conf")
     machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"] + "!\n")

@@ -72,6 +72,22 @@ def test_system_container_leaves_the_kernel_alone(machine: FakeNode) -> None:
     assert not machine.path("etc/modules-load.d/ohmykube.conf").exists()
 
 
+def test_system_container_is_recognised(machine: FakeNode) -> None:
+    inside = {**FACTS, "swap": True, "in_container": True}
+    assert prepare(machine, facts=inside).changes == (
+        prepare_anew(machine, manage_kernel=False, facts={**FACTS, "swap": True})
+    )
+    assert machine.calls() == []
+
+
+def prepare_anew(node: FakeNode, **more: Any) -> list[str]:
+    """Return what preparing would change if nothing were prepared yet."""
+    Preparation({**PARAMS}, False, FACTS, root=str(node.root)).absent()
+    node.write("proc/sys/net/ipv4/ip_forward", "0\n")
+    node.path("etc/cni/net.d").rmdir()
+    return prepare(node, **more).changes
+
+
 def test_swap_is_turned_off(machine: FakeNode) -> None:
     assert "swapoff" in prepare(machine, facts={**FACTS, "swap": True}).changes
     assert machine.calls("swapoff") == ["swapoff --all"]
