@@ -92,7 +92,7 @@ def group_vars(
         "kubeadm_service_cidr": network.service_cidr,
         "kubeadm_dns_domain": network.dns_domain,
         "kubeadm_proxy_mode": network.proxy_mode,
-        "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *cert_sans]),
+        "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
     result |= _kubeadm_patches(cluster, system_containers=system_containers)
     if network.cni == "flannel":

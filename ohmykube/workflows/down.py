@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.config.load import from_document
-from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError
+from ohmykube.errors import ConfigError, IntegrityError, NotFoundError, OhmykubeError
 from ohmykube.kit import entrypoints, parallel
 from ohmykube.model.machine import MachineState
 from ohmykube.progress import Message, NodeProgress, Status
@@ -68,7 +68,12 @@ def _owners(
         record = None
     if record is None:
         return None, tuple(_all_providers(services))
-    cluster = from_document(record.document)
+    try:
+        cluster = from_document(record.document)
+    except ConfigError as error:
+        # What an older release accepted may be refused today; it must still be possible to remove.
+        services.reporter.emit(Message(text=f"{error.message}; removing it", level="warning"))
+        cluster = None
     return cluster, (session.provider_of(services, record.provider, cluster),)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import OhmykubeError
 from ohmykube.kube import kubeconfig
 from ohmykube.steps import engine
 from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
 from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
 from ohmykube.steps.inventory import Inventory
 from ohmykube.steps.plan import Plan
@@ -22,10 +24,11 @@ from ohmykube.workflows import session
 from ohmykube.workflows.status import NodeStatus, look
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import PlannedAction, Services
+    from ohmykube.steps.base import PlannedAction, Run, Services
 
 WAIT_SECONDS = 600.0
 
@@ -63,13 +66,14 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
             engine.execute((Preflight(), Plan()), run)
             seconds = services.clock.now() - started
             return _result(run.plan, cluster, seconds)
-    with session.working(services, cluster) as run:
+    with session.working(services, cluster) as run, _nothing_made_nothing_kept(run):
         engine.execute(
             (
                 Preflight(),
                 Plan(),
                 Remember("started"),
-                (Resolve(), CreateNodes()),
+                (Resolve(), PrepareNodes()),
+                CreateNodes(),
                 Connect(),
                 Serve(),
                 Inventory(),
@@ -90,6 +94,20 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
             plan=run.plan,
             kubectl=session.kubectl(run),
         )
+
+
+@contextlib.contextmanager
+def _nothing_made_nothing_kept(run: Run) -> Iterator[None]:
+    """Let a run that fails before it has made anything leave no cluster behind."""
+    new = run.record is None
+    try:
+        yield
+    except BaseException:
+        name = run.cluster.name
+        if new and run.record is not None and name not in run.provider.clusters():
+            with contextlib.suppress(OhmykubeError):
+                run.services.state.remove(name)
+        raise
 
 
 def _result(plan: tuple[PlannedAction, ...], cluster: Cluster, seconds: float) -> UpResult:

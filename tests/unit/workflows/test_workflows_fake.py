@@ -1,0 +1,247 @@
+"""Use-cases over the fake provider: what needs no node."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
+from ohmykube.errors import (
+    ConfigError,
+    IntegrityError,
+    LockedError,
+    NotFoundError,
+    ProviderError,
+)
+from ohmykube.kit import paths
+from ohmykube.model.machine import MachineSpec, MachineState
+from ohmykube.progress import Message
+from ohmykube.providers.base import CheckStatus
+from ohmykube.state import layout
+from ohmykube.steps.base import Services
+from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.plan import Plan
+from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.record import Remember
+from ohmykube.testing.fake_provider import inject
+from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import access, session
+from ohmykube.workflows.doctor import doctor
+from ohmykube.workflows.down import down
+from ohmykube.workflows.power import stop
+from ohmykube.workflows.status import list_clusters, status
+from ohmykube.workflows.up import UpOptions, up
+
+if TYPE_CHECKING:
+    from ohmykube.model.cluster import Cluster
+
+
+@pytest.fixture
+def services() -> Services:
+    return Services(paths=paths.from_environment(), reporter=RecordingReporter())
+
+
+def cluster(name: str = "dev", **chosen: object) -> Cluster:
+    return load.from_overrides(Overrides(name=name, provider="fake", **chosen))  # type: ignore[arg-type]
+
+
+def half_up(services: Services, wanted: Cluster) -> None:
+    """Make the machines and the record, as an `up` that was killed afterwards."""
+    with session.working(services, wanted) as run:
+        for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
+            step.run(run)
+
+
+def messages(services: Services) -> list[str]:
+    reporter = services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    return [message.text for message in reporter.of(Message)]
+
+
+def test_a_plan_names_every_node_and_makes_nothing(services: Services) -> None:
+    result = up(services, cluster(workers=1), UpOptions(plan_only=True))
+    assert [(a.verb, a.what) for a in result.plan] == [
+        ("create", "cp1"),
+        ("create", "w1"),
+        ("configure", "dev"),
+    ]
+    assert not services.paths.state.exists()
+    assert not services.paths.data.exists()
+
+
+def test_a_plan_for_what_is_there_keeps_starts_and_creates(services: Services) -> None:
+    half_up(services, cluster(workers=1))
+    provider = session.provider_of(services, "fake", None)
+    provider.stop("dev", "w1")
+    result = up(services, cluster(workers=2), UpOptions(plan_only=True))
+    assert [(a.verb, a.what) for a in result.plan][:3] == [
+        ("keep", "cp1"),
+        ("start", "w1"),
+        ("create", "w2"),
+    ]
+
+
+def test_a_node_that_is_too_many_is_said_and_left(services: Services) -> None:
+    half_up(services, cluster(workers=2))
+    up(services, cluster(workers=1), UpOptions(plan_only=True))
+    assert any("w2" in text and "left" in text for text in messages(services))
+
+
+def test_a_failed_machine_leaves_the_others_and_the_next_run_goes_on(services: Services) -> None:
+    inject(services.paths, "create", call=2)
+    with pytest.raises(ProviderError):
+        half_up(services, cluster(workers=2))
+    provider = session.provider_of(services, "fake", None)
+    states = [machine.state for machine in provider.list("dev")]
+    assert len(states) == 3
+    assert states.count(MachineState.BROKEN) == 1
+    half_up(services, cluster(workers=2))
+    assert {machine.state for machine in provider.list("dev")} == {MachineState.RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"kubernetes_version": "1.35.4"}, "spec.kubernetes.version"),
+        ({"cni": "none"}, "network.cni"),
+    ],
+)
+def test_what_cannot_be_changed_in_place_is_refused(
+    services: Services, change: dict[str, object], path: str
+) -> None:
+    half_up(services, cluster())
+    with pytest.raises(ConfigError) as error:
+        up(services, cluster(**change), UpOptions(plan_only=True))
+    assert path in str(error.value.why)
+    assert "down" in str(error.value.hint)
+
+
+def test_down_removes_machines_and_record_and_can_be_repeated(services: Services) -> None:
+    half_up(services, cluster(workers=1))
+    result = down(services, "dev")
+    assert (result.existed, sorted(result.removed)) == (True, ["cp1", "w1"])
+    assert services.state.names() == ()
+    assert down(services, "dev").existed is False
+
+
+def test_down_takes_exactly_the_cluster_of_that_name(services: Services) -> None:
+    half_up(services, cluster("dev"))
+    half_up(services, cluster("dev-2"))
+    down(services, "dev")
+    assert services.state.names() == ("dev-2",)
+    assert len(session.provider_of(services, "fake", None).list("dev-2")) == 3
+
+
+def test_down_finds_machines_without_a_record(services: Services) -> None:
+    provider = session.provider_of(services, "fake", None)
+    provider.create(MachineSpec(cluster="lost", node="cp1"))
+    assert down(services, "lost").removed == ("cp1",)
+    assert provider.clusters() == []
+
+
+def test_down_of_a_damaged_record_asks_the_machines(services: Services) -> None:
+    half_up(services, cluster())
+    (services.state.directory("dev") / layout.RECORD).write_text("{")
+    (services.state.directory("dev") / layout.RECORD_BACKUP).unlink(missing_ok=True)
+    assert len(down(services, "dev").removed) == 3
+    assert any("damaged" in text for text in messages(services))
+
+
+def test_down_removes_what_an_older_release_described(services: Services) -> None:
+    half_up(services, cluster())
+    version = {"spec": {"kubernetes": {"version": "1.20.0"}, "provider": {"name": "fake"}}}
+    services.state.update("dev", lambda r: dataclasses.replace(r, document=version))
+    assert len(down(services, "dev").removed) == 3
+
+
+def test_a_failed_removal_keeps_the_record(services: Services) -> None:
+    half_up(services, cluster())
+    inject(services.paths, "delete")
+    with pytest.raises(ProviderError):
+        down(services, "dev")
+    assert services.state.names() == ("dev",)
+    down(services, "dev")
+    assert services.state.names() == ()
+
+
+def test_two_runs_on_one_cluster(services: Services) -> None:
+    other = Services(paths=services.paths, reporter=RecordingReporter())
+    with session.working(services, cluster()), pytest.raises(LockedError):
+        half_up(other, cluster())
+
+
+def test_status_tells_the_machines_truth(services: Services) -> None:
+    half_up(services, cluster(workers=1))
+    session.provider_of(services, "fake", None).delete("dev", "w1")
+    found = status(services, "dev")
+    assert [(n.name, n.machine, n.ready) for n in found.nodes] == [
+        ("cp1", "running", False),
+        ("w1", "missing", False),
+    ]
+    assert found.health == "unreachable"
+    assert found.kubeconfig is None
+
+
+def test_stop_stops_all_and_status_says_so(services: Services) -> None:
+    half_up(services, cluster(workers=1))
+    assert stop(services, "dev").nodes == ("cp1", "w1")
+    assert status(services, "dev").health == "stopped"
+
+
+def test_an_unknown_cluster_names_those_that_exist(services: Services) -> None:
+    half_up(services, cluster("known"))
+    for ask in (status, stop):
+        with pytest.raises(NotFoundError, match='no cluster "other"') as error:
+            ask(services, "other")
+        assert "known" in str(error.value.why)
+
+
+def test_list_shows_a_damaged_cluster_too(services: Services) -> None:
+    half_up(services, cluster("good"))
+    half_up(services, cluster("hurt"))
+    record = services.state.directory("hurt") / layout.RECORD
+    record.write_text(record.read_text()[:-20])
+    good, hurt = list_clusters(services)
+    assert (good.name, good.nodes, good.running, good.detail) == ("good", 3, 3, "")
+    assert hurt.name == "hurt"
+    assert "damaged" in hurt.detail
+
+
+def test_a_record_from_the_future_is_not_touched(services: Services) -> None:
+    half_up(services, cluster())
+    record = services.state.directory("dev") / layout.RECORD
+    content = json.loads(record.read_text())
+    content["schema"] = 99
+    record.write_text(json.dumps(content))
+    with pytest.raises(IntegrityError, match="newer version"):
+        up(services, cluster(), UpOptions(plan_only=True))
+
+
+def test_access_before_up_has_ended(services: Services) -> None:
+    half_up(services, cluster())
+    with pytest.raises(NotFoundError, match="no kubeconfig yet"):
+        access.kubeconfig(services, "dev")
+    with pytest.raises(NotFoundError, match="never reached"):
+        access.shell_argv(services, "dev", "cp1", ())
+    with pytest.raises(NotFoundError, match='no node "w9"') as error:
+        access.shell_argv(services, "dev", "w9", ())
+    assert "cp1, w1, w2" in str(error.value.why)
+
+
+def test_a_shell_quotes_its_command(services: Services) -> None:
+    half_up(services, cluster())
+    config = services.state.directory("dev") / layout.SSH_CONFIG
+    config.write_text("")
+    assert access.shell_argv(services, "dev", "w1", ("echo", "a b"))[-2:] == ("--", "echo 'a b'")
+    assert access.shell_argv(services, "dev", "w1", ())[-2:] == ("-t", "w1")
+
+
+def test_doctor_joins_provider_and_sources(services: Services) -> None:
+    report = doctor(services, "fake")
+    assert report.fixed == ()
+    source = next(check for check in report.checks if check.id == "artifact-source")
+    assert source.status in (CheckStatus.OK, CheckStatus.WARN)
