@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ADMIN = "/etc/kubernetes/admin.conf"
+CACHE = "/run/ohmykube-kubectl"
+"""On the node, instead of root's home; a reset of the node removes it."""
 
 
 class Remote(Protocol):
@@ -41,9 +43,8 @@ class NodeCondition:
 
 def nodes(remote: Remote) -> tuple[NodeCondition, ...]:
     """Return all Node objects, sorted by name; OhmykubeError when the API does not answer."""
-    text = remote(
-        ["kubectl", "--kubeconfig", ADMIN, "--request-timeout=5s", "get", "nodes", "-ojson"]
-    )
+    ask = ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, "--request-timeout=5s"]
+    text = remote([*ask, "get", "nodes", "-ojson"])
     found = []
     for item in json.loads(text)["items"]:
         conditions = item["status"].get("conditions", [])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
+_OF_THE_FILE = re.compile(r"@@@|remove with:|ssh-keygen -f|^Offending|^Add correct host key")
 _JUMP = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?"
     r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:\d+)?"
@@ -166,7 +167,7 @@ def explain(node: str, error: process.CommandFailed) -> OhmykubeError:
         return _unreachable(node, "it did not answer in time", "OMK-V-105")
     for sign, kind in _SIGNS:
         if sign in text:
-            return kind(node, process.tail(text, 4))
+            return kind(node, process.tail(text, 8 if kind is _changed_key else 4))
     return _unreachable(node, process.tail(text, 4) or error.message, "OMK-V-101")
 
 
@@ -186,7 +187,8 @@ def _refused_key(node: str, why: str) -> OhmykubeError:
 
 
 def _changed_key(node: str, why: str) -> OhmykubeError:
-    lines = [line for line in why.splitlines() if "@@@" not in line]
+    # What ssh says about its file speaks of a copy that lived as long as the attempt.
+    lines = [line for line in why.splitlines() if not _OF_THE_FILE.search(line)]
     return IntegrityError(
         f"the ssh host key of node {node} is not the one expected",
         why="the machine was installed anew, or another one answers at its address\n"

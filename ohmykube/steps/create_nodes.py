@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from ohmykube.steps.base import Run
 
 
+class PrepareNodes:
+    """What all machines need once; apart from making them, so that it can go beside long downloads.
+
+    No machine is made before it is known that everything for it is there.
+    """
+
+    name = "prepare-nodes"
+    title = "Prepare for the nodes"
+
+    def skip_reason(self, run: Run) -> str | None:
+        """Nothing to do when all run already."""
+        return _all_running(run)
+
+    def run(self, run: Run) -> str:
+        """Raise what the provider's ``prepare`` raises."""
+        run.provider.prepare()
+        return ""
+
+
 class CreateNodes:
     """After this step every desired node has a running machine."""
 
@@ -22,14 +41,10 @@ class CreateNodes:
 
     def skip_reason(self, run: Run) -> str | None:
         """Nothing to do when all run already."""
-        states = [run.machines.get(node.name) for node in run.cluster.nodes]
-        if all(m is not None and m.state is MachineState.RUNNING for m in states):
-            return "all running"
-        return None
+        return _all_running(run)
 
     def run(self, run: Run) -> str:
         """Create is idempotent: it starts what is stopped and repairs what is half made."""
-        run.provider.prepare()
         before = dict(run.machines)
         machines = parallel.each(run.cluster.nodes, lambda node: self._create(run, node))
         run.machines = before | {machine.node: machine for machine in machines}
@@ -58,3 +73,10 @@ class CreateNodes:
             )
         )
         return machine
+
+
+def _all_running(run: Run) -> str | None:
+    states = [run.machines.get(node.name) for node in run.cluster.nodes]
+    if all(m is not None and m.state is MachineState.RUNNING for m in states):
+        return "all running"
+    return None

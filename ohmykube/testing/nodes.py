@@ -25,7 +25,7 @@ from ohmykube.progress import Message, NullReporter, StepEnded
 from ohmykube.steps import engine
 from ohmykube.steps.base import Services
 from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
 from ohmykube.steps.inventory import Inventory
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.preflight import Preflight
@@ -72,7 +72,8 @@ def hold(cluster: Cluster, directory: Path) -> None:
                 Preflight(),
                 Plan(),
                 Remember("started"),
-                (Resolve(), CreateNodes()),
+                (Resolve(), PrepareNodes()),
+                CreateNodes(),
                 Connect(),
                 Serve(),
                 Inventory(),

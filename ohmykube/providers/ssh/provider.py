@@ -78,6 +78,7 @@ class SshProvider(Provider):
         """Look at all hosts that are not set up yet, before any of them is touched.
 
         Raises:
+            LockedError: a host belongs to another cluster, or to another node of this one.
             PrerequisiteError: hosts lack something; names all of it.
             UnreachableError, IntegrityError: a host cannot be reached as it should.
         """
@@ -85,7 +86,7 @@ class SshProvider(Provider):
         if cluster is None:
             return
         new = [node for node in cluster.nodes if not self._known(cluster.name, node.name)[1]]
-        found = parallel.each(new, self._judged, at_most=AT_ONCE)
+        found = parallel.each(new, self._free, at_most=AT_ONCE)
         self._insist([check for checks in found for check in checks])
 
     def preflight(self) -> Mapping[str, Sequence[Check]]:
@@ -98,10 +99,21 @@ class SshProvider(Provider):
         found = parallel.each(nodes, self._judged, at_most=AT_ONCE)
         return {node.name: checks for node, checks in zip(nodes, found, strict=True)}
 
+    def _free(self, node: Node) -> list[Check]:
+        """Return the checks of a host that is nobody else's: whose it is explains what it lacks."""
+        facts, ours = self._asked(node)
+        if not ours:
+            _refuse_taken(node.name, facts.marker)
+        return preflight.judge(node, facts, ours=ours)
+
     def _judged(self, node: Node) -> list[Check]:
+        facts, ours = self._asked(node)
+        return preflight.judge(node, facts, ours=ours)
+
+    def _asked(self, node: Node) -> tuple[Facts, bool]:
         cluster = self.context.cluster.name if self.context.cluster else ""
         facts = self._look(cluster, node.name, _host_of(node))
-        return preflight.judge(node, facts, ours=self._is_ours(cluster, node.name, facts))
+        return facts, self._is_ours(cluster, node.name, facts)
 
     def _insist(self, checks: Sequence[Check]) -> None:
         for check in checks:
@@ -161,7 +173,7 @@ class SshProvider(Provider):
         try:
             facts = self._look(spec.cluster, spec.node, host)
             if not self._is_ours(spec.cluster, spec.node, facts):
-                _refuse_taken(spec, facts.marker)
+                _refuse_taken(spec.node, facts.marker)
                 self._insist(preflight.judge(node, facts, ours=False))
                 self._mark(spec, host, identity)
         except OhmykubeError:
@@ -177,7 +189,7 @@ class SshProvider(Provider):
         script = look.script(look.PUT, CONTENT=marker.text())
         found = look.parse_marker(self._run(spec.cluster, spec.node, host, script))
         if found != marker:
-            _refuse_taken(spec, found)
+            _refuse_taken(spec.node, found)
 
     def start(self, cluster: str, node: str) -> Machine:
         """Return the machine if it runs; nothing here can switch it on.
@@ -312,12 +324,12 @@ def _no_host(node: str) -> ConfigError:
     )
 
 
-def _refuse_taken(spec: MachineSpec, marker: look.Marker | None) -> None:
+def _refuse_taken(node: str, marker: look.Marker | None) -> None:
     if marker is None:
         return
     owner = f'cluster "{marker.cluster}", node "{marker.node}"' if marker.cluster else "unknown"
     raise LockedError(
-        f"the host of node {spec.node} belongs to another cluster or node",
+        f"the host of node {node} belongs to another cluster or node",
         why=f"its marker {look.MARKER} says: {owner}, id {marker.id[:8] or '-'}",
         hint=f"delete that cluster first; if it is long gone, remove {look.MARKER} on the host",
         id="OMK-V-112",
