@@ -149,14 +149,18 @@ def test_node_names_are_checked_too() -> None:
         ("ssh: Could not resolve hostname h: Name or service not known", "OMK-V-106", 14),
         ("root@h: Permission denied (publickey).", "OMK-V-102", 14),
         (
-            ("@@@@@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@@@@@\n"
-            "Offending ED25519 key in /k:1\nHost key verification failed."),
+            (
+                "@@@@@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@@@@@\n"
+                "Offending ED25519 key in /k:1\nHost key verification failed."
+            ),
             "OMK-V-103",
             12,
         ),
         (
-            ("No ED25519 host key is known for h and you have requested strict checking.\n"
-            "Host key verification failed."),
+            (
+                "No ED25519 host key is known for h and you have requested strict checking.\n"
+                "Host key verification failed."
+            ),
             "OMK-V-104",
             12,
         ),
