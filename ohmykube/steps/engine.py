@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def execute(steps: Sequence[Step | tuple[Step, ...]], run: Run) -> None:
     """Run the steps in order; a tuple within the sequence is run side by side.
 
+    A step without a title is bookkeeping: it is not told to the user.
+
     Stops at the first failure (of a tuple: after all of it has ended, with its first failure).
     """
     for entry in steps:
@@ -40,6 +42,8 @@ def _one(step: Step, run: Run) -> None:
     started = clock.now()
 
     def ended(status: Status, detail: str) -> None:
+        if not step.title:
+            return
         reporter.emit(
             StepEnded(
                 step=step.name,
@@ -54,7 +58,8 @@ def _one(step: Step, run: Run) -> None:
         ended(Status.SKIPPED, reason)
         return
     expected = step.expect_seconds(run) if isinstance(step, Expecting) else None
-    reporter.emit(StepStarted(step=step.name, title=step.title, expect_seconds=expected))
+    if step.title:
+        reporter.emit(StepStarted(step=step.name, title=step.title, expect_seconds=expected))
     try:
         detail = step.run(run)
     except BaseException:

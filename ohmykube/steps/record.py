@@ -17,7 +17,7 @@ class Remember:
 
     def __init__(self, stage: str) -> None:
         self.name = f"record-{stage}"
-        self.title = "Remember the cluster"
+        self.title = ""
         self.stage = stage
 
     def run(self, run: Run) -> str:

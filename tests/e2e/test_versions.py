@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.nodes
 @pytest.mark.nightly
-@pytest.mark.parametrize("version", ["1.35.4", "1.36.4", "1.37.2"])
+@pytest.mark.parametrize("version", ["1.35.4", "1.37.2"])
 def test_version_comes_up(cli: Cli, version: str) -> None:
     name = "v" + version.replace(".", "-")
     cli.run("up", "--name", name, "--workers", "1", "--kubernetes", version, timeout=5400)
