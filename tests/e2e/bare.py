@@ -1,0 +1,112 @@
+"""Machines without Kubernetes that somebody else made: for the ways in that do not create any."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ohmykube.kit.paths import Paths
+from ohmykube.model.machine import MachineSpec
+from ohmykube.progress import NullReporter
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn.provider import NspawnProvider
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.model.machine import Machine
+
+PROGRAMS = ("kubeadm", "kubelet", "kubectl", "containerd", "ctr", "runc", "crictl")
+
+# Everything that any of our roles brings; what is left of it on a node, one path or name a line.
+LEFT = r"""
+for p in PROGRAMS; do command -v $p; done
+ls -d /etc/kubernetes /etc/containerd /run/containerd /var/log/pods /etc/systemd/system/*kubelet* \
+  /etc/systemd/system/*containerd* /var/lib/ohmykube/* /run/flannel /usr/libexec/kubernetes \
+  /run/ohmykube-kubectl /root/.kube /etc/sysctl.d/*ohmykube* /etc/modules-load.d/*ohmykube* 2>&-
+ls -d /var/lib/etcd/* /var/lib/kubelet/* /var/lib/containerd/* /etc/cni/net.d/* /opt/cni/bin/* 2>&-
+ip -o link | grep -oE 'cni0|flannel[^ @:]*|veth[^ @:]*'
+iptables-save | grep -E 'KUBE-|FLANNEL|CNI-'
+nft list tables | grep -E 'kube-proxy|flannel'
+grep -i ohmykube /etc/hosts
+pgrep -la 'kube|containerd|etcd|flannel|coredns'
+true
+""".replace("PROGRAMS", " ".join(PROGRAMS))
+
+
+@dataclass
+class Bare:
+    """Nodes in a network of their own, which only a process inside that namespace reaches."""
+
+    name: str
+    home: Path
+    cache: Path
+    machines: dict[str, Machine] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> NspawnProvider:
+        """Return who made them."""
+        paths = Paths(state=self.home / "state", data=self.home / "data", cache=self.cache)
+        return NspawnProvider(ProviderContext(paths=paths, reporter=NullReporter()))
+
+    @property
+    def inside(self) -> list[str]:
+        """Return the start of a command line that runs in the nodes' network."""
+        return ["nsenter", f"--net=/run/netns/omk-{self.name}"]
+
+    @property
+    def files(self) -> Path:
+        """Return the directory with the user's key and the host keys."""
+        return self.home / "data" / "nspawn" / self.name
+
+    @property
+    def key(self) -> Path:
+        """Return the private key that root of each node accepts."""
+        return self.files / "id_ed25519"
+
+    def make(self, *nodes: str) -> None:
+        """Make nodes; each has 2 CPUs and 3 GiB at most."""
+        provider = self.provider
+        for node in nodes:
+            spec = MachineSpec(cluster=self.name, node=node, cpus=2.0, memory_mib=3072)
+            self.machines[node] = provider.create(spec)
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        provider = self.provider
+        for machine in provider.list(self.name):
+            provider.delete(self.name, machine.node)
+
+    def address(self, node: str) -> str:
+        """Return a node's address."""
+        return self.machines[node].address
+
+    def host_key(self, node: str) -> str:
+        """Return a node's public host key, type and base64."""
+        for line in (self.files / "known_hosts").read_text().splitlines():
+            address, _, key = line.partition(" ")
+            if address == self.address(node):
+                return key
+        raise LookupError(node)
+
+    def run(self, node: str, script: str) -> str:
+        """Run a shell script on a node as root; raises CalledProcessError."""
+        options = [
+            *("-F", "none", "-i", str(self.key), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
+            *("-o", f"UserKnownHostsFile={self.files / 'known_hosts'}"),
+        ]
+        return subprocess.run(
+            [*self.inside, "ssh", *options, f"root@{self.address(node)}", "sh", "-s"],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        ).stdout
+
+    def left(self, node: str) -> list[str]:
+        """Return what of Kubernetes is on a node."""
+        return self.run(node, LEFT).split("\n")[:-1]

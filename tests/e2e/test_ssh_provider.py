@@ -1,0 +1,289 @@
+"""The provider ssh over machines that it did not make: a cluster, faults, and clean hosts again.
+
+The hosts' network is a namespace of its own, so every command runs inside that namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.e2e.bare import Bare
+from tests.e2e.conftest import NOTHING, Cli, wait_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.nodes
+
+NAME = "sshp"
+PORT = 2222
+
+# A user with sudo and one without, and a second port.
+USERS = f"""
+set -e
+for user in admin visitor; do
+  useradd -m -s /bin/sh $user
+  install -d -m 700 -o $user /home/$user/.ssh
+  install -m 600 -o $user /root/.ssh/authorized_keys /home/$user/.ssh/authorized_keys
+done
+echo 'admin ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
+printf 'Port 22\\nPort {PORT}\\n' >/etc/ssh/sshd_config.d/20-ports.conf
+systemctl restart ssh
+"""
+
+
+@dataclass(frozen=True)
+class InsideCli(Cli):
+    """The CLI run where the hosts can be reached."""
+
+    inside: tuple[str, ...] = field(default=())
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the command line."""
+        return [*self.inside, *super().argv(*arguments)]
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterator[Bare]:
+    """Return two machines without Kubernetes, ``a`` and ``b``."""
+    made = Bare("sshp-bare", tmp_path_factory.mktemp("hosts"), shared_cache)
+    try:
+        made.make("a", "b")
+        made.run("b", USERS)
+        assert [made.left(node) for node in ("a", "b")] == [[], []]
+        yield made
+    finally:
+        made.remove()
+    assert wait_gone(made.name) == NOTHING
+
+
+@pytest.fixture(scope="module")
+def user(hosts: Bare, tmp_path_factory: pytest.TempPathFactory) -> InsideCli:
+    home = tmp_path_factory.mktemp("user") / "omk"
+    return InsideCli(home, hosts.cache, tuple(hosts.inside))
+
+
+def description(hosts: Bare) -> dict[str, Any]:
+    """Return the cluster file: root on one host, a user with sudo and another port on the other."""
+    first = {"address": hosts.address("a"), "hostKey": hosts.host_key("a")}
+    second = {"address": hosts.address("b"), "hostKey": hosts.host_key("b")}
+    second |= {"port": PORT, "user": "admin", "become": True}
+    return {
+        "apiVersion": "ohmykube.dev/v1",
+        "kind": "Cluster",
+        "metadata": {"name": NAME},
+        "spec": {
+            "provider": {"name": "ssh", "ssh": {"identityFile": str(hosts.key)}},
+            "nodes": {"controlPlane": {"hosts": [first]}, "workers": {"hosts": [second]}},
+        },
+    }
+
+
+def written(directory: Path, document: dict[str, Any]) -> str:
+    """Write a cluster file and return its path."""
+    path = directory / "cluster.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def worker(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the host of the worker."""
+    host: dict[str, Any] = document["spec"]["nodes"]["workers"]["hosts"][0]
+    return host
+
+
+def another_key(hosts: Bare, document: dict[str, Any], _: Path) -> None:
+    worker(document)["hostKey"] = hosts.host_key("a")
+
+
+def without_sudo(_hosts: Bare, document: dict[str, Any], _: Path) -> None:
+    worker(document)["user"] = "visitor"
+
+
+def without_root(_hosts: Bare, document: dict[str, Any], _: Path) -> None:
+    worker(document)["become"] = False
+
+
+def no_such_user(_hosts: Bare, document: dict[str, Any], _: Path) -> None:
+    worker(document)["user"] = "stranger"
+
+
+def key_of_nobody(_hosts: Bare, document: dict[str, Any], directory: Path) -> None:
+    key = directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    worker(document)["identityFile"] = str(key)
+
+
+def closed_port(_hosts: Bare, document: dict[str, Any], _: Path) -> None:
+    worker(document)["port"] = 2223
+
+
+def no_python(hosts: Bare, _document: dict[str, Any], _: Path) -> None:
+    hosts.run("b", "mv /usr/bin/python3 /usr/bin/python3.away")
+
+
+def of_another_cluster(hosts: Bare, _document: dict[str, Any], _: Path) -> None:
+    marker = json.dumps({"schema": 1, "cluster": "prod", "node": "w7", "id": "0123456789"})
+    hosts.run("b", f"mkdir -p /var/lib/ohmykube; echo '{marker}' >/var/lib/ohmykube/machine.json")
+
+
+MEND = """
+[ ! -e /usr/bin/python3.away ] || mv /usr/bin/python3.away /usr/bin/python3
+rm -rf /var/lib/ohmykube
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (another_key, (12, "is not the one", "find out which", "do not connect")),
+        (without_sudo, (7, "sudo on node w1", "/etc/sudoers.d")),
+        (without_root, (7, "w1: root rights", "become: true")),
+        (no_such_user, (14, "refuses our ssh key", "authorized_keys")),
+        (key_of_nobody, (14, "refuses our ssh key", "identityFile")),
+        (closed_port, (14, "w1", "cannot be reached", "Connection refused")),
+        (no_python, (7, "there is no python3", "apt-get install python3")),
+        (of_another_cluster, (5, "belongs to another cluster", 'cluster "prod", node "w7"')),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_fault_is_told_and_nothing_is_touched(
+    hosts: Bare,
+    user: InsideCli,
+    tmp_path: Path,
+    fault: Callable[[Bare, dict[str, Any], Path], None],
+    expected: tuple[int, *tuple[str, ...]],
+) -> None:
+    code, *says = expected
+    document = description(hosts)
+    fault(hosts, document, tmp_path)
+    try:
+        done = user.run("up", "-f", written(tmp_path, document), check=False, timeout=300)
+    finally:
+        hosts.run("b", MEND)
+    head, _, text = done.stderr.partition("error[")
+    assert text, head
+    assert done.returncode == code, text
+    assert "Traceback" not in done.stderr
+    assert len(text.splitlines()) <= 12
+    assert "try: " in text
+    for part in says:
+        assert part in " ".join(text.split())
+    assert [hosts.left(node) for node in ("a", "b")] == [[], []]
+    assert user.json("list")["items"] == []
+
+
+@pytest.fixture(scope="module")
+def up(
+    hosts: Bare, user: InsideCli, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """Make the cluster; give what ``up`` said and its file."""
+    file = written(tmp_path_factory.mktemp("file"), description(hosts))
+    said = json.loads(user.run("up", "-f", file, "-o", "json").stdout)
+    yield {"said": said, "file": file}
+    user.run("down", NAME, "--yes", check=False)
+
+
+def test_up_makes_a_healthy_cluster(user: InsideCli, up: dict[str, Any]) -> None:
+    assert up["said"]["changed"] is True
+    status = user.json("status", NAME)
+    assert (status["health"], status["provider"]) == ("healthy", "ssh")
+    nodes = [(n["name"], n["role"], n["machine"], n["ready"]) for n in status["nodes"]]
+    assert nodes == [
+        ("cp1", "control-plane", "running", True),
+        ("w1", "worker", "running", True),
+    ]
+
+
+def test_the_kubeconfig_works_where_the_command_runs(
+    hosts: Bare, user: InsideCli, up: dict[str, Any]
+) -> None:
+    config = user.run("kubeconfig", NAME, "--path").stdout.strip()
+    programs = sorted((user.home / "data" / "bin").glob("kubectl-*"))
+    program = str(programs[-1]) if programs else "kubectl"
+    argv = [*user.inside, program, "--kubeconfig", config, "get", "nodes", "-ojson"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    nodes = json.loads(done.stdout)["items"]
+    addresses = {
+        node["metadata"]["name"]: address["address"]
+        for node in nodes
+        for address in node["status"]["addresses"]
+        if address["type"] == "InternalIP"
+    }
+    assert addresses == {"cp1": hosts.address("a"), "w1": hosts.address("b")}
+
+
+def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> None:
+    assert user.on(NAME, "w1", "id", "-un").strip() == "admin"
+    assert user.on(NAME, "cp1", "id", "-un").strip() == "root"
+
+
+def test_a_second_up_changes_nothing(user: InsideCli, up: dict[str, Any]) -> None:
+    again = json.loads(user.run("up", "-f", up["file"], "-o", "json").stdout)
+    assert again["changed"] is False
+    assert [(node["name"], node["ready"]) for node in again["nodes"]] == [
+        ("cp1", True),
+        ("w1", True),
+    ]
+
+
+def test_another_cluster_does_not_get_the_hosts(
+    hosts: Bare, user: InsideCli, up: dict[str, Any], tmp_path: Path
+) -> None:
+    document = description(hosts)
+    document["metadata"]["name"] = "sshp2"
+    done = user.run("up", "-f", written(tmp_path, document), check=False, timeout=300)
+    assert done.returncode == 5
+    assert f'cluster "{NAME}"' in " ".join(done.stderr.split())
+    assert [item["name"] for item in user.json("list")["items"]] == [NAME]
+    assert user.json("status", NAME)["health"] == "healthy"
+
+
+def test_an_inventory_file_means_the_same_cluster(
+    hosts: Bare, user: InsideCli, up: dict[str, Any], tmp_path: Path
+) -> None:
+    """As long as the inventory can say it: pinned host keys are known_hosts' business there."""
+    (tmp_path / "hosts.ini").write_text(
+        f"""
+        [kube_control_plane]
+        cp1 ansible_host={hosts.address("a")}
+        [kube_node]
+        w1 ansible_host={hosts.address("b")} ansible_port={PORT} ansible_user=admin
+        [kube_node:vars]
+        ansible_become=yes
+        [all:vars]
+        ansible_ssh_private_key_file={hosts.key}
+        """
+    )
+    inventory = description(hosts)
+    inventory["spec"]["provider"]["ssh"] = {"inventory": "hosts.ini"}
+    del inventory["spec"]["nodes"]
+    listed = description(hosts)
+    for group in listed["spec"]["nodes"].values():
+        del group["hosts"][0]["hostKey"]
+    shown = []
+    for name, document in (("inventory", inventory), ("listed", listed)):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(document))
+        shown.append(user.json("config", "show", "-f", str(path)))
+    assert shown[0] == shown[1]
+
+
+def test_down_leaves_the_machines_as_they_were(
+    hosts: Bare, user: InsideCli, up: dict[str, Any]
+) -> None:
+    assert hosts.left("a"), "the look at what is left sees nothing at all"
+    user.run("down", NAME, "--yes")
+    assert [hosts.left(node) for node in ("a", "b")] == [[], []]
+    assert [machine.state.value for machine in hosts.provider.list(hosts.name)] == ["running"] * 2
+    assert hosts.run("b", "systemctl is-system-running || systemctl --failed").strip() == "running"
+    assert user.json("list")["items"] == []
+    again = user.run("down", NAME, "--yes", check=False)
+    assert again.returncode == 0
