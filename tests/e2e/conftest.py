@@ -110,7 +110,7 @@ def traces(name: str) -> dict[str, list[str]]:
     namespaces = [p.name for p in netns.iterdir()] if netns.is_dir() else []
     mounts = Path("/proc/mounts").read_text().splitlines()
     cgroups = subprocess.run(
-        ["find", "/sys/fs/cgroup", "-path", f"*/omk/{name}*", "-o", "-path", f"*/omk/{name}/*"],
+        ["find", "/sys/fs/cgroup", "-path", f"*/omk/{name}", "-o", "-path", f"*/omk/{name}/*"],
         capture_output=True,
         text=True,
         check=False,
