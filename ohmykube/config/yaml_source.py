@@ -61,7 +61,8 @@ def read(path: pathlib.Path, label: str = "") -> Source:
         ConfigError: no such file, not YAML, or beyond the limits.
         PermissionDenied: it may not be read.
     """
-    shown = echo(label or str(path))[1:-1]
+    # Whole, unlike other echoed values: the hint is to be copied.
+    shown = ascii(label or str(path))[1:-1]
     return parse(_bytes(path, shown), shown)
 
 
