@@ -7,6 +7,7 @@ its line as it is, expands ``%`` tokens and hands it to a shell.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import SshTarget
+
+LONGEST_CONTROL_DIR = 45
+"""A socket's path may have 104 bytes (macOS); ssh adds a slash, 40 for %C and 17 of its own."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
@@ -34,8 +38,8 @@ def render(targets: Mapping[str, SshTarget], control_dir: Path) -> str:
 
     Args:
         targets: how to reach each node, by node name.
-        control_dir: directory for the sockets of shared connections; keep it short, a socket's
-            path may have about 100 characters.
+        control_dir: directory for the sockets of shared connections; connections are not shared
+            when its path is longer than ``LONGEST_CONTROL_DIR`` bytes.
 
     Raises:
         ConfigError: a value that ssh could not be given safely.
@@ -92,9 +96,7 @@ def _shared(control_dir: Path) -> str:
         "StrictHostKeyChecking yes",
         "UpdateHostKeys no",
         "BatchMode yes",
-        "ControlMaster auto",
-        f"ControlPath {_path(control_dir, '/%C')}",
-        "ControlPersist 60s",
+        *_sharing(control_dir),
         "ServerAliveInterval 5",
         "ServerAliveCountMax 4",
         "ConnectTimeout 10",
@@ -102,6 +104,12 @@ def _shared(control_dir: Path) -> str:
         "LogLevel ERROR",
     ]
     return "\n  ".join(lines) + "\n"
+
+
+def _sharing(control_dir: Path) -> tuple[str, ...]:
+    if len(os.fsencode(control_dir)) > LONGEST_CONTROL_DIR:
+        return ()  # slower, where ssh would refuse to work at all
+    return ("ControlMaster auto", f"ControlPath {_path(control_dir, '/%C')}", "ControlPersist 60s")
 
 
 def _wrong(what: str, value: str) -> ConfigError:

@@ -69,7 +69,7 @@ class Clusters:
 
     @staticmethod
     def foreign(directory: Path) -> bool:
-        """Tell whether a node's directory without a marker of ours holds anything.
+        """Tell whether a directory without a marker of ours holds anything.
 
         An empty one, or one with nothing but an unfinished marker, is what a crash of ours leaves.
         """
@@ -229,7 +229,7 @@ class Clusters:
                 if ours:
                     self._claims.release(cluster)
                 _empty(directory, last="machine.json")
-                if record is not None:
+                if record is not None or not self.foreign(paths.root_dir):
                     _empty(paths.root_dir, last="cluster.json")
             else:
                 _empty(directory, last="machine.json")

@@ -1,0 +1,46 @@
+"""Finding providers by name, and what ``auto`` says when none can work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.errors import NotFoundError, PrerequisiteError
+from ohmykube.kit.paths import Paths
+from ohmykube.providers import registry
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn.provider import NspawnProvider
+from ohmykube.providers.ssh.provider import SshProvider
+from ohmykube.testing.reporter import RecordingReporter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ProviderContext:
+    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+    return ProviderContext(paths=paths, reporter=RecordingReporter())
+
+
+def test_ours_come_through_the_same_door(context: ProviderContext) -> None:
+    assert {"fake", "nspawn", "ssh"} <= set(registry.names())
+    assert isinstance(registry.load("nspawn", context), NspawnProvider)
+    assert isinstance(registry.load("ssh", context), SshProvider)
+
+
+def test_an_unknown_name(context: ProviderContext) -> None:
+    with pytest.raises(NotFoundError):
+        registry.load("nope", context)
+
+
+def test_auto_says_what_is_missing(
+    context: ProviderContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(PrerequisiteError, match="no provider") as error:
+        registry.load("auto", context)
+    assert error.value.why is not None
+    assert "mmdebstrap is not installed" in error.value.why
+    assert error.value.hint == "ohmykube doctor --fix"
