@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ohmykube.config.problems import Path, Problem, echo
+from ohmykube.config.problems import Path, Problem
 from ohmykube.config.yaml_tree import Node, compose, unsafe
 from ohmykube.errors import ConfigError, PermissionDenied
 

@@ -156,13 +156,3 @@ def cli(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterato
     yield made
     for summary in made.json("list")["items"]:
         made.run("down", summary["name"], "--yes", check=False)
-
-
-@pytest.fixture(scope="module")
-def cluster(cli: Cli, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return the name of a running cluster of 1 + 2 nodes, shared by the tests of a module."""
-    name = f"e2e-{request.module.__name__.rpartition('_')[2]}"
-    cli.run("up", "--name", name, "--workers", "2", "--provider", "nspawn")
-    yield name
-    cli.run("down", name, "--yes")
-    assert wait_gone(name) == NOTHING

@@ -8,10 +8,36 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e import documented
+from tests.e2e.conftest import NOTHING, wait_gone
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.e2e.conftest import Cli
 
 pytestmark = pytest.mark.nodes
+START, DAY_TWO, DESCRIBE = documented.blocks("docs/index.md")
+*DAY_TWO, DOWN = DAY_TWO
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory in which the documentation's commands are typed."""
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture(scope="module")
+def cluster(cli: Cli, place: Path) -> Iterator[str]:
+    """Return the cluster that the documentation's first block makes, removed as it says."""
+    *up, last = START
+    assert last == "kubectl get nodes"
+    documented.run(cli, up, place)
+    yield "dev"
+    documented.run(cli, [DOWN], place)
+    assert wait_gone("dev") == NOTHING
+
 
 WEB = """
 apiVersion: apps/v1
@@ -92,14 +118,13 @@ def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: st
 def test_a_second_up_changes_nothing_and_says_so(cli: Cli, cluster: str) -> None:
     document = cli.json("up", "--name", cluster)
     assert document["changed"] is False
-    assert [a["verb"] for a in document["plan"]] == ["keep", "keep", "keep", "configure"]
-    text = cli.run("up", "--name", cluster)
-    assert "nothing" in (text.stdout + text.stderr).lower()
+    plan = cli.json("up", "--name", cluster, "--plan")["actions"]
+    assert [a["verb"] for a in plan] == ["keep", "keep", "keep", "configure"]
 
 
 def test_plan_touches_nothing(cli: Cli, cluster: str) -> None:
     document = cli.json("up", "--name", cluster, "--workers", "3", "--plan")
-    verbs = {a["what"]: a["verb"] for a in document["plan"]}
+    verbs = {a["what"]: a["verb"] for a in document["actions"]}
     assert verbs["w3"] == "create"
     assert [n["name"] for n in cli.json("status", cluster)["nodes"]] == ["cp1", "w1", "w2"]
 
@@ -110,11 +135,20 @@ def test_limits_of_the_file_are_applied(cli: Cli, cluster: str) -> None:
     assert 0 < int(limit) < 1 << 50
 
 
-def test_stop_and_start_bring_the_same_nodes_back(cli: Cli, cluster: str) -> None:
+def test_a_described_cluster_is_the_same_as_the_default_one(
+    cli: Cli, cluster: str, place: Path
+) -> None:
+    """The documented way with a file: its template describes just what `up` made."""
+    assert any("config template" in command for command in DESCRIBE)
+    before = cli.json("status", cluster)["nodes"]
+    assert "nothing changed" in documented.run(cli, DESCRIBE, place)
+    assert cli.json("status", cluster)["nodes"] == before
+
+
+def test_stop_and_start_bring_the_same_nodes_back(cli: Cli, cluster: str, place: Path) -> None:
     before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}
-    cli.run("stop", cluster)
-    assert cli.json("status", cluster)["health"] == "stopped"
-    cli.run("start", cluster)
+    assert any("stop" in command and "start" in command for command in DAY_TWO)
+    documented.run(cli, DAY_TWO, place)
     status = cli.json("status", cluster)
     assert status["health"] == "healthy"
     assert {n["name"]: n["address"] for n in status["nodes"]} == before
