@@ -148,7 +148,9 @@ def join(params, check_mode):
     own, wanted = kubeadm.ca_hash(), params["ca_cert_hash"]
     if own and wanted and own != wanted and not ran:
         raise kubeadm.KubeadmError(
-            "this node belongs to another cluster (its certificate authority differs)", "survey"
+            "this node belongs to another cluster (its certificate authority differs); take Kubernetes off it first: "
+            "playbook ohmykube.cluster.cluster_reset, limited to this node",
+            "survey",
         )
     return {"changed": ran}
 
