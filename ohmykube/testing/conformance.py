@@ -228,8 +228,12 @@ class ProviderConformance:
         assert list(mine.list(subject.cluster)) == []
         mine.delete(subject.cluster, node)
         assert list(theirs.list(subject.other)) == [other]
-        ours = mine.create(_spec(subject.cluster, node))
+        mine.create(_spec(subject.cluster, node))
         assert sorted(mine.clusters()) == sorted([subject.cluster, subject.other])
+        mine.delete(subject.cluster, node)
+        assert list(theirs.list(subject.other)) == [other]
+        assert subject.answers(other)
+        ours = mine.create(_spec(subject.cluster, node))
         theirs.delete(subject.other, node)
         assert list(mine.list(subject.cluster)) == [ours]
         assert subject.answers(ours)
