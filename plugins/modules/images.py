@@ -115,6 +115,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
 )
 
 UNIT = "ohmykube-images.service"
+START_ATTEMPTS = 4
 PINNED = "io.cri-containerd.pinned=pinned"
 MANAGED = "io.cri-containerd.image=managed"
 REFERENCE = re.compile(
@@ -207,9 +208,19 @@ class Images:
             PULL,
         ]
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
-        programs.run(
-            ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell, *pairs]
-        )  # fmt: skip
+        start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell, *pairs]  # fmt: skip
+        for attempt in range(START_ATTEMPTS):
+            try:
+                programs.run(start)
+                break
+            except programs.ProgramError:
+                # What a killed run left on the node may have started the unit in this very moment,
+                # or the unit of that run is still being taken away.
+                if is_running():
+                    break
+                if attempt == START_ATTEMPTS - 1:
+                    raise
+                self._pause(1)
         self.running = True
 
     def _wait(self, deadline):

@@ -35,6 +35,9 @@ case "$*" in
 esac
 """
 SYSTEMD_RUN = r"""
+[ -e $NOTES/refuse-always ] && exit 1
+if [ -e $NOTES/refuse ]; then rm $NOTES/refuse; exit 1; fi
+if [ -e $NOTES/taken ]; then touch $NOTES/running; exit 1; fi
 while [ "$1" != -- ]; do shift; done
 shift
 if [ -e $NOTES/background ]; then touch $NOTES/running; else "$@" || true; fi
@@ -88,6 +91,27 @@ def test_background(run_module: RunModule, machine: FakeNode) -> None:
     second = converge(run_module, machine, images=[PAUSE], wait=False)
     assert (second["changed"], second["running"], second["pulled"]) == (False, True, [])
     assert len(machine.calls("systemd-run")) == 1
+
+
+def test_a_unit_that_is_still_going_away_is_tried_again(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    (machine.notes / "refuse").touch()
+    assert converge(run_module, machine, images=[PAUSE])["pulled"] == [PAUSE["ref"]]
+    assert len(machine.calls("systemd-run")) == 2
+
+
+def test_a_unit_that_a_killed_run_has_just_started_is_taken_as_ours(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    (machine.notes / "taken").touch()
+    assert converge(run_module, machine, images=[PAUSE], wait=False)["running"] is True
+    assert len(machine.calls("systemd-run")) == 1
+
+
+def test_a_unit_that_never_starts_is_a_failure(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "refuse-always").touch()
+    assert "systemd-run" in converge(run_module, machine, images=[PAUSE], fails=True)["msg"]
 
 
 def test_failed_pull_shows_the_log(run_module: RunModule, machine: FakeNode) -> None:
