@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Group = tuple[str, ...]
 PERIOD_US = 100_000
 _KILL_WAIT = retry.Wait(seconds=10, every=0.01, factor=1.5, longest=0.2)
+_MAKE_ATTEMPTS = 5
 _REMOVE_WAIT = retry.Wait(seconds=5, every=0.01, factor=1.5, longest=0.2)
 
 
@@ -54,13 +55,21 @@ class Cgroups(abc.ABC):
         self._host = host
         self.tops = tuple(tops)
 
-    @abc.abstractmethod
     def make(self, group: Group) -> None:
         """Make a group that processes can join; repeatable.
 
         Raises:
             PrerequisiteError: the host does not let us.
         """
+        for _ in range(_MAKE_ATTEMPTS - 1):
+            # Whoever deletes the last other cluster at this moment takes the empty top away.
+            with contextlib.suppress(FileNotFoundError):
+                self._make(group)
+                return
+        self._make(group)
+
+    @abc.abstractmethod
+    def _make(self, group: Group) -> None: ...
 
     @abc.abstractmethod
     def limit(self, group: Group, limits: Limits) -> None:
@@ -180,7 +189,7 @@ class CgroupsV1(Cgroups):
 
     version = 1
 
-    def make(self, group: Group) -> None:
+    def _make(self, group: Group) -> None:
         """Make the group in every hierarchy."""
         for top in self.tops:
             path = top
@@ -219,7 +228,7 @@ class CgroupsV2(Cgroups):
     NEEDED = frozenset({"cpu", "memory", "pids"})
     """Without these no kubelet runs."""
 
-    def make(self, group: Group) -> None:
+    def _make(self, group: Group) -> None:
         """Make the group, with controllers enabled in each of its ancestors."""
         (path,) = self.tops
         for name in group:

@@ -83,8 +83,9 @@ class Simulation(Kernel):
     # Kernel
 
     def mkdir(self, group: Path) -> None:
-        group.mkdir()
-        self._control_files(group)
+        with self._lock:
+            group.mkdir()
+            self._control_files(group)
 
     def _control_files(self, group: Path) -> None:
         (group / "cgroup.procs").write_text("")

@@ -191,6 +191,23 @@ class TestCgroups:
         found.kill(("omk", "dev", "cp1"))
         assert (v2.cgroup / "omk/dev/cp1/cgroup.kill").read_text() == "1"
 
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_a_top_that_another_run_removes_meanwhile(self, tmp_path: Path, version: int) -> None:
+        class Busy(Simulation):
+            stolen = 0
+
+            def mkdir(self, group: Path) -> None:
+                if group.name == "dev" and self.stolen < 2:
+                    self.stolen += 1
+                    super().rmdir(group.parent)
+                super().mkdir(group)
+
+        simulation = Busy(root=tmp_path / "busy", version=version)
+        found = cgroups.detect(simulation.host())
+        found.make(("omk", "dev", "cp1"))
+        assert simulation.stolen == 2
+        assert all(path.exists() for path in found.join_files(("omk", "dev", "cp1")))
+
     def test_processes_below_the_group_count(self, v1: Simulation) -> None:
         found = cgroups.detect(v1.host())
         pod = ("omk", "dev", "cp1", "kubepods", "pod1")
