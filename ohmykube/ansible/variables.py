@@ -128,7 +128,7 @@ def host_vars(
     result: Vars = {"ansible_host": node.name}
     if ssh_config is not None:
         result["ansible_ssh_common_args"] = shlex.join(["-F", str(ssh_config)])
-        # Ansible's own ControlPath knows the node's name only: two clusters would share connections.
+        # Ansible's own ControlPath knows the node's name only: two clusters would share it.
         result["ansible_ssh_args"] = ""
     if machine.ssh is not None:
         result["ansible_user"] = machine.ssh.user

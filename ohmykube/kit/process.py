@@ -20,7 +20,7 @@ import weakref
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from ohmykube.errors import ExitCode, OhmykubeError, PrerequisiteError
+from ohmykube.errors import OhmykubeError, PrerequisiteError
 from ohmykube.kit import interrupt
 from ohmykube.kit.pump import LinePump
 

@@ -24,16 +24,9 @@ from ohmykube.kit import files, interrupt, paths, process, retry
 from ohmykube.progress import Message, NullReporter, StepEnded
 from ohmykube.steps import engine
 from ohmykube.steps.base import Services
-from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
-from ohmykube.steps.inventory import Inventory
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.record import Remember
-from ohmykube.steps.resolve import Resolve
-from ohmykube.steps.serve import Serve
 from ohmykube.workflows import session
 from ohmykube.workflows.down import down
+from ohmykube.workflows.up import TO_THE_INVENTORY
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
@@ -67,19 +60,7 @@ def hold(cluster: Cluster, directory: Path) -> None:
         signal.signal(number, lambda *_: interrupt.requested.set())
     services = Services(paths=paths.from_environment(), reporter=LineReporter())
     with session.working(services, cluster) as run:
-        engine.execute(
-            (
-                Preflight(),
-                Plan(),
-                Remember("started"),
-                (Resolve(), PrepareNodes()),
-                CreateNodes(),
-                Connect(),
-                Serve(),
-                Inventory(),
-            ),
-            run,
-        )
+        engine.execute(TO_THE_INVENTORY, run)
         if run.inventory is None:
             raise OhmykubeError("no inventory was written")
         shutil.copytree(run.inventory.parent, directory, dirs_exist_ok=True)

@@ -59,7 +59,7 @@ def _checks(services: Services, name: str) -> tuple[Check, ...]:
 
 
 def _source_checks(services: Services) -> tuple[Check, ...]:
-    """Say which source can bring artifacts; what a source lacks counts only when all others fail."""
+    """Say which source can bring artifacts; what one lacks counts only when all others fail."""
     lacking: list[Check] = []
     reasons: list[str] = []
     for name in (n for n in Sources().order if n != "mirror"):

@@ -28,9 +28,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import PlannedAction, Run, Services
+    from ohmykube.steps.base import PlannedAction, Run, Services, Step
 
 WAIT_SECONDS = 600.0
+
+TO_THE_INVENTORY: tuple[Step | tuple[Step, ...], ...] = (
+    Preflight(),
+    Plan(),
+    Remember("started"),
+    (Resolve(), PrepareNodes()),
+    CreateNodes(),
+    Connect(),
+    Serve(),
+    Inventory(),
+)
+"""From a description to running machines and an inventory that Ansible can use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +81,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
     with session.working(services, cluster) as run, _nothing_made_nothing_kept(run):
         engine.execute(
             (
-                Preflight(),
-                Plan(),
-                Remember("started"),
-                (Resolve(), PrepareNodes()),
-                CreateNodes(),
-                Connect(),
-                Serve(),
-                Inventory(),
+                *TO_THE_INVENTORY,
                 Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
                 FetchKubeconfig(),
                 WaitReady(options.wait_seconds),
@@ -104,7 +109,7 @@ def _nothing_made_nothing_kept(run: Run) -> Iterator[None]:
         yield
     except BaseException:
         name = run.cluster.name
-        if new and run.record is not None and name not in run.provider.clusters():
+        if new and name not in run.provider.clusters():
             with contextlib.suppress(OhmykubeError):
                 run.services.state.remove(name)
         raise
