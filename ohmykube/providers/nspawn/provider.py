@@ -249,7 +249,7 @@ def _recipe(context: ProviderContext) -> Recipe:
             "the options of provider nspawn are wrong",
             problems=tuple(problems),
             hint="ohmykube config validate",
-            id="OMK-C-190",
+            id="OMK-C-195",
         )
     recipe = Recipe()
     return replace(
