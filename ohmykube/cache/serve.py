@@ -101,6 +101,8 @@ class Catalogue:
         """Digest to media type: manifests, configs and layers."""
         self.manifests: set[str] = set()
         self.packages: set[str] = set()
+        self.damaged: IntegrityError | None = None
+        """About the first damaged blob that was asked for."""
         for artifact in lock.artifacts:
             if artifact.kind is Kind.IMAGE:
                 self._add_image(artifact.name, artifact.digest)
@@ -127,9 +129,16 @@ class Catalogue:
             status = path.stat()
             mark = (status.st_ino, status.st_mtime_ns, status.st_size)
             if self._verified.get(digest) != mark:
-                self._store.verify(digest)
+                self._verify(digest)
                 self._verified[digest] = mark
         return path
+
+    def _verify(self, digest: str) -> None:
+        try:
+            self._store.verify(digest)
+        except IntegrityError as error:
+            self.damaged = self.damaged or error
+            raise
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -208,6 +217,11 @@ class Server:
     def port(self) -> int:
         """Port on 127.0.0.1."""
         return int(self._running.server_address[1])
+
+    @property
+    def damaged(self) -> IntegrityError | None:
+        """What was asked for and found damaged, so that it was not sent; None when all was well."""
+        return self._running.catalogue.damaged
 
     @property
     def stats(self) -> ServeStats:

@@ -31,12 +31,13 @@ def choose(app: App, argument: str | None, option: str | None) -> str:
         UsageError: two different names, or several clusters and none named.
         NotFoundError: there is no cluster.
     """
-    if argument and option and argument != option:
+    if argument is not None and option is not None and argument != option:
         raise UsageError(
             f'two clusters are named: "{shorten(argument, 40)}" and "{shorten(option, 40)}"',
             id="OMK-U-106",
         )
-    given = argument or option
+    # An empty name is a variable of somebody's script that is not set: never "the only cluster".
+    given = option if argument is None else argument
     if given is not None:
         return checked(given)
     known = app.workflows.names(app.paths)

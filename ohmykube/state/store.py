@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from ohmykube.kit.retry import Clock
 
+NEWER = "OMK-H-303"
+"""Id of the IntegrityError for what a newer release wrote: it knows best what belongs to it."""
+
 UPDATE_WAIT_SECONDS = 30.0
 """How long a single update waits for a lock that it does not hold already."""
 
@@ -110,7 +113,7 @@ class StateStore:
                 f'cluster "{name}" was made by a newer version of ohmykube',
                 why=f"{path} has schema {found}, this version knows schema {record.SCHEMA}",
                 hint="pip install --upgrade ohmykube",
-                id="OMK-H-303",
+                id=NEWER,
             )
         raise IntegrityError(
             f'the record of cluster "{name}" is damaged; the machines are as they were',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import launch
+from ohmykube.ansible.outcome import PlaybookStatus
 from ohmykube.errors import OhmykubeError
 from ohmykube.state import layout
 
@@ -21,7 +22,12 @@ class Playbook:
         self.playbook = playbook
 
     def run(self, run: Run) -> str:
-        """Raise UnreachableError or NodeError naming node, task and reason."""
+        """Do it.
+
+        Raises:
+            UnreachableError, NodeError: names node, task and reason.
+            IntegrityError: the reason is a damaged artifact in the cache on this host.
+        """
         if run.inventory is None:
             raise OhmykubeError("internal order of steps is wrong: no inventory yet")
         outcome = launch.run(
@@ -37,6 +43,9 @@ class Playbook:
             ),
             run.services.reporter,
         )
+        damaged = run.server.damaged if run.server is not None else None
+        if damaged is not None and outcome.status is not PlaybookStatus.OK:
+            raise damaged
         launch.raise_for_failure(outcome)
         changed = sum(stats.changed for stats in outcome.stats.values())
         run.changed = run.changed or changed > 0

@@ -12,6 +12,7 @@ from ohmykube.kit import entrypoints, parallel
 from ohmykube.model.machine import MachineState
 from ohmykube.progress import Message, NodeProgress, Status
 from ohmykube.providers import registry
+from ohmykube.state.store import NEWER
 from ohmykube.steps import engine
 from ohmykube.steps.connect import Connect, disconnect
 from ohmykube.steps.inventory import Inventory
@@ -40,6 +41,9 @@ def down(services: Services, name: str) -> DownResult:
     """Remove a cluster; can be repeated until nothing is left.
 
     A damaged record does not stop it: the machines carry markers, all providers are asked.
+
+    Raises:
+        IntegrityError: a newer release made the cluster.
     """
     store = services.state
     known = name in store.names()
@@ -63,6 +67,8 @@ def _owners(
     try:
         record = store.read(name)
     except IntegrityError as error:
+        if error.id == NEWER:
+            raise
         text = f"{error.message}; looking for its machines with every provider"
         services.reporter.emit(Message(text=text, level="warning"))
         record = None

@@ -15,6 +15,7 @@ from ohmykube.errors import (
     IntegrityError,
     LockedError,
     NotFoundError,
+    OhmykubeError,
     ProviderError,
 )
 from ohmykube.kit import paths
@@ -219,6 +220,29 @@ def test_a_record_from_the_future_is_not_touched(services: Services) -> None:
     record.write_text(json.dumps(content))
     with pytest.raises(IntegrityError, match="newer version"):
         up(services, cluster(), UpOptions(plan_only=True))
+    with pytest.raises(IntegrityError, match="newer version"):
+        down(services, "dev")
+    assert json.loads(record.read_text()) == content
+    provider = session.provider_of(services, "fake", None)
+    assert len(provider.list("dev")) == 3
+
+
+@pytest.mark.parametrize("method", ["check", "list"])
+def test_a_run_that_makes_nothing_leaves_no_cluster(services: Services, method: str) -> None:
+    (services.paths.data / "fake").mkdir(parents=True)
+    inject(services.paths, method)
+    with pytest.raises(OhmykubeError):
+        up(services, cluster(), UpOptions())
+    assert services.state.names() == ()
+    assert not services.state.directory("dev").exists()
+
+
+def test_a_failed_run_over_what_is_there_forgets_nothing(services: Services) -> None:
+    half_up(services, cluster())
+    inject(services.paths, "list")
+    with pytest.raises(ProviderError):
+        up(services, cluster(), UpOptions())
+    assert services.state.names() == ("dev",)
 
 
 def test_access_before_up_has_ended(services: Services) -> None:
