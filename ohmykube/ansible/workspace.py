@@ -55,6 +55,10 @@ ssh_args = -o BatchMode=yes
 """
 
 
+PRIVATE_PREFIX = "ansible-"
+"""Of directories that hold arguments of modules, secrets among them; they go with their run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """What ansible-runner is started with."""
@@ -86,7 +90,7 @@ def prepared(
     for needed in (run_dir, fact_cache, lock_file.parent):
         files.ensure_directory(needed)
     with files.explained(run_dir):
-        directory = Path(tempfile.mkdtemp(prefix="ansible-", dir=run_dir))
+        directory = Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX, dir=run_dir))
     try:
         binaries = files.ensure_directory(directory / "bin")
         files.write(binaries / "ansible-playbook", _starter(lock_file, wait_seconds), mode=0o700)
@@ -130,3 +134,10 @@ def _environment(
         # Forked workers die in Apple's frameworks otherwise.
         result |= {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES", "no_proxy": "*"}
     return result
+
+
+def sweep(runs: Path) -> None:
+    """Remove what killed runs left below ``runs``; the caller holds the cluster's lock."""
+    for leftover in runs.glob(f"*/**/{PRIVATE_PREFIX}*"):
+        if leftover.is_dir():
+            files.remove_tree(leftover)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from ohmykube.ansible import workspace
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
 from ohmykube.errors import ConfigError, NotFoundError
@@ -71,6 +72,7 @@ def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
 def opened(services: Services, cluster: Cluster) -> Iterator[Run]:
     """Open with a fresh run directory; the caller holds the lock. Closes what the run opened."""
     with planning(services, cluster) as run:
+        workspace.sweep(run.directory / layout.RUNS)
         run.run_directory = services.state.new_run(cluster.name)
         with run.cleanup:
             yield run

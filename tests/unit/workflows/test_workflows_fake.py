@@ -175,6 +175,19 @@ def test_two_runs_on_one_cluster(services: Services) -> None:
         half_up(other, cluster())
 
 
+def test_secrets_of_a_killed_run_go_with_the_next(services: Services) -> None:
+    half_up(services, cluster())
+    runs = services.state.directory("dev") / layout.RUNS
+    (old,) = runs.iterdir()
+    left = old / "ansible" / "ansible-x1" / "artifacts"
+    left.mkdir(parents=True)
+    (left / "command").write_text("secret")
+    (old / "ansible.log").write_text("kept")
+    half_up(services, cluster())
+    assert not left.parent.exists()
+    assert (old / "ansible.log").read_text() == "kept"
+
+
 def test_status_tells_the_machines_truth(services: Services) -> None:
     half_up(services, cluster(workers=1))
     session.provider_of(services, "fake", None).delete("dev", "w1")
