@@ -273,11 +273,14 @@ def test_a_rotten_blob_is_found_once_and_not_sent(
     digest = image.layers[0]
     path = store.path(digest)
     assert client(f"{NAME}/blobs/{digest}")[0] == 200
+    assert server.damaged is None
     path.chmod(0o644)
     path.write_bytes(b"rotten" * 1000)
     status, _, body = client(f"{NAME}/blobs/{digest}")
     assert (status, json.loads(body)["errors"][0]["code"]) == (500, "DAMAGED")
     assert client(f"{NAME}/blobs/{digest}")[0] == 404
+    assert server.damaged is not None
+    assert digest in str(server.damaged.why)
     assert server.stats.sent == len(image.blobs[digest])  # the first time
     image.put(store)
     assert client(f"{NAME}/blobs/{digest}")[2] == image.blobs[digest]

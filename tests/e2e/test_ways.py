@@ -1,0 +1,379 @@
+"""Without the CLI: the playbooks by name from wheel, clone and collection, and one role alone.
+
+The nodes are bare, and the inventory is written by hand, as somebody with an estate of his own
+would do it: plain values, own network ranges, own settings of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from ohmykube import __version__
+from ohmykube.kube import readiness
+from tests.e2e import test_packaging as packaging
+from tests.e2e.bare import LEFT
+from tests.e2e.conftest import NOTHING, wait_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+pytestmark = pytest.mark.nodes
+
+# The three deliveries, made as the tests of packaging make them.
+source, dist, wheel, installed = (
+    packaging.source,
+    packaging.dist,
+    packaging.wheel,
+    packaging.installed,
+)
+
+NAME = "ways"
+ESTATE = packaging.ROOT / "tests" / "data" / "estate"
+POD_CIDR, SERVICE_CIDR = "10.42.0.0/16", "10.43.0.0/16"
+MOST_FROM_BARE = 25
+MOST_UNCHANGED = {"cp1": 11, "w1": 10}
+"""The first control plane also applies the pod network: one task more, its role's own assertion."""
+
+# Nothing here is a default. Where the artifacts come from is added below.
+SETTINGS: dict[str, Any] = {
+    "kubeadm_pod_cidr": POD_CIDR,
+    "kubeadm_service_cidr": SERVICE_CIDR,
+    "kubeadm_proxy_mode": "nftables",
+    "kubeadm_kubelet_configuration": {"maxPods": 64},
+    "kubeadm_cluster_configuration": {
+        "apiServer": {"extraArgs": [{"name": "event-ttl", "value": "2h0m0s"}]}
+    },
+    "flannel_network": POD_CIDR,
+    "flannel_backend": "host-gw",
+    "flannel_nftables": True,
+}
+# Of the variables of the nodes' own inventory, those that lead to the cache.
+ARTIFACTS = (
+    *("cache_endpoint", "containerd_artifacts", "containerd_sandbox_image", "kubeadm_artifacts"),
+    *("kubeadm_etcd_image_tag", "kubeadm_dns_image_tag"),
+    *("flannel_image", "flannel_cni_plugin_image"),
+)
+
+
+class Reader(yaml.SafeLoader):
+    """Reads inventories whose text is tagged as data."""
+
+
+Reader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+
+
+def read(path: Path) -> Any:
+    """Return a YAML file's content."""
+    return yaml.load(path.read_text(), Loader=Reader)  # a SafeLoader
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Bare nodes ``cp1`` and ``w1``, and what their holder wrote for Ansible."""
+
+    directory: Path
+
+    @property
+    def ssh_config(self) -> str:
+        """Return the ssh configuration in which they are."""
+        return (self.directory / "ready").read_text()
+
+    @property
+    def shared(self) -> dict[str, Any]:
+        """Return the variables of all nodes, secrets included."""
+        everything = read(self.directory / "hosts.yml")["all"]["children"]["k8s_cluster"]["vars"]
+        secrets = read(self.directory / "group_vars" / "k8s_cluster" / "secrets.yml")
+        return {**everything, **secrets}
+
+    def images(self, group: str, node: str) -> Any:
+        """Return the images that a node needs."""
+        groups = read(self.directory / "hosts.yml")["all"]["children"]
+        return groups[group]["hosts"][node]["cache_images"]
+
+    def __call__(self, node: str, argv: Sequence[str], stdin: str = "") -> str:
+        """Run a command on a node as root; raises CalledProcessError."""
+        return subprocess.run(
+            ["ssh", "-F", self.ssh_config, node, "--", *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    def left(self, node: str) -> list[str]:
+        """Return what of our roles is on a node."""
+        return self(node, ["sh", "-s"], LEFT).split("\n")[:-1]
+
+    def kubectl(self, *arguments: str) -> str:
+        """Return what kubectl on the control plane says; nothing of it stays in root's home."""
+        base = ["kubectl", "--kubeconfig", readiness.ADMIN, "--cache-dir", readiness.CACHE]
+        return self("cp1", [*base, *arguments])
+
+    def get(self, *what: str) -> Any:
+        """Return objects of the cluster as a document."""
+        return json.loads(self.kubectl("get", *what, "-ojson"))
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterator[Nodes]:
+    """Return bare nodes; a process in the background serves the cache to them."""
+    made = Nodes(tmp_path_factory.mktemp("nodes") / "inventory")
+    home = str(made.directory.parent / "omk")
+    env = packaging.environment(OHMYKUBE_HOME=home, OHMYKUBE_CACHE_DIR=str(shared_cache))
+
+    def do(verb: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "ohmykube.testing.nodes", verb, "--name", NAME]
+        return subprocess.run(
+            [*argv, "--workers", "1", "--inventory", str(made.directory)],
+            env=env,
+            cwd=packaging.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=2700,
+            check=False,
+        )
+
+    try:
+        done = do("up")
+        assert done.returncode == 0, done.stderr
+        assert [made.left(node) for node in ("cp1", "w1")] == [[], []]
+        yield made
+    finally:
+        gone = do("down")
+    assert gone.returncode == 0, gone.stderr
+    assert wait_gone(NAME) == NOTHING
+
+
+@dataclass(frozen=True)
+class Play:
+    """What a playbook run came to: tasks executed and changed, by node."""
+
+    ran: dict[str, int]
+    changed: dict[str, int]
+    output: str
+
+
+RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=0\s+failed=0", re.MULTILINE)
+
+
+def play(
+    book: str, *arguments: str, directory: Path, python: Path = Path(sys.executable), **extra: str
+) -> Play:
+    """Run a playbook in ``directory`` to its end; it must succeed on every node."""
+    argv = [str(python), "-m", "ansible", "playbook", book, *arguments]
+    done = subprocess.run(
+        argv,
+        env=packaging.environment(ANSIBLE_PIPELINING="true", ANSIBLE_NOCOLOR="true", **extra),
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+    found = RECAP.findall(done.stdout)
+    assert found, done.stdout
+    return Play(
+        ran={node: int(ok) for node, ok, _ in found},
+        changed={node: int(changed) for node, _, changed in found},
+        output=done.stdout,
+    )
+
+
+# -- one role in somebody's playbook ---------------------------------------------------------------
+
+
+@pytest.fixture
+def estate(nodes: Nodes, source: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """Return a copy of the estate with an inventory of one node, and what Ansible must be told."""
+    copy = tmp_path / "estate"
+    shutil.copytree(ESTATE, copy)
+    host = {
+        "ansible_host": "w1",
+        "ansible_user": "root",
+        "ansible_ssh_common_args": f"-F {nodes.ssh_config}",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "containerd_artifacts": nodes.shared["containerd_artifacts"],
+        "containerd_artifact_token": nodes.shared["cache_token"],
+        "containerd_artifact_token_scope": nodes.shared["cache_endpoint"],
+    }
+    inventory = {"appservers": {"hosts": {"app-1.example.com": host}}}
+    (copy / "inventory.yml").write_text(yaml.safe_dump(inventory))
+    return copy, {"ANSIBLE_COLLECTIONS_PATH": str(source / "collections")}
+
+
+def test_one_role_in_a_foreign_playbook(nodes: Nodes, estate: tuple[Path, dict[str, str]]) -> None:
+    directory, env = estate
+    host = "app-1.example.com"
+    first = play("site.yml", "-i", "inventory.yml", directory=directory, **env)
+    assert first.changed[host] > 0
+    assert nodes("w1", ["systemctl", "is-active", "containerd"]).strip() == "active"
+    config = nodes("w1", ["cat", "/etc/containerd/config.toml"])
+    assert "max_recv_message_size = 33554432" in config
+    assert "/etc/containerd/registries" in config
+    assert nodes("w1", ["cat", "/etc/motd"]).startswith("This is app-1.example.com")
+    # Handlers of all roles share one space: the estate's ran for the estate alone.
+    assert nodes("w1", ["cat", "/run/estate-handler"]).split() == ["ran"]
+    second = play("site.yml", "-i", "inventory.yml", directory=directory, **env)
+    assert second.changed == {host: 0}
+    running = ["systemctl", "show", "--property=MainPID", "containerd"]
+    before = nodes("w1", running)
+    other = json.dumps(
+        {"containerd_config_overrides": {"grpc": {"max_recv_message_size": 1 << 24}}}
+    )
+    play("site.yml", "-i", "inventory.yml", "-e", other, directory=directory, **env)
+    assert nodes("w1", running) != before, "it runs with what is no longer its configuration"
+    play("retire.yml", "-i", "inventory.yml", directory=directory, **env)
+    assert nodes.left("w1") == []
+    nodes("w1", ["rm", "/etc/motd", "/run/estate-handler"])
+
+
+# -- the whole cluster, by name --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def inventory(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write an inventory by hand: groups, how to connect, and what shall be different."""
+    shared = nodes.shared
+    variables = SETTINGS | {name: shared[name] for name in ARTIFACTS if name in shared}
+    variables |= {
+        "ansible_user": "root",
+        "ansible_ssh_common_args": f"-F {nodes.ssh_config}",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "cache_token": shared["cache_token"],
+    }
+
+    def group(name: str, node: str) -> dict[str, Any]:
+        return {"hosts": {node: {"cache_images": nodes.images(name, node)}}}
+
+    document = {
+        "kube_control_plane": group("kube_control_plane", "cp1"),
+        "kube_node": group("kube_node", "w1"),
+        "k8s_cluster": {
+            "children": {"kube_control_plane": {}, "kube_node": {}},
+            "vars": variables,
+        },
+    }
+    path = tmp_path_factory.mktemp("inventory") / "hosts.yml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture(scope="module")
+def from_wheel(installed: Path) -> dict[str, Any]:
+    """Return how to run the playbooks of the installed wheel."""
+    python = installed / "bin" / "python"
+    code = "from ohmykube.kit import paths; print(paths.collections_root())"
+    found = subprocess.run(
+        [str(python), "-c", code],
+        cwd=installed,
+        env=packaging.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert found.startswith(str(installed)), "the checkout got in the way"
+    return {"directory": installed, "python": python, "ANSIBLE_COLLECTIONS_PATH": found}
+
+
+@pytest.fixture(scope="module")
+def cluster(inventory: Path, from_wheel: dict[str, Any]) -> Play:
+    """Make the cluster with the wheel's playbook; return what that run did."""
+    return play(packaging.PLAYBOOK, "-i", str(inventory), **from_wheel)
+
+
+def test_the_wheel_makes_a_cluster_within_the_budget(nodes: Nodes, cluster: Play) -> None:
+    assert set(cluster.ran) == {"cp1", "w1"}
+    assert max(cluster.ran.values()) <= MOST_FROM_BARE, cluster.output
+    nodes.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=100s")
+    items = nodes.get("nodes")["items"]
+    assert [item["metadata"]["name"] for item in items] == ["cp1", "w1"]
+
+
+def test_the_settings_are_really_in_effect(nodes: Nodes, cluster: Play) -> None:
+    for node in nodes.get("nodes")["items"]:
+        assert node["spec"]["podCIDR"].startswith("10.42.")
+        assert node["status"]["capacity"]["pods"] == "64"
+    service = nodes.get("service", "kubernetes")
+    assert service["spec"]["clusterIP"] == "10.43.0.1"
+    assert "--event-ttl=2h0m0s" in nodes("cp1", ["pgrep", "-a", "kube-apiserver"])
+    routes = nodes("cp1", ["ip", "-4", "route"])
+    gateway = nodes.get("node", "w1")["status"]["addresses"][0]["address"]
+    assert re.search(rf"^10\.42\.\d+\.0/24 via {re.escape(gateway)} ", routes, re.MULTILINE)
+    assert "flannel" not in nodes("cp1", ["ip", "-o", "link"])
+
+
+def test_services_go_through_nftables(nodes: Nodes, cluster: Play) -> None:
+    for node in ("cp1", "w1"):
+        assert "10.43.0.1" in nodes(node, ["nft", "list", "table", "ip", "kube-proxy"])
+        assert "KUBE-SERVICES" not in nodes(node, ["iptables-save"])
+    nodes.kubectl("rollout", "status", "deployment/coredns", "-nkube-system", "--timeout=100s")
+    name = "kubernetes.default.svc.cluster.local"
+    for node in ("cp1", "w1"):
+        address = readiness.dns_address(SERVICE_CIDR)
+        nodes(node, ["python3", "-", address, name], readiness._QUERY)
+
+
+def unchanged(done: Play) -> None:
+    """Check that a run changed nothing and kept to the budget."""
+    assert done.changed == {"cp1": 0, "w1": 0}, done.output
+    for node, most in MOST_UNCHANGED.items():
+        assert done.ran[node] <= most, done.output
+
+
+def test_the_wheel_again_changes_nothing(
+    inventory: Path, cluster: Play, from_wheel: dict[str, Any]
+) -> None:
+    unchanged(play(packaging.PLAYBOOK, "-i", str(inventory), **from_wheel))
+
+
+def test_a_clone_does_the_same(inventory: Path, cluster: Play, source: Path) -> None:
+    """In the clone its own ansible.cfg leads to the collection."""
+    unchanged(play(packaging.PLAYBOOK, "-i", str(inventory), directory=source))
+
+
+def test_the_collection_does_the_same(
+    inventory: Path, cluster: Play, source: Path, tmp_path: Path
+) -> None:
+    galaxy = [sys.executable, "-m", "ansible", "galaxy", "collection"]
+    archive = tmp_path / f"ohmykube-cluster-{__version__}.tar.gz"
+    collections = str(tmp_path / "collections")
+    env = packaging.environment(
+        ANSIBLE_HOME=str(tmp_path / "home"), ANSIBLE_COLLECTIONS_PATH=collections
+    )
+    for argv in (
+        [*galaxy, "build", "--output-path", str(tmp_path), str(source)],
+        [*galaxy, "install", "--offline", "-p", collections, str(archive)],
+    ):
+        # Not in the checkout: its ansible.cfg leads to the collection itself.
+        subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, timeout=300, check=True)
+    done = play(
+        packaging.PLAYBOOK,
+        *("-i", str(inventory)),
+        directory=tmp_path,
+        ANSIBLE_COLLECTIONS_PATH=collections,
+    )
+    unchanged(done)
+
+
+def test_reset_leaves_clean_nodes(
+    nodes: Nodes, inventory: Path, cluster: Play, from_wheel: dict[str, Any]
+) -> None:
+    assert nodes.left("cp1"), "the look at what is left sees nothing at all"
+    book = packaging.PLAYBOOK.replace("cluster_up", "cluster_reset")
+    play(book, "-i", str(inventory), **from_wheel)
+    assert [nodes.left(node) for node in ("cp1", "w1")] == [[], []]
+    again = play(book, "-i", str(inventory), **from_wheel)
+    assert again.changed == {"cp1": 0, "w1": 0}, again.output
