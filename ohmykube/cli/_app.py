@@ -135,10 +135,16 @@ class App:
     @cached_property
     def services(self) -> Services:
         """What workflows take."""
+        from ohmykube.kit import invoker  # noqa: PLC0415 - keeps `--help` light
         from ohmykube.steps.base import Services  # noqa: PLC0415 - keeps `--help` light
 
         reporter = Tee(self.log, self.screen or NullReporter())
-        return Services(paths=self.paths, reporter=reporter, verbosity=self.settings.verbose)
+        return Services(
+            paths=self.paths,
+            reporter=reporter,
+            verbosity=self.settings.verbose,
+            invoker=invoker.behind_sudo(self.environ, euid=os.geteuid()),
+        )
 
     def acting(self) -> None:
         """Call before changing anything: from now on there is a log file."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
+    from ohmykube.kit.invoker import Invoker
     from ohmykube.kit.paths import Paths
     from ohmykube.kit.secret import Secret
     from ohmykube.model.artifact import ArtifactLock
@@ -35,6 +36,8 @@ class Services:
     reporter: Reporter
     clock: Clock = field(default_factory=SystemClock)
     verbosity: int = 0
+    invoker: Invoker | None = None
+    """The user behind sudo, who gets a kubeconfig of his own."""
     state: StateStore = field(init=False)
     """One store for all of a command: who holds a cluster's lock is known to the store."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.kit import files
+from ohmykube.kit import files, process
 from ohmykube.kube import kubeconfig, readiness
+from ohmykube.progress import Message
 from ohmykube.state import layout
 from ohmykube.steps.remote import NodeShell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.kit.invoker import Invoker
     from ohmykube.model.machine import Machine
     from ohmykube.steps.base import Run
 
@@ -36,6 +40,27 @@ class FetchKubeconfig:
         text = shell_of(run, first.name)(["cat", readiness.ADMIN])
         host, port = run.provider.api_endpoint(run.cluster.name, machine.address, API_PORT)
         path = run.directory / layout.KUBECONFIG
-        files.write(path, kubeconfig.rename(text, run.cluster.name, host, port))
-        run.kubeconfig = path
+        ours = kubeconfig.rename(text, run.cluster.name, host, port)
+        files.write(path, ours)
+        run.kubeconfig = self._for_the_user(run, ours) or path
         return f"https://{host}:{port}"
+
+    @staticmethod
+    def _for_the_user(run: Run, text: str) -> Path | None:
+        """Give the user behind sudo a copy that he can read; return its path."""
+        invoker = run.services.invoker
+        if invoker is None:
+            return None
+        path = users_copy(invoker, run.cluster.name)
+        try:
+            invoker.write(path, text)
+        except process.CommandFailed as error:
+            text = f"no kubeconfig could be written to {path}: {error.why or error.message}"
+            run.services.reporter.emit(Message(text=text, level="warning"))
+            return None
+        return path
+
+
+def users_copy(invoker: Invoker, cluster: str) -> Path:
+    """Return where the user behind sudo finds the kubeconfig of a cluster."""
+    return invoker.home / ".kube" / f"{kubeconfig.context_name(cluster)}.yaml"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError
 from ohmykube.state import layout
+from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 
 def kubeconfig(services: Services, name: str) -> Path:
-    """Return the path of the cluster's kubeconfig.
+    """Return the path of the cluster's kubeconfig; behind sudo, of the user's copy.
 
     Raises:
         NotFoundError: no such cluster, or its ``up`` has not come so far.
     """
     session.recorded(services, name)
     path = services.state.directory(name) / layout.KUBECONFIG
+    if services.invoker is not None and users_copy(services.invoker, name).exists():
+        return users_copy(services.invoker, name)
     if not path.exists():
         raise NotFoundError(
             f'cluster "{name}" has no kubeconfig yet', why="`up` has not ended", hint="ohmykube up"

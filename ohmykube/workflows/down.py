@@ -15,6 +15,7 @@ from ohmykube.providers import registry
 from ohmykube.state.store import NEWER
 from ohmykube.steps import engine
 from ohmykube.steps.connect import Connect, disconnect
+from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.steps.inventory import Inventory
 from ohmykube.steps.playbook import Playbook
 from ohmykube.workflows import session
@@ -58,6 +59,8 @@ def down(services: Services, name: str) -> DownResult:
             disconnect(store.directory(name))
             removed += _delete(services, provider, name)
         store.remove(name)
+        if services.invoker is not None:
+            services.invoker.remove(users_copy(services.invoker, name))
     return DownResult(cluster=name, removed=tuple(removed), existed=True)
 
 

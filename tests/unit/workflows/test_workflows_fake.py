@@ -19,6 +19,7 @@ from ohmykube.errors import (
     ProviderError,
 )
 from ohmykube.kit import paths
+from ohmykube.kit.invoker import Invoker
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus
@@ -38,6 +39,8 @@ from ohmykube.workflows.status import list_clusters, status
 from ohmykube.workflows.up import UpOptions, up
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ohmykube.model.cluster import Cluster
 
 
@@ -267,6 +270,20 @@ def test_access_before_up_has_ended(services: Services) -> None:
     with pytest.raises(NotFoundError, match='no node "w9"') as error:
         access.shell_argv(services, "dev", "w9", ())
     assert "cp1, w1, w2" in str(error.value.why)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_user_behind_sudo_has_his_own_kubeconfig_until_down(tmp_path: Path) -> None:
+    user = Invoker(uid=0, gid=0, home=tmp_path)
+    services = Services(paths=paths.from_environment(), reporter=RecordingReporter(), invoker=user)
+    half_up(services, cluster())
+    (services.state.directory("dev") / layout.KUBECONFIG).write_text("root's")
+    assert access.kubeconfig(services, "dev").read_text() == "root's"
+    copy = tmp_path / ".kube" / "ohmykube-dev.yaml"
+    user.write(copy, "his")
+    assert access.kubeconfig(services, "dev") == copy
+    down(services, "dev")
+    assert not copy.exists()
 
 
 def test_a_shell_quotes_its_command(services: Services) -> None:
