@@ -43,7 +43,7 @@ class Watched:
     seconds: float
     peak_mib: float
     children_peak_mib: float
-    """Largest sum over all descendants at one instant."""
+    """Largest sum over all descendants at one instant; nodes are not counted."""
     output: str
 
 
@@ -102,6 +102,9 @@ def _descendants(pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError, ValueError, IndexError):
+                # Nodes outlive the command, but as long as it runs it is their parent.
+                if "/omk/" in (entry / "cgroup").read_text():
+                    continue
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 parents.setdefault(parent, []).append(int(entry.name))
     found: list[int] = []
