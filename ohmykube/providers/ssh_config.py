@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LONGEST_CONTROL_DIR = 45
 """A socket's path may have 104 bytes (macOS); ssh adds a slash, 40 for %C and 17 of its own."""
 
+REFUSED = "OMK-V-102"
+"""Error id of ``probe`` when the node answers and refuses our key."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
 _OF_THE_FILE = re.compile(r"@@@|remove with:|ssh-keygen -f|^Offending|^Add correct host key")
@@ -190,7 +193,7 @@ def _refused_key(node: str, why: str) -> OhmykubeError:
         f"node {node} refuses our ssh key",
         why=why,
         hint="put the public key into authorized_keys of that user, or set user and identityFile",
-        id="OMK-V-102",
+        id=REFUSED,
     )
 
 

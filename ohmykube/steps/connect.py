@@ -46,6 +46,8 @@ class Connect:
             try:
                 ssh_config.probe(path, node, timeout=10)
             except UnreachableError as error:
+                if error.id == ssh_config.REFUSED:
+                    raise  # waiting does not make a key welcome
                 last.append(error)
                 return None
             return True

@@ -72,7 +72,11 @@ def _owners(
     except IntegrityError as error:
         if error.id == NEWER:
             raise
-        text = f"{error.message}; looking for its machines with every provider"
+        text = (
+            f"{error.message}; looking for its machines with every provider that makes some. "
+            "Hosts of your own are not known without the record: run the playbook "
+            "ohmykube.cluster.cluster_reset on them"
+        )
         services.reporter.emit(Message(text=text, level="warning"))
         record = None
     if record is None:
