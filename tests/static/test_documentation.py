@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from ohmykube.kit import process
+from ohmykube.cli.help import MEANING
+from ohmykube.config import document, load
+from ohmykube.config.load import Overrides
+from ohmykube.kit import paths, process
+from ohmykube.model.machine import SshTarget
+from ohmykube.providers import ssh_config
+from ohmykube.state import layout
+from ohmykube.state.record import Record
+from ohmykube.state.store import StateStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIP = {".venv", "roles", ".pytest_cache", "node_modules"}
@@ -114,3 +126,142 @@ def test_make_help_tells_every_public_target() -> None:
 def test_the_two_commands_come_first() -> None:
     first = blocks((ROOT / "README.md").read_text())
     assert [line for line in first if line.startswith("make ")][:2] == ["make up", "make test"]
+
+
+# -- examples --------------------------------------------------------------------------------------
+
+PLUGIN = "ohmykube.cluster.cluster"
+ROLES = sorted((ROOT / "roles").iterdir())
+EXAMPLES = [
+    (f"{name_of(page)}-{number}", language, text)
+    for page in [*PAGES, *(role / "README.md" for role in ROLES)]
+    for number, (language, text) in enumerate(
+        re.findall(r"^ *```(ya?ml|ini)\n(.*?)^ *```", page.read_text(), re.M | re.S), 1
+    )
+]
+
+
+def kind_of(language: str, text: str) -> str:
+    """Return what an example is for."""
+    if language == "ini":
+        return "hosts"
+    found: Any = yaml.safe_load(text)
+    if isinstance(found, list):
+        return "playbook" if all("hosts" in play for play in found) else "unknown"
+    sections = yaml.safe_load((ROOT / "changelogs" / "config.yaml").read_text())["sections"]
+    signs = {
+        "cluster": str(found.get("apiVersion")).startswith("ohmykube.dev/"),
+        "plugin": found.get("plugin") == PLUGIN,
+        "changelog": set(found) <= {name for name, _ in sections},
+        "hosts": all(
+            isinstance(group, dict) and {"hosts", "children"} & set(group)
+            for group in found.values()
+        ),
+    }
+    return next((kind for kind, fits in signs.items() if fits), "unknown")
+
+
+def examples(kind: str) -> dict[str, str]:
+    """Return the text of all examples of a kind by their names."""
+    return {name: text for name, language, text in EXAMPLES if kind_of(language, text) == kind}
+
+
+def ansible(directory: Path, *arguments: str) -> process.Result:
+    """Run a program of Ansible in a directory; what it cannot read is an error."""
+    (directory / "ansible.cfg").touch()
+    env = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+        "ANSIBLE_NOCOLOR": "true",
+    }
+    argv = [sys.executable, "-m", "ansible", *arguments]
+    done = process.run(argv, timeout=120, env=env, cwd=directory, check=False)
+    assert done.code == 0, done.stderr
+    return done
+
+
+def written(directory: Path, kind: str, suffix: str) -> list[str]:
+    """Write all examples of a kind into a directory; return the names of the files."""
+    files = []
+    for name, text in examples(kind).items():
+        # Examples below a list item are indented.
+        indent = len(text) - len(text.lstrip(" "))
+        lines = [line[indent:] if line[:indent].isspace() else line for line in text.splitlines()]
+        files.append(f"{name.replace('/', '-')}{suffix}")
+        (directory / files[-1]).write_text("\n".join(lines) + "\n")
+    assert files
+    return files
+
+
+def test_every_example_is_of_a_kind_that_is_tried() -> None:
+    assert examples("unknown") == {}
+    assert {"docs/roles.md", "docs/providers.md", "docs/configuration.md"} <= {
+        name.rpartition("-")[0] for name, _, _ in EXAMPLES
+    }
+
+
+def test_examples_of_clusters_load(tmp_path: Path) -> None:
+    for name, text in examples("hosts").items():
+        if name.startswith("docs/providers.md"):
+            (tmp_path / "hosts.ini").write_text(text)
+    for file in written(tmp_path, "cluster", ".yaml"):
+        loaded = load.load(tmp_path / file)
+        assert loaded.cluster.nodes, file
+        assert loaded.warnings == (), file
+
+
+def test_examples_of_playbooks_pass_the_syntax_check(tmp_path: Path) -> None:
+    files = written(tmp_path, "playbook", ".yml")
+    told = ansible(tmp_path, "playbook", "-i", "localhost,", "--syntax-check", *files).stdout
+    assert [file for file in files if f"playbook: {file}" not in told] == []
+
+
+def test_examples_of_inventories_are_inventories(tmp_path: Path) -> None:
+    for file in written(tmp_path, "hosts", ""):
+        path = (tmp_path / file).rename(
+            tmp_path / f"{file}{'.ini' if 'providers' in file else '.yml'}"
+        )
+        told = ansible(tmp_path, "inventory", "-i", path.name, "--list").stdout
+        found = json.loads(told)
+        assert len(found["_meta"]["hostvars"]) == 3, file
+        assert {"kube_control_plane", "kube_node"} == set(found["k8s_cluster"]["children"]), file
+
+
+def test_examples_of_the_inventory_plugin_show_a_cluster(tmp_path: Path) -> None:
+    cluster = load.from_overrides(Overrides(name="dev", provider="nspawn"))
+    store = StateStore(paths.from_environment().state)
+    store.create(
+        Record(
+            id="",
+            name=cluster.name,
+            document=document.to_document(cluster),
+            provider=cluster.provider,
+            kubernetes_version=cluster.kubernetes_version,
+        )
+    )
+    targets = {node.name: SshTarget(address="10.88.0.11", user="root") for node in cluster.nodes}
+    directory = store.directory(cluster.name)
+    text = ssh_config.render(targets, layout.control_directory(directory))
+    (directory / layout.SSH_CONFIG).write_text(text)
+    for file in written(tmp_path, "plugin", ".ohmykube.yml"):
+        found = json.loads(ansible(tmp_path, "inventory", "-i", file, "--list").stdout)
+        assert set(found["_meta"]["hostvars"]) == {node.name for node in cluster.nodes}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)
+def test_every_role_has_its_paragraph(role: Path) -> None:
+    text = (ROOT / "docs" / "roles.md").read_text()
+    assert f"**[{role.name}](../roles/{role.name}/README.md)** " in text
+
+
+def test_the_exit_codes_are_those_of_the_program() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", (ROOT / "docs" / "errors.md").read_text(), re.M)
+    assert rows == [(str(int(code)), text) for code, text in MEANING.items()]
+
+
+def test_every_letter_of_an_error_id_is_explained() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "ohmykube").rglob("*.py"))
+    told = re.findall(r"^\| ([A-Z]) \|", (ROOT / "docs" / "errors.md").read_text(), re.M)
+    assert set(re.findall(r"\bOMK-([A-Z])-\d", text)) == set(told)
