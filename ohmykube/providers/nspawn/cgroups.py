@@ -62,8 +62,10 @@ class Cgroups(abc.ABC):
             PrerequisiteError: the host does not let us.
         """
         for _ in range(_MAKE_ATTEMPTS - 1):
-            # Whoever deletes the last other cluster at this moment takes the empty top away.
-            with contextlib.suppress(FileNotFoundError):
+            # Whoever deletes the last other cluster at this moment takes the empty top away; and
+            # the host's systemd takes controllers back that none of its units uses, until a group
+            # of ours has them enabled.
+            with contextlib.suppress(FileNotFoundError, PrerequisiteError):
                 self._make(group)
                 return
         self._make(group)
@@ -246,6 +248,9 @@ class CgroupsV2(Cgroups):
                 try:
                     # One at a time: one that is refused must not keep the others out.
                     self._write(path / "cgroup.subtree_control", f"+{controller}")
+                except FileNotFoundError:
+                    # The group is gone, or the one above no longer hands that controller down.
+                    raise
                 except OSError as error:
                     if controller in self.NEEDED:
                         missing |= {controller}

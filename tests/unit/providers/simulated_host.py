@@ -111,6 +111,8 @@ class Simulation(Kernel):
             raise OSError(16, "Device or resource busy")
         if control.name == "cgroup.subtree_control":
             text = f"{control.read_text()} {text.lstrip('+')}".strip()
+            for offered in control.parent.glob("*/cgroup.controllers"):
+                offered.write_text(text + "\n")
         control.write_text(text)
 
     def rmdir(self, group: Path) -> None:

@@ -208,6 +208,40 @@ class TestCgroups:
         assert simulation.stolen == 2
         assert all(path.exists() for path in found.join_files(("omk", "dev", "cp1")))
 
+    def test_v2_controllers_that_the_hosts_systemd_takes_back(self, tmp_path: Path) -> None:
+        class Tidy(Simulation):
+            taken = 0
+
+            def mkdir(self, group: Path) -> None:
+                if group.name == "omk" and self.taken < 2:
+                    self.taken += 1
+                    (group.parent / "cgroup.subtree_control").write_text("memory pids")
+                super().mkdir(group)
+
+        simulation = Tidy(root=tmp_path / "tidy", version=2)
+        found = cgroups.detect(simulation.host())
+        found.make(("omk", "dev", "cp1"))
+        (node,) = (path.parent for path in found.join_files(("omk", "dev", "cp1")))
+        assert simulation.taken == 2
+        assert "cpu" in (node / "cgroup.controllers").read_text().split()
+
+    def test_v2_a_top_that_goes_while_its_controllers_are_enabled(self, tmp_path: Path) -> None:
+        class Busy(Simulation):
+            stolen = 0
+
+            def write(self, control: Path, text: str) -> None:
+                if control.parent.name == "omk" and text == "+memory" and not self.stolen:
+                    self.stolen += 1
+                    super().rmdir(control.parent)
+                    raise FileNotFoundError(control)
+                super().write(control, text)
+
+        simulation = Busy(root=tmp_path / "busy", version=2)
+        found = cgroups.detect(simulation.host())
+        found.make(("omk", "dev", "cp1"))
+        assert simulation.stolen == 1
+        assert all(path.exists() for path in found.join_files(("omk", "dev", "cp1")))
+
     def test_processes_below_the_group_count(self, v1: Simulation) -> None:
         found = cgroups.detect(v1.host())
         pod = ("omk", "dev", "cp1", "kubepods", "pod1")
