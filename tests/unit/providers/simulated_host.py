@@ -51,6 +51,8 @@ class Simulation(Kernel):
     def __post_init__(self) -> None:
         self._pids = itertools.count(1000)
         self._lock = threading.RLock()
+        self._numbers = itertools.count()
+        self._staging = self.root / "staging"
         self.cgroup, self.proc = self.root / "cgroup", self.root / "proc"
         self.netns, self.run_dir = self.root / "netns", self.root / "run"
         for path in (self.cgroup, self.proc / "self", self.netns):
@@ -83,19 +85,27 @@ class Simulation(Kernel):
     # Kernel
 
     def mkdir(self, group: Path) -> None:
+        # A kernel shows a group with all its files or not at all.
         with self._lock:
-            group.mkdir()
-            self._control_files(group)
+            if group.exists():
+                raise FileExistsError(17, "File exists", str(group))
+            if not group.parent.is_dir():
+                raise FileNotFoundError(2, "No such file or directory", str(group))
+            staged = self._staging / f"group-{next(self._numbers)}"
+            staged.mkdir(parents=True)
+            self._control_files(group, staged)
+            staged.rename(group)
 
-    def _control_files(self, group: Path) -> None:
-        (group / "cgroup.procs").write_text("")
+    def _control_files(self, group: Path, place: Path | None = None) -> None:
+        place = place or group
+        (place / "cgroup.procs").write_text("")
         if self.version == 2:
             for name in ("cpu.max", "memory.max", "cgroup.subtree_control"):
-                (group / name).write_text("")
+                (place / name).write_text("")
             offered = V2_CONTROLLERS
             if group != self.cgroup:
                 offered = (group.parent / "cgroup.subtree_control").read_text()
-            (group / "cgroup.controllers").write_text(offered + "\n")
+            (place / "cgroup.controllers").write_text(offered + "\n")
             return
         controller = group.relative_to(self.cgroup).parts[0]
         names = {
@@ -104,16 +114,26 @@ class Simulation(Kernel):
             "memory": ("memory.limit_in_bytes",),
         }
         for name in names.get(controller, ()):
-            (group / name).write_text("\n" if controller == "cpuset" else "-1\n")
+            (place / name).write_text("\n" if controller == "cpuset" else "-1\n")
+
+    def _replace(self, control: Path, text: str) -> None:
+        """Write as a kernel does: nobody ever reads a half-written control file."""
+        staged = self._staging / f"file-{next(self._numbers)}"
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(text)
+        staged.replace(control)
 
     def write(self, control: Path, text: str) -> None:
         if f"write {control.name} {text}" in self.failing:
             raise OSError(16, "Device or resource busy")
-        if control.name == "cgroup.subtree_control":
-            text = f"{control.read_text()} {text.lstrip('+')}".strip()
-            for offered in control.parent.glob("*/cgroup.controllers"):
-                offered.write_text(text + "\n")
-        control.write_text(text)
+        with self._lock:
+            if not control.exists():
+                raise FileNotFoundError(2, "No such file or directory", str(control))
+            if control.name == "cgroup.subtree_control":
+                text = f"{control.read_text()} {text.lstrip('+')}".strip()
+                for offered in control.parent.glob("*/cgroup.controllers"):
+                    self._replace(offered, text + "\n")
+            self._replace(control, text)
 
     def rmdir(self, group: Path) -> None:
         with self._lock:
