@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e import documented
+from tests.e2e import test_packaging as packaging
 from tests.e2e.conftest import NOTHING, wait_gone
 
 if TYPE_CHECKING:
@@ -143,6 +146,30 @@ def test_a_described_cluster_is_the_same_as_the_default_one(
     before = cli.json("status", cluster)["nodes"]
     assert "nothing changed" in documented.run(cli, DESCRIBE, place)
     assert cli.json("status", cluster)["nodes"] == before
+
+
+def test_ansible_reaches_the_nodes_without_the_cli(cli: Cli, cluster: str, tmp_path: Path) -> None:
+    """The inventory plugin knows from the files of the cluster alone how to connect."""
+    inventory = tmp_path / f"{cluster}.ohmykube.yml"
+    inventory.write_text(f"plugin: ohmykube.cluster.cluster\ncluster: {cluster}\n")
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", inventory.name]
+    done = subprocess.run(
+        [*argv, "ohmykube.cluster.node_facts"],
+        env={
+            **cli.env,
+            "ANSIBLE_COLLECTIONS_PATH": str(packaging.ROOT / "collections"),
+            "ANSIBLE_NOCOLOR": "true",
+        },
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    found = re.findall(r"^(\w+) +: ok=2 +changed=0 +unreachable=0 +failed=0", done.stdout, re.M)
+    assert found == ["cp1", "w1", "w2"]
 
 
 def test_stop_and_start_bring_the_same_nodes_back(cli: Cli, cluster: str, place: Path) -> None:
