@@ -201,7 +201,15 @@ down() {
     rm -rf "${place%/}"
   done
   ip netns del "$NETNS" 2>/dev/null || true
-  for controller in $CONTROLLERS; do rmdir "/sys/fs/cgroup/$controller/omk-floor" 2>/dev/null || true; done
+  for _ in $(seq 25); do # a group whose last process has just died stays busy for a moment
+    for controller in $CONTROLLERS; do
+      find "/sys/fs/cgroup/$controller/omk-floor" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    done
+    compgen -G '/sys/fs/cgroup/*/omk-floor' >/dev/null || return 0
+    sleep 0.2
+  done
+  echo "cgroups of the floor are still there" >&2
+  return 1
 }
 
 case $VERB in
