@@ -6,7 +6,6 @@ With everything in the cache no source is loaded, no connection opened and no pr
 from __future__ import annotations
 
 import os
-import platform
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +13,7 @@ from ohmykube.cache import catalog, oci, pack, releases
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
 from ohmykube.errors import NetworkError, OhmykubeError, PrerequisiteError
-from ohmykube.kit import parallel
+from ohmykube.kit import parallel, platform
 from ohmykube.kit import paths as places
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.progress import Message
@@ -33,21 +32,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AT_ONCE = 16
 """Artifacts under way: most of them wait for a lock or for the build gate."""
-_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _WORTH_SAYING_SECONDS = 30.0
 
 
 def host_arch() -> str:
     """Return the architecture of this machine as artifacts name it; raises PrerequisiteError."""
-    machine = platform.machine().lower()
-    if machine not in _MACHINES:
+    arch = platform.architecture()
+    if arch not in catalog.ARCHITECTURES:
         raise PrerequisiteError(
-            f"there are no node components for {machine}",
+            f"there are no node components for {arch}",
             why=f"known: {', '.join(catalog.ARCHITECTURES)}",
             hint="ohmykube up --provider ssh  (with nodes of a known architecture)",
             id="OMK-H-201",
         )
-    return _MACHINES[machine]
+    return arch
 
 
 def resolve(
