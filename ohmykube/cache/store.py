@@ -1,63 +1,33 @@
-"""Content-addressed store of artifacts, shared by all clusters and all runs of this user.
+"""The front door of the cache: blobs by sha256, and references that say what they are.
 
-    oci/oci-layout, oci/index.json   a valid OCI image layout: other tools read it in place
-    oci/blobs/sha256/<hex>           every blob of every kind, mode 0444, written once
-    refs.json                        what the blobs are: kind, name, version, arch -> digest
-    ingest/                          files on their way in; a crash leaves them here
-    locks/                           a lock file for each key; never unlinked: two could hold it
-    quarantine/                      what did not have the digest it should have
-
-Only a rename makes a blob visible, after its bytes were hashed and reached the disk.
+Shared by all clusters and all runs of this user. Only a rename makes a blob visible, after its
+bytes were hashed and reached the disk. ``layout`` lists what is where.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import io
-import json
-import os
-import re
-import tempfile
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.cache import ingest
-from ohmykube.errors import IntegrityError, LockedError, NotFoundError
-from ohmykube.kit import digest as digests
-from ohmykube.kit import files, locks
-from ohmykube.model.artifact import Kind
+from ohmykube.cache.attached import Attached, Attachments
+from ohmykube.cache.blobs import Blob, Pool
+from ohmykube.cache.index import Index, Stamp
+from ohmykube.cache.layout import HOLD_SECONDS, Layout
+from ohmykube.cache.leases import Lease, Leases
+from ohmykube.cache.refs import SCHEMA, Ref, RefList, Signature
+from ohmykube.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
-SCHEMA = 1
-HOLD_SECONDS = 2 * 3600.0
-"""How long ``holding`` waits for another run: longer than the slowest build."""
-_KEY = re.compile(r"[^A-Za-z0-9._-]")
+    from ohmykube.model.artifact import Kind
 
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """What a blob is. ``digest`` and ``size`` mean the same as in ``LockedArtifact``."""
-
-    kind: Kind
-    name: str
-    version: str
-    arch: str
-    digest: str
-    size: int
-    source: str
-    url: str = ""
-    content_digest: str = ""
-
-    @property
-    def key(self) -> tuple[Kind, str, str, str]:
-        """Return what makes a reference unique."""
-        return (self.kind, self.name, self.version, self.arch)
+__all__ = ["HOLD_SECONDS", "SCHEMA", "Attached", "Blob", "Lease", "Ref", "Signature", "Store"]
 
 
 class Store:
@@ -68,36 +38,112 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
+        self._layout = Layout(root)
         self.root = root
-        self.layout = root / "oci"
-        self.ingest = root / "ingest"
-        self.quarantine = root / "quarantine"
-        self._blobs = self.layout / "blobs" / "sha256"
-        self._locks = root / "locks"
-        self._refs = root / "refs.json"
+        self.layout = self._layout.oci
+        self.ingest = self._layout.ingest
+        self.quarantine = self._layout.quarantine
+        self._pool = Pool(self._layout)
+        self._attached = Attachments(self._layout)
+        self._leases = Leases(self._layout)
+        self._refs = RefList(self._layout, self._pool)
+        self._index = Index(self._layout)
 
-    # -- blobs ---------------------------------------------------------------------------------
+    # -- finding blobs -------------------------------------------------------------------------
 
-    def has(self, digest: str) -> bool:
-        """Tell whether the blob is there; raises ValueError on a malformed digest."""
-        return self._blob(digest).is_file()
-
-    def path(self, digest: str) -> Path:
-        """Return the file of a blob, to be read only.
+    def locate(self, digest: str) -> Blob:
+        """Return where a blob's bytes are: the pool first, then attached bundles.
 
         Raises:
-            NotFoundError: it is not in the store.
+            NotFoundError: it is in neither.
             ValueError: malformed digest.
         """
-        path = self._blob(digest)
-        if not path.is_file():
+        blob = self._find(digest)
+        if blob is None:
             raise NotFoundError(
                 f"{digest} is not in the cache",
-                why=f"{path} does not exist",
+                why=f"{self._pool.file(digest)} does not exist",
                 hint="run `ohmykube up` again to fetch it",
                 id="OMK-I-101",
             )
-        return path
+        return blob
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the blob is there, in the pool or attached; ValueError when malformed."""
+        return self._find(digest) is not None
+
+    def path(self, digest: str) -> Path:
+        """Return a file that holds exactly this blob, to be read only.
+
+        A blob that lies in an attached bundle alone is copied into the pool first.
+
+        Raises:
+            NotFoundError: it is not in the store.
+            IntegrityError: the bundle does not hold what it says.
+            ValueError: malformed digest.
+        """
+        blob = self.locate(digest)
+        if blob.path != self._pool.file(digest):
+            with blob.open() as stream:
+                self._pool.put(stream, digest)
+        return self._pool.file(digest)
+
+    def trusted(self, digest: str) -> Blob:
+        """Return a blob whose bytes were hashed, now or when the file was last looked at.
+
+        The record of the last hash counts while size, inode and modification time of the file
+        are the same, for 30 days.
+
+        Raises:
+            IntegrityError: it is not what its name says; it is in quarantine now.
+            NotFoundError: it is not in the store.
+        """
+        blob = self.locate(digest)
+        stamp = Stamp.of(blob)
+        if not self._index.is_verified(digest, stamp):
+            self.verify(digest)
+        return blob
+
+    def verify(self, digest: str) -> int:
+        """Hash a blob again and return its size in bytes.
+
+        Raises:
+            IntegrityError: it is not what its name says. It is in quarantine now; in an attached
+                bundle it is ignored from now on.
+            NotFoundError: it is not in the store.
+        """
+        blob = self.locate(digest)
+        stamp = Stamp.of(blob)
+        found = blob.hash()
+        if found == digest:
+            self._index.verified(digest, stamp)
+            return blob.size
+        hit = sorted({f"{r.kind} {r.name} {r.version}" for r in self.refs() if r.digest == digest})
+        names = ", ".join(hit) or "blob"
+        if blob.path != self._pool.file(digest):
+            self._attached.drop(blob)
+            raise IntegrityError(
+                f"{names} is damaged in {blob.path}",
+                why=f"{digest} hashes to {found} there; this blob is not used any more",
+                hint=f"copy the bundle again, then: ohmykube bundle verify {blob.path}",
+                id="OMK-I-302",
+            )
+        self._pool.isolate(blob.path, digest)
+        raise IntegrityError(
+            f"the cached {names} is damaged",
+            why=f"{digest} hashes to {found}; it was moved to {self.quarantine}",
+            hint="run `ohmykube up` again to fetch it anew; check the disk if this comes back",
+            id="OMK-I-102",
+        )
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of all blobs of the pool, sorted; attached ones are not among them."""
+        return self._pool.digests()
+
+    def _find(self, digest: str) -> Blob | None:
+        return self._pool.find(digest) or self._attached.find(digest)
+
+    # -- storing blobs -------------------------------------------------------------------------
 
     def put_bytes(self, data: bytes, *, expected: str | None = None) -> str:
         """Store ``data`` and return its digest; raises as ``put_stream``."""
@@ -118,23 +164,7 @@ class Store:
             ResourceError: no space left.
             PermissionDenied: the cache cannot be written.
         """
-        self._prepare()
-        with files.explained(self.ingest):
-            descriptor, name = tempfile.mkstemp(prefix=ingest.PUT_PREFIX, dir=self.ingest)
-        temp = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as target, files.explained(temp):
-                # Held until the file is in place: ``sweep`` takes it for abandoned otherwise.
-                fcntl.flock(target, fcntl.LOCK_EX)
-                found, size = digests.copy(stream, target)
-                target.flush()
-                self._check(temp, found, expected)
-                self._publish(temp, found)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temp.unlink()
-            raise
-        return found, size
+        return self._pool.put(stream, expected)
 
     def adopt(self, path: Path, *, expected: str | None = None) -> tuple[str, int]:
         """Move a finished file of ``ingest`` into the store without a copy.
@@ -144,78 +174,36 @@ class Store:
         Raises:
             IntegrityError: the digest is not ``expected``; the file went to quarantine.
         """
-        with files.explained(path):
-            found = digests.of_file(path)
-            size = path.stat().st_size
-            self._check(path, found, expected)
-            self._publish(path, found)
-        return found, size
-
-    def verify(self, digest: str) -> int:
-        """Hash a blob again and return its size in bytes.
-
-        Raises:
-            IntegrityError: it is not what its name says; it is in quarantine now.
-            NotFoundError: it is not in the store.
-        """
-        path = self.path(digest)
-        found = digests.of_file(path)
-        if found == digest:
-            return path.stat().st_size
-        self._isolate(path, digest)
-        hit = sorted({f"{r.kind} {r.name} {r.version}" for r in self.refs() if r.digest == digest})
-        raise IntegrityError(
-            f"the cached {', '.join(hit) or 'blob'} is damaged",
-            why=f"{digest} hashes to {found}; it was moved to {self.quarantine}",
-            hint="run `ohmykube up` again to fetch it anew; check the disk if this comes back",
-            id="OMK-I-102",
-        )
-
-    def digests(self) -> tuple[str, ...]:
-        """Return the digests of all blobs, sorted."""
-        if not self._blobs.is_dir():
-            return ()
-        names = sorted(entry.name for entry in self._blobs.iterdir())
-        return tuple(f"sha256:{n}" for n in names if digests.is_digest(f"sha256:{n}"))
+        return self._pool.adopt(path, expected)
 
     def discard(self, digest: str) -> int:
         """Remove a blob if it is there and return the bytes freed; for ``prune`` alone."""
-        path = self._blob(digest)
-        try:
-            size = path.stat().st_size
-            path.unlink()
-        except FileNotFoundError:
-            return 0
-        return size
+        return self._pool.discard(digest)
 
-    def _blob(self, digest: str) -> Path:
-        if not digests.is_digest(digest):
-            raise ValueError(f"not a sha256 digest: {digest!r}")
-        return self._blobs / digest.removeprefix("sha256:")
+    # -- bundles read in place -----------------------------------------------------------------
 
-    def _check(self, path: Path, found: str, expected: str | None) -> None:
-        if expected is None or found == expected:
-            return
-        self._isolate(path, found)
-        raise IntegrityError(
-            "an artifact does not have the digest it should have",
-            why=f"expected {expected}\nfound    {found}, kept in {self.quarantine}",
-            hint="run the same command again; if it stays, the source serves another file",
-            id="OMK-I-103",
-        )
+    def attach(self, bundle: Path, blobs: Mapping[str, tuple[int, int]]) -> None:
+        """Use the blobs of a bundle where they lie, in this run and later ones.
 
-    def _publish(self, temp: Path, digest: str) -> None:
-        final = self._blob(digest)
-        temp.chmod(0o444)
-        files.sync_file(temp)
-        temp.replace(final)
-        files.sync_directory(final.parent)
+        They are ignored as soon as size or modification time of the file changes.
 
-    def _isolate(self, path: Path, digest: str) -> None:
-        files.ensure_directory(self.quarantine)
-        stamp = f"{int(time.time())}-{os.getpid()}"
-        with contextlib.suppress(FileNotFoundError):  # another run was quicker
-            path.replace(self.quarantine / f"{digest.removeprefix('sha256:')}-{stamp}")
+        Args:
+            bundle: an uncompressed tar.
+            blobs: digest to offset and size in that file, in bytes.
+
+        Raises:
+            NotFoundError: no such file.
+            ValueError: a blob does not lie within the file.
+        """
+        self._attached.add(bundle, blobs)
+
+    def detach(self, bundle: Path) -> None:
+        """Forget an attached bundle; the file stays."""
+        self._attached.remove(bundle)
+
+    def attached(self) -> tuple[Attached, ...]:
+        """Return all attached bundles, those whose files have changed or gone too."""
+        return self._attached.all()
 
     # -- references ----------------------------------------------------------------------------
 
@@ -225,86 +213,56 @@ class Store:
         Raises:
             IntegrityError: a newer ohmykube wrote the file.
         """
-        return tuple(sorted(self._read_refs().values(), key=lambda ref: ref.key))
+        return tuple(sorted(self._refs.read().values(), key=lambda ref: ref.key))
 
     def ref(self, kind: Kind, name: str, version: str, arch: str) -> Ref | None:
         """Return one reference whose blob is there, or None."""
-        found = self._read_refs().get((kind, name, version, arch))
+        found = self._refs.read().get((kind, name, version, arch))
         return found if found is not None and self.has(found.digest) else None
 
     def set_ref(self, ref: Ref) -> None:
         """Add or replace a reference; raises NotFoundError when its blob is not in the store."""
-        self.path(ref.digest)
-        with self._refs_locked() as refs:
-            refs[ref.key] = ref
+        self.locate(ref.digest)
+        with self._refs.locked() as refs:
+            refs[ref.key] = ref if ref.added_at else replace(ref, added_at=time.time())
 
     def drop_ref(self, ref: Ref) -> None:
         """Remove a reference if it is there; the blob stays until ``prune``."""
-        with self._refs_locked() as refs:
+        with self._refs.locked() as refs:
             refs.pop(ref.key, None)
 
-    def _read_refs(self) -> dict[tuple[Kind, str, str, str], Ref]:
-        try:
-            document = json.loads(self._refs.read_bytes())
-            schema = document["schema"]
-            if schema > SCHEMA:
-                raise IntegrityError(
-                    "the cache was written by a newer ohmykube",
-                    why=f"{self._refs} has schema {schema}, this version knows {SCHEMA}",
-                    hint="use that version, or another directory in OHMYKUBE_CACHE_DIR",
-                    id="OMK-I-104",
-                )
-            refs = [Ref(**{**entry, "kind": Kind(entry["kind"])}) for entry in document["refs"]]
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError):
-            return {}
-        return {ref.key: ref for ref in refs}
+    # -- locks, leases and counters ------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _refs_locked(self) -> Iterator[dict[tuple[Kind, str, str, str], Ref]]:
-        self._prepare()
-        with self._exclusive("refs", "the list of cached artifacts", 60.0):
-            refs = self._read_refs()
-            if not refs and self._refs.is_file() and self._refs.stat().st_size:
-                # Torn by something else than us: the blobs are still there, keep the evidence.
-                files.ensure_directory(self.quarantine)
-                self._refs.replace(self.quarantine / f"refs-{int(time.time())}.json")
-            yield refs
-            ordered = sorted(refs.values(), key=lambda ref: ref.key)
-            document = {"schema": SCHEMA, "refs": [asdict(ref) for ref in ordered]}
-            files.write(self._refs, json.dumps(document, indent=1) + "\n")
-            self._write_index(ordered)
+    def lease(self, owner: str, digests: Iterable[str]) -> Iterator[None]:
+        """Keep blobs from ``prune`` while the block runs, or until this process dies.
 
-    def _write_index(self, refs: list[Ref]) -> None:
-        """Keep ``index.json`` in step, so that skopeo, crane and ctr can read the layout."""
-        entries = []
-        for ref in refs:
-            path = self._blob(ref.digest)
-            if ref.kind is not Kind.IMAGE or not path.is_file():
-                continue
-            with contextlib.suppress(ValueError, AttributeError):
-                media = json.loads(path.read_bytes()).get("mediaType")
-                entries.append(
-                    {
-                        "mediaType": media or "application/vnd.oci.image.manifest.v1+json",
-                        "digest": ref.digest,
-                        "size": path.stat().st_size,
-                        "platform": {"os": "linux", "architecture": ref.arch},
-                        "annotations": {
-                            "io.containerd.image.name": ref.name,
-                            "org.opencontainers.image.ref.name": ref.name,
-                        },
-                    }
-                )
-        media = "application/vnd.oci.image.index.v1+json"
-        index = {"schemaVersion": 2, "mediaType": media, "manifests": entries}
-        files.write(self.layout / "index.json", json.dumps(index, indent=1) + "\n", 0o644)
+        What an image manifest among them leads to is kept too. Whoever serves for a long time
+        takes a lease instead of ``using``: it stands in nobody's way.
 
-    # -- locks and leftovers -------------------------------------------------------------------
+        Args:
+            owner: who needs them, for people, such as ``cluster dev``.
+            digests: they need not be in the store yet.
+        """
+        with contextlib.ExitStack() as stack:
+            with self.using():  # prune looks at the leases while nobody is using the store
+                stack.enter_context(self._leases.hold(owner, digests))
+            yield
 
-    @contextlib.contextmanager
-    def holding(self, key: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    def leases(self) -> tuple[Lease, ...]:
+        """Return the leases of living processes."""
+        return self._leases.living()
+
+    def count(self, metric: str, n: int = 1) -> None:
+        """Add to today's counter of ``hits``, ``misses``, ``bytes_in``, ``bytes_out`` and such.
+
+        Counters are a courtesy: where the cache cannot be written they are not kept.
+        """
+        self._index.count(metric, n)
+
+    def holding(
+        self, key: str, waiting: Callable[[str], None] | None = None
+    ) -> contextlib.AbstractContextManager[None]:
         """Be the only one, of all runs, that fetches or builds ``key`` while the block runs.
 
         Look again after entering: another run may have finished the work meanwhile.
@@ -316,64 +274,16 @@ class Store:
         Raises:
             LockedError: another run held it for ``HOLD_SECONDS``.
         """
-        name = _lock_name(key)
-        with self.using(), contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self._exclusive(name, key, 0.0))
-            except LockedError as error:
-                if waiting is not None:
-                    waiting(error.why or "another run")
-                stack.enter_context(self._exclusive(name, key, HOLD_SECONDS))
-            yield
+        return self._layout.holding(key, waiting)
 
-    @contextlib.contextmanager
-    def using(self) -> Iterator[None]:
+    def using(self) -> contextlib.AbstractContextManager[None]:
         """Keep ``prune`` away while the block relies on blobs that nothing refers to yet."""
-        self._prepare()
-        with self._users_file() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            yield
+        return self._layout.using()
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> contextlib.AbstractContextManager[None]:
         """Keep everybody away who is ``using`` the store; raises LockedError at once."""
-        self._prepare()
-        with self._users_file() as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError(
-                    "the cache is in use by another run",
-                    hint="wait until it has ended, then run the same command again",
-                    id="OMK-I-105",
-                ) from None
-            yield
+        return self._layout.alone()
 
     def sweep(self) -> int:
         """Remove what crashed runs left in ``ingest`` and return the bytes freed."""
         return ingest.sweep(self.ingest)
-
-    def _users_file(self) -> IO[str]:
-        path = self._locks / "users.lock"
-        with files.explained(path):
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-
-    def _exclusive(
-        self, name: str, what: str, seconds: float
-    ) -> contextlib.AbstractContextManager[int]:
-        return locks.exclusive(self._locks / f"{name}.lock", what, wait_seconds=seconds)
-
-    def _prepare(self) -> None:
-        marker = self.layout / "oci-layout"
-        if marker.is_file() and self.ingest.is_dir() and self._locks.is_dir():
-            return
-        for directory in (self._blobs, self.ingest, self._locks):
-            files.ensure_directory(directory)
-        tag = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by ohmykube; safe to delete.\n"
-        files.write(self.root / "CACHEDIR.TAG", tag, 0o644)
-        files.write(marker, '{"imageLayoutVersion":"1.0.0"}', 0o644)
-
-
-def _lock_name(key: str) -> str:
-    short = hashlib.sha256(key.encode()).hexdigest()[:16]
-    return f"{_KEY.sub('_', key)[:80]}-{short}"

@@ -16,6 +16,12 @@ class Kind(enum.StrEnum):
     """A deterministic tar packed with zstd, unpacked over a node's ``/``."""
     IMAGE = "image"
     """A container image: the digest is that of its manifest (or index)."""
+    MACHINE_IMAGE = "machine-image"
+    """The root file system or disk that machines are made from."""
+    FILE = "file"
+    """Any other file that a bundle carries, such as a wheel or a cluster manifest."""
+    CHART = "chart"
+    """A Helm chart archive."""
 
 
 class PackageRole(enum.StrEnum):

@@ -1,0 +1,177 @@
+"""The pool: blobs by sha256, one read-only file each, made visible only by a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from ohmykube.cache import ingest
+from ohmykube.errors import IntegrityError
+from ohmykube.kit import digest as digests
+from ohmykube.kit import files
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from ohmykube.cache.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Where the bytes of a blob are: ``size`` bytes of the file ``path`` from ``offset`` on."""
+
+    digest: str
+    path: Path
+    offset: int
+    size: int
+
+    def open(self) -> IO[bytes]:
+        """Return a seekable reader that sees the blob alone; position 0 is its first byte."""
+        stream = self.path.open("rb")
+        if self.offset == 0 and os.fstat(stream.fileno()).st_size == self.size:
+            return stream
+        return cast("IO[bytes]", io.BufferedReader(_Window(stream, self.offset, self.size)))
+
+    def hash(self) -> str:
+        """Return the digest that the bytes really have; raises OSError."""
+        with self.open() as stream:
+            return (
+                "sha256:"
+                + hashlib.file_digest(cast("io.BufferedReader", stream), "sha256").hexdigest()
+            )
+
+
+class _Window(io.RawIOBase):
+    """Part of a file as a file of its own."""
+
+    def __init__(self, stream: IO[bytes], offset: int, size: int) -> None:
+        self._stream = stream
+        self._offset = offset
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError("negative seek position")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer)[: max(0, self._size - self._position)]
+        if not view:
+            return 0
+        self._stream.seek(self._offset + self._position)
+        count = cast("io.BufferedReader", self._stream).readinto(view)
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class Pool:
+    """The blobs below ``oci/blobs/sha256``; every method may run in several processes at once."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def file(self, digest: str) -> Path:
+        """Return where a blob is or would be; raises ValueError on a malformed digest."""
+        if not digests.is_digest(digest):
+            raise ValueError(f"not a sha256 digest: {digest!r}")
+        return self._layout.blobs / digest.removeprefix("sha256:")
+
+    def find(self, digest: str) -> Blob | None:
+        """Return a blob, or None; raises ValueError on a malformed digest."""
+        path = self.file(digest)
+        try:
+            return Blob(digest, path, 0, path.stat().st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of all blobs, sorted."""
+        if not self._layout.blobs.is_dir():
+            return ()
+        names = sorted(entry.name for entry in self._layout.blobs.iterdir())
+        return tuple(f"sha256:{n}" for n in names if digests.is_digest(f"sha256:{n}"))
+
+    def put(self, stream: IO[bytes], expected: str | None) -> tuple[str, int]:
+        """See ``Store.put_stream``."""
+        self._layout.prepare()
+        with files.explained(self._layout.ingest):
+            descriptor, name = tempfile.mkstemp(prefix=ingest.PUT_PREFIX, dir=self._layout.ingest)
+        temp = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as target, files.explained(temp):
+                # Held until the file is in place: ``sweep`` takes it for abandoned otherwise.
+                fcntl.flock(target, fcntl.LOCK_EX)
+                found, size = digests.copy(stream, target)
+                target.flush()
+                self._check(temp, found, expected)
+                self._publish(temp, found)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temp.unlink()
+            raise
+        return found, size
+
+    def adopt(self, path: Path, expected: str | None) -> tuple[str, int]:
+        """See ``Store.adopt``."""
+        with files.explained(path):
+            found = digests.of_file(path)
+            size = path.stat().st_size
+            self._check(path, found, expected)
+            self._publish(path, found)
+        return found, size
+
+    def discard(self, digest: str) -> int:
+        """See ``Store.discard``."""
+        path = self.file(digest)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
+
+    def isolate(self, path: Path, digest: str) -> None:
+        """Move what is not what it should be to quarantine."""
+        files.ensure_directory(self._layout.quarantine)
+        stamp = f"{int(time.time())}-{os.getpid()}"
+        with contextlib.suppress(FileNotFoundError):  # another run was quicker
+            path.replace(self._layout.quarantine / f"{digest.removeprefix('sha256:')}-{stamp}")
+
+    def _check(self, path: Path, found: str, expected: str | None) -> None:
+        if expected is None or found == expected:
+            return
+        self.isolate(path, found)
+        raise IntegrityError(
+            "an artifact does not have the digest it should have",
+            why=f"expected {expected}\nfound    {found}, kept in {self._layout.quarantine}",
+            hint="run the same command again; if it stays, the source serves another file",
+            id="OMK-I-103",
+        )
+
+    def _publish(self, temp: Path, digest: str) -> None:
+        final = self.file(digest)
+        temp.chmod(0o444)
+        files.sync_file(temp)
+        temp.replace(final)
+        files.sync_directory(final.parent)

@@ -1,0 +1,93 @@
+"""Leases: blobs that a running program needs, kept from ``prune`` while its process lives.
+
+A lease is a file that its process holds an flock on: the kernel ends the lease with the process,
+whatever the way, and a reused pid or a restarted host cannot keep a dead one alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.kit import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ohmykube.cache.layout import Layout
+
+_SUFFIX = ".lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who needs what."""
+
+    owner: str
+    pid: int
+    since: float
+    """Unix time."""
+    digests: frozenset[str]
+
+
+class Leases:
+    """The leases below ``leases/``."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    @contextlib.contextmanager
+    def hold(self, owner: str, digests: Iterable[str]) -> Iterator[None]:
+        """See ``Store.lease``."""
+        directory = files.ensure_directory(self._layout.leases)
+        with files.explained(directory):
+            descriptor, name = tempfile.mkstemp(prefix=".new-", dir=directory)
+        path = Path(name)
+        with os.fdopen(descriptor, "w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                note = {"owner": owner, "pid": os.getpid(), "since": time.time()}
+                with files.explained(path):
+                    stream.write(json.dumps({**note, "digests": sorted(set(digests))}))
+                    stream.flush()
+                # Only now it can be seen: never a lease without its lock.
+                path = path.rename(path.with_name(f"{os.getpid()}-{path.name[5:]}{_SUFFIX}"))
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def living(self) -> tuple[Lease, ...]:
+        """Return the leases of living processes, oldest first; removes the files of the dead."""
+        directory = self._layout.leases
+        found = []
+        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+            lease = _look(path)
+            if lease is not None:
+                found.append(lease)
+        return tuple(sorted(found, key=lambda lease: lease.since))
+
+
+def _look(path: Path) -> Lease | None:
+    try:
+        with path.open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if path.suffix != _SUFFIX:
+                    return None
+                note = json.loads(stream.read())
+                pid, since = int(note["pid"]), float(note["since"])
+                return Lease(str(note["owner"]), pid, since, frozenset(note["digests"]))
+            if path.suffix == _SUFFIX:
+                path.unlink()
+    except OSError:
+        return None
+    return None
