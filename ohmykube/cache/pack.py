@@ -69,7 +69,7 @@ def pack(members: Mapping[str, Member], target: Path, *, threads: int = 0) -> Pa
 
     Raises:
         ValueError: a name or a mode that no package may have.
-        IntegrityError: a file changed while it was packed.
+        IntegrityError: a file changed while it was packed, or cannot be read.
         ResourceError: no space left.
     """
     entries = _entries(members)
@@ -86,18 +86,21 @@ def pack(members: Mapping[str, Member], target: Path, *, threads: int = 0) -> Pa
     with files.replacing(target, 0o644) as stream:
         sink = _Hashing(stream)
         try:
-            with compressor.stream_writer(
+            # Not as a context: leaving one finishes the frame after an error too, and the complaint
+            # about its size would hide what went wrong.
+            writer = compressor.stream_writer(
                 cast("IO[bytes]", sink), size=content_size, closefd=False
-            ) as writer:
-                content = _Hashing(writer)
-                _write_tar(entries, content)
+            )
+            content = _Hashing(writer)
+            _write_tar(entries, content)
+            writer.flush(zstandard.FLUSH_FRAME)
         except (zstandard.ZstdError, tarfile.TarError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk, not the files: ``replacing`` explains it
             raise IntegrityError(
-                f"a file changed while {target.name} was packed",
+                f"a file changed or could not be read while {target.name} was packed",
                 why=str(error),
-                hint="run the same command again",
+                hint="run the same command again; if it stays, ohmykube cache verify",
                 id="OMK-I-110",
             ) from error
     return Packed(sink.digest, sink.size, content.digest, content.size)
@@ -144,8 +147,32 @@ def _write_tar(entries: list[tuple[tarfile.TarInfo, Path | None]], sink: _Hashin
             if path is None:
                 archive.addfile(header)
             else:
-                with path.open("rb") as stream:
-                    archive.addfile(header, stream)
+                with _Member(path) as stream:
+                    archive.addfile(header, cast("IO[bytes]", stream))
+                    if stream.read(1):
+                        raise tarfile.TarError(f"{path} has grown")
+
+
+class _Member:
+    """A file to be packed; a failure to read it is not one to write the package."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._stream = path.open("rb")
+        except OSError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+    def __enter__(self) -> _Member:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except OSError as error:
+            raise tarfile.ReadError(f"{self._stream.name}: {error}") from error
 
 
 class _Hashing(io.RawIOBase):
@@ -155,9 +182,6 @@ class _Hashing(io.RawIOBase):
         self._target = target
         self._state = hashlib.sha256()
         self.size = 0
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
         interrupt.check()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import os
 import random
+import resource
 import subprocess
 import tarfile
 from pathlib import Path
@@ -20,7 +22,7 @@ from ohmykube.cache import pack as packing
 from ohmykube.cache import unpack as unpacking
 from ohmykube.cache.pack import Member, pack
 from ohmykube.cache.unpack import Limits, extract, unpack, verify
-from ohmykube.errors import IntegrityError, Interrupted, OhmykubeError
+from ohmykube.errors import IntegrityError, Interrupted, LockedError, OhmykubeError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt
 
@@ -118,9 +120,53 @@ class Changing(type(Path())):  # type: ignore[misc]
 
 def test_a_file_that_shrinks_while_it_is_packed(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12")
-    with pytest.raises(IntegrityError, match="changed while"):
+    with pytest.raises(IntegrityError, match="changed or could not"):
         pack({"a": Member(Changing(tmp_path / "a"), 0o644)}, tmp_path / "p")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+class Growing(type(Path())):  # type: ignore[misc]
+    """A file that says it has less than it gives."""
+
+    def stat(self, *, follow_symlinks: bool = True) -> object:
+        return os.stat_result((0o644, 0, 0, 1, 0, 0, 1, 0, 0, 0))
+
+
+def test_a_file_that_grows_while_it_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    with pytest.raises(IntegrityError, match="changed or could not") as caught:
+        pack({"a": Member(Growing(tmp_path / "a"), 0o644)}, tmp_path / "p")
+    assert "has grown" in (caught.value.why or "")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    with pytest.raises(IntegrityError, match="could not be read") as caught:
+        pack({"a": Member(tmp_path / "d", 0o644)}, tmp_path / "p")
+    assert "Is a directory" in (caught.value.why or "")
+    # Opens, has a size, and fails at the first byte.
+    with pytest.raises(IntegrityError, match="could not be read") as caught:
+        pack({"a": Member(Changing("/proc/self/mem"), 0o644)}, tmp_path / "p")
+    assert "/proc/self/mem" in (caught.value.why or "")
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_full_disk_is_not_blamed_on_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "in-the-way").touch()
+    with pytest.raises(LockedError, match="in the way"):
+        pack({"a": Member(tmp_path / "a", 0o644)}, tmp_path / "p")
+    (tmp_path / "noise").write_bytes(random.Random(5).randbytes(1 << 20))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            pack({"a": Member(tmp_path / "noise", 0o644)}, tmp_path / "q")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "noise", "p"]
 
 
 def test_packing_stops_on_request(tmp_path: Path) -> None:
@@ -162,6 +208,24 @@ def raw(info: tarfile.TarInfo, *, form: int = tarfile.USTAR_FORMAT) -> bytes:
     return info.tobuf(form) + bytes(1024)
 
 
+FIELDS = {"size": (124, 12), "magic": (257, 8), "prefix": (345, 155)}
+
+
+def resealed(tar: bytes, **fields: bytes) -> bytes:
+    """Overwrite fields of the first header and make its sum right again."""
+    block = bytearray(tar[:512])
+    for name, value in fields.items():
+        start, length = FIELDS[name]
+        block[start : start + length] = value.ljust(length, b"\0")
+    return with_sum(block) + tar[512:]
+
+
+def with_sum(block: bytearray) -> bytes:
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
 GOOD = tar_of((header("a"), b"content"))
 FRAME = compress(GOOD)
 FIRST = header("a")
@@ -174,6 +238,9 @@ HOSTILE_TARS = {
     "symlink": tar_of((header("a", type=tarfile.SYMTYPE, linkname="/etc"), b"")),
     "hard link": tar_of((header("a", type=tarfile.LNKTYPE, linkname="/etc/shadow"), b"")),
     "device": tar_of((header("a", type=tarfile.CHRTYPE, devmajor=1, devminor=3), b"")),
+    "block device": tar_of((header("a", type=tarfile.BLKTYPE, devmajor=8), b"")),
+    "contiguous file": raw(header("a", type=tarfile.CONTTYPE)),
+    "volume label": raw(header("a", type=b"V")),
     "fifo": tar_of((header("a", type=tarfile.FIFOTYPE), b"")),
     "old sparse": raw(header("a", type=tarfile.GNUTYPE_SPARSE), form=tarfile.GNU_FORMAT),
     "sparse as pax": tar_of(
@@ -184,6 +251,16 @@ HOSTILE_TARS = {
     "gnu format": tar_of((header("a"), b"x"), form=tarfile.GNU_FORMAT),
     "duplicate": tar_of((header("a"), b"1"), (header("a"), b"2")),
     "file as directory": tar_of((header("a"), b"1"), (header("a/b"), b"2")),
+    "parent directory in the prefix": resealed(raw(header("a")), prefix=b"../.."),
+    "root in the prefix": resealed(raw(header("a")), prefix=b"/"),
+    "dot": tar_of((header("./a"), b"x")),
+    "slash at the end": tar_of((header("a/"), b"x")),
+    "backslash": tar_of((header("a\\..\\b"), b"x")),
+    "right to left": tar_of((header("a\u202eb"), b"x")),
+    "before ustar": resealed(raw(header("a")), magic=bytes(8)),
+    "size in base 256": resealed(raw(header("a")), size=b"\x80" + bytes(10) + b"\1"),
+    "negative size": resealed(raw(header("a")), size=b"\xff" * 12),
+    "size that is no number": resealed(raw(header("a")), size=b"99999999999\0"),
     "no directory": tar_of((header("a/b"), b"1")),
     "control character": tar_of((header("a\x1b[2J"), b"1")),
     "newline": tar_of((header("a\nb"), b"1")),
@@ -277,6 +354,61 @@ def test_every_flipped_bit_is_found(place: int, tmp_path_factory: pytest.TempPat
         assert verify(package).digest == digests.of_bytes(GOOD)
 
 
+@given(
+    changes=st.dictionaries(
+        st.integers(0, 511).filter(lambda place: not 148 <= place < 156),
+        st.integers(0, 255),
+        max_size=6,
+    ),
+    body=st.binary(max_size=20),
+    linkname=st.sampled_from(["", "/etc", "../..", "a"]),
+    kind=st.sampled_from([b"0", b"5", b"1", b"2", b"3", b"L", b"x", b"g", b"S", b"7", b"\0"]),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_header_whatever_leads_outside(
+    changes: dict[int, int],
+    body: bytes,
+    linkname: str,
+    kind: bytes,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A valid sum over any header: what is unpacked is plain and below the target, or nothing."""
+    root = tmp_path_factory.mktemp("fuzz")
+    info = header("usr", type=kind, linkname=linkname, size=len(body))
+    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    for place, value in changes.items():
+        block[place] = value
+    tar = with_sum(block) + body.ljust(-(-len(body) // 512) * 512, b"\0") + bytes(1024)
+    (root / "p.tar.zst").write_bytes(compress(tar))
+    (root / "out").mkdir()
+    with contextlib.suppress(IntegrityError):
+        unpack(root / "p.tar.zst", root / "out" / "target")
+    found = [path for path in root.rglob("*") if path.name not in {"p.tar.zst", "out", "target"}]
+    assert all(path.is_relative_to(root / "out" / "target") for path in found)
+    assert all(path.lstat().st_mode & 0o7000 == 0 for path in found)
+    assert not any(path.is_symlink() or path.is_fifo() or path.is_socket() for path in found)
+    assert all(path.lstat().st_nlink == 1 for path in found if path.is_file())
+
+
+class Fading(type(Path())):  # type: ignore[misc]
+    """A file that somebody shortens after it was looked at."""
+
+    looked = False
+
+    def open(self, mode: str = "r", *_: object, **__: object) -> object:
+        data = self.read_bytes() if mode != "rb" else Path(self).read_bytes()
+        short, Fading.looked = Fading.looked, True
+        return io.BytesIO(data[:-9] if short else data)
+
+
+def test_a_file_that_is_cut_after_the_first_look(tmp_path: Path) -> None:
+    (tmp_path / "p.tar.zst").write_bytes(compress(random.Random(3).randbytes(900_000)))
+    package = Fading(tmp_path / "p.tar.zst")
+    with pytest.raises(IntegrityError, match="not a package") as caught:
+        list(unpacking.decompressed(package))
+    assert "bytes instead of 900000" in (caught.value.why or "")
+
+
 def test_digests_and_limits_are_enforced(tmp_path: Path) -> None:
     package = tmp_path / "p.tar.zst"
     package.write_bytes(FRAME)
@@ -328,10 +460,22 @@ def test_extract_takes_single_files_of_a_release(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     extract(archive, {"bin/ctr": "ctr", "bin/containerd": "d"}, tmp_path / "out", limit=1 << 20)
     assert contents(tmp_path / "out") == {"ctr": (b"ctr", 0o755), "d": (b"containerd", 0o755)}
-    for wanted, limit in (({"bin/runc": "r"}, 1 << 20), ({"bin/ctr": "c"}, 2), ({"bin": "b"}, 99)):
+    wrong = ({"bin/runc": "r"}, 1 << 20), ({"bin/ctr": "c"}, 2), ({"bin": "b"}, 99)
+    for wanted, limit in wrong:
         with pytest.raises(OhmykubeError, match=r"r\.tar\.gz"):
             extract(archive, wanted, tmp_path / "out", limit=limit)
     assert len(contents(tmp_path / "out")) == 2
+
+
+def test_extract_reads_on_after_the_end_mark_to_check_the_sum(tmp_path: Path) -> None:
+    plain = tar_of((header("a"), b"content")) + bytes(3 << 20)
+    good, bad = tmp_path / "good.tgz", tmp_path / "bad.tgz"
+    good.write_bytes(gzip.compress(plain))
+    extract(good, {"a": "a"}, tmp_path, limit=1 << 20)
+    assert (tmp_path / "a").read_bytes() == b"content"
+    bad.write_bytes(gzip.compress(plain)[:-8] + bytes(8))
+    with pytest.raises(IntegrityError, match="not a package"):
+        extract(bad, {"a": "a"}, tmp_path, limit=1 << 20)
 
 
 @pytest.mark.parametrize("how", ["truncated", "flipped", "text"])
