@@ -1,0 +1,1 @@
+"""Virtual machines made by Lima: rootless, on macOS and Linux."""
