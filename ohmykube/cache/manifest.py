@@ -101,10 +101,11 @@ def read(store: Store, digest: str) -> Manifest | Index:
         NotFoundError: it is not there.
         IntegrityError: it is damaged (it is in quarantine now) or no manifest.
     """
-    path = store.path(digest)
-    if path.stat().st_size > MAX_BYTES:
+    blob = store.locate(digest)
+    if blob.size > MAX_BYTES:
         return parse(bytes(MAX_BYTES + 1), digest)
-    data = path.read_bytes()
+    with blob.open() as stream:
+        data = stream.read()
     if digests.of_bytes(data) != digest:
         store.verify(digest)
     return parse(data, digest)
