@@ -28,6 +28,13 @@ options:
     description: Bootstrap token. Not needed for a node that has joined.
     type: str
     default: ""
+  ca_certificate:
+    description:
+      - The cluster's certificate authority itself (PEM), as M(ohmykube.cluster.kubeadm_token) returns it. The node then
+        trusts what came with this task instead of a ConfigMap of the cluster, which is not signed for a new token for
+        some seconds. Without effect on a document that says more of its discovery than the endpoint.
+    type: str
+    default: ""
   certificate_key:
     description: Key of the uploaded certificates, for a control plane.
     type: str
@@ -77,6 +84,7 @@ output:
   returned: failure
 """
 
+import base64
 import copy
 import os
 import tempfile
@@ -87,6 +95,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, p
 OPTIONS = {
     "document": {"type": "dict", "required": True},
     "ca_cert_hash": {"type": "str", "default": ""},
+    "ca_certificate": {"type": "str", "default": ""},
     "token": {"type": "str", "default": "", "no_log": True},
     "certificate_key": {"type": "str", "default": "", "no_log": True},
     "kubernetes_version": {"type": "str", "default": ""},
@@ -102,11 +111,39 @@ def is_complete():
     )
 
 
-def with_secrets(params):
-    """Return the JoinConfiguration with token, hash and certificate key filled in."""
+def knows_only_the_endpoint(document):
+    """Return True when a JoinConfiguration says of its discovery where the API server is, and no more."""
+    discovery = document.get("discovery") or {}
+    return set(discovery) == {"bootstrapToken"} and set(discovery["bootstrapToken"]) == {
+        "apiServerEndpoint"
+    }
+
+
+def cluster_info(document, certificate):
+    """Return a kubeconfig without credentials: address and certificate authority of the cluster."""
+    endpoint = document["discovery"]["bootstrapToken"]["apiServerEndpoint"]
+    authority = base64.b64encode(certificate.encode()).decode()
+    cluster = {"server": "https://" + endpoint, "certificate-authority-data": authority}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "", "cluster": cluster}],
+    }
+
+
+def with_secrets(params, info_path):
+    """Return the JoinConfiguration with token, trust and certificate key filled in.
+
+    ``info_path`` is the file of ``cluster_info``, or empty.
+    """
     document = copy.deepcopy(params["document"])
     discovery = document.setdefault("discovery", {})
-    if "file" not in discovery:
+    if info_path:
+        document["discovery"] = {
+            "file": {"kubeConfigPath": info_path},
+            "tlsBootstrapToken": params["token"],
+        }
+    elif "file" not in discovery:
         bootstrap = discovery.setdefault("bootstrapToken", {})
         bootstrap["token"] = params["token"]
         if params["ca_cert_hash"]:
@@ -121,15 +158,23 @@ def join(params, check_mode):
     document = params["document"]
     configs = []
 
+    def keep(content):
+        descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
+        os.close(descriptor)
+        configs.append(path)
+        storage.write_atomically(path, kubeadm.render([content]).encode(), mode=0o600)
+        return path
+
     def prepare():
         if not params["token"] and "file" not in document.get("discovery", {}):
             raise kubeadm.KubeadmError(
                 "this node has not joined yet, and no token was given", "discovery"
             )
-        descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
-        os.close(descriptor)
-        configs.append(path)
-        storage.write_atomically(path, kubeadm.render([with_secrets(params)]).encode(), mode=0o600)
+        certificate = params["ca_certificate"]
+        info_path = ""
+        if certificate and knows_only_the_endpoint(document):
+            info_path = keep(cluster_info(document, certificate))
+        path = keep(with_secrets(params, info_path))
         kubeadm.validate(path)
         return path
 

@@ -43,6 +43,10 @@ ca_cert_hash:
   description: Hash of the cluster's certificate authority.
   type: str
   returned: success
+ca_certificate:
+  description: The certificate authority itself (PEM).
+  type: str
+  returned: success
 certificate_key:
   description: Key of the uploaded certificates, or empty.
   type: str
@@ -55,12 +59,13 @@ import secrets
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
 
 OPTIONS = {
     "ttl": {"type": "str", "default": "15m"},
     "certificates": {"type": "bool", "default": False},
 }
+NOTHING = {"token": "", "ca_cert_hash": "", "ca_certificate": "", "certificate_key": ""}
 TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 
 
@@ -102,17 +107,22 @@ def create(params):
     if printed is None:
         raise programs.ProgramError("kubeadm token create printed no token")
     key = upload_certificates() if params["certificates"] else ""
-    return {"token": printed.group(0), "ca_cert_hash": kubeadm.ca_hash(), "certificate_key": key}
+    return {
+        "token": printed.group(0),
+        "ca_cert_hash": kubeadm.ca_hash(),
+        "ca_certificate": storage.read_text(kubeadm.CA_CERTIFICATE),
+        "certificate_key": key,
+    }
 
 
 def main():
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     if not os.path.exists(kubeadm.ADMIN_CONFIG):
         if module.check_mode:
-            module.exit_json(changed=True, token="", ca_cert_hash="", certificate_key="")
+            module.exit_json(changed=True, **NOTHING)
         module.fail_json(msg="this node is no control plane: there is no %s" % kubeadm.ADMIN_CONFIG)
     if module.check_mode:
-        module.exit_json(changed=True, token="", ca_cert_hash=kubeadm.ca_hash(), certificate_key="")
+        module.exit_json(changed=True, **dict(NOTHING, ca_cert_hash=kubeadm.ca_hash()))
     try:
         result = create(module.params)
     except (programs.ProgramError, OSError) as error:

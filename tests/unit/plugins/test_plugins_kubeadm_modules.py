@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -186,6 +187,14 @@ def test_missing_kubeadm_is_named(
     assert "kubeadm is not installed" in str(result["msg"])
 
 
+# Copies the file that the configuration names, while kubeadm runs.
+INFO_IS_KEPT = r"""
+if [ "$1" = join ]; then
+  cp "$(sed -n 's/.*"kubeConfigPath": "\(.*\)".*/\1/p' "$3")" $NOTES/info.yaml
+fi
+"""
+
+
 def join(run_module: RunModule, **more: object) -> dict[str, object]:
     return run_module("kubeadm_join", document=JOIN, **more)
 
@@ -200,6 +209,43 @@ def test_join_fills_in_secrets_and_leaves_none(run_module: RunModule, machine: F
     assert not Path(config).exists()
     assert SECRET not in "".join(machine.calls())
     assert join(run_module, ca_cert_hash=own)["changed"] is False
+
+
+def test_join_trusts_the_authority_that_came_with_the_task(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    """No ConfigMap has to be signed first; the file goes when kubeadm has ended."""
+    machine.program("kubeadm", FAKE_KUBEADM + INFO_IS_KEPT)
+    endpoint = {"apiServerEndpoint": "10.0.0.11:6443"}
+    document = {**JOIN, "discovery": {"bootstrapToken": endpoint}}
+    certificate = (DATA / "ca-ecdsa.crt").read_text()
+    own = kubeadm.ca_hash(str(DATA / "ca-ecdsa.crt"))
+    run_module(
+        "kubeadm_join",
+        document=document,
+        token=SECRET,
+        ca_cert_hash=own,
+        ca_certificate=certificate,
+    )
+    given = json.loads((machine.notes / "join.yaml").read_text().replace("---\n", ""))
+    path = given["discovery"]["file"]["kubeConfigPath"]
+    assert given["discovery"] == {"file": {"kubeConfigPath": path}, "tlsBootstrapToken": SECRET}
+    info = json.loads((machine.notes / "info.yaml").read_text().replace("---\n", ""))
+    (cluster,) = info["clusters"]
+    assert cluster["cluster"]["server"] == "https://10.0.0.11:6443"
+    authority = base64.b64decode(cluster["cluster"]["certificate-authority-data"])
+    assert authority == certificate.encode()
+    assert "users" not in info
+    assert not Path(path).exists()
+    assert SECRET not in "".join(machine.calls())
+
+
+def test_join_keeps_a_discovery_of_the_users_own(run_module: RunModule, machine: FakeNode) -> None:
+    mine = {"apiServerEndpoint": "10.0.0.11:6443", "unsafeSkipCAVerification": True}
+    document = {**JOIN, "discovery": {"bootstrapToken": mine}}
+    run_module("kubeadm_join", document=document, token=SECRET, ca_certificate="any")
+    given = json.loads((machine.notes / "join.yaml").read_text().replace("---\n", ""))
+    assert given["discovery"] == {"bootstrapToken": {**mine, "token": SECRET}}
 
 
 def test_join_as_control_plane(run_module: RunModule, machine: FakeNode) -> None:
@@ -231,6 +277,7 @@ def test_token(run_module: RunModule, machine: FakeNode) -> None:
     result = run_module("kubeadm_token", certificates=True)
     assert result["token"] == SECRET
     assert str(result["ca_cert_hash"]).startswith("sha256:eb185c0c")
+    assert result["ca_certificate"] == (DATA / "ca-ecdsa.crt").read_text()
     uploaded = json.loads((machine.notes / "upload.yaml").read_text().replace("---\n", ""))
     assert uploaded["certificateKey"] == result["certificate_key"]
     assert str(result["certificate_key"]) not in "".join(machine.calls())
