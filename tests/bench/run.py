@@ -12,16 +12,16 @@ import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import kit
+from figures import Figures
 
 HERE = Path(__file__).parent
 CLI = str(Path(sys.executable).parent / "ohmykube")
@@ -45,22 +45,6 @@ class Watched:
     children_peak_mib: float
     """Largest sum over all descendants at one instant; nodes are not counted."""
     output: str
-
-
-@dataclass
-class Figures:
-    """All rounds of all figures."""
-
-    rounds: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float) -> None:
-        """Keep one round."""
-        self.rounds.setdefault(name, []).append(round(value, 3))
-        print(f"    {name}: {value:.2f}", file=sys.stderr, flush=True)
-
-    def median(self, name: str) -> float:
-        """Return the median of a figure's rounds."""
-        return statistics.median(self.rounds[name])
 
 
 def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
