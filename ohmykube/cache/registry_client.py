@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import manifest, transport
-from ohmykube.cache.manifest import Descriptor, Index, Manifest
+from ohmykube.cache.manifest import Index, Manifest
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
@@ -104,9 +104,47 @@ class RegistryClient:
         if not isinstance(parsed, Manifest):
             raise self._nothing_for(reference, arch, "its index leads to another index")
         with self._downloader.store.using():
-            parallel.each(parsed.blobs, lambda blob: self._blob(repository, blob), at_most=AT_ONCE)
+            parallel.each(
+                parsed.blobs,
+                lambda blob: self.blob(repository, blob.digest, max(1, blob.size)),
+                at_most=AT_ONCE,
+            )
         self._check_platform(reference, parsed, arch)
         return digest
+
+    def digest_of(self, repository: Repository, name: str) -> str:
+        """Ask (HEAD) which digest a tag has; empty when the registry does not tell.
+
+        Raises:
+            StatusError: there is no such tag, or another status.
+            NetworkError: the registry cannot be reached or wants another login.
+        """
+        url = _url(repository, "manifests", name)
+        headers = {"Accept": manifest.ACCEPT}
+        with self._open(repository, url, headers=headers, method="HEAD") as response:
+            told = response.headers.get("Docker-Content-Digest", "")
+        return told if digests.is_digest(told) else ""
+
+    def document(self, repository: Repository, name: str) -> str:
+        """Bring one manifest or index, and nothing that it names, into the store.
+
+        Returns its digest, which is ``name`` unless that is a tag; raises as ``pull``.
+        """
+        data, found = self._document(repository, name)
+        manifest.parse(data, repository.name)
+        return self._downloader.store.put_bytes(data, expected=found)
+
+    def blob(self, repository: Repository, digest: str, max_bytes: int) -> None:
+        """Bring one config or layer into the store; raises as ``pull``."""
+        url = _url(repository, "blobs", digest)
+
+        def opener(
+            url: str, *, headers: Mapping[str, str], accept: tuple[int, ...]
+        ) -> contextlib.AbstractContextManager[BaseHTTPResponse]:
+            return self._open(repository, url, headers=headers, accept=accept)
+
+        item = f"{repository.name}@{digest[7:19]}"
+        self._downloader.fetch(url, digest, item=item, max_bytes=max_bytes, opener=opener)
 
     def _manifest(
         self, repository: Repository, reference: Reference, arch: str, digest: str
@@ -123,7 +161,7 @@ class RegistryClient:
 
     def _document(self, repository: Repository, name: str) -> tuple[bytes, str]:
         """Return a manifest byte for byte and the digest that was asked for or told."""
-        url = f"{repository.endpoint}/v2/{repository.name}/manifests/{name}"
+        url = _url(repository, "manifests", name)
         headers = {"Accept": manifest.ACCEPT}
         with self._open(repository, url, headers=headers) as response:
             told = response.headers.get("Docker-Content-Digest", "")
@@ -142,19 +180,6 @@ class RegistryClient:
                 id="OMK-I-240",
             )
         return data, found
-
-    def _blob(self, repository: Repository, blob: Descriptor) -> None:
-        url = f"{repository.endpoint}/v2/{repository.name}/blobs/{blob.digest}"
-
-        def opener(
-            url: str, *, headers: Mapping[str, str], accept: tuple[int, ...]
-        ) -> contextlib.AbstractContextManager[BaseHTTPResponse]:
-            return self._open(repository, url, headers=headers, accept=accept)
-
-        item = f"{repository.name}@{blob.digest[7:19]}"
-        self._downloader.fetch(
-            url, blob.digest, item=item, max_bytes=max(1, blob.size), opener=opener
-        )
 
     def _check_platform(self, reference: Reference, parsed: Manifest, arch: str) -> None:
         path = self._downloader.store.path(parsed.config.digest)
@@ -184,13 +209,16 @@ class RegistryClient:
         *,
         headers: Mapping[str, str],
         accept: tuple[int, ...] = (),
+        method: str = "GET",
     ) -> Iterator[BaseHTTPResponse]:
         with contextlib.ExitStack() as stack:
             for accepted in ((401, *accept), accept):
                 known = self._headers.get(repository)
                 sent = {**headers, "Authorization": known} if known else dict(headers)
                 response = stack.enter_context(
-                    self._downloader.transport.open(url, headers=sent, accept=accepted)
+                    self._downloader.transport.open(
+                        url, method=method, headers=sent, accept=accepted
+                    )
                 )
                 if response.status != 401:
                     break
@@ -234,6 +262,10 @@ class RegistryClient:
         except (ValueError, KeyError, AttributeError) as error:
             raise _login_error(repository, "its answer has no token") from error
         return f"Bearer {token}"
+
+
+def _url(repository: Repository, what: str, name: str) -> str:
+    return f"{repository.endpoint}/v2/{repository.name}/{what}/{name}"
 
 
 def _login_error(repository: Repository, why: str) -> NetworkError:
