@@ -56,6 +56,8 @@ class StatusError(NetworkError):
 
     default_id = "OMK-I-232"
     status: int = 0
+    retry_after: float = 0
+    """Seconds that the server asked to wait; 0 when it did not."""
 
 
 class BrokenTransfer(NetworkError):
@@ -178,7 +180,7 @@ class Transport:
                 pause = max(pause, wanted)
                 last = attempt == timing.attempts or pause > timing.longest
                 if response.status not in _PASSING or last:
-                    raise _status_error(final, response.status)
+                    raise _status_error(final, response.status, wanted)
             self.clock.sleep(pause)
         raise AssertionError("the loop returns or raises")  # pragma: no cover
 
@@ -274,11 +276,12 @@ def _redirect_error(url: str, why: str) -> NetworkError:
     )
 
 
-def _status_error(url: str, status: int) -> StatusError:
+def _status_error(url: str, status: int, retry_after: float) -> StatusError:
     error = StatusError(
         f"{shown(url)} cannot be had", why=f"the server answered {status}", hint=hint(url)
     )
     error.status = status
+    error.retry_after = retry_after
     return error
 
 
