@@ -23,6 +23,7 @@ from ohmykube.providers.lima.answers import (
     LogEntry,
     Malformed,
     Network,
+    Status,
     lines,
     log_entries,
 )
@@ -116,8 +117,9 @@ class Limactl:
     def list(self, *names: str) -> tuple[Instance, ...]:
         """Return all instances, or those of ``names`` that are there, sorted by name.
 
-        A directory without lima.yaml is not listed, also by a limactl that trips over it
-        (quirk HALF_MADE_BREAKS_LIST): see ``half_made``.
+        A directory without lima.yaml is not listed, whether limactl trips over it (quirk
+        HALF_MADE_BREAKS_LIST) or calls it broken: see ``half_made``. An instance whose lima.yaml
+        cannot be read is listed with status UNKNOWN and an empty ``config``.
         """
         doing = "list the instances"
         argv = ["list", "--json", *names]
@@ -127,14 +129,11 @@ class Limactl:
             if names or not _trips_over_directory(error, self.version()):
                 raise error
             # Asked by name it only looks at those.
-            whole = self._directories(whole=True)
-            return self.list(*whole) if whole else ()
-        return tuple(
-            sorted(
-                (_one(doing, raw, Instance.parse) for raw in _lines(doing, result.stdout)),
-                key=lambda instance: instance.name,
-            )
-        )
+            there = self._directories(whole=True)
+            return self.list(*there) if there else ()
+        found = [_one(doing, raw, Instance.parse) for raw in _lines(doing, result.stdout)]
+        whole = [one for one in found if one.config or one.status is not Status.BROKEN]
+        return tuple(sorted(whole, key=lambda instance: instance.name))
 
     def half_made(self) -> tuple[str, ...]:
         """Return the names of directories of instances without lima.yaml."""

@@ -1,7 +1,7 @@
 """Errors of limactl: its exit codes say 1 for nearly everything, so the last words decide.
 
-The texts were seen on 2.0.3 (the contract suite asks the real program for each that needs no boot).
-What is not recognized stays a plain failure with everything that limactl said as its cause.
+The texts were seen on 2.0.3 (the contract suite asks the real program for each that needs no boot);
+2.1.4 and newer put names in backquotes. What is not recognized stays a plain failure with everything that limactl said as its cause.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ if TYPE_CHECKING:
 class Reason(enum.Enum):
     """Why limactl refused, as far as its words tell: a pattern, and what to type next."""
 
-    EXISTS = (r'(instance|network|disk) "[^"]*" already exists', "limactl list")
+    EXISTS = (r"(instance|network|disk) \S+ already exists", "limactl list")
     ABSENT = (
-        r'(instance|disk) "[^"]*" (not found|does not exist)|/lima\.yaml: no such file',
+        r"(instance|disk) \S+ (not found|does not exist)|/lima\.yaml: no such file",
         "limactl list",
     )
-    HALF_MADE = (r"unable to load instance", "ls $LIMA_HOME  (which directory has no lima.yaml?)")
-    NOT_RUNNING = (r'expected status "Running", got', "limactl list")
+    HALF_MADE = (
+        r"unable to load instance|directory \S+ exists but its",
+        "ls $LIMA_HOME  (which directory has no lima.yaml?)",
+    )
+    NOT_RUNNING = (r"expected status \SRunning\S, got", "limactl list")
     STILL_RUNNING = (
-        r'expected status "Stopped", got|cannot (edit|clone|rename) a running instance',
+        r"expected status \SStopped\S, got|cannot (edit|clone|rename) a running instance",
         "stop the machine first",
     )
     PROTECTED = (r"instance is protected", "limactl unprotect NAME")
-    BAD_NAME = (r"is not a valid identifier|identifier \"[^\"]*\" must match", "")
+    BAD_NAME = (r"is not a valid identifier|identifier .* must match", "")
     TOO_LONG = (r"must be less than UNIX_PATH_MAX", "use a shorter home for Lima")
     SHRINK = (r"shrinking the disk|less than the current disk size", "a disk can only grow")
-    IN_USE = (r"disk \"[^\"]*\" (is|in use)|in use by instance", "limactl disk list")
+    IN_USE = (r"(in use by|used by running) instance", "limactl disk list")
     KEY_RACE = (r"ssh-keygen", "run the same command again")
     DOWNLOAD = (r"failed to download", "check the location of the image and its digest")
-    NOT_READY = (r'did not receive an event with the "running" status', "")
+    NOT_READY = (r"did not receive an event with the \Srunning\S status|degraded, status", "")
     AGENT_DIED = (r"host agent process has exited", "look into ha.stderr.log of the instance")
     BAD_TEMPLATE = (
         r"failed to (validate|unmarshal) YAML|the YAML is invalid|field `[^`]+`|must be set",
