@@ -1,0 +1,1 @@
+"""Bundles: everything that clusters of one description need, as one OCI archive in plain tar."""

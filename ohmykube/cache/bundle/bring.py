@@ -1,0 +1,126 @@
+"""From a bundle into the cache: used where it lies, or copied."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, cast
+
+from ohmykube.cache.bundle import read, sign
+from ohmykube.cache.store import Signature
+from ohmykube.errors import IntegrityError, UsageError
+from ohmykube.kit import interrupt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.cache.bundle.read import Archive
+    from ohmykube.cache.store import Store
+    from ohmykube.progress import Reporter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What came in; sizes in bytes."""
+
+    archive: Archive
+    signer: str
+    """Who signed, when allowed signers were demanded."""
+    copied: int
+    copied_bytes: int
+    present: int
+    """Blobs that the cache had already."""
+
+
+def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = None) -> Brought:
+    """Let the cache use a bundle's blobs where they lie; copies nothing.
+
+    The first time, and when the file has changed, every blob is hashed.
+
+    Args:
+        store: the cache.
+        path: a bundle in one file.
+        reporter: told how many bytes are verified.
+        allowed: allowed signers; None takes an unsigned bundle too.
+
+    Raises:
+        UsageError: it is in parts.
+        NotFoundError, IntegrityError: as ``read.load``, ``read.verify`` and ``sign.signer``.
+    """
+    found = read.load(path)
+    if found.source.divided:
+        raise UsageError(
+            f"{path} is in {len(found.source.parts)} parts, and only one file can be used in place",
+            hint=f"ohmykube cache import {path}  (then `ohmykube up --offline` without --bundle)",
+            id="OMK-I-430",
+        )
+    signer = _signer(found, allowed)
+    file = found.source.parts[0].path.absolute()
+    places = found.places()
+    known = any(
+        a.path == file and a.intact and dict(a.blobs) == dict(places) for a in store.attached()
+    )
+    if not known:
+        read.verify(found, reporter)
+    with store.using():
+        read.absent(found, lambda digest: digest in places or store.has(digest))
+        store.attach(file, places)
+        _name(store, found, trusted=bool(signer))
+    return Brought(
+        archive=found, signer=signer, copied=0, copied_bytes=0, present=len(found.bundle.whole)
+    )
+
+
+def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = None) -> Brought:
+    """Copy a bundle, in one file or in parts, into the cache, hashing every blob on its way.
+
+    Blobs that are there are skipped, so a copy that was stopped goes on where it was. References
+    are set last: what was not copied whole is never used.
+
+    Raises:
+        NotFoundError, IntegrityError: as ``read.load`` and ``sign.signer``; a damaged blob.
+        ResourceError: no space left.
+    """
+    found = read.load(path)
+    signer = _signer(found, allowed)
+    with store.using():
+        pool = set(store.digests())
+        places = found.places()
+        read.absent(found, lambda digest: digest in places or store.has(digest))
+        todo = [entry for entry in found.bundle.blobs if entry.digest not in pool]
+        total = sum(entry.size for entry in todo)
+        with (
+            read.counting(reporter, found.label, "import", total) as step,
+            found.source.open() as stream,
+        ):
+            for entry in todo:
+                interrupt.check()
+                stream.seek(places[entry.digest][0])
+                window = io.BufferedReader(read.Window(stream, entry.size, step), read.CHUNK)
+                try:
+                    store.put_stream(cast("IO[bytes]", window), expected=entry.digest)
+                except IntegrityError as error:
+                    raise read.damaged(found, entry) from error
+        _name(store, found, trusted=bool(signer))
+    return Brought(
+        archive=found,
+        signer=signer,
+        copied=len(todo),
+        copied_bytes=total,
+        present=len(found.bundle.blobs) - len(todo),
+    )
+
+
+def _signer(found: Archive, allowed: Path | None) -> str:
+    if allowed is None:
+        return ""
+    return sign.signer(found.manifest, found.signature, allowed, found.label)
+
+
+def _name(store: Store, found: Archive, *, trusted: bool) -> None:
+    """Set the references; what an unsigned bundle says about signatures is hearsay."""
+    for ref in found.refs:
+        before = store.ref(ref.kind, ref.name, ref.version, ref.arch)
+        if before is not None and before.digest == ref.digest:
+            continue
+        store.set_ref(ref if trusted else replace(ref, signature=Signature.UNCHECKED))

@@ -1,0 +1,186 @@
+"""Writing bundles: the same content gives the same bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ohmykube import __version__
+from ohmykube.cache import manifest, oci
+from ohmykube.cache.bundle import archive, document, parts, read, sign
+from ohmykube.errors import IntegrityError
+from ohmykube.kit import digest as digests
+from ohmykube.kit import files
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ohmykube.cache.bundle.content import Content
+    from ohmykube.cache.bundle.document import Bundle, Entry
+    from ohmykube.cache.store import Ref, Store
+    from ohmykube.progress import Reporter
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_CHUNK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written; ``size`` in bytes of the whole tar."""
+
+    paths: tuple[Path, ...]
+    """The bundle; of one in parts the file of sums, then the parts."""
+    size: int
+    bundle: Bundle
+    digest: str
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How a bundle is written."""
+
+    since: read.Archive | None = None
+    """Leave out the blobs that this one has."""
+    split: int = 0
+    """Bytes of a part at most; 0 for one file."""
+    key: Path | None = None
+    """Sign with this key."""
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes | memoryview, /) -> int: ...
+
+
+def write(store: Store, content: Content, target: Path, form: Form, reporter: Reporter) -> Written:
+    """Write a bundle to ``target``, which appears in one step, hashing every blob on its way.
+
+    Args:
+        store: where the blobs are.
+        content: what to write.
+        target: the tar; of one in parts the start of their names.
+        form: whether a part, in parts, signed.
+        reporter: told how many bytes are done.
+
+    Raises:
+        NotFoundError: a blob, or the key, is not there.
+        IntegrityError: a blob is damaged; nothing was written.
+        ResourceError: no space left.
+    """
+    older = set(form.since.bundle.whole) if form.since else set()
+    here = [entry for entry in content.entries if entry.digest not in older]
+    head = {
+        archive.LAYOUT: _LAYOUT,
+        archive.INDEX: _index(store, content, {entry.digest for entry in here}),
+        archive.REFS: document.write_refs(content.refs),
+    }
+    bundle = _bundle(content, here, head, form.since.digest if form.since else "")
+    data = document.write(bundle)
+    members = {archive.MANIFEST: data}
+    if form.key is not None:
+        members[archive.SIGNATURE] = sign.sign(data, form.key)
+    members |= head
+    with (
+        read.counting(reporter, target.name, "write", sum(entry.size for entry in here)) as step,
+        _target(target, form.split) as (sink, paths),
+    ):
+        end = 0
+        for name, body in members.items():
+            sink.write(archive.header(name, len(body)) + body + bytes(archive.padding(len(body))))
+            end += archive.room(len(body))
+        for entry in here:
+            _copy(store, entry, sink, step)
+        end += bundle.area
+        sink.write(bytes(archive.ending(end)))
+    return Written(
+        paths=tuple(paths),
+        size=end + archive.ending(end),
+        bundle=bundle,
+        digest=digests.of_bytes(data),
+        signed=form.key is not None,
+    )
+
+
+@contextlib.contextmanager
+def _target(target: Path, split: int) -> Iterator[tuple[_Sink, list[Path]]]:
+    paths: list[Path] = []
+    if not split:
+        paths.append(target)
+        with files.replacing(target, 0o644) as stream:
+            yield stream, paths
+        return
+    divided = parts.Divided(target, split)
+    try:
+        yield divided, paths
+    except BaseException as error:
+        divided.abandon(error)
+        raise
+    paths += divided.finish()
+
+
+def _copy(store: Store, entry: Entry, sink: _Sink, step: Callable[[int], None]) -> None:
+    """Write one member, hashing it meanwhile: what is damaged leaves no house."""
+    sink.write(archive.header(archive.blob_name(entry.digest), entry.size))
+    state, buffer = hashlib.sha256(), bytearray(_CHUNK)
+    view = memoryview(buffer)
+    with store.locate(entry.digest).open() as stream:
+        window = read.Window(stream, entry.size, step)
+        left = entry.size
+        while left and (count := window.readinto(view)):
+            state.update(view[:count])
+            sink.write(view[:count])
+            left -= count
+    if "sha256:" + state.hexdigest() != entry.digest:
+        store.verify(entry.digest)
+        raise IntegrityError(
+            f"{entry.digest} changed while it was read",
+            hint="run the same command again",
+            id="OMK-I-421",
+        )
+    sink.write(bytes(archive.padding(entry.size)))
+
+
+def _bundle(content: Content, here: list[Entry], head: dict[str, bytes], since: str) -> Bundle:
+    inside = {entry.digest for entry in here}
+    return document.Bundle(
+        schema_=1,
+        tool=f"ohmykube {__version__}",
+        name=content.name,
+        kubernetes=content.kubernetes,
+        arch=content.arch,
+        provider=content.provider,
+        since=since,
+        members={
+            name: document.Item(digest=digests.of_bytes(data), size=len(data))  # type: ignore[misc]
+            for name, data in head.items()
+        },
+        blobs=document.placed(here),
+        absent=tuple(entry for entry in content.entries if entry.digest not in inside),
+        components=content.components,
+        lacks=content.lacks,
+    )
+
+
+def _index(store: Store, content: Content, here: set[str]) -> bytes:
+    """Return ``index.json``: images whose manifest is in the tar, and never a package.
+
+    containerd would make an image of anything else that is listed.
+    """
+    entries = [
+        _listed(store, ref)
+        for ref in sorted(content.refs, key=lambda ref: ref.key)
+        if ref.kind is Kind.IMAGE and ref.digest in here
+    ]
+    index = {"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": entries}
+    return json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _listed(store: Store, ref: Ref) -> dict[str, object]:
+    found = manifest.read(store, ref.digest)
+    size = store.locate(ref.digest).size
+    return oci.index_entry(ref, oci.Descriptor(found.media_type, ref.digest, size))
