@@ -41,6 +41,9 @@ class FaultServer(ThreadingHTTPServer):
         self.answers: dict[str, list[Answer]] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.count: Counter[str] = Counter()
+        self.bodies: list[bytes] = []
+        self.date = ""
+        """The clock of the server; its own when empty."""
         self.done = threading.Event()
         self.guard = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
@@ -78,6 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+        self.do_GET()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return self.server.date or super().date_time_string(timestamp)
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

@@ -30,7 +30,7 @@ MAX_BYTES = 2 << 30
 _STEP = 1 << 20
 _SUM_BYTES = 4096
 _SUM = re.compile(r"([0-9a-f]{64})\b")
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)")
 
 
 class Open(Protocol):
@@ -125,6 +125,7 @@ class _Job:
         self.max_bytes = max_bytes
         self.part = owner.store.ingest / (digest.removeprefix("sha256:") + PART_SUFFIX)
         self.note = self.part.with_suffix(".json")
+        self.encoding = "identity"
 
     def run(self) -> None:
         try:
@@ -151,7 +152,7 @@ class _Job:
                 if last:
                     raise IntegrityError(
                         f"{transport.shown(self.url)} is not the file it should be",
-                        why=error.why,
+                        why=f"{error.why}{self._encoded()}",
                         hint="run the same command again; if it stays, ask another source",
                         id="OMK-I-237",
                     ) from error
@@ -183,26 +184,47 @@ class _Job:
                 headers["If-Range"] = tag
         with self.open(self.url, headers=headers, accept=(206, 416)) as response:
             if response.status == 416:
-                if digests.of_file(self.part) != self.digest:
-                    self._restart()
-                    raise BrokenTransfer(
-                        f"{transport.shown(self.url)} is shorter than what is here of it",
-                        hint=transport.hint(self.url),
-                    )
+                if not offset or digests.of_file(self.part) != self.digest:
+                    raise self._other_part("is shorter than what is here of it")
                 return
+            whole = None
             if response.status == 206:
-                found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-                if found is None or int(found[1]) != offset:
-                    self._restart()
-                    raise BrokenTransfer(
-                        f"{transport.shown(self.url)} gave another part than was asked for",
-                        hint=transport.hint(self.url),
-                    )
+                whole = self._whole_size(response.headers.get("Content-Range", ""), offset)
             else:
                 self._restart()
                 offset = 0
+            self.encoding = transport.encoding(response)
             self._remember(response.headers.get("ETag", ""))
             self._save(response, offset)
+        if whole is not None and self._size() < whole:
+            raise BrokenTransfer(
+                f"{transport.shown(self.url)} came in part only",
+                why=f"{self._size()} of {whole} bytes",
+                hint=transport.hint(self.url),
+            )
+
+    def _whole_size(self, text: str, offset: int) -> int | None:
+        """Return the size of the whole file that a ``Content-Range`` tells, if it does.
+
+        Raises:
+            BrokenTransfer: the part does not begin where ours ends, or cannot be.
+        """
+        found = _CONTENT_RANGE.fullmatch(text.strip())
+        if found is not None:
+            first, last, whole = int(found[1]), int(found[2]), int(found[3] or 0)
+            if first == offset and first <= last and (not found[3] or last < whole):
+                return whole if found[3] else None
+        raise self._other_part("gave another part than was asked for")
+
+    def _other_part(self, what: str) -> BrokenTransfer:
+        """Forget what is here of the file, and return the error that leads to another attempt."""
+        self._restart()
+        return BrokenTransfer(f"{transport.shown(self.url)} {what}", hint=transport.hint(self.url))
+
+    def _encoded(self) -> str:
+        if self.encoding == "identity":
+            return ""
+        return f"\nit was sent with Content-Encoding: {self.encoding}, which was not asked for"
 
     def _save(self, response: BaseHTTPResponse, offset: int) -> None:
         length = response.headers.get("Content-Length", "")

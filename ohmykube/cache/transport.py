@@ -10,6 +10,7 @@ import copy
 import email.utils
 import functools
 import queue
+import re
 import threading
 import time
 import urllib.parse
@@ -35,6 +36,8 @@ CHUNK = 256 << 10
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _AGENT = "ohmykube"
+_FORM = "application/x-www-form-urlencoded"
+_TIMES = re.compile(r"expired|not yet valid").search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ def hint(url: str) -> str:
 
 
 class Transport:
-    """Sends GET and HEAD; safe to use from several threads."""
+    """Sends GET and HEAD, and POST where a form is to be sent; safe to use from several threads."""
 
     def __init__(self, timing: Timing | None = None, clock: Clock | None = None) -> None:
         self.timing = timing or Timing()
@@ -93,9 +96,11 @@ class Transport:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
+        form: Mapping[str, str] | None = None,
     ) -> Iterator[BaseHTTPResponse]:
         """Give a response with status 200 or one of ``accept``, its body still unread.
 
+        A ``form`` is sent with POST, whatever ``method`` says, and goes to no other host.
         Redirects are followed, but never from https to http, and credentials stay with the host
         they were given for. What may pass (429, 5xx, a refused connection) is tried again.
 
@@ -103,23 +108,28 @@ class Transport:
             NetworkError: the server cannot be reached, or redirects without end.
             StatusError: another status.
         """
-        response = self._ask(url, method, dict(headers or {}), {200, *accept})
+        request = _Request(method, dict(headers or {}))
+        if form is not None:
+            request = _Request("POST", {**request.headers, "Content-Type": _FORM}, dict(form))
+        response = self._ask(url, request, {200, *accept})
         try:
             yield response
         finally:
             response.close()
 
-    def small(self, url: str, *, limit: int, headers: Mapping[str, str] | None = None) -> bytes:
+    def small(
+        self,
+        url: str,
+        *,
+        limit: int,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> bytes:
         """Return a whole body of at most ``limit`` bytes; raises as ``open``."""
         for left in reversed(range(self.timing.attempts)):
             try:
-                with self.open(url, headers=headers) as response:
-                    data = b""
-                    for chunk in chunks(response, url):
-                        data += chunk
-                        if len(data) > limit:
-                            too_large(url, limit)
-                    return data
+                with self.open(url, headers=headers, form=form) as response:
+                    return whole(response, url, limit)
             except BrokenTransfer:
                 if not left:
                     raise
@@ -160,15 +170,13 @@ class Transport:
         if failure is not None:
             raise failure
 
-    def _ask(
-        self, url: str, method: str, headers: dict[str, str], accept: set[int]
-    ) -> BaseHTTPResponse:
+    def _ask(self, url: str, request: _Request, accept: set[int]) -> BaseHTTPResponse:
         timing = self.timing
         for attempt in range(1, timing.attempts + 1):
             interrupt.check()
             pause = timing.pause * 2 ** (attempt - 1)
             try:
-                response, final = self._follow(url, method, headers)
+                response, final = self._follow(url, request)
             except _Unreachable as error:
                 if attempt == timing.attempts or not error.passing:
                     raise unreachable(url, error.reason) from error
@@ -184,12 +192,10 @@ class Transport:
             self.clock.sleep(pause)
         raise AssertionError("the loop returns or raises")  # pragma: no cover
 
-    def _follow(
-        self, url: str, method: str, headers: dict[str, str]
-    ) -> tuple[BaseHTTPResponse, str]:
-        current, sent = url, dict(headers)
+    def _follow(self, url: str, request: _Request) -> tuple[BaseHTTPResponse, str]:
+        current, sent = url, dict(request.headers)
         for _ in range(REDIRECTS + 1):
-            response = self._send(current, method, sent)
+            response = self._send(current, request.method, sent, request.form)
             if response.status not in _MOVED:
                 return response, current
             target = urllib.parse.urljoin(current, response.headers.get("Location", ""))
@@ -201,11 +207,19 @@ class Transport:
             ):
                 raise _redirect_error(url, f"{shown(current)} redirects to {shown(target)}")
             if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+                if request.form is not None:
+                    raise _redirect_error(url, f"a form does not follow to {shown(target)}")
                 sent.pop("Authorization", None)
             current = target
         raise _redirect_error(url, f"more than {REDIRECTS} redirects, the last to {shown(current)}")
 
-    def _send(self, url: str, method: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    def _send(
+        self,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
+    ) -> BaseHTTPResponse:
         parts = urllib.parse.urlsplit(url)
         credentials, _, netloc = parts.netloc.rpartition("@")
         all_headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
@@ -217,6 +231,7 @@ class Transport:
                 method,
                 parts._replace(netloc=netloc, fragment="").geturl(),
                 headers=all_headers,
+                body=None if form is None else urllib.parse.urlencode(form),
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -247,6 +262,33 @@ def chunks(response: BaseHTTPResponse, url: str) -> Iterator[bytes]:
         ) from error
 
 
+def whole(response: BaseHTTPResponse, url: str, limit: int) -> bytes:
+    """Return the body of a small document of at most ``limit`` bytes.
+
+    Raises:
+        NetworkError: it is larger, or in an encoding that nobody asked for.
+        BrokenTransfer, Interrupted: as ``chunks``.
+    """
+    if (unasked := encoding(response)) != "identity":
+        raise NetworkError(
+            f"{shown(url)} comes in an encoding that was not asked for",
+            why=f"the server, or something before it, sent Content-Encoding: {unasked}",
+            hint=hint(url),
+            id="OMK-I-701",
+        )
+    data = b""
+    for chunk in chunks(response, url):
+        data += chunk
+        if len(data) > limit:
+            too_large(url, limit)
+    return data
+
+
+def encoding(response: BaseHTTPResponse) -> str:
+    """Return the encoding of a body; we always ask for ``identity``."""
+    return response.headers.get("Content-Encoding", "").strip().lower() or "identity"
+
+
 def too_large(url: str, limit: int) -> NoReturn:
     """Raise the error for a body beyond its limit in bytes."""
     raise NetworkError(
@@ -260,7 +302,16 @@ def too_large(url: str, limit: int) -> NoReturn:
 def unreachable(url: str, why: str) -> NetworkError:
     """Return the error for a server that does not answer."""
     host = urllib.parse.urlsplit(shown(url)).netloc
-    return NetworkError(f"{host} cannot be reached", why=why, hint=hint(url), id="OMK-I-231")
+    # A certificate that is too young or too old is as often the fault of the clock of this host.
+    next_ = "date  (is that the time?)" if "certificate" in why and _TIMES(why) else hint(url)
+    return NetworkError(f"{host} cannot be reached", why=why, hint=next_, id="OMK-I-231")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    headers: dict[str, str]
+    form: dict[str, str] | None = None
 
 
 class _Unreachable(Exception):
@@ -277,9 +328,12 @@ def _redirect_error(url: str, why: str) -> NetworkError:
 
 
 def _status_error(url: str, status: int, retry_after: float) -> StatusError:
-    error = StatusError(
-        f"{shown(url)} cannot be had", why=f"the server answered {status}", hint=hint(url)
-    )
+    why, next_ = f"the server answered {status}", hint(url)
+    if status == 429:
+        why += ": it limits how often one may ask"
+        host = urllib.parse.urlsplit(shown(url)).netloc
+        next_ = f"wait some minutes, or ask as somebody: docker login {host}"
+    error = StatusError(f"{shown(url)} cannot be had", why=why, hint=next_)
     error.status = status
     error.retry_after = retry_after
     return error
@@ -299,7 +353,12 @@ def _retry_after(response: BaseHTTPResponse) -> float:
     if text.isdecimal():
         return float(text[:9])
     with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        until = email.utils.parsedate_to_datetime(text).timestamp()
+        now = time.time()
+        with contextlib.suppress(ValueError, TypeError):
+            # The server's own clock, where it tells: ours may be wrong, or have jumped.
+            now = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
+        return max(0.0, until - now)
     return 0.0
 
 

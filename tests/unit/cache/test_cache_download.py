@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import gzip
 import json
 import multiprocessing
 import random
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -228,6 +230,95 @@ def test_a_206_for_another_place_starts_again(downloader: Downloader, server: Fa
     assert not downloader.store.quarantine.exists()  # found out before the bytes were taken
 
 
+@pytest.mark.parametrize(
+    "lie", ["bytes 1000-999/3000000", "bytes 1000-2999999/5", "bytes=1000-2999999", "items 1-2/3"]
+)
+def test_a_content_range_that_cannot_be_starts_again(
+    downloader: Downloader, server: FaultServer, lie: str
+) -> None:
+    url = server.on("/f", Answer(BODY, headers={"Content-Range": lie}), Answer(BODY))
+    leave_part(downloader, url, BODY[:1000])
+    assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+    assert "Range" not in server.headers_of("/f")[1]
+    assert not downloader.store.quarantine.exists()
+
+
+def test_a_part_of_what_was_asked_for_is_continued(
+    downloader: Downloader, server: FaultServer
+) -> None:
+    """A server may give less than the range, and a length that fits the little it gives."""
+    pieces = [
+        Answer(
+            BODY[at : at + 1_000_000],
+            206,
+            {"Content-Range": f"bytes {at}-{at + 999_999}/{len(BODY)}"},
+        )
+        for at in (0, 1_000_000, 2_000_000)
+    ]
+    url = server.on("/f", *pieces)
+    assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+    asked = [headers.get("Range", "") for headers in server.headers_of("/f")]
+    assert asked == ["", "bytes=1000000-", "bytes=2000000-"]
+
+
+def test_an_unknown_whole_size_is_no_trouble(downloader: Downloader, server: FaultServer) -> None:
+    rest = Answer(BODY[1000:], 206, {"Content-Range": f"bytes 1000-{len(BODY) - 1}/*"})
+    url = server.on("/f", rest)
+    leave_part(downloader, url, BODY[:1000])
+    assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+
+
+def test_a_range_is_refused_that_was_not_asked_for(
+    downloader: Downloader, server: FaultServer
+) -> None:
+    url = server.on("/f", Answer(b"", 416))
+    with pytest.raises(NetworkError, match="is shorter than") as caught:
+        downloader.fetch(url, DIGEST)
+    assert caught.value.id == "OMK-I-233"
+    assert server.count["/f"] == QUICK.attempts
+
+
+def test_a_length_that_is_too_small_is_found_by_the_digest(
+    downloader: Downloader, server: FaultServer
+) -> None:
+    url = server.on("/f", Answer(BODY, length=len(BODY) - 7))
+    with pytest.raises(IntegrityError, match="/f is not the file") as caught:
+        downloader.fetch(url, DIGEST)
+    assert digests.of_bytes(BODY[:-7]) in (caught.value.why or "")
+    assert downloader.store.digests() == ()
+
+
+def test_an_encoding_that_was_not_asked_for_is_named(
+    downloader: Downloader, server: FaultServer
+) -> None:
+    packed = gzip.compress(BODY, 1)
+    url = server.on("/f", Answer(packed, headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(IntegrityError, match="/f is not the file") as caught:
+        downloader.fetch(url, DIGEST)
+    assert "Content-Encoding: gzip, which was not asked for" in (caught.value.why or "")
+    assert server.headers_of("/f")[0]["Accept-Encoding"] == "identity"
+    # Some servers say so of every .tar.gz they have; the digest is that of the file.
+    assert downloader.fetch(url, digests.of_bytes(packed)).read_bytes() == packed
+
+
+def test_a_redirect_into_a_stall_is_resumed_from_the_first_address(
+    tmp_path: Path, server: FaultServer, clock: Clock
+) -> None:
+    """An address that a server signs lives for some minutes: it is asked for again."""
+    server.on("/signed-1", Answer(BODY, stall=800_000))
+    server.on("/signed-2", Answer(BODY))
+    url = server.on(
+        "/f",
+        Answer(status=307, headers={"Location": "/signed-1"}),
+        Answer(status=307, headers={"Location": "/signed-2"}),
+    )
+    quick = Timing(connect=2, read=0.2, attempts=2, pause=0.01)
+    one = Downloader(Store(tmp_path / "cache"), NullReporter(), Transport(quick, clock))
+    assert one.fetch(url, DIGEST).read_bytes() == BODY
+    assert server.headers_of("/signed-2")[0]["Range"] == "bytes=800000-"
+    assert server.headers_of("/signed-2")[0]["If-Range"] == '"one"'
+
+
 def test_a_lying_server_is_asked_twice_and_refused(
     downloader: Downloader, server: FaultServer
 ) -> None:
@@ -282,9 +373,50 @@ def test_a_pause_that_is_too_long_is_not_waited_for(
     downloader: Downloader, server: FaultServer, clock: Clock
 ) -> None:
     url = server.on("/f", Answer(status=429, headers={"Retry-After": "3600"}))
-    with pytest.raises(StatusError):
+    with pytest.raises(StatusError) as caught:
         downloader.fetch(url, DIGEST)
     assert clock.pauses == []
+    assert "limits how often" in (caught.value.why or "")
+    assert "docker login 127.0.0.1:" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("jump", [-86_400 * 400, 86_400 * 400])
+def test_a_pause_until_a_date_is_measured_by_the_servers_clock(
+    downloader: Downloader,
+    server: FaultServer,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    jump: int,
+) -> None:
+    """This host's clock has jumped by a year; the server's Date header is its own."""
+    until = email.utils.formatdate(time.time() + 600)
+    url = server.on("/f", Answer(status=429, headers={"Retry-After": until}), Answer(BODY))
+    downloader.transport.timing = replace(QUICK, longest=3600)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + jump)
+    # The test server's own Date comes from the same clock: give it the one that did not jump.
+    server.date = email.utils.formatdate(now)
+    assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+    assert 590 <= clock.pauses[0] <= 610
+
+
+def test_a_clock_that_jumps_in_mid_transfer_breaks_nothing(
+    downloader: Downloader, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither time limits nor what is kept of a part look at the time of day."""
+    url = server.on("/f", Answer(BODY[:1_000_000], length=len(BODY)), Answer(BODY))
+    real, jumps = time.time, iter(range(0, 10**9, 86_400 * 365))
+    monkeypatch.setattr(time, "time", lambda: real() - next(jumps))
+    assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+    assert server.headers_of("/f")[1]["Range"] == "bytes=1000000-"
+
+
+def test_a_certificate_out_of_time_points_at_the_clock() -> None:
+    error = transport.unreachable(
+        "https://dl.test/f", "certificate verify failed: certificate is not yet valid"
+    )
+    assert (error.hint or "").startswith("date ")
+    assert (transport.unreachable("https://dl.test/f", "refused").hint or "").startswith("curl ")
 
 
 def test_redirects_are_followed_and_bounded(downloader: Downloader, server: FaultServer) -> None:
@@ -303,7 +435,7 @@ def test_redirects_are_followed_and_bounded(downloader: Downloader, server: Faul
 
 def test_https_is_never_left_for_http(clock: Clock) -> None:
     class Moved(Transport):
-        def _send(self, url: str, method: str, headers: object) -> object:  # type: ignore[override]
+        def _send(self, url: str, *_: object) -> object:  # type: ignore[override]
             class Response:
                 status = 302
                 headers = {"Location": "http://plain.test/f"}  # noqa: RUF012 - a fake
@@ -409,6 +541,25 @@ def test_small_bodies(server: FaultServer, clock: Clock) -> None:
         one.small(server.on("/b", Answer(b"123456")), limit=5)
     with pytest.raises(BrokenTransfer):
         one.small(server.on("/c", broken), limit=5)
+    encoded = Answer(gzip.compress(b"1"), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(NetworkError, match="not asked for") as caught:
+        one.small(server.on("/d", encoded), limit=99)
+    assert caught.value.id == "OMK-I-701"
+
+
+def test_a_form_is_posted_and_follows_to_no_other_host(server: FaultServer, clock: Clock) -> None:
+    one = Transport(QUICK, clock)
+    assert one.small(server.on("/t", Answer(b"ok")), limit=9, form={"a": "b c", "d": "&"}) == b"ok"
+    assert server.seen[-1][0] == "POST"
+    assert server.bodies == [b"a=b+c&d=%26"]
+    assert server.seen[-1][2]["Content-Type"] == "application/x-www-form-urlencoded"
+    with FaultServer() as other:
+        there = other.on("/t", Answer(b"stolen"))
+        away = server.on("/away", Answer(status=307, headers={"Location": there}))
+        with pytest.raises(NetworkError, match="redirects to where") as caught:
+            one.small(away, limit=9, form={"a": "b"})
+        assert "a form does not follow" in (caught.value.why or "")
+        assert other.seen == []
 
 
 def test_published_digests_count_only_over_https(

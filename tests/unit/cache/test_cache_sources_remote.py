@@ -132,10 +132,10 @@ class Relay(Transport):
         super().__init__(QUICK)
         self.target = target
 
-    def _send(self, url: str, method: str, headers: object) -> object:  # type: ignore[override]
+    def _send(self, url: str, *rest: object) -> object:  # type: ignore[override]
         parts = urllib.parse.urlsplit(url)
         assert parts.scheme == "https"
-        return super()._send(f"{self.target}/{parts.netloc}{parts.path}", method, headers)  # type: ignore[arg-type]
+        return super()._send(f"{self.target}/{parts.netloc}{parts.path}", *rest)  # type: ignore[arg-type]
 
 
 @pytest.fixture
