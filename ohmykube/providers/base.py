@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
@@ -136,10 +137,122 @@ class Provider(abc.ABC):
         return address, port
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A prepared machine that is kept to be cloned."""
+
+    key: str
+    """Hash of everything that went into it."""
+    role: str
+    """``control-plane`` or ``worker``."""
+    summary: str
+    """What is in it, for people, such as ``kubernetes 1.36.3``."""
+    created_at: float
+    """Seconds since the epoch."""
+    last_used_at: float
+    """When it was last cloned or made; seconds since the epoch."""
+    size: int
+    """Bytes that removing it gives back at once; what machines share with it is not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTemplate:
+    """What a frozen machine is to be called."""
+
+    key: str
+    role: str
+    summary: str
+
+
+@runtime_checkable
+class Templates(Protocol):
+    """A provider that can freeze a prepared machine and clone it.
+
+    ``create`` of such a provider honours ``MachineSpec.template``: a machine that does not exist
+    yet is made as a clone, running, with an identity of its own (host key, machine id, name,
+    address, marker). A machine that exists is left as it is. MUST raise ``NotFoundError`` with
+    the id ``NO_TEMPLATE`` when there is no such template.
+
+    A write on one machine MUST NOT show in the template or in another clone, and a clone MUST NOT
+    need its template any more once it was created: templates may be removed at any time.
+    """
+
+    def template_basis(self) -> str:
+        """Return what of the provider goes into every machine, as one text; part of the key.
+
+        MUST differ when a template of before could not be cloned into the machine that ``create``
+        would make today. MUST NOT touch anything.
+        """
+        ...
+
+    def templates(self) -> Sequence[Template]:
+        """Return the templates there are, sorted by key. MUST NOT touch anything."""
+        ...
+
+    def freeze(self, cluster: str, node: str, template: NewTemplate) -> Template:
+        """Make a machine a template; the machine is gone then.
+
+        MUST remove what makes the machine itself: names, keys, ids, logs. MUST be atomic: killed
+        anywhere, there is the machine (perhaps broken) or the template. When the template is there
+        already, MUST only delete the machine.
+        """
+        ...
+
+    def remove_template(self, key: str) -> None:
+        """Remove a template; MUST succeed when there is none, and leave machines alone."""
+        ...
+
+    def sweep_templates(self) -> None:
+        """Remove the machines and half-made templates that killed builds left.
+
+        MUST be called by the holder of the build lock only. Machines of builds are those of clusters
+        whose name begins with ``names.HIDDEN``; ``clusters`` MUST NOT return those.
+        """
+        ...
+
+
+NO_TEMPLATE = "OMK-P-301"
+"""Id of the error of ``create`` when the template that it was to clone is not there."""
+
+
 @runtime_checkable
 class Fixable(Protocol):
     """A provider that can install what ``check`` found missing beyond Debian packages."""
 
     def fix(self, say: Callable[[str], None]) -> None:
         """Install it."""
+        ...
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A provider whose machines' base can be carried to a host that reaches no network."""
+
+    def base_version(self) -> str:
+        """Return what identifies the base of the context's cluster; MUST be the same on all hosts.
+
+        It changes when what the base is made from changes.
+        """
+        ...
+
+    def has_base(self) -> bool:
+        """Tell whether ``prepare`` would find that base; MUST be read-only."""
+        ...
+
+    def export_base(self, target: Path) -> None:
+        """Write the base, which is there, as a plain tar to the file ``target``.
+
+        The same base MUST give the same bytes, also one that ``import_base`` has brought.
+        """
+        ...
+
+    def import_base(self, source: Path) -> None:
+        """Make the base from such a tar, in one step or not at all.
+
+        The tar may be hostile: nothing may be written outside of the base's own place.
+
+        Raises:
+            IntegrityError: it is not what ``export_base`` writes.
+            ResourceError: no space left.
+        """
         ...

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ohmykube import progress
 from ohmykube.errors import NetworkError, ProviderError, ResourceError
 from ohmykube.kit import files, locks, process
+from ohmykube.providers.nspawn import base_archive
 from ohmykube.providers.nspawn.host import do
 
 if TYPE_CHECKING:
@@ -129,7 +130,40 @@ class BaseImages:
                     self._build(key)
         return key
 
-    def _build(self, key: str) -> None:
+    def has(self) -> bool:
+        """Tell whether the image of the recipe is there."""
+        return self.rootfs(self.recipe.key).is_dir()
+
+    def write(self, target: Path) -> None:
+        """Write the image of the recipe to a tar (see ``base_archive``); make it when needed."""
+        base_archive.write(self._host, self.rootfs(self.ensure()), target)
+
+    def bring(self, source: Path) -> None:
+        """Make the image of the recipe from a tar of ``write``, unless it is there.
+
+        Raises:
+            IntegrityError: the tar cannot be trusted; nothing is left of it.
+            ResourceError, ProviderError: it could not be unpacked; nothing is left of it.
+        """
+        key = self.recipe.key
+        with locks.exclusive(
+            self._root / "build.lock", "the node base image", wait_seconds=BUILD_SECONDS
+        ):
+            if self.has():
+                return
+            self._make_room()
+            temporary = self._root / f"tmp-{key}"
+            rootfs = temporary / "rootfs"
+            files.ensure_directory(rootfs, 0o755)
+            try:
+                base_archive.unpack(self._host, source, rootfs)
+                rootfs.chmod(0o755)
+                temporary.rename(self._root / f"base-{key}")
+            except BaseException:
+                self._discard(temporary)
+                raise
+
+    def _make_room(self) -> None:
         for stale in self._root.glob("tmp-*"):
             self._discard(stale)
         free = shutil.disk_usage(self._root).free >> 20
@@ -140,6 +174,9 @@ class BaseImages:
                 hint="free some space, or set OHMYKUBE_CACHE_DIR to a directory with more",
                 id="OMK-P-141",
             )
+
+    def _build(self, key: str) -> None:
+        self._make_room()
         temporary = self._root / f"tmp-{key}"
         rootfs = temporary / "rootfs"
         temporary.mkdir(mode=0o755)

@@ -20,6 +20,7 @@ from ohmykube.providers.nspawn.machines import Machines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
@@ -71,6 +72,22 @@ class NspawnProvider(Provider):
     def prepare(self) -> None:
         """Build the base image unless it is there."""
         self._images.ensure()
+
+    def base_version(self) -> str:
+        """Return the key of the recipe."""
+        return self._recipe.key
+
+    def has_base(self) -> bool:
+        """Tell whether the base image is there."""
+        return self._images.has()
+
+    def export_base(self, target: Path) -> None:
+        """Write the base image as a tar."""
+        self._images.write(target)
+
+    def import_base(self, source: Path) -> None:
+        """Unpack the base image from a tar, all of it checked before."""
+        self._images.bring(source)
 
     def list(self, cluster: str) -> Sequence[Machine]:
         """Return the machines of exactly this cluster."""
