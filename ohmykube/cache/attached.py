@@ -66,7 +66,7 @@ class Attachments:
             if offset < 0 or size < 0 or offset + size > status.st_size:
                 raise ValueError(f"{digest} does not lie within {path}")
         self._layout.prepare()
-        files.ensure_directory(self._layout.attached)
+        self._layout.make(self._layout.attached)
         document = {
             "schema": _SCHEMA,
             "path": str(path),
@@ -74,7 +74,7 @@ class Attachments:
             "mtime_ns": status.st_mtime_ns,
             "blobs": {digest: list(place) for digest, place in sorted(blobs.items())},
         }
-        files.write(self._note(path), json.dumps(document) + "\n")
+        self._layout.write(self._note(path), json.dumps(document) + "\n")
 
     def remove(self, bundle: Path) -> None:
         """Forget a bundle; nothing happens when it was not attached."""
@@ -91,7 +91,8 @@ class Attachments:
     def all(self) -> tuple[Attached, ...]:
         """Return all bundles that were attached, by path, changed and absent ones too."""
         directory = self._layout.attached
-        notes = sorted(directory.glob("*.json")) if directory.is_dir() else []
+        with self._layout.reading():
+            notes = sorted(directory.glob("*.json")) if directory.is_dir() else []
         found = [bundle for note in notes if (bundle := self._read(note)) is not None]
         return tuple(sorted(found, key=lambda bundle: bundle.path))
 

@@ -100,16 +100,18 @@ class Pool:
     def find(self, digest: str) -> Blob | None:
         """Return a blob, or None; raises ValueError on a malformed digest."""
         path = self.file(digest)
-        try:
-            return Blob(digest, path, 0, path.stat().st_size)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with self._layout.reading():
+            try:
+                return Blob(digest, path, 0, path.stat().st_size)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def digests(self) -> tuple[str, ...]:
         """Return the digests of all blobs, sorted."""
-        if not self._layout.blobs.is_dir():
-            return ()
-        names = sorted(entry.name for entry in self._layout.blobs.iterdir())
+        with self._layout.reading():
+            if not self._layout.blobs.is_dir():
+                return ()
+            names = sorted(entry.name for entry in self._layout.blobs.iterdir())
         return tuple(f"sha256:{n}" for n in names if digests.is_digest(f"sha256:{n}"))
 
     def put(self, stream: IO[bytes], expected: str | None) -> tuple[str, int]:
@@ -134,6 +136,12 @@ class Pool:
 
     def adopt(self, path: Path, expected: str | None) -> tuple[str, int]:
         """See ``Store.adopt``."""
+        if path.stat().st_uid != os.geteuid() != 0:
+            # Another user of this cache began it: only a copy can get the rights of a blob.
+            with path.open("rb") as stream:
+                stored = self.put(stream, expected)
+            path.unlink()
+            return stored
         with files.explained(path):
             found = digests.of_file(path)
             size = path.stat().st_size
@@ -153,7 +161,7 @@ class Pool:
 
     def isolate(self, path: Path, digest: str) -> None:
         """Move what is not what it should be to quarantine."""
-        files.ensure_directory(self._layout.quarantine)
+        self._layout.make(self._layout.quarantine)
         stamp = f"{int(time.time())}-{os.getpid()}"
         with contextlib.suppress(FileNotFoundError):  # another run was quicker
             path.replace(self._layout.quarantine / f"{digest.removeprefix('sha256:')}-{stamp}")

@@ -20,7 +20,7 @@ import os
 import re
 from typing import IO, TYPE_CHECKING
 
-from ohmykube.errors import LockedError
+from ohmykube.errors import LockedError, PermissionDenied
 from ohmykube.kit import files, locks
 
 if TYPE_CHECKING:
@@ -34,9 +34,16 @@ _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by ohmykube; safe to
 
 
 class Layout:
-    """The paths of one cache and the locks that its users share; naming it creates nothing."""
+    """The paths of one cache and the locks that its users share; naming it creates nothing.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the cache directory.
+        excludes: see ``locks.probe``.
+    """
+
+    def __init__(
+        self, root: Path, excludes: Callable[[Path], bool] = locks.another_is_kept_out
+    ) -> None:
         self.root = root
         self.oci = root / "oci"
         self.blobs = self.oci / "blobs" / "sha256"
@@ -47,21 +54,84 @@ class Layout:
         self.attached = root / "attached"
         self.refs = root / "refs.json"
         self.index = root / "index.db"
+        self._excludes = excludes
+        self._probed = False
+
+    @property
+    def modes(self) -> files.Modes:
+        """Return with which rights things are made here: shared if the root's group may write."""
+        return files.modes_of(self.root)
+
+    @property
+    def writable(self) -> bool:
+        """Tell whether this user may change the cache at all."""
+        return os.access(self.root, os.W_OK)
 
     def prepare(self) -> None:
-        """Make the directories before a first write.
+        """Make the directories before a first write, and make sure that locks work here.
 
         Raises:
             PermissionDenied: the cache cannot be written.
+            PrerequisiteError: locks do not work on this file system.
             ResourceError: no space left.
         """
         marker = self.oci / "oci-layout"
-        if marker.is_file() and self.ingest.is_dir() and self.locks.is_dir():
-            return
-        for directory in (self.blobs, self.ingest, self.locks):
-            files.ensure_directory(directory)
-        files.write(self.root / "CACHEDIR.TAG", _TAG, 0o644)
-        files.write(marker, '{"imageLayoutVersion":"1.0.0"}', 0o644)
+        with self.reading():
+            ready = marker.is_file() and self.ingest.is_dir() and self.locks.is_dir()
+        if not ready:
+            for directory in (self.blobs, self.ingest, self.locks):
+                self.make(directory)
+        if not self._probed:
+            self._probe()
+        if not ready:
+            self.write(self.root / "CACHEDIR.TAG", _TAG, public=True)
+            self.write(marker, '{"imageLayoutVersion":"1.0.0"}', public=True)
+
+    def _probe(self) -> None:
+        """Look once for each file system, not once for each run: the answer is written down."""
+        note = self.locks / "flock-works"
+        try:
+            device = str(self.locks.stat().st_dev)
+            known = note.is_file() and note.read_text() == device
+            if not known and os.access(self.locks, os.W_OK):
+                locks.probe(self.locks / "probe.lock", self.modes, self._excludes)
+                self.write(note, device)
+        except PermissionError as error:
+            raise self._denied(error) from error
+        self._probed = True
+
+    def make(self, directory: Path) -> Path:
+        """Make a directory of the cache; raises as ``prepare``."""
+        modes = self.modes
+        return files.ensure_directory(directory, modes.directory, modes.group)
+
+    def write(self, path: Path, data: str, *, public: bool = False) -> None:
+        """Replace a file of the cache in one step; raises as ``prepare``.
+
+        Args:
+            path: the file.
+            data: its new content.
+            public: everybody may read it, as other tools expect of an OCI layout.
+        """
+        modes = self.modes
+        files.write(path, data, modes.file | 0o044 if public else modes.file, modes.group)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Say clearly when this user may not even look into the cache; raises PermissionDenied."""
+        try:
+            yield
+        except PermissionError as error:
+            raise self._denied(error) from error
+
+    def _denied(self, error: PermissionError) -> PermissionDenied:
+        return PermissionDenied(
+            f"this user may not use the cache {self.root}",
+            why=f"{error.filename}: {error.strerror}",
+            hint="set OHMYKUBE_CACHE_DIR to a directory of yours, or share this one by a group: "
+            f"chgrp -R GROUP {self.root} && chmod -R g+rwX {self.root}",
+            id="OMK-I-303",
+        )
 
     @contextlib.contextmanager
     def holding(self, key: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -80,8 +150,10 @@ class Layout:
     def using(self) -> Iterator[None]:
         """See ``Store.using``."""
         self.prepare()
-        with self._users_file() as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH)
+        with contextlib.ExitStack() as stack:
+            stream = self._users_file_to_read()
+            if stream is not None:
+                fcntl.flock(stack.enter_context(stream), fcntl.LOCK_SH)
             yield
 
     @contextlib.contextmanager
@@ -103,12 +175,20 @@ class Layout:
         self, name: str, what: str, seconds: float
     ) -> contextlib.AbstractContextManager[int]:
         """Hold one lock file alone, waiting for it at most ``seconds``."""
-        return locks.exclusive(self.locks / f"{name}.lock", what, wait_seconds=seconds)
+        path = self.locks / f"{name}.lock"
+        return locks.exclusive(path, what, wait_seconds=seconds, modes=self.modes)
 
     def _users_file(self) -> IO[str]:
-        path = self.locks / "users.lock"
-        with files.explained(path):
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        return locks.open_file(self.locks / "users.lock", self.modes)
+
+    def _users_file_to_read(self) -> IO[str] | None:
+        """Return the lock file; None where nobody can lock, as on a read-only file system."""
+        try:
+            return self._users_file()
+        except PermissionDenied:
+            with self.reading(), contextlib.suppress(FileNotFoundError):
+                return (self.locks / "users.lock").open()  # flock asks for no right to write
+        return None
 
 
 def _lock_name(key: str) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ohmykube.cache.layout import Layout
 
 _SUFFIX = ".lease"
+_YOUNG_SECONDS = 60.0
+"""Younger files may be between their creation and their lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,14 @@ class Leases:
     @contextlib.contextmanager
     def hold(self, owner: str, digests: Iterable[str]) -> Iterator[None]:
         """See ``Store.lease``."""
-        directory = files.ensure_directory(self._layout.leases)
+        directory = self._layout.make(self._layout.leases)
         with files.explained(directory):
             descriptor, name = tempfile.mkstemp(prefix=".new-", dir=directory)
         path = Path(name)
         with os.fdopen(descriptor, "w") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX)
+                files.hand_over(stream.fileno(), self._layout.modes)
                 note = {"owner": owner, "pid": os.getpid(), "since": time.time()}
                 with files.explained(path):
                     stream.write(json.dumps({**note, "digests": sorted(set(digests))}))
@@ -65,29 +68,32 @@ class Leases:
                     path.unlink()
 
     def living(self) -> tuple[Lease, ...]:
-        """Return the leases of living processes, oldest first; removes the files of the dead."""
+        """Return the leases of living processes, oldest first; removes the files of the dead.
+
+        Raises:
+            PermissionDenied: another user's lease cannot be read.
+        """
         directory = self._layout.leases
         found = []
-        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-            lease = _look(path)
-            if lease is not None:
-                found.append(lease)
+        with self._layout.reading():
+            for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+                with contextlib.suppress(FileNotFoundError):  # ended meanwhile
+                    lease = _look(path)
+                    if lease is not None:
+                        found.append(lease)
         return tuple(sorted(found, key=lambda lease: lease.since))
 
 
 def _look(path: Path) -> Lease | None:
-    try:
-        with path.open("rb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if path.suffix != _SUFFIX:
-                    return None
-                note = json.loads(stream.read())
-                pid, since = int(note["pid"]), float(note["since"])
-                return Lease(str(note["owner"]), pid, since, frozenset(note["digests"]))
-            if path.suffix == _SUFFIX:
-                path.unlink()
-    except OSError:
-        return None
+    with path.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if path.suffix != _SUFFIX:  # its process is just writing it
+                return None
+            note = json.loads(stream.read())
+            pid, since = int(note["pid"]), float(note["since"])
+            return Lease(str(note["owner"]), pid, since, frozenset(note["digests"]))
+        if path.suffix == _SUFFIX or path.stat().st_mtime < time.time() - _YOUNG_SECONDS:
+            path.unlink()
     return None

@@ -6,11 +6,10 @@ import contextlib
 import enum
 import json
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import IntegrityError
-from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -55,9 +54,9 @@ class Ref:
     """A value of ``Signature``; empty means nothing was recorded."""
     pinned: bool = False
     """``prune`` never takes it."""
-    added_at: float = 0
+    added_at: float = field(default=0, compare=False)
     """Unix time; ``set_ref`` fills it in."""
-    last_used_at: float = 0
+    last_used_at: float = field(default=0, compare=False)
     """Unix time of the last use that is known; 0 means none."""
 
     @property
@@ -66,7 +65,7 @@ class Ref:
         return (self.kind, self.name, self.version, self.arch)
 
 
-_NAMES = frozenset(field.name for field in fields(Ref))
+_NAMES = frozenset(one.name for one in fields(Ref))
 
 
 class RefList:
@@ -84,7 +83,8 @@ class RefList:
         """
         path = self._layout.refs
         try:
-            document = json.loads(path.read_bytes())
+            with self._layout.reading():
+                document = json.loads(path.read_bytes())
             schema = document["schema"]
             if schema > SCHEMA:
                 raise IntegrityError(
@@ -109,12 +109,12 @@ class RefList:
             path = self._layout.refs
             if not refs and path.is_file() and path.stat().st_size:
                 # Torn by something else than us: the blobs are still there, keep the evidence.
-                files.ensure_directory(self._layout.quarantine)
+                self._layout.make(self._layout.quarantine)
                 path.replace(self._layout.quarantine / f"refs-{int(time.time())}.json")
             yield refs
             ordered = sorted(refs.values(), key=lambda ref: ref.key)
             document = {"schema": SCHEMA, "refs": [asdict(ref) for ref in ordered]}
-            files.write(path, json.dumps(document, indent=1) + "\n")
+            self._layout.write(path, json.dumps(document, indent=1) + "\n")
             self._write_index(ordered)
 
     def _write_index(self, refs: list[Ref]) -> None:
@@ -140,7 +140,8 @@ class RefList:
                 )
         media = "application/vnd.oci.image.index.v1+json"
         index = {"schemaVersion": 2, "mediaType": media, "manifests": entries}
-        files.write(self._layout.oci / "index.json", json.dumps(index, indent=1) + "\n", 0o644)
+        path = self._layout.oci / "index.json"
+        self._layout.write(path, json.dumps(index, indent=1) + "\n", public=True)
 
 
 def _ref(entry: dict[str, Any]) -> Ref:

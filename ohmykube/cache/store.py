@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
@@ -102,6 +103,7 @@ class Store:
         stamp = Stamp.of(blob)
         if not self._index.is_verified(digest, stamp):
             self.verify(digest)
+        self._index.touch((digest,))
         return blob
 
     def verify(self, digest: str) -> int:
@@ -120,6 +122,7 @@ class Store:
             return blob.size
         hit = sorted({f"{r.kind} {r.name} {r.version}" for r in self.refs() if r.digest == digest})
         names = ", ".join(hit) or "blob"
+        self._index.forget((digest,))
         if blob.path != self._pool.file(digest):
             self._attached.drop(blob)
             raise IntegrityError(
@@ -164,7 +167,7 @@ class Store:
             ResourceError: no space left.
             PermissionDenied: the cache cannot be written.
         """
-        return self._pool.put(stream, expected)
+        return self._arrived(*self._pool.put(stream, expected))
 
     def adopt(self, path: Path, *, expected: str | None = None) -> tuple[str, int]:
         """Move a finished file of ``ingest`` into the store without a copy.
@@ -174,11 +177,28 @@ class Store:
         Raises:
             IntegrityError: the digest is not ``expected``; the file went to quarantine.
         """
-        return self._pool.adopt(path, expected)
+        return self._arrived(*self._pool.adopt(path, expected))
+
+    def partial(self, digest: str) -> Path:
+        """Return where a download of a blob is to be written, until ``adopt``.
+
+        The name is the same for all runs, so that one goes on where another was ended; only the
+        file of another user that this one cannot write is left alone.
+        """
+        path = self.ingest / (digest.removeprefix("sha256:") + ingest.PART_SUFFIX)
+        if path.exists() and not os.access(path, os.W_OK):
+            return path.with_name(f"{path.stem}-{os.geteuid()}{ingest.PART_SUFFIX}")
+        return path
 
     def discard(self, digest: str) -> int:
         """Remove a blob if it is there and return the bytes freed; for ``prune`` alone."""
+        self._index.forget((digest,))
         return self._pool.discard(digest)
+
+    def _arrived(self, digest: str, size: int) -> tuple[str, int]:
+        with contextlib.suppress(FileNotFoundError):  # another run has removed it already
+            self._index.verified(digest, Stamp.of(Blob(digest, self._pool.file(digest), 0, size)))
+        return digest, size
 
     # -- bundles read in place -----------------------------------------------------------------
 
@@ -212,13 +232,22 @@ class Store:
 
         Raises:
             IntegrityError: a newer ohmykube wrote the file.
+            PermissionDenied: this user may not read the cache.
         """
-        return tuple(sorted(self._refs.read().values(), key=lambda ref: ref.key))
+        used = self._index.used()
+        found = sorted(self._refs.read().values(), key=lambda ref: ref.key)
+        return tuple(
+            replace(ref, last_used_at=max(ref.last_used_at, used.get(ref.digest, 0.0)))
+            for ref in found
+        )
 
     def ref(self, kind: Kind, name: str, version: str, arch: str) -> Ref | None:
         """Return one reference whose blob is there, or None."""
         found = self._refs.read().get((kind, name, version, arch))
-        return found if found is not None and self.has(found.digest) else None
+        if found is None or not self.has(found.digest):
+            return None
+        self._index.touch((found.digest,))
+        return found
 
     def set_ref(self, ref: Ref) -> None:
         """Add or replace a reference; raises NotFoundError when its blob is not in the store."""
@@ -245,8 +274,11 @@ class Store:
             digests: they need not be in the store yet.
         """
         with contextlib.ExitStack() as stack:
+            wanted = tuple(digests)
             with self.using():  # prune looks at the leases while nobody is using the store
-                stack.enter_context(self._leases.hold(owner, digests))
+                if self._layout.writable:  # nobody prunes what cannot be written
+                    stack.enter_context(self._leases.hold(owner, wanted))
+            self._index.touch(wanted)
             yield
 
     def leases(self) -> tuple[Lease, ...]:

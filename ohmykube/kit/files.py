@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -21,34 +22,91 @@ TEMP_PREFIX = ".omk-tmp-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TAKEN = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY)
 _MOUNTS = Path("/proc/self/mountinfo")
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
-def _sync(descriptor: int) -> None:
-    # On macOS fsync alone does not reach the disk (fcntl(2) F_FULLFSYNC).
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:  # pragma: no cover - macOS only
-        fcntl.fcntl(descriptor, full)
-    else:
-        os.fsync(descriptor)
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """With which rights things are made: this user's alone by default."""
+
+    directory: int = 0o700
+    file: int = 0o600
+    group: int | None = None
+    """The group that new things are given to; None leaves what the system chose."""
+
+
+PRIVATE = Modes()
+
+
+def modes_of(directory: Path) -> Modes:
+    """Return the rights for things below ``directory``: shared if its group may write there.
+
+    Raises:
+        OSError: it cannot be looked at, except that an absent one is private.
+    """
+    try:
+        status = directory.stat()
+    except FileNotFoundError:
+        return PRIVATE
+    if not status.st_mode & stat.S_IWGRP:
+        return PRIVATE
+    others = status.st_mode & 0o005
+    return Modes(0o2770 | others, 0o660 | (others & 0o004), status.st_gid)
+
+
+def hand_over(descriptor: int, modes: Modes, mode: int | None = None) -> None:
+    """Give an open file or directory of ours the rights of ``modes``; others' stay as they are.
+
+    Args:
+        descriptor: what is open.
+        modes: mode and group.
+        mode: instead of ``modes.file``.
+
+    Raises:
+        OSError: as chmod(2) says.
+    """
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        return
+    if modes.group not in (None, status.st_gid):
+        # Who is no member of the group cannot give to it; its members then see a clear refusal.
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, -1, modes.group or 0)
+    os.fchmod(descriptor, modes.file if mode is None else mode)
+
+
+def sync(descriptor: int, full: int | None = _FULL_SYNC) -> None:
+    """Make what was written to an open file durable.
+
+    Args:
+        descriptor: the open file.
+        full: the command F_FULLFSYNC of fcntl(2): on macOS fsync alone does not reach the disk.
+    """
+    if full is not None:
+        # Not every file system knows it; then fsync is all there is.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, full)
+            return
+    os.fsync(descriptor)
 
 
 def sync_file(path: Path) -> None:
     """Make the content of the file ``path`` durable."""
     with path.open("rb") as stream:
-        _sync(stream.fileno())
+        sync(stream.fileno())
 
 
 def sync_directory(path: Path) -> None:
     """Make a rename or unlink in ``path`` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def ensure_directory(path: Path, mode: int = 0o700) -> Path:
-    """Create ``path`` with parents, each new one with ``mode``; return it.
+def ensure_directory(path: Path, mode: int = 0o700, group: int | None = None) -> Path:
+    """Create ``path`` with parents, each new one with ``mode`` and ``group``; return it.
 
     Raises:
         LockedError: a file has that name, or the name of a parent.
@@ -61,7 +119,11 @@ def ensure_directory(path: Path, mode: int = 0o700) -> Path:
                 directory.mkdir(mode=mode)
             except FileExistsError:  # another run was quicker
                 continue
-            directory.chmod(mode)
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                hand_over(descriptor, Modes(group=group), mode)
+            finally:
+                os.close(descriptor)
     if not path.is_dir():
         raise _taken(path, "it is not a directory")
     return path
@@ -105,7 +167,7 @@ def _existing(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+def replacing(path: Path, mode: int = 0o600, group: int | None = None) -> Iterator[IO[bytes]]:
     """Give a stream whose content replaces ``path`` in one step when the block ends well.
 
     Temp file in the same directory, fsync, rename, fsync of the directory; an exception removes
@@ -120,8 +182,8 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
                 stream.flush()
-                os.fchmod(stream.fileno(), mode)
-                _sync(stream.fileno())
+                hand_over(stream.fileno(), Modes(group=group), mode)
+                sync(stream.fileno())
             Path(name).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -130,9 +192,9 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
         sync_directory(path.parent)
 
 
-def write(path: Path, data: bytes | str, mode: int = 0o600) -> None:
+def write(path: Path, data: bytes | str, mode: int = 0o600, group: int | None = None) -> None:
     """Replace the content of ``path`` in one step (see ``replacing``)."""
-    with replacing(path, mode) as stream:
+    with replacing(path, mode, group) as stream:
         stream.write(data.encode() if isinstance(data, str) else data)
 
 

@@ -15,13 +15,23 @@ import socket
 import sys
 from typing import IO, TYPE_CHECKING
 
-from ohmykube.errors import LockedError
-from ohmykube.kit.files import ensure_directory, explained
+from ohmykube.errors import LockedError, PrerequisiteError
+from ohmykube.kit import process
+from ohmykube.kit.files import PRIVATE, Modes, ensure_directory, explained, hand_over
 from ohmykube.kit.retry import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+_CONTENDER = """
+import fcntl, sys
+with open(sys.argv[1], "r+") as stream:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("excluded")
+"""
 
 
 def _note() -> str:
@@ -51,7 +61,12 @@ def _holder(stream: IO[str]) -> str:
 
 @contextlib.contextmanager
 def exclusive(
-    path: Path, what: str, *, wait_seconds: float = 0.0, clock: Clock | None = None
+    path: Path,
+    what: str,
+    *,
+    wait_seconds: float = 0.0,
+    clock: Clock | None = None,
+    modes: Modes = PRIVATE,
 ) -> Iterator[int]:
     """Hold the lock file ``path`` while the block runs; gives its file descriptor.
 
@@ -60,17 +75,16 @@ def exclusive(
         what: the thing locked, for the message, such as ``cluster "dev"``.
         wait_seconds: how long to wait for another holder.
         clock: for tests.
+        modes: the rights of a lock file that is made.
 
     Raises:
         LockedError: somebody else holds it; names the holder.
         PermissionDenied: the lock file cannot be made or opened.
     """
     clock = clock or SystemClock()
-    ensure_directory(path.parent)
+    ensure_directory(path.parent, modes.directory, modes.group)
     end = clock.now() + wait_seconds
-    with explained(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "r+") as stream:
+    with open_file(path, modes) as stream:
         while True:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,3 +102,47 @@ def exclusive(
             os.ftruncate(stream.fileno(), 0)
             os.pwrite(stream.fileno(), _note().encode(), 0)
         yield stream.fileno()
+
+
+def open_file(path: Path, modes: Modes = PRIVATE) -> IO[str]:
+    """Open a lock file, made when absent; raises PermissionDenied and such as ``explained``."""
+    with explained(path):
+        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, modes.file), "r+")
+        if modes is not PRIVATE:  # the umask took rights from a file that is new
+            hand_over(stream.fileno(), modes)
+        return stream
+
+
+def another_is_kept_out(path: Path) -> bool:
+    """Tell whether another process is kept out of the lock file that this one holds."""
+    argv = [sys.executable, "-I", "-S", "-c", _CONTENDER, str(path)]
+    return process.run(argv, timeout=30.0).stdout.strip() == "excluded"
+
+
+def probe(
+    path: Path, modes: Modes = PRIVATE, excludes: Callable[[Path], bool] = another_is_kept_out
+) -> None:
+    """Make sure that flock works between two processes where ``path`` is.
+
+    Args:
+        path: a lock file for this purpose alone; made when absent.
+        modes: the rights of the file.
+        excludes: tells whether another process is kept out while this one holds the lock.
+
+    Raises:
+        PrerequisiteError: the file system does not support flock, or pretends to.
+        PermissionDenied: the lock file cannot be made or opened.
+    """
+    with open_file(path, modes) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            why = "" if excludes(path) else "two processes got the same lock"
+        except OSError as error:
+            why = str(error)
+    if why:
+        raise PrerequisiteError(
+            f"{path.parent} is on a file system where locks (flock) do not work",
+            why=why,
+            hint="choose a directory on a local file system, or mount this one with locking",
+            id="OMK-I-304",
+        )
