@@ -174,14 +174,20 @@ def assemble(store: Store, arch: str, layers: Iterable[Layer], config: ImageConf
             "rootfs": {"type": "layers", "diff_ids": [part.diff_id for part in stack]},
         }
     )
-    config_digest = store.put_bytes(config_data)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": Descriptor(CONFIG, config_digest, len(config_data)).document(),
-        "layers": [part.descriptor.document() for part in stack],
-    }
-    return store.put_bytes(_json(manifest))
+    own = Descriptor(CONFIG, store.put_bytes(config_data), len(config_data))
+    return store.put_bytes(manifest_bytes(own, [part.descriptor for part in stack]))
+
+
+def manifest_bytes(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
+    """Return an image manifest: the same bytes for the same blobs."""
+    return _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config.document(),
+            "layers": [part.document() for part in layers],
+        }
+    )
 
 
 def image_blobs(store: Store, manifest_digest: str) -> tuple[Descriptor, ...]:

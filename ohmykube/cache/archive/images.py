@@ -1,0 +1,289 @@
+"""Which images an archive holds, and how they get into the store: all of them, or none.
+
+A manifest, config or layer keeps its bytes, so its digest is the one its maker knows. A docker
+archive has no manifest: one is made, always the same for the same archive. Its layers stay as they
+lie there, uncompressed as a rule: the config names the digest of exactly these bytes, so they can
+be checked, and a compressed copy would have another digest with every version of a compressor.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ohmykube.cache import manifest, oci
+from ohmykube.cache.archive import names
+from ohmykube.cache.archive.reading import BLOBS, Contents
+from ohmykube.cache.archive.tarball import bad
+from ohmykube.cache.manifest import Descriptor, Index, Manifest
+from ohmykube.cache.store import Ref
+from ohmykube.errors import IntegrityError, NotFoundError, UsageError
+from ohmykube.kit import digest as digests
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.cache.store import Store
+
+SOURCE = "load"
+MAX_LAYERS = 1000
+_TAR = "application/vnd.oci.image.layer.v1.tar"
+_PACKED = {b"\x1f\x8b": "+gzip", b"\x28\xb5\x2f\xfd": "+zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image of an archive, understood and complete."""
+
+    references: tuple[str, ...]
+    """Full references with a tag; none when the archive does not name it."""
+    manifest: bytes
+    blobs: dict[str, str]
+    """Digest of config and layers to the name in the archive; empty: it is in the store."""
+    size: int
+    """Bytes of manifest, config and layers."""
+    arch: str
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest."""
+        return digests.of_bytes(self.manifest)
+
+
+def understand(contents: Contents, store: Store, arch: str) -> tuple[Found, ...]:
+    """Return the images for Linux on ``arch``, every one complete.
+
+    Raises:
+        IntegrityError: it is no image archive, or something is missing or not what it should be.
+        NotFoundError: it has no image for ``arch``.
+    """
+    index = contents.document("index.json")
+    if index is not None:
+        return _Layout(contents, store, arch).images(index)
+    listing = contents.document("manifest.json")
+    if listing is None:
+        bad(contents.label, "it has neither index.json (OCI) nor manifest.json (docker save)")
+    return _DockerArchive(contents, store, arch).images(listing)
+
+
+def take_in(
+    contents: Contents, found: Sequence[Found], store: Store, name: str = ""
+) -> tuple[Ref, ...]:
+    """Put images into the store, blobs first, references when all is there; return those.
+
+    Args:
+        contents: where their bytes are.
+        found: what ``understand`` returned.
+        store: where they go.
+        name: full reference for an image without one, or instead of its own.
+
+    Raises:
+        UsageError: an image has no name, or ``name`` was given for several.
+        IntegrityError: a blob is not what its digest says.
+    """
+    named = _with_names(contents, found, name)
+    refs: list[Ref] = []
+    with store.using():
+        for image, references in named:
+            for digest, inside in image.blobs.items():
+                if inside and not store.has(digest):
+                    contents.put(inside, store, digest)
+            store.put_bytes(image.manifest)
+            refs += [_ref(reference, image) for reference in references]
+        for ref in refs:
+            store.set_ref(ref)
+    return tuple(refs)
+
+
+def _ref(reference: str, image: Found) -> Ref:
+    return Ref(
+        kind=Kind.IMAGE,
+        name=reference,
+        version=names.tag_of(reference),
+        arch=image.arch,
+        digest=image.digest,
+        size=image.size,
+        source=SOURCE,
+    )
+
+
+def _with_names(
+    contents: Contents, found: Sequence[Found], name: str
+) -> list[tuple[Found, tuple[str, ...]]]:
+    if name and len(found) != 1:
+        raise UsageError(
+            f"{contents.label} holds {len(found)} images: one name does not do",
+            why="images: " + ", ".join(r for image in found for r in image.references),
+            hint="ohmykube image load without --ref",
+            id="OMK-I-504",
+        )
+    named = [(image, (name,) if name else image.references) for image in found]
+    if not all(references for _, references in named):
+        raise UsageError(
+            f"{contents.label} holds an image without a name",
+            why="a pod could not name it",
+            hint="name it with --ref, such as --ref app:dev",
+            id="OMK-I-505",
+        )
+    return named
+
+
+class _Reader:
+    """What both forms have in common."""
+
+    def __init__(self, contents: Contents, store: Store, arch: str) -> None:
+        self.contents = contents
+        self.store = store
+        self.arch = arch
+
+    def bad(self, why: str) -> NoReturn:
+        bad(self.contents.label, why)
+
+    def json(self, data: bytes, name: str) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            self.bad(f"{name} is no JSON: {error}")
+
+    def config(self, data: bytes) -> dict[str, Any]:
+        """Return an image's config; raises NotFoundError when it is for another platform."""
+        document = self.json(data, "the config")
+        if not isinstance(document, dict):
+            self.bad("the config of an image is no JSON object")
+        found = (document.get("os", ""), document.get("architecture", ""))
+        if found != ("linux", self.arch):
+            self.elsewhere(f"it is for {'/'.join(str(part) or '?' for part in found)}")
+        return document
+
+    def elsewhere(self, why: str) -> NoReturn:
+        raise NotFoundError(
+            f"{self.contents.label} has no image for linux/{self.arch}, which the nodes are",
+            why=why,
+            hint=f"build or pull it with --platform linux/{self.arch}, then load it again",
+            id="OMK-I-506",
+        )
+
+
+class _Layout(_Reader):
+    """OCI: ``index.json`` and ``blobs/sha256/<hex>``."""
+
+    def images(self, data: bytes) -> tuple[Found, ...]:
+        index = self._parsed(data, "index.json")
+        if not isinstance(index, Index) or not index.manifests:
+            self.bad("its index.json names no image")
+        named: dict[str, list[str]] = {}
+        others: list[str] = []
+        for entry in index.manifests:
+            platform = entry.platform
+            if platform and (platform.os, platform.architecture) != ("linux", self.arch):
+                others.append(f"{platform.os}/{platform.architecture}")
+                continue
+            named.setdefault(entry.digest, []).extend(names.of_annotations(entry.annotations))
+        if not named:
+            self.elsewhere(f"it has {', '.join(sorted(set(others)))}")
+        return tuple(
+            self._image(digest, tuple(dict.fromkeys(references)))
+            for digest, references in named.items()
+        )
+
+    def _image(self, digest: str, references: tuple[str, ...]) -> Found:
+        data = self._blob(digest)
+        parsed = self._parsed(data, digest)
+        if isinstance(parsed, Index):
+            entry = parsed.only(self.arch)
+            if entry is None:
+                platforms = [e.platform for e in parsed.manifests if e.platform]
+                there = ", ".join(f"{p.os}/{p.architecture}" for p in platforms)
+                self.elsewhere(f"its index has {there or 'no platform'}")
+            data = self._blob(entry.digest)
+            parsed = self._parsed(data, entry.digest)
+            if isinstance(parsed, Index):
+                self.bad(f"the index {digest} leads to another index")
+        blobs = {blob.digest: self._place(blob) for blob in parsed.blobs}
+        self.config(self._blob(parsed.config.digest))
+        size = len(data) + sum(blob.size for blob in parsed.blobs)
+        return Found(references, data, blobs, size, self.arch)
+
+    def _parsed(self, data: bytes, name: str) -> Manifest | Index:
+        try:
+            return manifest.parse(data, name)
+        except IntegrityError as error:
+            self.bad(f"{name} is no manifest: {error.why}")
+
+    def _blob(self, digest: str) -> bytes:
+        """Return a manifest or config, its digest checked."""
+        name = BLOBS + digest.removeprefix("sha256:")
+        data = self.contents.document(name)
+        if data is None:
+            if not self.store.has(digest):
+                self.bad(f"it lacks {digest}")
+            with self.store.path(digest).open("rb") as stream:
+                data = stream.read(manifest.MAX_BYTES)
+        if digests.of_bytes(data) != digest:
+            self.bad(f"{name} is not what its name says")
+        return data
+
+    def _place(self, blob: Descriptor) -> str:
+        """Return where a blob is in the archive, or an empty string when only the store has it."""
+        name = BLOBS + blob.digest.removeprefix("sha256:")
+        size = self.contents.size(name)
+        if size is None:
+            if not self.store.has(blob.digest):
+                self.bad(f"it lacks the blob {blob.digest}")
+            name, size = "", self.store.path(blob.digest).stat().st_size
+        if size != blob.size:
+            self.bad(f"the blob {blob.digest} has {size} bytes, its manifest says {blob.size}")
+        return name
+
+
+class _DockerArchive(_Reader):
+    """``docker save``: ``manifest.json`` names config and layers, and there is no manifest."""
+
+    def images(self, data: bytes) -> tuple[Found, ...]:
+        listing = self.json(data, "manifest.json")
+        if not isinstance(listing, list) or not listing:
+            self.bad("its manifest.json names no image")
+        return tuple(self._image(entry) for entry in listing)
+
+    def _image(self, entry: object) -> Found:
+        config_name, layers, tags = self._fields(entry)
+        config = self.contents.document(config_name)
+        if config is None:
+            self.bad(f"it lacks {config_name}")
+        document = self.config(config)
+        rootfs = document.get("rootfs")
+        diffs = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+        if not isinstance(diffs, list) or len(diffs) != len(layers):
+            self.bad(f"{config_name} does not describe the {len(layers)} layers")
+        parts = [self._layer(name, diff) for name, diff in zip(layers, diffs, strict=True)]
+        own = oci.Descriptor(oci.CONFIG, digests.of_bytes(config), len(config))
+        made = oci.manifest_bytes(own, parts)
+        blobs = {part.digest: name for part, name in zip(parts, layers, strict=True)}
+        blobs[own.digest] = config_name
+        sizes = {part.digest: part.size for part in (own, *parts)}
+        return Found(tags, made, blobs, len(made) + sum(sizes.values()), self.arch)
+
+    def _fields(self, entry: object) -> tuple[str, list[str], tuple[str, ...]]:
+        given: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        config, layers = given.get("Config"), given.get("Layers", [])
+        tags = given.get("RepoTags") or []
+        lists = all(
+            isinstance(words, list) and all(isinstance(word, str) for word in words)
+            for words in (layers, tags)
+        )
+        if not isinstance(config, str) or not lists or len(layers) > MAX_LAYERS:
+            self.bad("its manifest.json does not name config, layers and tags")
+        return config, layers, tuple(names.full(tag) for tag in tags)
+
+    def _layer(self, name: str, diff: object) -> oci.Descriptor:
+        size = self.contents.size(name)
+        if size is None:
+            self.bad(f"it lacks the layer {name}")
+        head = self.contents.head(name)
+        packed = next((form for magic, form in _PACKED.items() if head.startswith(magic)), "")
+        digest = self.contents.digest(name)
+        if not packed and digest != diff:
+            self.bad(f"the layer {name} hashes to {digest}, its config says {diff}")
+        return oci.Descriptor(_TAR + packed, digest, size)
