@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ohmykube.cache import catalog, oci, pack, releases
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
-from ohmykube.errors import NetworkError, OhmykubeError, PrerequisiteError
+from ohmykube.errors import NetworkError, NotFoundError, OhmykubeError, PrerequisiteError
 from ohmykube.kit import parallel, platform
 from ohmykube.kit import paths as places
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
@@ -56,6 +56,7 @@ def resolve(
     arch: str | None = None,
     paths: Paths | None = None,
     load: Callable[[str, SourceContext], Source] = base.load,
+    offline: bool = False,
 ) -> ArtifactLock:
     """Return the digests of everything that nodes of ``cluster`` need, all of it in ``store``.
 
@@ -66,18 +67,20 @@ def resolve(
         arch: of the nodes; this machine's by default.
         paths: handed to sources.
         load: makes a source by its name; for tests.
+        offline: ask no source, not even whether it is there.
 
     Raises:
         ConfigError: a version of Kubernetes that is not supported.
+        NotFoundError: ``offline``, and something is not in the store; all of it is named.
         NetworkError: no source could bring something; each source's reason is told.
         IntegrityError: something is not what the catalog says. Other sources are not tried then.
         PrerequisiteError: the only reasons are missing programs on this host.
     """
-    release = releases.release(cluster.kubernetes_version)
-    arch = arch or host_arch()
-    order = _order(cluster)
-    run = _Run(release, arch, store, order)
+    run = _looked_for(cluster, store, arch, offline=offline)
     missing = run.missing()
+    order = _order(cluster)
+    if missing and offline:
+        raise not_here(cluster, [run.described(want) for want in missing])
     if missing:
         context = base.SourceContext(
             store=store,
@@ -88,6 +91,34 @@ def resolve(
         with store.using():
             _bring(run, missing, Chain(order, context, load))
     return run.lock()
+
+
+def missing(cluster: Cluster, store: Store, *, arch: str | None = None) -> tuple[str, ...]:
+    """Return what an offline run of ``cluster`` would not find in the store, for people.
+
+    Raises:
+        ConfigError, PrerequisiteError: as ``resolve``.
+    """
+    run = _looked_for(cluster, store, arch, offline=True)
+    return tuple(run.described(want) for want in run.missing())
+
+
+def not_here(cluster: Cluster, names: Sequence[str]) -> NotFoundError:
+    """Return the error for a run that may ask nobody and lacks what is named."""
+    return NotFoundError(
+        f"{len(names)} artifacts are not on this host, and an offline run asks nobody",
+        why="not here: " + ", ".join(names),
+        hint="where there is a network: ohmykube bundle create -f cluster.yaml; "
+        f"here: ohmykube up --offline --bundle FILE --kubernetes {cluster.kubernetes_version}",
+        id="OMK-I-431",
+    )
+
+
+def _looked_for(cluster: Cluster, store: Store, arch: str | None, *, offline: bool) -> _Run:
+    release = releases.release(cluster.kubernetes_version)
+    # Whoever made a bundle may have had a mirror that this host has not.
+    order = cluster.sources.order if offline else _order(cluster)
+    return _Run(release, arch or host_arch(), store, order)
 
 
 def _order(cluster: Cluster) -> tuple[str, ...]:
@@ -232,6 +263,12 @@ class _Run:
         else:
             specs = (self.release.image(name),)
         return f"catalog:{catalog.key(*specs, built=built)}"
+
+    def described(self, want: PackageRole | ImageSpec) -> str:
+        """Return what people call it."""
+        if isinstance(want, PackageRole):
+            return f"package {want.value} {self.package_version(want)} {self.arch}"
+        return f"image {want.ref} {self.arch}"
 
     def _package_key(self, role: PackageRole) -> tuple[Kind, str, str, str]:
         return (Kind.PACKAGE, role.value, self.package_version(role), self.arch)

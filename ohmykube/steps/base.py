@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
     from ohmykube.kit.secret import Secret
     from ohmykube.model.artifact import ArtifactLock
-    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.cluster import Cluster, Role
     from ohmykube.model.machine import Machine
     from ohmykube.progress import Reporter
     from ohmykube.providers.base import Provider
@@ -70,6 +70,12 @@ class Run:
     """The cluster's state directory."""
     run_directory: Path
     """Private directory of this run, 0700."""
+    offline: bool = False
+    """Nothing but the nodes may be connected to."""
+    bundles: tuple[Path, ...] = ()
+    """Whose blobs are used where they lie."""
+    allowed_signers: Path | None = None
+    """Take only bundles that one of these has signed."""
     record: Record | None = None
     machines: Mapping[str, Machine] = field(default_factory=dict)
     """By node name: filled by ``plan``, renewed by ``create_nodes``."""
@@ -77,6 +83,8 @@ class Run:
     """Filled by ``plan``."""
     lock: ArtifactLock | None = None
     """Filled by ``resolve``."""
+    templates: Mapping[Role, str] = field(default_factory=dict)
+    """Key of the template to clone for nodes of a role; filled by ``templates``."""
     ssh_config: Path | None = None
     """Filled by ``connect``."""
     server: Server | None = None

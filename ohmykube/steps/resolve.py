@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Resolve:
-    """Fills ``run.lock``; with a warm cache it opens no connection."""
+    """Fills ``run.lock``; with a warm cache, and offline, it opens no connection."""
 
     name = "resolve"
     title = "Get the artifacts"
@@ -20,7 +20,10 @@ class Resolve:
     def run(self, run: Run) -> str:
         """Raise NetworkError when no source has it, IntegrityError on a wrong digest."""
         run.lock = resolve.resolve(
-            run.cluster, Store(run.services.paths.cache), run.services.reporter
+            run.cluster,
+            Store(run.services.paths.cache),
+            run.services.reporter,
+            offline=run.offline,
         )
         megabytes = sum(artifact.size for artifact in run.lock.artifacts) / 1e6
         return f"{len(run.lock.artifacts)} artifacts, {megabytes:.0f} MB"

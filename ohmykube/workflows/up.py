@@ -13,12 +13,14 @@ from ohmykube.steps.connect import Connect
 from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
 from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
 from ohmykube.steps.inventory import Inventory
+from ohmykube.steps.offline import Offline
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.playbook import Playbook
 from ohmykube.steps.preflight import Preflight
 from ohmykube.steps.record import Remember
 from ohmykube.steps.resolve import Resolve
 from ohmykube.steps.serve import Serve
+from ohmykube.steps.templates import UseTemplates
 from ohmykube.steps.wait_ready import WaitReady
 from ohmykube.workflows import session
 from ohmykube.workflows.status import NodeStatus, look
@@ -32,16 +34,17 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 600.0
 
-TO_THE_INVENTORY: tuple[Step | tuple[Step, ...], ...] = (
-    Preflight(),
-    Plan(),
+_LOOK: tuple[Step, ...] = (Preflight(), Plan())
+_MAKE: tuple[Step | tuple[Step, ...], ...] = (
     Remember("started"),
     (Resolve(), PrepareNodes()),
+    UseTemplates(),
     CreateNodes(),
     Connect(),
     Serve(),
     Inventory(),
 )
+TO_THE_INVENTORY = (*_LOOK, *_MAKE)
 """From a description to running machines and an inventory that Ansible can use."""
 
 
@@ -52,6 +55,12 @@ class UpOptions:
     plan_only: bool = False
     wait_seconds: float = WAIT_SECONDS
     """How long nodes and DNS may take to become ready."""
+    offline: bool = False
+    """Connect to nothing but the nodes."""
+    bundles: tuple[Path, ...] = ()
+    """Use what these hold where it lies."""
+    allowed_signers: Path | None = None
+    """Take only bundles that one of these has signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +88,13 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
             seconds = services.clock.now() - started
             return _result(run.plan, cluster, seconds)
     with session.working(services, cluster) as run, _nothing_made_nothing_kept(run):
+        run.offline, run.bundles = options.offline, options.bundles
+        run.allowed_signers = options.allowed_signers
         engine.execute(
             (
-                *TO_THE_INVENTORY,
+                *_LOOK,
+                *((Offline(),) if options.offline or options.bundles else ()),
+                *_MAKE,
                 Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
                 FetchKubeconfig(),
                 WaitReady(options.wait_seconds),

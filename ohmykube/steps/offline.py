@@ -1,0 +1,64 @@
+"""Have everything at hand before a run that may ask nobody: bundles, and the base of machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.cache import resolve
+from ohmykube.cache.bundle import bring, machine
+from ohmykube.cache.store import Store
+from ohmykube.model.artifact import Kind
+from ohmykube.progress import Message, item
+from ohmykube.providers.base import Portable
+
+if TYPE_CHECKING:
+    from ohmykube.cache.store import Ref
+    from ohmykube.steps.base import Run
+
+
+class Offline:
+    """After this step nothing that the run needs is anywhere else; it opens no connection.
+
+    Nothing was made yet: a run that lacks something ends with all of it named.
+    """
+
+    name = "offline"
+    title = "Look for everything on this host"
+
+    def run(self, run: Run) -> str:
+        """Raise NotFoundError naming all that lacks; IntegrityError for a bundle not to trust."""
+        store = Store(run.services.paths.cache)
+        reporter = run.services.reporter
+        for path in run.bundles:
+            bring.use(store, path, reporter, run.allowed_signers)
+        base = self._base(run, store)
+        lacking = list(resolve.missing(run.cluster, store)) if run.offline else []
+        if isinstance(base, str):
+            lacking.append(base)
+        if lacking and run.offline:
+            raise resolve.not_here(run.cluster, lacking)
+        if base is not None and not isinstance(base, str):
+            self._bring(run, store, base)
+        return f"{len(run.bundles)} bundle{'' if len(run.bundles) == 1 else 's'} in place"
+
+    @staticmethod
+    def _base(run: Run, store: Store) -> Ref | str | None:
+        """Return the base to be unpacked, what lacks, or None when there is nothing to do."""
+        provider = run.provider
+        if not isinstance(provider, Portable):
+            if provider.capabilities.creates and run.offline:
+                text = f"provider {provider.name} does not tell whether it needs the network"
+                run.services.reporter.emit(Message(text=text, level="warning"))
+            return None
+        if provider.has_base():
+            return None
+        version, arch = provider.base_version(), resolve.host_arch()
+        found = store.ref(Kind.MACHINE_IMAGE, provider.name, version, arch)
+        return found or f"machine image {provider.name} {version} {arch}"
+
+    @staticmethod
+    def _bring(run: Run, store: Store, base: Ref) -> None:
+        provider = run.provider
+        if isinstance(provider, Portable):
+            with item(run.services.reporter, "node base image", "unpack"):
+                machine.unpacked(store, base, provider.import_base)
