@@ -63,6 +63,12 @@ class Index(_Part):
     media_type: Annotated[str, pydantic.Field(alias="mediaType")] = OCI_INDEX
     manifests: Annotated[tuple[Descriptor, ...], pydantic.Field(max_length=1000, strict=False)]
 
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Return what there is for Linux, each once, sorted."""
+        linux = [e.platform for e in self.manifests if e.platform and e.platform.os == "linux"]
+        return tuple(sorted({platform.architecture for platform in linux}))
+
     def only(self, arch: str) -> Descriptor | None:
         """Return the entry for Linux on ``arch``, or None."""
         for entry in self.manifests:
@@ -84,6 +90,8 @@ def parse(data: bytes, name: str) -> Manifest | Index:
         try:
             return model.model_validate_json(data)
         except pydantic.ValidationError as error:
+            if b'"fsLayers"' in data:
+                raise _schema_1(name) from error
             first = error.errors()[0]
             why = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     raise IntegrityError(
@@ -91,6 +99,15 @@ def parse(data: bytes, name: str) -> Manifest | Index:
         why=why,
         hint="check that the registry or mirror really serves images under this name",
         id="OMK-I-115",
+    )
+
+
+def _schema_1(name: str) -> IntegrityError:
+    return IntegrityError(
+        f"{name} is an image in Docker's first format",
+        why="manifests of schema version 1 have no digests of layers; containerd has dropped them",
+        hint="have the image pushed again by docker 1.10 or newer, or use another tag",
+        id="OMK-I-704",
     )
 
 

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-import os
 import re
-import threading
-import urllib.parse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import manifest, transport
 from ohmykube.cache.manifest import Index, Manifest
-from ohmykube.cache.transport import StatusError
+from ohmykube.cache.registry_auth import DOCKER_HUB, Authorizer
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from urllib3.response import BaseHTTPResponse
 
     from ohmykube.cache.download import Downloader
 
 AT_ONCE = 4
-_TOKEN_BYTES = 1 << 20
 _CONFIG_BYTES = 4 << 20
 _REFERENCE = re.compile(
     r"(?P<registry>[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-_PARAMETER = re.compile(r'([a-z]+)="([^"]*)"')
-_HOSTS = {"docker.io": "registry-1.docker.io"}
+_HOSTS = {"docker.io": DOCKER_HUB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +72,8 @@ class RegistryClient:
 
     def __init__(self, downloader: Downloader, docker_config: Path | None = None) -> None:
         self._downloader = downloader
-        self._config = docker_config or _docker_config()
-        self._guard = threading.Lock()
-        self._headers: dict[Repository, str] = {}
+        self._auth = Authorizer(downloader.transport, docker_config)
+        self._indexes: dict[str, str] = {}
 
     def pull(
         self, reference: Reference, arch: str, *, at: Repository | None = None, digest: str = ""
@@ -109,6 +102,9 @@ class RegistryClient:
                 lambda blob: self.blob(repository, blob.digest, max(1, blob.size)),
                 at_most=AT_ONCE,
             )
+        for blob in parsed.blobs:
+            size = self._downloader.store.locate(blob.digest).size
+            _check_size(f"{reference.registry}/{reference.name}", blob.digest, blob.size, size)
         self._check_platform(reference, parsed, arch)
         return digest
 
@@ -151,13 +147,24 @@ class RegistryClient:
     ) -> str:
         first = digest or reference.digest or reference.tag
         data, found = self._document(repository, first)
-        parsed = manifest.parse(data, f"{reference.registry}/{reference.name}")
+        name = f"{reference.registry}/{reference.name}"
+        parsed = manifest.parse(data, name)
         if isinstance(parsed, Index):
             entry = parsed.only(arch)
             if entry is None:
-                raise self._nothing_for(reference, arch, "its index does not list it")
+                there = ", ".join(parsed.architectures) or "nothing"
+                raise self._nothing_for(reference, arch, f"its index lists {there}")
+            # Kept, although of all it names only this architecture comes: by its digest the
+            # registry's own name for the image goes on working.
+            index = self._downloader.store.put_bytes(data, expected=found)
             data, found = self._document(repository, entry.digest)
+            _check_size(name, entry.digest, entry.size, len(data))
+            self._indexes[found] = index
         return self._downloader.store.put_bytes(data, expected=found)
+
+    def index_of(self, digest: str) -> str:
+        """Return the digest of the index that led to a manifest; empty when none did."""
+        return self._indexes.get(digest, "")
 
     def _document(self, repository: Repository, name: str) -> tuple[bytes, str]:
         """Return a manifest byte for byte and the digest that was asked for or told."""
@@ -165,11 +172,7 @@ class RegistryClient:
         headers = {"Accept": manifest.ACCEPT}
         with self._open(repository, url, headers=headers) as response:
             told = response.headers.get("Docker-Content-Digest", "")
-            data = b""
-            for chunk in transport.chunks(response, url):
-                data += chunk
-                if len(data) > manifest.MAX_BYTES:
-                    transport.too_large(url, manifest.MAX_BYTES)
+            data = transport.whole(response, url, manifest.MAX_BYTES)
         found = digests.of_bytes(data)
         expected = name if digests.is_digest(name) else told or found
         if found != expected:
@@ -213,7 +216,7 @@ class RegistryClient:
     ) -> Iterator[BaseHTTPResponse]:
         with contextlib.ExitStack() as stack:
             for accepted in ((401, *accept), accept):
-                known = self._headers.get(repository)
+                known = self._auth.header(repository)
                 sent = {**headers, "Authorization": known} if known else dict(headers)
                 response = stack.enter_context(
                     self._downloader.transport.open(
@@ -224,71 +227,20 @@ class RegistryClient:
                     break
                 challenge = response.headers.get("WWW-Authenticate", "")
                 response.close()
-                self._login(repository, challenge, known)
+                self._auth.renew(repository, challenge, known)
             yield response
 
-    def _login(self, repository: Repository, challenge: str, stale: str | None) -> None:
-        """Learn the header for a repository, once for all threads that were refused."""
-        with self._guard:
-            if self._headers.get(repository) not in (None, stale):
-                return
-            scheme = challenge.partition(" ")[0].lower()
-            basic = _credentials(self._config, urllib.parse.urlsplit(repository.endpoint).netloc)
-            if scheme == "bearer":
-                self._headers[repository] = self._token(repository, challenge, basic)
-            elif scheme == "basic" and basic:
-                self._headers[repository] = basic
-            else:
-                raise _login_error(repository, "it wants a login and there is none")
 
-    def _token(self, repository: Repository, challenge: str, basic: str) -> str:
-        fields = dict(_PARAMETER.findall(challenge))
-        realm = fields.get("realm", "")
-        if realm.partition("://")[0] not in {"https", repository.endpoint.partition("://")[0]}:
-            raise _login_error(repository, f"its tokens come from {realm or 'nowhere'}")
-        query = {
-            "service": fields.get("service", ""),
-            "scope": fields.get("scope") or f"repository:{repository.name}:pull",
-        }
-        separator = "&" if "?" in realm else "?"
-        url = realm + separator + urllib.parse.urlencode({k: v for k, v in query.items() if v})
-        headers = {"Authorization": basic} if basic else {}
-        try:
-            answer = self._downloader.transport.small(url, limit=_TOKEN_BYTES, headers=headers)
-            document = json.loads(answer)
-            token = document.get("token") or document["access_token"]
-        except StatusError as error:
-            raise _login_error(repository, error.why or error.message) from error
-        except (ValueError, KeyError, AttributeError) as error:
-            raise _login_error(repository, "its answer has no token") from error
-        return f"Bearer {token}"
+def _check_size(name: str, digest: str, expected: int, found: int) -> None:
+    """Refuse what containerd would refuse later, when the node has pulled all of it."""
+    if expected != found:
+        raise IntegrityError(
+            f"a manifest of {name} tells another size than its blob has",
+            why=f"{digest} has {found} bytes, and the manifest says {expected}",
+            hint="have the image pushed again, or use another tag",
+            id="OMK-I-703",
+        )
 
 
 def _url(repository: Repository, what: str, name: str) -> str:
     return f"{repository.endpoint}/v2/{repository.name}/{what}/{name}"
-
-
-def _login_error(repository: Repository, why: str) -> NetworkError:
-    host = urllib.parse.urlsplit(repository.endpoint).netloc.rpartition("@")[2]
-    return NetworkError(
-        f"{host} refuses {repository.name}", why=why, hint=f"docker login {host}", id="OMK-I-242"
-    )
-
-
-def _docker_config() -> Path:
-    home = os.environ.get("DOCKER_CONFIG") or str(Path("~/.docker").expanduser())
-    return Path(home) / "config.json"
-
-
-def _credentials(config: Path, host: str) -> str:
-    """Return the Basic header that ``docker login`` left for ``host``, or an empty string."""
-    names = [host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"]
-    if host == _HOSTS["docker.io"]:
-        names.append("https://index.docker.io/v1/")
-    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        logins = json.loads(config.read_bytes()).get("auths", {})
-        for name in names:
-            auth = logins.get(name, {}).get("auth")
-            if auth and b":" in base64.b64decode(auth):
-                return f"Basic {auth}"
-    return ""

@@ -104,12 +104,106 @@ def test_one_platform_of_an_index(
     wanted, other = image_maker.image(900, arch="arm64"), image_maker.image(900, seed=2)
     for image in (wanted, other):
         publish(server, image)
-    server.on("/v2/pause/manifests/3.10", Answer(index_of(media, amd64=other, arm64=wanted)))
+    index = index_of(media, amd64=other, arm64=wanted)
+    server.on("/v2/pause/manifests/3.10", Answer(index))
     assert pull(client, server, arch="arm64") == wanted.digest
-    assert set(store.digests()) == {wanted.digest, *wanted.blobs}
+    # The index stays, with the wanted architecture's children alone.
+    assert set(store.digests()) == {wanted.digest, *wanted.blobs, digests.of_bytes(index)}
+    assert client.index_of(wanted.digest) == digests.of_bytes(index)
+    assert client.index_of(other.digest) == ""
+    assert set(manifest.closure(store, digests.of_bytes(index))) == set(store.digests())
     with pytest.raises(NetworkError, match="not there for riscv64") as caught:
         pull(client, server, arch="riscv64")
     assert caught.value.id == "OMK-I-241"
+    assert "amd64, arm64" in (caught.value.why or "")
+
+
+def test_an_image_is_pulled_by_the_digest_of_its_index(
+    client: RegistryClient, server: FaultServer, store: Store
+) -> None:
+    image = image_maker.image(900)
+    publish(server, image)
+    index = index_of(amd64=image)
+    name = digests.of_bytes(index)
+    server.on(f"/v2/pause/manifests/{name}", Answer(index))
+    pinned = Reference("registry.k8s.io", "pause", "3.10", name)
+    assert pull(client, server, reference=pinned) == image.digest  # type: ignore[arg-type]
+    assert store.path(name).read_bytes() == index
+
+
+def test_sizes_that_do_not_fit_are_refused(
+    client: RegistryClient, server: FaultServer, store: Store
+) -> None:
+    """Every digest is right; only what the manifests say about sizes is not."""
+    image = image_maker.image(900, 800)
+    publish(server, image)
+    wrong = json.loads(index_of(amd64=image))
+    wrong["manifests"][0]["size"] += 1
+    server.on("/v2/pause/manifests/3.10", Answer(json.dumps(wrong).encode()))
+    with pytest.raises(IntegrityError, match="another size") as caught:
+        pull(client, server)
+    assert caught.value.id == "OMK-I-703"
+    document = json.loads(image.manifest)
+    document["layers"][1]["size"] += 5
+    lying = image_maker.Image(json.dumps(document).encode(), image.blobs)
+    publish(server, lying, "3.10")
+    with pytest.raises(IntegrityError, match="another size") as caught:
+        pull(client, server)
+    assert image.layers[1] in (caught.value.why or "")
+
+
+def test_the_first_format_of_docker_is_named(client: RegistryClient, server: FaultServer) -> None:
+    old = {
+        "schemaVersion": 1,
+        "name": "pause",
+        "tag": "3.10",
+        "architecture": "amd64",
+        "fsLayers": [{"blobSum": "sha256:" + "0" * 64}],
+        "history": [{"v1Compatibility": "{}"}],
+        "signatures": [{"protected": "e30"}],
+    }
+    server.on("/v2/pause/manifests/3.10", Answer(json.dumps(old).encode()))
+    with pytest.raises(IntegrityError, match="Docker's first format") as caught:
+        pull(client, server)
+    assert caught.value.id == "OMK-I-704"
+    assert "pushed again" in (caught.value.hint or "")
+
+
+def test_a_manifest_in_an_encoding_that_was_not_asked_for(
+    client: RegistryClient, server: FaultServer
+) -> None:
+    packed = Answer(b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+    server.on("/v2/pause/manifests/3.10", packed)
+    with pytest.raises(NetworkError, match="not asked for"):
+        pull(client, server)
+
+
+def test_a_token_that_ends_in_the_middle_of_a_layer_is_renewed_and_the_layer_resumed(
+    client: RegistryClient, server: FaultServer, store: Store
+) -> None:
+    image = image_maker.image(900_000)
+    wants_token(server, image, Answer(b'{"token": "one"}'))
+    server.answers["/token"].append(Answer(b'{"token": "two"}'))
+    layer = image.layers[0]
+    path, data = f"/v2/pause/blobs/{layer}", image.blobs[layer]
+    realm = f'Bearer realm="{server.url}/token",service="reg",error="invalid_token"'
+    server.on(
+        path,
+        Answer(data[:300_000], length=len(data), etag='"x"'),
+        Answer(status=401, headers={"WWW-Authenticate": realm}),
+        Answer(data, etag='"x"'),
+    )
+    assert pull(client, server) == image.digest
+    assert store.verify(layer) == len(data)
+    first, refused, resumed = server.headers_of(path)
+    assert [h.get("Authorization") for h in (first, refused, resumed)] == [
+        "Bearer one",
+        "Bearer one",
+        "Bearer two",
+    ]
+    assert resumed["Range"] == "bytes=300000-"
+    assert resumed["If-Range"] == '"x"'
+    assert server.count["/token"] == 2
 
 
 def test_an_index_of_indexes_and_the_wrong_platform_are_refused(
@@ -257,7 +351,7 @@ def test_tokens_of_an_https_registry_never_come_over_http(
 ) -> None:
     repository = Repository("https://registry.test", "pause")
     with pytest.raises(NetworkError, match="refuses pause"):
-        client._login(repository, f'Bearer realm="{server.url}/token"', None)
+        client._auth.renew(repository, f'Bearer realm="{server.url}/token"', None)
     assert server.seen == []
 
 
