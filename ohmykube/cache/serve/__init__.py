@@ -7,12 +7,28 @@
     GET|HEAD /<host>/<path>                   release files by the URL they are published at
 
 ``Server`` has one cluster's artifacts, reached by its nodes through ssh: it listens on the
-loopback, wants the bearer token on every request and knows no digest beyond those of the artifact lock.
+loopback, wants the bearer token on every request and knows no digest beyond those of the artifact
+lock. ``pull_through_mirror`` makes what mirrors whole registries and outlives clusters.
 A blob is checked before it is served (``Store.trusted``).
 """
 
 from ohmykube.cache.serve.catalogue import Catalogue, Server
 from ohmykube.cache.serve.listener import IDLE_SECONDS, NODE_HEADER, Listener
+from ohmykube.cache.serve.mirror import pull_through_mirror
+from ohmykube.cache.serve.names import REGISTRIES, Upstream, upstreams
+from ohmykube.cache.serve.pull_through import PullThrough
 from ohmykube.cache.serve.stats import ServeStats
 
-__all__ = ["IDLE_SECONDS", "NODE_HEADER", "Catalogue", "Listener", "ServeStats", "Server"]
+__all__ = [
+    "IDLE_SECONDS",
+    "NODE_HEADER",
+    "REGISTRIES",
+    "Catalogue",
+    "Listener",
+    "PullThrough",
+    "ServeStats",
+    "Server",
+    "Upstream",
+    "pull_through_mirror",
+    "upstreams",
+]

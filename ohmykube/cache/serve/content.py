@@ -54,6 +54,6 @@ class Content(Protocol):
         """Return a package by its digest."""
         ...
 
-    def file(self, path: str) -> Found:
-        """Return a file by its name, such as ``/dl.k8s.io/release/v1.36.3/…``."""
+    def file(self, path: str) -> Found | bytes:
+        """Return a file by its name, such as ``/dl.k8s.io/release/v1.36.3/…``, or a short text."""
         ...

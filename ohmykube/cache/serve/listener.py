@@ -263,7 +263,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/v2/"):
             raise KeyError(path)
         else:
-            self._send(content.file(path))
+            file = content.file(path)
+            if isinstance(file, bytes):
+                self._answer(file, "text/plain")
+            else:
+                self._send(file)
 
     def _send(self, found: Found, encoding: str = "") -> None:
         if encoding == "identity" and found.packed:
@@ -347,8 +351,8 @@ class _Handler(BaseHTTPRequestHandler):
         if digest:
             self.send_header("Docker-Content-Digest", digest)
 
-    def _answer(self, body: bytes) -> None:
-        self._begin(http.HTTPStatus.OK, len(body))
+    def _answer(self, body: bytes, media: str = "application/json") -> None:
+        self._begin(http.HTTPStatus.OK, len(body), media)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

@@ -287,7 +287,7 @@ def test_a_rotten_blob_is_found_once_and_not_sent(
     assert client(f"{NAME}/blobs/{digest}")[2] == image.blobs[digest]
 
 
-def test_a_blob_is_hashed_once(
+def test_a_blob_is_hashed_again_when_its_file_changed(
     client: Client, store: Store, image: image_maker.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
@@ -298,6 +298,9 @@ def test_a_blob_is_hashed_once(
         return original(self, digest)
 
     monkeypatch.setattr(Store, "verify", verify)
+    client(f"{NAME}/blobs/{image.layers[0]}")
+    assert hashed == []  # it was hashed when it came in
+    os.utime(store.path(image.layers[0]), (1, 1))
     for _ in range(3):
         client(f"{NAME}/blobs/{image.layers[0]}")
     assert hashed == [image.layers[0]]

@@ -1,0 +1,98 @@
+"""Release files by the URL they are published at, and packages by their digest.
+
+The layout is that of a plain mirror (``sources.mirror``): ``/<host>/<path>``, and beside each file
+its sum as ``<path>.sha256``.
+"""
+
+from __future__ import annotations
+
+import functools
+import mimetypes
+import urllib.parse
+from typing import TYPE_CHECKING
+
+from ohmykube.cache.refs import Ref
+from ohmykube.cache.serve import failures
+from ohmykube.cache.serve.content import Found
+from ohmykube.cache.serve.flight import Flights
+from ohmykube.errors import NotFoundError, OhmykubeError
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ohmykube.cache.download import Downloader
+    from ohmykube.cache.store import Store
+
+_SUM = ".sha256"
+_PACKAGE_TYPE = "application/zstd"
+_SERVED = frozenset({Kind.BINARY, Kind.FILE, Kind.CHART, Kind.MACHINE_IMAGE})
+
+
+class ReleaseFiles:
+    """Files that were downloaded, and those that we know the digest of."""
+
+    def __init__(
+        self,
+        store: Store,
+        downloader: Downloader | None = None,
+        published: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """``published``: URL to digest of what may be fetched; without a downloader nothing is."""
+        self._store = store
+        self._downloader = downloader
+        self._published = published
+        self._flights: Flights[str] = Flights()
+
+    def package(self, digest: str) -> Found:
+        """Return a package; raises NotFoundError or IntegrityError."""
+        if all(ref.digest != digest or ref.kind is not Kind.PACKAGE for ref in self._store.refs()):
+            raise NotFoundError(f"{digest} is no package of the cache")
+        return Found(self._store.trusted(digest), _PACKAGE_TYPE, packed=True)
+
+    def file(self, path: str) -> Found | bytes:
+        """Return a file, or the text of the sum beside it.
+
+        Raises:
+            NotFoundError: neither the store has it nor is its digest known.
+            Refused: it cannot be fetched.
+        """
+        place = path.lstrip("/")
+        digest = self._digest(place)
+        if digest is None and place.endswith(_SUM):
+            digest = self._digest(place.removesuffix(_SUM))
+            if digest is not None:
+                return f"{digest.removeprefix('sha256:')}\n".encode()
+        if digest is None:
+            raise NotFoundError(f"there is no {place} here")
+        media = mimetypes.guess_type(place)[0] or "application/octet-stream"
+        return Found(self._store.trusted(digest), media)
+
+    def _digest(self, place: str) -> str | None:
+        for ref in self._store.refs():
+            if ref.kind in _SERVED and _place(ref.url) == place and self._store.has(ref.digest):
+                return ref.digest
+        known = {_place(url): url for url in self._published()} if self._downloader else {}
+        url = known.get(place)
+        if self._downloader is None or url is None:
+            return None
+        fetch = functools.partial(self._fetch, self._downloader, url, self._published()[url])
+        return self._flights.do(url, fetch)
+
+    def _fetch(self, downloader: Downloader, url: str, digest: str) -> str:
+        try:
+            with self._store.using():
+                downloader.fetch(url, digest)
+                size = self._store.locate(digest).size
+                place = _place(url)
+                self._store.set_ref(
+                    Ref(Kind.FILE, place, digest[7:19], "any", digest, size, "mirror", url=url)
+                )
+        except OhmykubeError as error:
+            raise failures.refused(error, url, "NOT_FOUND") from error
+        return digest
+
+
+def _place(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return f"{parts.netloc}{parts.path}" if parts.scheme in ("http", "https") else ""
