@@ -31,6 +31,7 @@ def overrides(chosen: dict[str, Any], default_name: str | None = None) -> Overri
         cni=chosen["cni"],
         proxy_mode=chosen["proxy_mode"],
         mirror=chosen["mirror"],
+        template=chosen["template"],
     )
 
 

@@ -51,6 +51,11 @@ LONGEST_WAIT = 86_400
 @click.option(
     "--proxy-mode", type=click.Choice(["iptables", "nftables"]), help="How kube-proxy works."
 )
+@click.option(
+    "--template",
+    type=click.Choice(["auto", "build", "never"]),
+    help="Clone nodes from templates: where there is one, always, never.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, change nothing.")
 @click.option(
     "--timeout",

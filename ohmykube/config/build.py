@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ohmykube.config import checks, host_inventory, nodes, translate, v1
 from ohmykube.config.problems import closest, echo
 from ohmykube.errors import ConfigError
-from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources
+from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources, TemplateUse
 
 if TYPE_CHECKING:
     import pathlib
@@ -118,5 +118,6 @@ def _cluster(document: v1.Document, placed: Sequence[nodes.PlacedNode]) -> Clust
             kube_proxy_configuration=kubeadm.kube_proxy_configuration,
         ),
         sources=Sources(order=tuple(spec.artifacts.sources), mirror=spec.artifacts.mirror),
+        template=TemplateUse(spec.template),
         provider_options=spec.provider.options,
     )

@@ -33,6 +33,7 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         },
         "network": _network(cluster.network),
         "artifacts": artifacts,
+        "template": cluster.template.value,
     }
     kubeadm = _kubeadm(cluster.kubeadm)
     if kubeadm:

@@ -111,6 +111,7 @@ def _apply(source: Source, overrides: Overrides) -> None:
         "proxy_mode": (*spec, "network", "proxyMode"),
         "mirror": (*spec, "artifacts", "mirror"),
         "sources": (*spec, "artifacts", "sources"),
+        "template": (*spec, "template"),
     }
     for field, path in places.items():
         value = getattr(overrides, field)

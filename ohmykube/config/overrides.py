@@ -24,6 +24,7 @@ class Overrides:
     proxy_mode: str | None = None
     mirror: str | None = None
     sources: tuple[str, ...] | None = None
+    template: str | None = None
 
     def __bool__(self) -> bool:
         """Tell whether any flag was given."""
@@ -43,5 +44,6 @@ FLAGS = {
     "proxy_mode": "--proxy-mode",
     "mirror": "--mirror",
     "sources": "--sources",
+    "template": "--template",
 }
 """The flag of each field, as problems name it."""

@@ -65,6 +65,8 @@ spec:
   artifacts:
     sources: [mirror, upstream, build]
     # mirror: https://mirror.example.com/ohmykube
+
+  template: auto               # auto | build | never
 """
 
 

@@ -24,7 +24,7 @@ from ohmykube.config.problems import echo
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Network as NetworkDefaults
 from ohmykube.model.cluster import Sources as SourcesDefaults
-from ohmykube.model.cluster import Taint
+from ohmykube.model.cluster import Taint, TemplateUse
 
 API_VERSION = "ohmykube.dev/v1"
 KIND = "Cluster"
@@ -84,6 +84,9 @@ Domain = Annotated[StrictStr, AfterValidator(values.domain)]
 Mirror = Annotated[StrictStr, AfterValidator(values.mirror)]
 Backend = Annotated[StrictStr, _choice("vxlan", "host-gw"), _text_schema(enum=["vxlan", "host-gw"])]
 Cni = Annotated[StrictStr, _choice("flannel", "none"), _text_schema(enum=["flannel", "none"])]
+UseOfTemplates = Annotated[
+    StrictStr, _choice(*TemplateUse), _text_schema(enum=[use.value for use in TemplateUse])
+]
 SourceName = Annotated[
     StrictStr,
     _choice("mirror", "upstream", "build"),
@@ -384,6 +387,7 @@ class Spec(Strict):
     )
     kubeadm: Annotated[Kubeadm, BeforeValidator(_empty)] = Field(default_factory=Kubeadm)
     artifacts: Annotated[Artifacts, BeforeValidator(_empty)] = Field(default_factory=Artifacts)
+    template: UseOfTemplates = Field("auto", description="Whether nodes are cloned: see templates.")
 
 
 class Document(Strict):

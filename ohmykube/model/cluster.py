@@ -19,6 +19,16 @@ class Role(enum.StrEnum):
     WORKER = "worker"
 
 
+class TemplateUse(enum.StrEnum):
+    """Whether machines are cloned from templates."""
+
+    AUTO = "auto"
+    """Where there is one."""
+    BUILD = "build"
+    """From templates alone, built when they are not there."""
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taint:
     """A Kubernetes taint."""
@@ -122,6 +132,7 @@ class Cluster:
     network: Network = field(default_factory=Network)
     kubeadm: KubeadmPatches = field(default_factory=KubeadmPatches)
     sources: Sources = field(default_factory=Sources)
+    template: TemplateUse = TemplateUse.AUTO
     provider_options: Document = field(default_factory=dict)
     """Options of the chosen provider, checked by that provider."""
 

@@ -56,3 +56,6 @@ class MachineSpec:
     cpus: float | None = None
     memory_mib: int | None = None
     disk_gib: int | None = None
+    template: str = ""
+    """Key of the template to clone, for a provider with ``Templates``; empty for a bare machine.
+    Says nothing about a machine that exists."""

@@ -14,6 +14,9 @@ LONGEST = 40
 PATTERN = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 RULE = f"lower-case letters, digits and inner hyphens, at most {LONGEST}"
 
+HIDDEN = "_"
+"""Clusters that ohmykube makes for itself begin with this: no user's name does."""
+
 _FORM = re.compile(PATTERN.strip("^$"))
 
 

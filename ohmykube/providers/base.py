@@ -205,8 +205,8 @@ class Templates(Protocol):
     def sweep_templates(self) -> None:
         """Remove the machines and half-made templates that killed builds left.
 
-        MUST be called by the holder of the build lock only. Machines of builds are those of clusters
-        whose name begins with ``names.HIDDEN``; ``clusters`` MUST NOT return those.
+        For the holder of the build lock alone. Machines of builds are those of clusters whose
+        name begins with ``names.HIDDEN``; ``clusters`` MUST NOT return those.
         """
         ...
 

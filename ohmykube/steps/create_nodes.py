@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import NotFoundError
 from ohmykube.kit import parallel
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import NodeProgress, Status
+from ohmykube.providers.base import NO_TEMPLATE
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Node
     from ohmykube.model.machine import Machine
+    from ohmykube.providers.base import Provider
     from ohmykube.steps.base import Run
 
 
@@ -54,16 +58,16 @@ class CreateNodes:
     def _create(self, run: Run, node: Node) -> Machine:
         reporter = run.services.reporter
         reporter.emit(NodeProgress(node=node.name, activity="starting"))
+        spec = MachineSpec(
+            cluster=run.cluster.name,
+            node=node.name,
+            cpus=node.cpus,
+            memory_mib=node.memory_mib,
+            disk_gib=node.disk_gib,
+            template=run.templates.get(node.role, ""),
+        )
         try:
-            machine = run.provider.create(
-                MachineSpec(
-                    cluster=run.cluster.name,
-                    node=node.name,
-                    cpus=node.cpus,
-                    memory_mib=node.memory_mib,
-                    disk_gib=node.disk_gib,
-                )
-            )
+            machine = _made(run.provider, spec)
         except BaseException:
             reporter.emit(NodeProgress(node=node.name, activity="starting", status=Status.FAILED))
             raise
@@ -73,6 +77,16 @@ class CreateNodes:
             )
         )
         return machine
+
+
+def _made(provider: Provider, spec: MachineSpec) -> Machine:
+    try:
+        return provider.create(spec)
+    except NotFoundError as error:
+        if error.id != NO_TEMPLATE:
+            raise
+        # Removed since it was found: from scratch takes longer and comes to the same.
+        return provider.create(replace(spec, template=""))
 
 
 def _all_running(run: Run) -> str | None:

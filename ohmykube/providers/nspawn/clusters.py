@@ -164,6 +164,9 @@ class Clusters:
             record = self.machine(owner.cluster, spec.node)
             if record is None:
                 record = self._new(owner, spec, base)
+            if not record.complete:
+                schema = records.CLONES if spec.template else 1
+                record = replace(record, template=spec.template, schema=schema)
             changed = replace(record, cpus=spec.cpus, memory_mib=spec.memory_mib)
             self.save(changed)
             return changed

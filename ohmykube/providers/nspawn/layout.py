@@ -39,6 +39,11 @@ class NodeFiles:
         return self.root_dir / "upper"
 
     @property
+    def lower(self) -> Path:
+        """What its template had changed of the base image; only a clone has it."""
+        return self.root_dir / "lower"
+
+    @property
     def work(self) -> Path:
         """Overlayfs' own."""
         return self.root_dir / "work"

@@ -11,6 +11,7 @@ from ohmykube.providers.nspawn import layout
 from ohmykube.providers.nspawn.host import do
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ohmykube.providers.nspawn.host import Host
@@ -25,18 +26,23 @@ def mounts_below(host: Host, path: Path) -> list[str]:
     return [p for p in reversed(points) if p == prefix or p.startswith(prefix + "/")]
 
 
-def mount(host: Host, node: NodeFiles, base: Path) -> None:
-    """Mount the node's root; without effect when it is mounted."""
+def mount(host: Host, node: NodeFiles, layers: Sequence[Path]) -> None:
+    """Mount the node's root over ``layers``, the uppermost first; without effect when it is."""
     for directory in (node.upper, node.work, node.root, *(source for source, _ in node.binds)):
         files.ensure_directory(directory, mode=0o755)
     if mounts_below(host, node.root):
         return
-    options = ",".join(
-        f"{key}={_escaped(path)}"
-        for key, path in (("lowerdir", base), ("upperdir", node.upper), ("workdir", node.work))
-    )
+    lower = ":".join(_escaped(layer) for layer in layers)
+    options = f"lowerdir={lower},upperdir={_escaped(node.upper)},workdir={_escaped(node.work)}"
     what = f"mount the root of node {node.root_dir.name}"
     do(host, what, ["mount", "-t", "overlay", "overlay", "-o", options, str(node.root)])
+
+
+def empty(node: NodeFiles) -> None:
+    """Remove what an earlier try to make the node has left of its files. It must not be mounted."""
+    own = (node.lower, node.upper, node.work, *(source for source, _ in node.binds))
+    for directory in own:
+        files.remove_tree(directory)
 
 
 def _escaped(path: Path) -> str:

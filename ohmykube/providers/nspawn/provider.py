@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, LockedError, NotFoundError
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.model.names import HIDDEN
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
 from ohmykube.providers.nspawn import cgroups, checks, kernel, network, node_root
@@ -17,11 +18,13 @@ from ohmykube.providers.nspawn.clusters import Clusters, not_ours
 from ohmykube.providers.nspawn.forward import Forwards
 from ohmykube.providers.nspawn.host import Host
 from ohmykube.providers.nspawn.machines import Machines
+from ohmykube.providers.nspawn.templates import SCHEMA, TemplateStore, no_template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ohmykube.providers.base import NewTemplate, Template
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 
@@ -39,6 +42,7 @@ class NspawnProvider(Provider):
         self._host = host or Host()
         self._recipe = _recipe(context)
         self._root = context.paths.data / "nspawn"
+        self._templates = TemplateStore(context.paths.data / "nspawn-templates")
 
     # What looks at the host is made on first use: making a provider touches nothing.
 
@@ -105,7 +109,8 @@ class NspawnProvider(Provider):
 
     def clusters(self) -> Sequence[str]:
         """Return the clusters that have machines here."""
-        return [name for name in self._clusters.names() if self._clusters.nodes(name)]
+        names = [name for name in self._clusters.names() if self._clusters.nodes(name)]
+        return [name for name in names if not name.startswith(HIDDEN)]
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make the machine whole and running.
@@ -117,6 +122,10 @@ class NspawnProvider(Provider):
         base = self._images.ensure()
         clusters = self._clusters
         with clusters.node_locked(spec.cluster, spec.node):
+            if spec.template and not self._templates.has(spec.template):
+                existing = clusters.machine(spec.cluster, spec.node)
+                if existing is None or not existing.complete:
+                    raise no_template(spec.template)
             owner = clusters.open(spec.cluster)
             record = clusters.admit(owner, spec, base)
             node = clusters.files(spec.cluster).node(spec.node)
@@ -138,11 +147,7 @@ class NspawnProvider(Provider):
         with clusters.node_locked(cluster, node):
             record = clusters.machine(cluster, node)
             if record is None:
-                raise NotFoundError(
-                    f'cluster "{cluster}" has no node "{node}"',
-                    hint="ohmykube status",
-                    id="OMK-P-101",
-                )
+                raise no_machine(cluster, node)
             paths = clusters.files(cluster).node(node)
             owner = clusters.record(cluster)
             if owner is not None:
@@ -163,7 +168,12 @@ class NspawnProvider(Provider):
         kernel.raise_limits(self._host, self.context.reporter)
         self._machines.dismantle(record.cluster, record.node, node, record.id)
         record = self._based(record)
-        node_root.mount(self._host, node, self._images.rootfs(record.base))
+        if not record.complete:
+            self._fill(record, node)
+        layers = [self._images.rootfs(record.base)]
+        if record.template:
+            layers.insert(0, node.lower)
+        node_root.mount(self._host, node, layers)
         if not record.complete:
             record = replace(record, host_key=node_root.make_host_key(self._host, node))
             clusters.save(record)
@@ -176,6 +186,12 @@ class NspawnProvider(Provider):
         clusters.save(record)
         clusters.resume_forwards(record.cluster, record.address)
         return self._described(record)
+
+    def _fill(self, record: MachineRecord, node: NodeFiles) -> None:
+        """Give a machine that was never up its files of before the first mount."""
+        node_root.empty(node)
+        if record.template:
+            self._templates.clone(record.template, node)
 
     def _based(self, record: MachineRecord) -> MachineRecord:
         """Return the record with a base image that is there."""
@@ -215,6 +231,45 @@ class NspawnProvider(Provider):
                 self._machines.dismantle(cluster, node, paths, record.id)
             clusters.drop(cluster, node)
 
+    def template_basis(self) -> str:
+        """Return the key of the base image and the form of templates."""
+        return f"nspawn templates {SCHEMA} on {self._recipe.key}"
+
+    def templates(self) -> Sequence[Template]:
+        """Return the templates of this data directory."""
+        return self._templates.all()
+
+    def freeze(self, cluster: str, node: str, template: NewTemplate) -> Template:
+        """End a machine and keep its files, without what makes it itself, as a template.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            ProviderError, IntegrityError: its files cannot be a template.
+        """
+        clusters = self._clusters
+        with clusters.node_locked(cluster, node):
+            record = clusters.machine(cluster, node)
+            if record is None:
+                raise no_machine(cluster, node)
+            paths = clusters.files(cluster).node(node)
+            if clusters.holds(record):
+                self._machines.dismantle(cluster, node, paths, record.id)
+            frozen = self._templates.keep(paths, template)
+        self.delete(cluster, node)
+        return frozen
+
+    def remove_template(self, key: str) -> None:
+        """Remove a template; its clones do not need it."""
+        self._templates.remove(key)
+
+    def sweep_templates(self) -> None:
+        """Remove what killed builds left."""
+        for name in self._clusters.names():
+            if name.startswith(HIDDEN):
+                for node in self._clusters.nodes(name):
+                    self.delete(name, node)
+        self._templates.sweep()
+
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
         """Return a port on this host's loopback that leads to ``address:port``; starts it."""
         return "127.0.0.1", self._clusters.endpoint(cluster, f"{address}:{port}")
@@ -242,6 +297,13 @@ class NspawnProvider(Provider):
             address=record.address,
             ssh=target,
         )
+
+
+def no_machine(cluster: str, node: str) -> NotFoundError:
+    """Return the error for a machine that is not there."""
+    return NotFoundError(
+        f'cluster "{cluster}" has no node "{node}"', hint="ohmykube status", id="OMK-P-101"
+    )
 
 
 def _remains(cluster: str, node: str) -> Machine:

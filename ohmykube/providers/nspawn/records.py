@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA = 1
+CLONES = 2
+"""Schema of a machine that is a clone: who knows 1 alone would start it without its programs."""
+SCHEMA = CLONES
+"""The newest one known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class ClusterRecord:
     """Random, new for each life of a cluster."""
     forwards: Mapping[str, int] = field(default_factory=dict)
     """``address:port`` inside -> port on 127.0.0.1 of the host."""
-    schema: int = SCHEMA
+    schema: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,9 @@ class MachineRecord:
     """Public ssh host key; empty until made."""
     complete: bool = False
     """False while it is being made for the first time."""
-    schema: int = SCHEMA
+    template: str = ""
+    """Key of the template that it is a clone of; empty for none."""
+    schema: int = 1
 
 
 R = TypeVar("R", ClusterRecord, MachineRecord)

@@ -1,0 +1,111 @@
+"""Copies of directory trees that share what is never written in place.
+
+A hard link costs no bytes, and a file that nobody writes in place cannot show that it is shared:
+removing or replacing one name leaves the others. Who calls says which files are like that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.kit import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UNLINKABLE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
+"""Too many links, another file system, a file system without hard links: the bytes are copied."""
+
+
+def copy_tree(source: Path, target: Path, shared: Callable[[Path], bool]) -> None:
+    """Make ``target``, which must not exist, a copy of the directory ``source``.
+
+    Owners, modes, times and extended attributes are kept (overlayfs keeps opaque directories in
+    them), links and devices too (whiteouts are devices). Everything lies in ``target`` in one step.
+
+    Args:
+        source: the tree.
+        target: the new tree, on the same file system for links to work.
+        shared: tells for a path below ``source``, relative to it, whether the file is never
+            written in place; such a file is hard-linked.
+
+    Raises:
+        ResourceError, PermissionDenied: as ``kit.files.explained``.
+        FileNotFoundError: ``source`` went away meanwhile.
+    """
+    temporary = target.with_name(f"{target.name}.new")
+    files.remove_tree(temporary)
+    with files.explained(target):
+        _copy_directory(source, temporary, Path(), shared)
+        temporary.rename(target)
+
+
+def _copy_directory(
+    source: Path, target: Path, relative: Path, shared: Callable[[Path], bool]
+) -> None:
+    target.mkdir(mode=0o700)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            below = relative / entry.name
+            here = target / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                _copy_directory(Path(entry.path), here, below, shared)
+            elif not (shared(below) and _linked(entry.path, here)):
+                _copy_file(Path(entry.path), here)
+    # Last: making the entries above has changed the directory's times.
+    _copy_status(source, target)
+
+
+def _linked(source: str, target: Path) -> bool:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _UNLINKABLE:
+            return False
+        raise
+    return True
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    status = source.lstat()
+    if stat.S_ISREG(status.st_mode):
+        shutil.copyfile(source, target, follow_symlinks=False)
+    elif stat.S_ISLNK(status.st_mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISSOCK(status.st_mode):
+        return  # belongs to a process that has ended
+    else:
+        os.mknod(target, status.st_mode, status.st_rdev)
+    _copy_status(source, target)
+
+
+def _copy_status(source: Path, target: Path) -> None:
+    status = source.lstat()
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    shutil.copystat(source, target, follow_symlinks=False)
+
+
+def size(root: Path) -> int:
+    """Return how many bytes of disk a tree takes that no other tree shares with it.
+
+    A file with several names counts only when all of them are below ``root``.
+    """
+    found: dict[tuple[int, int], list[int]] = {}
+    total = 0
+    for directory, _names, names in os.walk(root):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = (Path(directory) / name).lstat()
+                if status.st_nlink == 1:
+                    total += status.st_blocks * 512
+                    continue
+                seen = found.setdefault((status.st_dev, status.st_ino), [0, 0, 0])
+                seen[0] += 1
+                seen[1:] = [status.st_nlink, status.st_blocks * 512]
+    return total + sum(blocks for seen, links, blocks in found.values() if seen == links)
