@@ -62,6 +62,7 @@ def _reachable(store: Store, keep: Iterable[str]) -> set[str]:
     wanted = set(keep)
     images = {ref.digest for ref in store.refs() if ref.kind is Kind.IMAGE}
     wanted |= {ref.digest for ref in store.refs()}
+    wanted |= {ref.index for ref in store.refs() if ref.index}
     for digest in images | set(keep):
         # A package among ``keep`` is no manifest, and a damaged manifest leads nowhere.
         with contextlib.suppress(NotFoundError, IntegrityError):

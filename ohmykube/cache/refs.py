@@ -52,6 +52,8 @@ class Ref:
     """The publisher's sum that the download was compared with, as ``sha256:<hex>`` or sha512."""
     signature: Signature | str = ""
     """A value of ``Signature``; empty means nothing was recorded."""
+    index: str = ""
+    """For an image the digest of the index that its name led to, where the registry has one."""
     pinned: bool = False
     """``prune`` never takes it."""
     added_at: float = field(default=0, compare=False)

@@ -371,6 +371,7 @@ def _keep_image(run: _Run, image: ImageSpec, digest: str, source: Source) -> Non
         size=oci.image_size(run.store, digest),
         source=source.name,
         url=run.identity(image.name, source.name),
+        index=source.index_of(digest),
     )
     run.keep(image.name, ref)
 

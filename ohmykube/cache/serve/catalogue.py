@@ -38,9 +38,12 @@ class Catalogue:
         self.packages: set[str] = set()
         self.damaged: IntegrityError | None = None
         """About the first damaged blob that was asked for."""
+        indexes = {ref.digest: ref.index for ref in store.refs() if ref.index}
         for artifact in lock.artifacts:
             if artifact.kind is Kind.IMAGE:
                 self._add_image(artifact.name, artifact.digest)
+                if index := indexes.get(artifact.digest, ""):
+                    self._add_index(index)
             elif artifact.kind is Kind.PACKAGE:
                 self.packages.add(artifact.digest)
 
@@ -49,6 +52,12 @@ class Catalogue:
         self.tags[name.partition("@")[0]] = digest
         self.types |= found
         self.manifests |= {d for d, media in found.items() if d == digest or media in _MANIFESTS}
+
+    def _add_index(self, digest: str) -> None:
+        """Let an image be pulled by the digest that its registry has for all platforms."""
+        if self._store.has(digest):
+            self.types[digest] = manifest.read(self._store, digest).media_type
+            self.manifests.add(digest)
 
     @property
     def digests(self) -> frozenset[str]:

@@ -89,6 +89,13 @@ class Source(abc.ABC):
         """Return the full reference under which this source's image is known to nodes."""
         return image.ref
 
+    def index_of(self, digest: str) -> str:
+        """Return the digest of the index that led ``image`` to a manifest, empty when none did.
+
+        The index is in the store too: by its digest the image can be named as its registry does.
+        """
+        return ""
+
     def estimate(self, specs: Iterable[Component | ImageSpec], arch: str) -> float:
         """Return roughly how many seconds these take, 0 when it is not worth a word."""
         return 0.0

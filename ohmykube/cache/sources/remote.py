@@ -115,6 +115,10 @@ class RemoteSource(Source):
             with contextlib.suppress(OSError):
                 shutil.rmtree(directory)
 
+    def index_of(self, digest: str) -> str:
+        """Return the index that the registry has for an image pulled by this source."""
+        return self.registries.index_of(digest)
+
     def image(self, image: ImageSpec, arch: str) -> str:
         """Pull an image through the registry API."""
         reference = Reference.parse(image.ref)

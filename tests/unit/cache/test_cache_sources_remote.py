@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache import manifest
 from ohmykube.cache.catalog import Component, Download, ImageSpec
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.sources import base
@@ -223,6 +224,13 @@ def test_upstream_images_come_from_their_registry(
     assert upstream.image(spec(), "amd64") == image.digest
     assert upstream.image(spec(amd64=image.digest), "amd64") == image.digest
     assert upstream.registries is upstream.registries
+    entry = image_maker.describe(image.manifest, manifest.OCI_MANIFEST)
+    entry["platform"] = {"os": "linux", "architecture": "amd64"}
+    index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    server.on("/registry.k8s.io/v2/coredns/coredns/manifests/v1", Answer(index))
+    assert upstream.index_of(image.digest) == ""
+    assert upstream.image(spec(), "amd64") == image.digest
+    assert upstream.index_of(image.digest) == digests.of_bytes(index)
 
 
 def test_upstream_is_available_when_both_servers_answer(
