@@ -1,0 +1,153 @@
+"""The processes of the fake limactl: forked from a call, living on until stopped or too old."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ohmykube.testing.fake_limactl.log import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_SLICE = 0.1
+
+
+def fork(work: Callable[[], None], directory: Path, name: str) -> None:
+    """Run ``work`` in a process of its own that nobody waits for; output to ``name``.std*.log."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    code = 1
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            for number, target in (
+                (0, os.devnull),
+                (1, directory / f"{name}.stdout.log"),
+                (2, directory / f"{name}.stderr.log"),
+            ):
+                descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            work()
+        code = 0
+    except BaseException as error:  # noqa: BLE001 - the log of the daemon takes whatever it is
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        # Nothing of the caller may run here too: no exit handlers, no buffers of pytest.
+        os._exit(code)
+
+
+class Stop:
+    """Tells whether a process was asked to end, was orphaned of its home or is too old."""
+
+    def __init__(self, directory: Path, life: float) -> None:
+        self._directory = directory
+        self._end = time.monotonic() + life
+        self._asked = False
+
+    def listen(self) -> None:
+        """Take SIGINT and SIGTERM."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, _number: int, _frame: object) -> None:
+        self._asked = True
+
+    def ask(self) -> None:
+        """Ask from within."""
+        self._asked = True
+
+    def wanted(self) -> bool:
+        """Tell it."""
+        return self._asked or time.monotonic() > self._end or not self._directory.is_dir()
+
+
+class HostAgent:
+    """Keeps one machine: a driver process, the port of ssh, the events.
+
+    Args:
+        directory: that of the instance.
+        boot: seconds until the guest is up; None for never.
+        degraded: it comes up without something.
+        life: seconds.
+    """
+
+    def __init__(self, directory: Path, *, boot: float | None, degraded: bool, life: float) -> None:
+        self.directory = directory
+        self.boot = boot
+        self.degraded = degraded
+        self.life = life
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+
+    def run(self) -> None:
+        """Work until stopped or until the driver ends."""
+        stop = Stop(self.directory, self.life)
+        stop.listen()
+        driver = self._driver()
+        (self.directory / "qemu.pid").write_text(f"{driver}\n")
+        (self.directory / "ha.pid").write_text(f"{os.getpid()}\n")
+        self.tell({"sshLocalPort": self.port})
+        up = None if self.boot is None else time.monotonic() + self.boot
+        while not stop.wanted() and os.waitpid(driver, os.WNOHANG) == (0, 0):
+            if up is not None and time.monotonic() >= up:
+                up = None
+                state = {"degraded": True} if self.degraded else {}
+                errors = {"errors": ["a requirement was not met"]} if self.degraded else {}
+                self.tell({"running": True, **state, **errors, "sshLocalPort": self.port})
+            self._answer(0.0 if up is not None and self.boot == 0 else _SLICE)
+        self.tell({"exiting": True, "sshLocalPort": self.port})
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(driver, signal.SIGKILL)
+        for name in ("qemu.pid", "ha.pid"):
+            (self.directory / name).unlink(missing_ok=True)
+
+    def _driver(self) -> int:
+        child = os.fork()
+        if child == 0:
+            self.listener.close()
+            # A name of its own in the list of processes, and an end of its own.
+            os.execvp("sleep", ["sleep", str(int(self.life) + 1)])  # noqa: S606
+        return child
+
+    def _answer(self, seconds: float) -> None:
+        ready, _, _ = select.select([self.listener], [], [], seconds)
+        if ready:
+            with contextlib.suppress(OSError):
+                connection, _address = self.listener.accept()
+                connection.sendall(b"SSH-2.0-fake\r\n")
+                connection.close()
+
+    def tell(self, status: dict[str, object]) -> None:
+        """Write one event."""
+        line = json.dumps({"time": now(), "status": status}, separators=(",", ":"))
+        with (self.directory / "ha.stdout.log").open("a") as stream:
+            stream.write(line + "\n")
+
+
+def wait(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until a condition holds; tell whether it did in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        select.select([], [], [], 0.005)
+    return True
+
+
+def hang() -> None:
+    """Never return."""
+    sys.stderr.flush()
+    while True:
+        signal.pause()

@@ -1,0 +1,314 @@
+"""The verbs of the fake limactl that make, change and remove instances."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import yaml
+
+from ohmykube.testing.fake_limactl import template
+from ohmykube.testing.fake_limactl.faults import Fault
+from ohmykube.testing.fake_limactl.log import Ended, Fatal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.testing.fake_limactl.home import Home, Inspected
+
+_NOT_COPIED = (".pid", ".sock", ".tmp")
+
+
+def list_(home: Home, names: Sequence[str], *, kind: str, out: TextIO) -> None:
+    """`list`: all instances or those of ``names``; ``kind`` is json, names or table."""
+    lacking = home.half_made()
+    if lacking:
+        home.voice.warning(
+            f"The directory {home.profile.quote(home.root)} does not look like a valid Lima "
+            f"directory: stat {lacking[0]}: no such file or directory"
+        )
+    there = home.names()
+    if not names and not there:
+        home.voice.warning("No instance found. Run `limactl create` to create an instance.")
+        return
+    absent = [name for name in names if name not in there]
+    for name in absent:
+        home.voice.warning(f"No instance matching {name} found.")
+    chosen = [name for name in names if name in there] if names else there
+    if kind == "names":
+        out.writelines(f"{name}\n" for name in chosen)
+    else:
+        _print(home, chosen, kind, out)
+    if absent:
+        raise Fatal("unmatched instances")
+
+
+def _print(home: Home, names: Sequence[str], kind: str, out: TextIO) -> None:
+    entries = []
+    for name in names:
+        found = home.inspect(name)
+        if found is not None:
+            if found.errors:
+                home.voice.warning(f"instance {home.profile.quote(name)} has errors")
+            entries.append(home.listed(found))
+        elif home.profile.half_made_breaks:
+            path = home.directory(name) / "lima.yaml"
+            raise Fatal(f"unable to load instance {name}: open {path}: no such file or directory")
+        else:
+            entries.append(_broken(home, name))
+    if kind == "json":
+        out.writelines(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries)
+    else:
+        out.write("NAME    STATUS    SSH    CPUS    MEMORY    DISK    DIR\n")
+        for entry in entries:
+            port = entry.get("sshLocalPort", 0)
+            out.write(f"{entry['name']}    {entry['status']}    127.0.0.1:{port}\n")
+
+
+def _broken(home: Home, name: str) -> dict[str, object]:
+    home.voice.warning(f"instance {home.profile.quote(name)} has errors")
+    return {
+        "name": name,
+        "hostname": "",
+        "status": "Broken",
+        "dir": str(home.directory(name)),
+        "vmType": "",
+        "arch": "",
+        "errors": [],
+        "protected": False,
+        "limaVersion": "",
+        "LimaHome": str(home.root),
+    }
+
+
+def create(home: Home, name: str, text: str, where: str) -> None:
+    """`create`: the directory with its disk."""
+    if not name:
+        raise Fatal("must pass instance name with --name when reading template from stdin")
+    home.check_name(name, f"instance name {home.profile.quote(name)} is not a valid identifier: ")
+    raw = template.read(text, where)
+    quote = home.profile.quote
+    directory = home.directory(name)
+    if (directory / "lima.yaml").exists():
+        raise Fatal(f"instance {quote(name)} already exists")
+    home.voice.info("Terminal is not available, proceeding without opening an editor")
+    if directory.exists():
+        raise Fatal(f"instance {quote(name)} already exists ({quote(directory)})")
+    template.warn_unknown(raw, where, home.voice.warning)
+    template.check(raw, list(home.networks()))
+    home.check_length(name)
+    directory.mkdir(parents=True, mode=0o700)
+    _kill_when_half_made(home, name)
+    try:
+        _fill(home, name, directory, raw, text)
+    except Fatal:
+        if not home.profile.failed_create_leaves:
+            shutil.rmtree(directory)
+        raise
+    home.voice.info(f"Run `limactl start {name}` to start the instance.")
+
+
+def _kill_when_half_made(home: Home, name: str) -> None:
+    if home.fault(Fault.HALF_DIR, name):
+        (home.directory(name) / "cidata.iso").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fill(home: Home, name: str, directory: Path, raw: dict[str, object], text: str) -> None:
+    (directory / "lima.yaml").write_text(text)
+    (directory / "lima-version").write_text(f"v{home.profile.version}"[1:] + "\n")
+    _key(home, name)
+    config = template.filled(raw, directory)
+    image = config["images"][0]
+    location = image["location"]
+    fields = {"arch": image["arch"], "digest": image.get("digest", ""), "location": location}
+    home.voice.info("Attempting to download the image", **fields)
+    if "://" in location:
+        raise Fatal(f'failed to download "{location}": the fake limactl has no network')
+    if not Path(location).is_file():
+        raise Fatal(
+            f'failed to download "{location}": failed to open source {location}: '
+            f"open {location}: no such file or directory"
+        )
+    if home.fault(Fault.NO_SPACE, name):
+        raise Fatal(f"failed to copy {location}: no space left on device")
+    home.voice.info(f'Downloaded the image from "{location}"')
+    names = ["basedisk", "diffdisk"] if home.profile.linked_clones else ["disk"]
+    for one in names:
+        (directory / one).write_text(f"{config['disk']} of {directory}\n")
+    (directory / "cloud-config.yaml").write_text(f"#cloud-config\nhostname: lima-{name}\n")
+
+
+def _key(home: Home, name: str) -> None:
+    private = home.root / "_config" / "user"
+    if home.fault(Fault.KEYGEN_RACE, name):
+        raise Fatal(
+            f"failed to run [ssh-keygen -t ed25519 -q -N  -C lima -f {private}]: "
+            f'"{private} already exists.\\nOverwrite (y/n)? ": exit status 1'
+        )
+    if not private.exists():
+        private.parent.mkdir(parents=True, exist_ok=True)
+        private.touch(mode=0o600)
+        (private.parent / "user.pub").write_text("ssh-ed25519 AAAA lima\n")
+
+
+def delete(home: Home, names: Sequence[str], *, force: bool) -> list[str]:
+    """`delete`: remove the directories; return what is to be said at the very end."""
+    late = []
+    for name in names:
+        found = home.inspect(name)
+        quote = home.profile.quote
+        if found is None:
+            directory = home.directory(name)
+            if directory.exists() and not home.profile.half_made_breaks:
+                late.append(
+                    f"instance {quote(name)} directory {quote(directory)} exists but its "
+                    f"{quote('lima.yaml')} could not be read; it was NOT deleted"
+                )
+            else:
+                home.voice.warning(f"Ignoring non-existent instance {quote(name)}")
+            continue
+        what = f"failed to delete instance {quote(name)}: "
+        if (found.directory / "protected").exists():
+            raise Fatal(
+                f"{what}instance is protected to prohibit accidental removal "
+                "(Hint: use `limactl unprotect`)"
+            )
+        if found.status != "Stopped" and not force:
+            raise Fatal(f"{what}expected status {quote('Stopped')}, got {quote(found.status)}")
+        end(home, found)
+        if home.fault(Fault.DELETE_HALF, name):
+            (found.directory / "lima.yaml").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        _free_disks(home, found)
+        shutil.rmtree(found.directory)
+        home.voice.info(f"Deleted {quote(name)} ({quote(found.directory)})")
+    return late
+
+
+def _free_disks(home: Home, found: Inspected) -> None:
+    for link in (home.root / "_disks").glob("*/in_use_by"):
+        if link.readlink() == found.directory:
+            link.unlink()
+
+
+def end(home: Home, found: Inspected) -> None:
+    """Kill the processes of an instance and remove what they left, as `stop -f` does."""
+    for pid, what in ((found.driver, "qemu driver"), (found.host_agent, "host agent")):
+        if pid:
+            home.voice.info(f"Sending SIGKILL to the {what} process {pid}")
+            os.kill(pid, signal.SIGKILL)
+        else:
+            home.voice.info(f"The {what} process seems already stopped")
+    home.voice.info(f"Removing *.pid *.sock *.tmp under {home.profile.quote(found.directory)}")
+    for path in found.directory.iterdir():
+        if path.suffix in _NOT_COPIED:
+            home.voice.info(f"Removing {home.profile.quote(path)}")
+            path.unlink()
+
+
+def clone(home: Home, name: str, new: str, expressions: Sequence[str]) -> None:
+    """`clone`: copy the files of an instance that does not run."""
+    quote = home.profile.quote
+    found = home.inspect(name)
+    if found is None:
+        raise Fatal(f"instance {quote(name)} not found")
+    if found.status == "Running":
+        raise Fatal("cannot clone a running instance")
+    home.check_name(new, "")
+    directory = home.directory(new)
+    if directory.exists():
+        raise Fatal(f"instance {quote(new)} already exists")
+    home.check_length(new)
+    directory.mkdir(mode=0o700)
+    _kill_when_half_made(home, new)
+    if home.fault(Fault.NO_SPACE, new):
+        raise Fatal(f"write {directory / 'diffdisk'}: no space left on device")
+    for path in found.directory.iterdir():
+        if path.suffix not in _NOT_COPIED and path.name != "protected":
+            shutil.copy2(path, directory / path.name)
+    if home.profile.linked_clones and (found.directory / "basedisk").exists():
+        backing = found.directory / "basedisk"
+        link = found.directory / "backing"
+        (directory / "backing").write_text(link.read_text() if link.exists() else f"{backing}\n")
+    if expressions:
+        # A refused change leaves the copy as it is: it is there then, with the old template.
+        _rewrite(home, directory, expressions)
+
+
+def edit(home: Home, name: str, expressions: Sequence[str]) -> None:
+    """`edit`: change the template of an instance that does not run."""
+    quote = home.profile.quote
+    found = home.inspect(name)
+    if found is None:
+        raise Fatal(f"instance {quote(name)} not found")
+    if found.status == "Running":
+        raise Fatal("cannot edit a running instance")
+    _rewrite(home, found.directory, expressions)
+    home.voice.info(f"Instance {quote(name)} configuration edited")
+
+
+def _rewrite(home: Home, directory: Path, expressions: Sequence[str]) -> None:
+    path = directory / "lima.yaml"
+    where = f'main file "{path}"'
+    old = template.read(path.read_text(), where)
+    new = template.changed(old, expressions)
+    text = yaml.safe_dump(new, sort_keys=False)
+    template.warn_unknown(new, where, home.voice.warning)
+    template.read(text, where)
+    try:
+        template.check(new, list(home.networks()))
+        template.refuse_shrinking(old, new)
+    except Fatal as error:
+        Path("lima.REJECTED.yaml").write_text(text)
+        quote = home.profile.quote
+        raise Fatal(
+            f"the YAML is invalid, saved the buffer as {quote('lima.REJECTED.yaml')}: {error}"
+        ) from error
+    path.write_text(text)
+
+
+def protect(home: Home, name: str, *, on: bool) -> None:
+    """`protect` and `unprotect`."""
+    quote = home.profile.quote
+    found = home.inspect(name)
+    if found is None:
+        path = home.directory(name) / "lima.yaml"
+        raise Fatal(
+            f"failed to inspect instance {quote(name)}: open {path}: no such file or directory"
+        )
+    mark = found.directory / "protected"
+    if on:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+    home.voice.info(f"{'Protected' if on else 'Unprotected'} {quote(name)}")
+
+
+def validate(home: Home, file: str) -> None:
+    """`validate`: check a template file."""
+    try:
+        text = Path(file).read_text()
+    except FileNotFoundError as error:
+        raise Fatal(f"open {file}: no such file or directory") from error
+    quoted = home.profile.quote(file)
+    try:
+        raw = template.read(text, file)
+        template.check(raw, list(home.networks()))
+    except Fatal as error:
+        raise Fatal(f"failed to validate YAML file {quoted}: {error}") from error
+    template.warn_unknown(raw, file, home.voice.warning)
+    home.voice.info(f"{quoted}: OK")
+
+
+def root_refused(home: Home, err: TextIO) -> None:
+    """End as the real one does for root."""
+    if home.profile.root_panics:
+        err.write("panic: must not run as the root user\n\ngoroutine 1 [running]:\nmain.main()\n")
+        raise Ended(2)
+    err.write("limactl: must not run as the root user\n")
+    raise Ended(1)
