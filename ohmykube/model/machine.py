@@ -27,6 +27,9 @@ class SshTarget:
     identity_file: Path | None = None
     known_hosts: Path | None = None
     """Only its keys are trusted; None uses the user's own file. Checking is always strict."""
+    ephemeral_host_key: bool = False
+    """Its host key is another one after each boot and means nothing: none is checked. Only for a
+    machine of this host, reached without leaving it."""
     proxy_command: tuple[str, ...] | None = None
     """argv of a ProxyCommand; with ``proxy_fdpass`` it hands over a connected socket."""
     proxy_fdpass: bool = False

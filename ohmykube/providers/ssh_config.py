@@ -72,6 +72,10 @@ def _entry(name: str, target: SshTarget) -> str:
         lines += [f"IdentityFile {_path(target.identity_file)}", "IdentitiesOnly yes"]
     if target.known_hosts is not None:
         lines += [f"UserKnownHostsFile {_path(target.known_hosts)}", "GlobalKnownHostsFile none"]
+    if target.ephemeral_host_key:
+        # cloud-init makes new host keys at each boot; what is first in the file counts for ssh.
+        lines += ["StrictHostKeyChecking no", "UserKnownHostsFile /dev/null"]
+        lines.append("GlobalKnownHostsFile none")
     if target.proxy_command is not None:
         command = shlex.join(target.proxy_command).replace("%", "%%")
         lines.append(f"ProxyCommand {_line(command)}")

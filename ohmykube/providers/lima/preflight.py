@@ -66,6 +66,20 @@ class Host:
         return ""
 
 
+def emulation(host: Host) -> dict[str, str]:
+    """Return the environment in which limactl emulates processors, and waits that much longer.
+
+    Without it limactl takes acceleration wherever its device is there, whether it works or not.
+    """
+    found = {"LIMA_USERNET_RESOLVE_IP_ADDRESS_TIMEOUT": "30"}
+    if host.system == "linux" and host.arch in _QEMU:
+        program = _QEMU[host.arch][0]
+        name = program.replace("-", "_").upper()
+        machine = "q35,vmport=off" if host.arch == "amd64" else "virt"
+        found[name] = f"{program} -machine {machine} -accel tcg,thread=multi"
+    return found
+
+
 def check(
     host: Host, home: Home, limactl: Limactl, options: Options, cluster: Cluster | None
 ) -> list[Check]:

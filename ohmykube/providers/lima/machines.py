@@ -1,0 +1,392 @@
+"""Making, starting, stopping and removing one instance, with limactl's races and hangs kept out.
+
+Three things must not meet, and a lock of the home keeps them apart: a directory that is half there
+(held alone), a machine whose start has just begun (held alone until limactl calls it running), and
+a stop, at whose end limactl ends the networks of all machines that do not run (held together).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import LockedError, OhmykubeError, ProviderError, TimeoutExceeded
+from ohmykube.kit import files, process, retry
+from ohmykube.progress import NodeProgress
+from ohmykube.providers.lima import marker, names, records, template
+from ohmykube.providers.lima.answers import Status
+from ohmykube.providers.lima.events import Events
+from ohmykube.providers.lima.refusals import LimactlError
+from ohmykube.providers.lima.state import Look, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ohmykube.kit.retry import Clock
+    from ohmykube.progress import Reporter
+    from ohmykube.providers.lima.answers import Disk, Instance, LogEntry
+    from ohmykube.providers.lima.events import HostAgentEvent
+    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.limactl import Limactl
+    from ohmykube.providers.lima.marker import Marker
+    from ohmykube.providers.lima.network import Networks
+    from ohmykube.providers.lima.state import Judge
+
+BOOT_SECONDS = 600.0
+EMULATED_FACTOR = 6
+BEGIN_SECONDS = 60.0
+"""A start that is not under way by then has hung; the lock is given back."""
+ORDERLY_SECONDS = 100.0
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait, in seconds."""
+
+    boot: float = BOOT_SECONDS
+    """For the guest; limactl itself may take a minute more."""
+    orderly: float = ORDERLY_SECONDS
+    """For a guest that was asked to switch itself off."""
+    answer: float = 30.0
+    """For ssh of a guest that is up, and for the network to know it."""
+    at_once: int = 4
+    """How many guests boot at the same time."""
+
+
+class Machines:
+    """The instances of one home. The caller holds the lock of the node."""
+
+    def __init__(
+        self,
+        home: Home,
+        limactl: Limactl,
+        networks: Networks,
+        judge: Judge,
+        *,
+        reporter: Reporter,
+        patience: Patience,
+    ) -> None:
+        self._home = home
+        self._limactl = limactl
+        self._networks = networks
+        self._judge = judge
+        self._reporter = reporter
+        self._patience = patience
+        self._clock: Clock = home.clock
+        self._slots = threading.BoundedSemaphore(max(1, patience.at_once))
+
+    def look(self, name: str) -> Look:
+        """Look at one instance."""
+        return self._judge.look(name, self._instance(name))
+
+    def _instance(self, name: str) -> Instance | None:
+        if not self._home.directory(name).is_dir():
+            return None
+        return next((i for i in self._limactl.list(name) if i.name == name), None)
+
+    # --- making
+
+    def make(
+        self,
+        claimed: Marker,
+        build: Callable[[], tuple[LogEntry, ...]],
+        disks: Sequence[int],
+        text: str = "",
+    ) -> None:
+        """Make an instance that is not there, and leave nothing of it when that fails.
+
+        Args:
+            claimed: whose it will be.
+            build: lets limactl make it, by ``create`` or ``clone``.
+            disks: sizes in GiB of its additional disks.
+            text: the template, to be compared with what limactl made of it; empty for a clone.
+
+        Raises:
+            LockedError: somebody made one of that name meanwhile.
+        """
+        name = claimed.instance
+        with self._home.exclusive():
+            if self._home.directory(name).exists():
+                raise foreign(name, self._home.directory(name))
+            marker.claim(self._home, claimed)
+            try:
+                self._make_disks(name, disks)
+                build()
+                self._refuse_other(name, text)
+                marker.write(self._home.directory(name), claimed)
+            except OhmykubeError:
+                self._discard(name)
+                raise
+            marker.drop_claim(self._home, name)
+
+    def _refuse_other(self, name: str, text: str) -> None:
+        """Compare: limactl takes what it does not know for a trifle."""
+        made = self._instance(name)
+        wrong = template.differences(text, made.config) if made and text else ()
+        if made is None or wrong:
+            raise ProviderError(
+                f"limactl made {name} otherwise than it was asked to",
+                why="\n".join(wrong) or "it does not list it",
+                hint="limactl --version  (2.0 to 2.2 are known to work)",
+                id="OMK-P-531",
+            )
+
+    def _make_disks(self, name: str, sizes: Sequence[int]) -> None:
+        """Make the additional disks that lack and let those grow that are smaller."""
+        there = {disk.name: disk for disk in self._disks(name)}
+        for number, size in enumerate(sizes, 1):
+            disk = names.disk(name, number)
+            wanted = size * template.GIB
+            if disk not in there:
+                self._limactl.disk_create(disk, wanted, kind="raw")
+            elif there[disk].size < wanted:
+                self._limactl.disk_resize(disk, wanted)
+
+    def _disks(self, name: str) -> list[Disk]:
+        if not (self._home.root / "_disks").is_dir():
+            return []
+        return [d for d in self._limactl.disk_list() if names.is_disk_of(d.name, name)]
+
+    def reshape(self, name: str, fields: Sequence[str], disks: Sequence[int]) -> None:
+        """Change a stopped instance by yq expressions, and its additional disks."""
+        with self._home.exclusive():
+            before = len(self._disks(name))
+            self._make_disks(name, disks)
+            expressions = list(fields)
+            if len(disks) > before:
+                entries = [
+                    {"name": names.disk(name, number + 1), "format": False}
+                    for number in range(len(disks))
+                ]
+                expressions.append(f".additionalDisks = {json.dumps(entries)}")
+            if expressions:
+                self._limactl.edit(name, *expressions)
+
+    # --- starting
+
+    def boot(self, whose: Marker) -> Look:
+        """Start an instance that does not run, and wait until it is READY; tries twice.
+
+        A start that gives up leaves the machine running: it is looked at, and ended when it is not
+        ready after all.
+
+        Raises:
+            ProviderError: it did not come up; it is stopped.
+        """
+        name = whose.instance
+        failed: LimactlError | None = None
+        look = Look(state=State.STOPPED, marker=whose)
+        for _attempt in range(2):
+            failed = self._start(whose)
+            look = self._settle(name)
+            if look.state is State.READY:
+                return look
+            self.reset(whose)
+        reasons = [look.why, *((failed.message, failed.why) if failed else ())]
+        raise ProviderError(
+            f"machine {whose.node} of cluster {whose.cluster} did not come up",
+            why="\n".join(reason for reason in reasons if reason) + self._last_words(name),
+            hint="ohmykube start" if look.state is State.NETDEAD else "ohmykube doctor",
+            id="OMK-P-532",
+        ) from failed
+
+    def _start(self, whose: Marker) -> LimactlError | None:
+        name = whose.instance
+        with self._slots, ThreadPoolExecutor(1, thread_name_prefix=name) as pool:
+            with self._home.exclusive():
+                self.revive(whose)
+                starting = pool.submit(self._limactl.start, name, timeout=self._patience.boot)
+                self._wait_begun(name, starting)
+            self._follow(whose, starting)
+            try:
+                starting.result()
+            except LimactlError as error:
+                return error
+        return None
+
+    def _wait_begun(self, name: str, starting: Future[tuple[LogEntry, ...]]) -> None:
+        """Wait until limactl calls it running: from then on a stop elsewhere spares its network."""
+        end = self._clock.now() + BEGIN_SECONDS
+        while not starting.done() and self._clock.now() < end:
+            with contextlib.suppress(LimactlError):
+                instance = self._instance(name)
+                if instance is not None and instance.status is Status.RUNNING:
+                    return
+            self._clock.sleep(_POLL)
+
+    def _follow(self, whose: Marker, starting: Future[tuple[LogEntry, ...]]) -> None:
+        told = Events(self._home.directory(whose.instance))
+        while not starting.done():
+            for event in told.new():
+                activity = _activity(event)
+                if activity:
+                    self._reporter.emit(NodeProgress(node=whose.node, activity=activity))
+            self._clock.sleep(_POLL)
+
+    def _settle(self, name: str) -> Look:
+        """Look until a machine that was started is READY, or cannot become so any more."""
+        return self._await(
+            lambda: self._learn(name), (State.NETDEAD, State.SILENT), self._patience.answer
+        )
+
+    def _learn(self, name: str) -> Look:
+        """Look, and note the address of a machine that runs for the first time."""
+        instance, whose = self._instance(name), marker.owner(self._home, name)
+        if instance is None or whose is None:
+            return self._judge.look(name, instance)
+        record = records.read(self._home, whose.cluster)
+        up = self._judge.by_processes(replace(whose, complete=True), instance)[0] is State.READY
+        if up and record is not None:
+            with contextlib.suppress(ProviderError):
+                address = self._networks.address_of(record, instance.ssh_port)
+                if address and address == (whose.address or address):
+                    mac = self._networks.daemon(record.network).leases().get(address, "")
+                    noted = replace(whose, address=address, mac=mac or whose.mac, complete=True)
+                    if noted != whose:
+                        marker.write(self._home.directory(name), noted)
+                    self._networks.endpoint(whose.cluster, f"{address}:22")
+        return self._judge.look(name, instance)
+
+    def await_ready(self, name: str, seconds: float) -> Look:
+        """Wait for a machine that is on its way up; return how it is at last."""
+        return self._await(lambda: self.look(name), (State.BOOTING, State.SILENT), seconds)
+
+    def _await(self, see: Callable[[], Look], passing: Sequence[State], seconds: float) -> Look:
+        """Look until the state is none of those that may pass; return how it is at last."""
+        found: list[Look] = []
+
+        def probe() -> Look | None:
+            found.append(see())
+            return None if found[-1].state in passing else found[-1]
+
+        with contextlib.suppress(TimeoutExceeded):
+            wait = retry.Wait(seconds=seconds, every=_POLL, factor=1.3, longest=1)
+            retry.until(self._clock, wait, "a machine", probe)
+        return found[-1]
+
+    def revive(self, whose: Marker) -> None:
+        """Clear away what a dead daemon of its network left; the home is held alone."""
+        ours = marker.owned(self._home).values()
+        known = {m.address: m.mac for m in ours if m.network == whose.network}
+        self._networks.revive(whose.network, {a: mac for a, mac in known.items() if a and mac})
+
+    # --- ending
+
+    def halt(self, look: Look) -> None:
+        """Stop an instance, orderly where that can work.
+
+        Raises:
+            ProviderError: it still runs.
+        """
+        whose = _ours(look)
+        if look.state is State.STOPPED or look.instance is None:
+            return
+        if look.state in (State.READY, State.BOOTING, State.DEGRADED, State.NETDEAD):
+            with self._home.shared(), contextlib.suppress(LimactlError):
+                self._limactl.stop(whose.instance, timeout=self._patience.orderly)
+        if self._runs(whose.instance):
+            self.reset(whose)
+
+    def _runs(self, name: str) -> bool:
+        instance = self._instance(name)
+        return instance is not None and instance.status is not Status.STOPPED
+
+    def reset(self, whose: Marker) -> None:
+        """End an instance's processes; safe on one that does not run.
+
+        Raises:
+            ProviderError: it still runs.
+        """
+        with self._home.exclusive():
+            self.revive(whose)  # ending a machine may start its network's daemon anew
+        with self._home.shared():
+            self._limactl.stop(whose.instance, force=True)
+        if self._runs(whose.instance):
+            raise ProviderError(
+                f"machine {whose.node} of cluster {whose.cluster} cannot be stopped",
+                why=f"limactl does not call {whose.instance} stopped after `stop --force`",
+                hint="ohmykube stop  (once more), or reboot this host",
+                id="OMK-P-533",
+            )
+
+    def remove(self, look: Look) -> None:
+        """Remove an instance, its disks, and the network when it was the cluster's last."""
+        whose = _ours(look)
+        with self._home.exclusive():
+            self._discard(whose.instance)
+            self._networks.forget(whose.cluster, whose.address)
+            left = marker.owned(self._home).values()
+            if whose.cluster and all(other.cluster != whose.cluster for other in left):
+                self._networks.remove(whose.cluster)
+
+    def _discard(self, name: str) -> None:
+        """Remove the directory, disks and claim of an instance of ours; the home is held alone."""
+        directory = self._home.directory(name)
+        if marker.owner(self._home, name) is not None:
+            if (directory / "lima.yaml").is_file():
+                self._limactl.delete(name, force=True)
+            if directory.exists():
+                # limactl neither lists nor deletes what has no lima.yaml.
+                _end_processes(directory)
+                files.remove_tree(directory)
+        for disk in self._disks(name):
+            if disk.instance:
+                self._limactl.disk_unlock(disk.name)
+            self._limactl.disk_delete(disk.name, force=True)
+        marker.drop_claim(self._home, name)
+
+    def _last_words(self, name: str) -> str:
+        """Return the end of what the guest's console and the host agent said."""
+        found = []
+        for pattern in ("ha.stderr.log", "serial*.log"):
+            for path in sorted(self._home.directory(name).glob(pattern)):
+                text = process.tail(path.read_text(errors="replace")[-8192:], 5)
+                if text:
+                    found.append(f"\n{path}:\n{text}")
+        return "".join(found)
+
+
+def _ours(look: Look) -> Marker:
+    if look.marker is None:
+        raise ProviderError("internal: an instance that is not ours was to be changed")
+    return look.marker
+
+
+def foreign(name: str, directory: Path) -> LockedError:
+    """Return the error for an instance of our name that is not ours."""
+    return LockedError(
+        f"there is a virtual machine {name} that ohmykube did not make",
+        why=f"{directory} has no mark of this cluster and node; it is left as it is",
+        hint="choose another cluster name, or rename that machine with limactl",
+        id="OMK-P-534",
+    )
+
+
+def _activity(event: HostAgentEvent) -> str:
+    if event.errors:
+        return event.errors[-1]
+    if event.boot_line:
+        return event.boot_line
+    if event.running:
+        return "guest is up"
+    return "waiting for ssh of the guest" if event.ssh_port else ""
+
+
+def _end_processes(directory: Path) -> None:
+    """End what still runs for a directory that limactl does not know any more."""
+    for path in directory.glob("*.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(path.read_text())
+            told = process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False)
+            if directory.name in told.stdout.replace("/", " ").split() or str(directory) in (
+                told.stdout
+            ):
+                os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,380 @@
+"""One network for each cluster, and the ports of this host that lead into it.
+
+A user-v2 network needs no rights: a daemon of limactl's switches frames, gives out addresses and
+carries connections of this host inwards. What it carries ends with it, so everything is compared
+and made anew after each start of a machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import LockedError, ProviderError
+from ohmykube.kit import files, process
+from ohmykube.providers.lima import names, records
+from ohmykube.providers.lima.records import ClusterRecord
+from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.limactl import Limactl
+    from ohmykube.providers.lima.usernet import Forward
+
+LOOPBACK = "127.0.0.1"
+NUMBERS = range(110, 200)
+"""Third octets of our networks in 192.168.0.0/16; Lima's own are 5 and 104 to 106."""
+PORTS = range(26443, 28443)
+"""Ports of 127.0.0.1 for nodes: below what the system gives out by itself."""
+_ROUTES = Path("/proc/net/route")
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Service:
+    """An address and port in the cluster that this host is to reach."""
+
+    address: str
+    port: int
+    protocol: str = "tcp"
+
+
+def routed(path: Path = _ROUTES) -> tuple[ipaddress.IPv4Network, ...]:
+    """Return the networks that this host has routes to, but for the default one (Linux)."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in path.read_text().splitlines()[1:]:
+            words = line.split()
+            parts = (int.from_bytes(bytes.fromhex(words[n]), "little") for n in (1, 7))
+            target, mask = (ipaddress.IPv4Address(part) for part in parts)
+            if int(mask):
+                found.append(ipaddress.IPv4Network(f"{target}/{mask}", strict=False))
+    return tuple(found)
+
+
+class Networks:
+    """The networks of one home.
+
+    Args:
+        home: where they are.
+        limactl: over that home.
+        taken: networks to keep clear of, besides those of Lima; asked when one is made.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        limactl: Limactl,
+        taken: Callable[[], Iterable[ipaddress.IPv4Network]] = routed,
+    ) -> None:
+        self._home = home
+        self._limactl = limactl
+        self._taken = taken
+
+    def daemon(self, network: str) -> Usernet:
+        """Return the door to the daemon of a network, whether it lives or not."""
+        return Usernet(endpoint(self._home.root, network))
+
+    # --- the network itself; the home is held alone
+
+    def ensure(self, cluster: str, avoid: Iterable[str] = ()) -> ClusterRecord:
+        """Return the network of a cluster, made if it is not there.
+
+        Args:
+            cluster: whose.
+            avoid: networks of the cluster itself, as CIDR.
+
+        Raises:
+            ProviderError: no address range is left.
+        """
+        there = {network.name: network for network in self._limactl.network_list()}
+        record = records.read(self._home, cluster)
+        if record is None:
+            used = {n.gateway for n in there.values()} | {
+                r.gateway for r in records.every(self._home)
+            }
+            number = self._free(used, avoid)
+            record = ClusterRecord(cluster=cluster, network=names.network(number), number=number)
+            # First the record: what a crash leaves is then known to be this cluster's.
+            records.write(self._home, record)
+        if record.network not in there:
+            self._limactl.network_create(record.network, f"{record.gateway}/24")
+        return record
+
+    def _free(self, gateways: set[str], avoid: Iterable[str]) -> int:
+        taken = [ipaddress.IPv4Network(text, strict=False) for text in avoid]
+        taken += [ipaddress.IPv4Network(f"{text}/24", strict=False) for text in gateways if text]
+        taken += self._taken()
+        for number in NUMBERS:
+            if not any(_subnet(number).overlaps(other) for other in taken):
+                return number
+        raise ProviderError(
+            "no address range is left for another cluster",
+            why=f"all of 192.168.{NUMBERS[0]}.0/24 to 192.168.{NUMBERS[-1]}.0/24 are in use",
+            hint="ohmykube list  (then remove one with `ohmykube down`)",
+            id="OMK-P-522",
+        )
+
+    def remove(self, cluster: str) -> None:
+        """Remove the network of a cluster whose last machine is gone, and all that it remembers."""
+        record = records.read(self._home, cluster)
+        if record is None:
+            return
+        self.end_daemon(record.network)
+        self._limactl.network_delete(record.network)
+        files.remove_tree(self._home.network_directory(record.network))
+        records.remove(self._home, cluster)
+
+    def revive(self, network: str, addresses: Mapping[str, str]) -> None:
+        """Clear what a dead daemon left, so that the next one finds its machines' addresses.
+
+        A daemon that lives is left alone; one that does not answer is ended.
+
+        Args:
+            network: whose daemon.
+            addresses: MAC by address of machines that had one.
+        """
+        try:
+            self.daemon(network).leases()
+        except UsernetDown:
+            self.end_daemon(network)
+        else:
+            return
+        directory = self._home.network_directory(network)
+        if not directory.is_dir():
+            if not addresses:
+                return
+            files.ensure_directory(directory, 0o755)
+        for kind in ("ep", "fd", "qemu"):
+            (directory / f"{network}_{kind}.sock").unlink(missing_ok=True)
+        self._pin(directory / "leases.json", addresses)
+
+    @staticmethod
+    def _pin(path: Path, addresses: Mapping[str, str]) -> None:
+        """Let the daemon give known machines the addresses that they had."""
+        try:
+            known = json.loads(path.read_text())
+        except (OSError, ValueError):
+            known = {}
+        macs = set(addresses.values())
+        others = known if isinstance(known, dict) else {}
+        kept = {a: mac for a, mac in others.items() if mac not in macs and a not in addresses}
+        wanted = {**kept, **addresses}
+        if wanted != known:
+            files.write(path, json.dumps(wanted, sort_keys=True), 0o644)
+
+    def end_daemon(self, network: str) -> None:
+        """End the daemon of a network if it still runs; only one that is this network's."""
+        path = self._home.network_directory(network) / f"usernet_{network}.pid"
+        try:
+            pid = int(path.read_text())
+        except (OSError, ValueError):
+            return
+        told = process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False)
+        socket_path = endpoint(self._home.root, network)
+        if str(socket_path) in told.stdout:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        path.unlink(missing_ok=True)
+
+    # --- what this host reaches of it
+
+    def address_of(self, record: ClusterRecord, ssh_port: int) -> str:
+        """Return the address of the machine that limactl forwards ``ssh_port`` to; empty if none.
+
+        Raises:
+            UsernetError: the daemon does not answer.
+        """
+        local = f"{LOOPBACK}:{ssh_port}"
+        for forward in self.daemon(record.network).forwards():
+            address, _, port = _bare(forward.remote).rpartition(":")
+            if forward.local == local and port == str(SSH_PORT):
+                return address
+        return ""
+
+    def endpoint(self, cluster: str, remote: str) -> int:
+        """Return the port of 127.0.0.1 that leads to ``remote`` for the cluster's life.
+
+        It leads there at once when the network is up, and else from the next start on.
+
+        Raises:
+            ProviderError: the cluster has no network here, or no port is free.
+            LockedError: somebody else listens on that port.
+        """
+        with self._home.exclusive():
+            record = records.read(self._home, cluster)
+            if record is None:
+                raise ProviderError(
+                    f'cluster "{cluster}" has no network',
+                    why="it has no machine on this host",
+                    hint="ohmykube up",
+                    id="OMK-P-523",
+                )
+            if remote not in record.endpoints:
+                port = self._free_port()
+                record = replace(record, endpoints={**record.endpoints, remote: port})
+                records.write(self._home, record)
+        self.reconcile(record)
+        return record.endpoints[remote]
+
+    def _free_port(self) -> int:
+        recorded = {p for r in records.every(self._home) for p in r.endpoints.values()}
+        for port in PORTS:
+            if port not in recorded and _bindable(port):
+                return port
+        raise ProviderError(
+            "no port of 127.0.0.1 is free for a node",
+            why=f"all of {PORTS[0]} to {PORTS[-1]} are taken",
+            hint="ss -ltnp  (who listens there?)",
+            id="OMK-P-524",
+        )
+
+    def forget(self, cluster: str, address: str) -> None:
+        """Drop the ports of a machine that is gone; the home is held alone."""
+        record = records.read(self._home, cluster)
+        if record is None or not address:
+            return
+        gone = [remote for remote in record.endpoints if remote.rpartition(":")[0] == address]
+        if gone:
+            kept = {k: v for k, v in record.endpoints.items() if k not in gone}
+            records.write(self._home, replace(record, endpoints=kept))
+            self._withdraw(record, [("tcp", f"{LOOPBACK}:{record.endpoints[r]}") for r in gone])
+
+    def publish(self, cluster: str, wanted: Iterable[Service]) -> Mapping[Service, str]:
+        """Let this host reach exactly these services; return where, ``host:port`` for each.
+
+        Raises:
+            ProviderError: the cluster has no network here.
+        """
+        with self._home.exclusive():
+            record = records.read(self._home, cluster)
+            if record is None:
+                return {}
+            before = record.services
+            places = _places(record, sorted(set(wanted)))
+            services = {
+                f"{one.protocol}/{local}": f"{one.address}:{one.port}"
+                for one, local in places.items()
+            }
+            record = replace(record, services=services)
+            records.write(self._home, record)
+        gone = [key for key, remote in before.items() if services.get(key) != remote]
+        self._withdraw(record, [_split(key) for key in gone])
+        self.reconcile(record)
+        return places
+
+    def _withdraw(self, record: ClusterRecord, places: Iterable[tuple[str, str]]) -> None:
+        for protocol, local in places:
+            # Not there any more is what is wanted.
+            with contextlib.suppress(UsernetError):
+                self.daemon(record.network).unexpose(local, protocol)
+
+    def reconcile(self, record: ClusterRecord) -> None:
+        """Make the daemon carry what the record says; nothing to do while it is down.
+
+        Raises:
+            LockedError: somebody else listens on one of the ports.
+        """
+        wanted = {("tcp", f"{LOOPBACK}:{p}"): remote for remote, p in record.endpoints.items()}
+        wanted |= {_split(key): remote for key, remote in record.services.items()}
+        daemon = self.daemon(record.network)
+        try:
+            there = {_key(forward): _bare(forward.remote) for forward in daemon.forwards()}
+        except UsernetDown:
+            return
+        for (protocol, local), remote in wanted.items():
+            carried = there.get((protocol, local))
+            if carried == remote:
+                continue
+            if carried is not None:
+                self._withdraw(record, [(protocol, local)])
+            self._expose(record, local, remote, protocol)
+
+    def _expose(self, record: ClusterRecord, local: str, remote: str, protocol: str) -> None:
+        try:
+            self.daemon(record.network).expose(local, remote, protocol)
+        except UsernetDown:
+            return
+        except UsernetError as error:
+            carried = {_key(forward): _bare(forward.remote) for forward in self._carried(record)}
+            if carried.get((protocol, local)) == remote:
+                return  # another process of ours was quicker
+            raise LockedError(
+                f"{local} cannot lead to {remote} of cluster {record.cluster}",
+                why=error.why,
+                hint=f"ss -ltnp  (who listens on {local}?)",
+                id="OMK-P-525",
+            ) from error
+
+    def _carried(self, record: ClusterRecord) -> tuple[Forward, ...]:
+        try:
+            return self.daemon(record.network).forwards()
+        except UsernetDown:
+            return ()
+
+
+def _subnet(number: int) -> ipaddress.IPv4Network:
+    return ipaddress.IPv4Network(f"192.168.{number}.0/24")
+
+
+def _bare(remote: str) -> str:
+    return remote.rpartition("//")[2]
+
+
+def _key(forward: Forward) -> tuple[str, str]:
+    return forward.protocol, forward.local
+
+
+def _split(key: str) -> tuple[str, str]:
+    protocol, _, local = key.partition("/")
+    return protocol, local
+
+
+def _bindable(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _lowest_port() -> int:
+    """Return the lowest port that the daemon may listen on without rights."""
+    try:
+        return int(_UNPRIVILEGED.read_text())
+    except (OSError, ValueError):
+        return 0  # macOS lets everybody listen on all ports of all addresses
+
+
+def _places(record: ClusterRecord, wanted: Iterable[Service]) -> dict[Service, str]:
+    """Return where on this host each service is; the same ones have the same place again.
+
+    On Linux each has an address of its own in 127.0.0.0/8, made of its address in the cluster.
+    Elsewhere only 127.0.0.1 is there, and the port is the next one that no other service has.
+    """
+    lowest, found = _lowest_port(), {}
+    known = {(remote, _split(key)[0]): _split(key)[1] for key, remote in record.services.items()}
+    taken = set(known.values())
+    for one in wanted:
+        before = known.get((f"{one.address}:{one.port}", one.protocol))
+        host = LOOPBACK
+        if _ROUTES.exists():
+            third, last = one.address.split(".")[2:]
+            host = f"127.0.{third}.{last}"
+        port = one.port if one.port >= lowest else one.port + 8000
+        while before is None and f"{host}:{port}" in taken:
+            port += 1
+        found[one] = before or f"{host}:{port}"
+        taken.add(found[one])
+    return found
