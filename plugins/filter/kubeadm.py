@@ -7,6 +7,9 @@ from __future__ import annotations
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import merged
 
 KUBEADM = "kubeadm.k8s.io/v1beta4"
+# Its controllers each ask for a token of their own when it starts, 20 a second by default: nobody makes
+# pods or signs certificates for five seconds.
+CONTROLLER_MANAGER = {"kube-api-qps": "100", "kube-api-burst": "200"}
 # Label prefixes that a kubelet may not give itself; kube_nodes sets those.
 RESTRICTED = ("kubernetes.io", "k8s.io")
 ALLOWED = ("kubelet.kubernetes.io", "node.kubernetes.io")
@@ -127,6 +130,11 @@ def cluster_document(settings):
             "dnsDomain": settings["dns_domain"],
         },
         "apiServer": {"certSANs": list(settings.get("cert_sans") or [])},
+        "controllerManager": {
+            "extraArgs": [
+                {"name": name, "value": value} for name, value in CONTROLLER_MANAGER.items()
+            ]
+        },
         "etcd": {"local": {"dataDir": "/var/lib/etcd", "imageTag": settings.get("etcd_image_tag")}},
         "dns": {"imageTag": settings.get("dns_image_tag")},
     }
