@@ -387,7 +387,7 @@ class Spec(Strict):
     )
     kubeadm: Annotated[Kubeadm, BeforeValidator(_empty)] = Field(default_factory=Kubeadm)
     artifacts: Annotated[Artifacts, BeforeValidator(_empty)] = Field(default_factory=Artifacts)
-    template: UseOfTemplates = Field("auto", description="Whether nodes are cloned: see templates.")
+    template: UseOfTemplates = Field(default="auto", description="Whether nodes are cloned.")
 
 
 class Document(Strict):
