@@ -13,7 +13,6 @@ import json
 import subprocess
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import zstandard
@@ -25,6 +24,7 @@ from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 

@@ -40,6 +40,7 @@ def measure(figures: Figures, store: Store, lock: ArtifactLock, place: Path) -> 
     """One round."""
     tree = place / "tree"
     if not tree.is_dir():
+        tree.mkdir()
         for artifact in lock.artifacts:
             if artifact.kind is Kind.PACKAGE:
                 unpack.unpack(store.path(artifact.digest), tree / artifact.name)
