@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,12 @@ if TYPE_CHECKING:
 _SLICE = 0.1
 
 
-def fork(work: Callable[[], None], directory: Path, name: str) -> None:
-    """Run ``work`` in a process of its own that nobody waits for; output to ``name``.std*.log."""
+def fork(work: Callable[[], None], directory: Path, name: str, *, keep: int = 2) -> None:
+    """Run ``work`` in a process of its own that nobody waits for; output to ``name``.std*.log.
+
+    Of the files that the caller has open it keeps the descriptor ``keep`` only: a lock among them
+    would stay taken.
+    """
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -39,6 +42,8 @@ def fork(work: Callable[[], None], directory: Path, name: str) -> None:
                 descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+            os.closerange(3, keep)
+            os.closerange(max(keep + 1, 3), os.sysconf("SC_OPEN_MAX"))
             work()
         code = 0
     except BaseException as error:  # noqa: BLE001 - the log of the daemon takes whatever it is
@@ -144,10 +149,3 @@ def wait(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         select.select([], [], [], 0.005)
     return True
-
-
-def hang() -> None:
-    """Never return."""
-    sys.stderr.flush()
-    while True:
-        signal.pause()

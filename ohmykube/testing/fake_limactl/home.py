@@ -85,8 +85,15 @@ class Home:
     """The files, and what belongs to a call: the profile, the voice and the faults."""
 
     def __init__(
-        self, root: Path, profile: Profile, voice: Voice, environ: Mapping[str, str]
+        self,
+        root: Path,
+        profile: Profile,
+        voice: Voice,
+        environ: Mapping[str, str],
+        *,
+        cwd: Path,
     ) -> None:
+        self.cwd = cwd
         self.root = root
         self.profile = profile
         self.voice = voice

@@ -13,7 +13,7 @@ import yaml
 
 from ohmykube.testing.fake_limactl import template
 from ohmykube.testing.fake_limactl.faults import Fault
-from ohmykube.testing.fake_limactl.log import Ended, Fatal
+from ohmykube.testing.fake_limactl.log import Ended, Fatal, Killed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def create(home: Home, name: str, text: str, where: str) -> None:
 def _kill_when_half_made(home: Home, name: str) -> None:
     if home.fault(Fault.HALF_DIR, name):
         (home.directory(name) / "cidata.iso").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        raise Killed
 
 
 def _fill(home: Home, name: str, directory: Path, raw: dict[str, object], text: str) -> None:
@@ -183,7 +183,7 @@ def delete(home: Home, names: Sequence[str], *, force: bool) -> list[str]:
         end(home, found)
         if home.fault(Fault.DELETE_HALF, name):
             (found.directory / "lima.yaml").unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+            raise Killed
         _free_disks(home, found)
         shutil.rmtree(found.directory)
         home.voice.info(f"Deleted {quote(name)} ({quote(found.directory)})")
@@ -264,7 +264,7 @@ def _rewrite(home: Home, directory: Path, expressions: Sequence[str]) -> None:
         template.check(new, list(home.networks()))
         template.refuse_shrinking(old, new)
     except Fatal as error:
-        Path("lima.REJECTED.yaml").write_text(text)
+        (home.cwd / "lima.REJECTED.yaml").write_text(text)
         quote = home.profile.quote
         raise Fatal(
             f"the YAML is invalid, saved the buffer as {quote('lima.REJECTED.yaml')}: {error}"

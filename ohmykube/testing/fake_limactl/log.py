@@ -22,6 +22,14 @@ class Ended(Exception):
         self.code = code
 
 
+class Killed(Exception):
+    """The call is killed here, as by SIGKILL."""
+
+
+class Hung(Exception):
+    """The call never ends by itself."""
+
+
 def now() -> str:
     """Return the time as limactl writes it."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

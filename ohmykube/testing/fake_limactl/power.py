@@ -11,10 +11,10 @@ import uuid
 from typing import TYPE_CHECKING, TextIO
 
 from ohmykube.testing.fake_limactl import instances, template, usernet
-from ohmykube.testing.fake_limactl.daemons import HostAgent, fork, hang, wait
+from ohmykube.testing.fake_limactl.daemons import HostAgent, fork, wait
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.home import live_pid
-from ohmykube.testing.fake_limactl.log import Ended, Fatal
+from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def start(home: Home, name: str, timeout: float) -> None:
         raise Fatal(f"errors inspecting instance: [{found.errors[0]}]")
     home.trip()
     if home.fault(Fault.START_HANG, name):
-        hang()
+        raise Hung
     _check_disks(home, found)
     reconcile(home, starting=name)
     home.voice.info(f"Starting the instance {quote(name)} with internal VM driver {quote('qemu')}")
@@ -110,7 +110,7 @@ def _boot(home: Home, found: Inspected, timeout: float) -> None:
         f"  Hostname 127.0.0.1\n  Port {agent.port}\n"
     )
     home.voice.info(f"SSH Local Port: {agent.port}")
-    fork(agent.run, found.directory, "ha")
+    fork(agent.run, found.directory, "ha", keep=agent.listener.fileno())
     agent.listener.close()
     wait(lambda: live_pid(found.directory / "ha.pid") > 0, 5)
     _join(home, found, agent.port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from ohmykube.testing.fake_limactl import instances, power, shared
 from ohmykube.testing.fake_limactl.daemons import wait
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.home import Home
-from ohmykube.testing.fake_limactl.log import Ended, Fatal, Voice
+from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, Killed, Voice
 from ohmykube.testing.fake_limactl.profile import PROFILES
 
 if TYPE_CHECKING:
@@ -229,12 +230,13 @@ def main(
     stdin: TextIO,
     out: TextIO,
     err: TextIO,
+    cwd: Path | None = None,
 ) -> int:
-    """Perform one call and return its exit code."""
+    """Perform one call and return its exit code; raises Killed or Hung for those faults."""
     profile = PROFILES[environ.get("FAKE_LIMA_PROFILE") or "2.0.3"]
     voice = Voice(err)
     root = Path(environ.get("LIMA_HOME") or Path(environ["HOME"], ".lima"))
-    home = Home(root, profile, voice, environ)
+    home = Home(root, profile, voice, environ, cwd=cwd or Path.cwd())
     try:
         if environ.get("FAKE_LIMA_AS_ROOT"):
             instances.root_refused(home, err)
@@ -258,4 +260,12 @@ def main(
 
 def run() -> int:
     """Be the program."""
-    return main(sys.argv[1:], os.environ, stdin=sys.stdin, out=sys.stdout, err=sys.stderr)
+    argv = sys.argv[1:]
+    try:
+        return main(argv, os.environ, stdin=sys.stdin, out=sys.stdout, err=sys.stderr)
+    except Killed:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 1
+    except Hung:
+        while True:
+            signal.pause()

@@ -7,13 +7,11 @@ closes whoever connects.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import ipaddress
 import json
 import os
 import select
 import socket
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.testing.fake_limactl.daemons import Stop
@@ -115,32 +113,24 @@ class State:
         }[path](body)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    state: State
-    timeout = 5
-
-    def _serve(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        try:
-            body = json.loads(self.rfile.read(length) or b"{}")
-            answer = self.state.answer(self.command, self.path, body)
-        except Refused as error:
-            self._send(500, f"{error}\n".encode())
-        except (KeyError, ValueError, TypeError):
-            self._send(404, b"404 page not found\n")
-        else:
-            self._send(200, b"" if answer is None else json.dumps(answer).encode())
-
-    do_GET = do_POST = _serve  # noqa: N815 - the names that http.server calls
-
-    def _send(self, code: int, data: bytes) -> None:
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - so called there
-        """Say nothing."""
+def respond(state: State, connection: socket.socket) -> None:
+    """Read one request and answer it; HTTP as far as the provider speaks it."""
+    with connection.makefile("rb") as stream:
+        method, path, _ = stream.readline().decode().split(maxsplit=2)
+        length = 0
+        while (line := stream.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        body = stream.read(length)
+    try:
+        answer = state.answer(method, path, json.loads(body or b"{}"))
+        code, data = "200 OK", b"" if answer is None else json.dumps(answer).encode()
+    except Refused as error:
+        code, data = "500 Internal Server Error", f"{error}\n".encode()
+    except (KeyError, ValueError, TypeError):
+        code, data = "404 Not Found", b"404 page not found\n"
+    head = f"HTTP/1.1 {code}\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+    connection.sendall(head.encode() + data)
 
 
 def listen(path: Path) -> socket.socket:
@@ -153,7 +143,6 @@ def listen(path: Path) -> socket.socket:
 
 def serve(paths: Paths, state: State, endpoint: socket.socket, stop: Stop) -> None:
     """Answer until stopped, then keep the leases and remove the sockets."""
-    handler = type("Handler", (_Handler,), {"state": state})
     while not stop.wanted():
         readable, _, _ = select.select([endpoint, *state.listeners.values()], [], [], 0.1)
         for one in readable:
@@ -161,8 +150,8 @@ def serve(paths: Paths, state: State, endpoint: socket.socket, stop: Stop) -> No
                 if one is endpoint:
                     connection, _address = one.accept()
                     connection.settimeout(5)
-                    with connection:
-                        handler(connection, ("local", 0), None)
+                    with connection, contextlib.suppress(ValueError):
+                        respond(state, connection)
                 elif one.type == socket.SOCK_STREAM:
                     one.accept()[0].close()
                 else:
@@ -188,12 +177,11 @@ def run(paths: Paths, state: State, life: float) -> None:
 
 def ask(paths: Paths, path: str, body: dict[str, Any]) -> bytes:
     """Ask a daemon; raises OSError when it is not there."""
-    connection = http.client.HTTPConnection("localhost", timeout=5)
-    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.sock.settimeout(5)
-        connection.sock.connect(str(paths.endpoint))
-        connection.request("POST", path, json.dumps(body))
-        return connection.getresponse().read()
-    finally:
-        connection.close()
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: local\r\nContent-Length: {len(data)}\r\n\r\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5)
+        connection.connect(str(paths.endpoint))
+        connection.sendall(head.encode() + data)
+        with connection.makefile("rb") as stream:
+            return stream.read().partition(b"\r\n\r\n")[2]
