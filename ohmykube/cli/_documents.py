@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from ohmykube.cli import _bundle_results
 from ohmykube.cli._output import document
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ KINDS: dict[str, type] = {
     "ConfigCheck": ConfigCheck,
     "Kubeconfig": Merged,
     "Error": Failed,
+    **_bundle_results.KINDS,
 }
 """Document kinds by name."""
 

@@ -35,6 +35,7 @@ TABLE = {
     "shell": Entry(f"{_HERE}.shell", "shell", "Open a shell on a node, or run a command."),
     "start": Entry(f"{_HERE}.power", "start", "Start a stopped cluster."),
     "stop": Entry(f"{_HERE}.power", "stop", "Stop a cluster, keeping all it holds."),
+    "bundle": Entry(f"{_HERE}.bundle", "bundle", "Carry all that a cluster needs offline."),
     "doctor": Entry(f"{_HERE}.doctor", "doctor", "Check whether this host can make clusters."),
     "config": Entry(f"{_HERE}.config", "config", "Write, check and explain cluster.yaml."),
     "version": Entry(f"{_HERE}.version", "version", "Show versions."),
@@ -44,6 +45,7 @@ TABLE = {
 SECTIONS = {
     "Clusters": ("up", "down", "status", "list", "start", "stop"),
     "Access": ("kubeconfig", "shell"),
+    "Artifacts": ("bundle",),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),
 }
 EXAMPLES = (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ohmykube.cli._bundle_workflows import BundleWorkflows
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import Services
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 class Workflows(Protocol):
     """The use-cases, with the signatures of ``ohmykube.workflows``."""
+
+    @property
+    def bundle(self) -> BundleWorkflows:
+        """Those on bundles."""
+        ...
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         """Make or finish a cluster."""
@@ -76,6 +82,13 @@ class Workflows(Protocol):
 
 class RealWorkflows:
     """The product's own."""
+
+    @property
+    def bundle(self) -> BundleWorkflows:
+        """See ``cli._bundle_workflows``."""
+        from ohmykube.cli._bundle_workflows import RealBundleWorkflows
+
+        return RealBundleWorkflows()
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         """See ``workflows.up``."""

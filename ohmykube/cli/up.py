@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.cli import _documents, _names, _options, _texts
+from ohmykube.cli import _bundle_options, _documents, _names, _options, _texts
 from ohmykube.cli._lazy import Command
+from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -25,6 +26,7 @@ LONGEST_WAIT = 86_400
         "ohmykube up --workers 3 --kubernetes 1.36.3",
         "ohmykube up -f cluster.yaml --plan",
         "ohmykube config template | ohmykube up -f -",
+        "ohmykube up -f cluster.yaml --offline --bundle dev.omk.tar",
     ),
 )
 @click.option(
@@ -56,6 +58,16 @@ LONGEST_WAIT = 86_400
     type=click.Choice(["auto", "build", "never"]),
     help="Clone nodes from templates: where there is one, always, never.",
 )
+@click.option("--offline", is_flag=True, help="Connect to nothing but the nodes.")
+@click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Use what this bundle holds, in place; can be given several times.",
+)
+@_bundle_options.allowed_signers
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, change nothing.")
 @click.option(
     "--timeout",
@@ -76,15 +88,33 @@ def up(app: App, /, *, file: Path | None, plan_only: bool, timeout: int, **chose
     """
     from ohmykube.workflows.up import UpOptions  # noqa: PLC0415 - keeps --help light
 
+    bundles: tuple[Path, ...] = chosen["bundles"]
+    if chosen["allowed_signers"] is not None and not bundles:
+        raise UsageError("--allowed-signers goes with --bundle", id="OMK-I-433")
+    if file is None and bundles and chosen["kubernetes"] is None:
+        chosen["kubernetes"] = _version(app, chosen["name"] or DEFAULT_NAME, bundles[0])
     cluster = _load(app, file, chosen)
     if not plan_only:
         app.acting()
-    options = UpOptions(plan_only=plan_only, wait_seconds=float(timeout))
+    options = UpOptions(
+        plan_only=plan_only,
+        wait_seconds=float(timeout),
+        offline=chosen["offline"],
+        bundles=bundles,
+        allowed_signers=chosen["allowed_signers"],
+    )
     result = app.workflows.up(app.services, cluster, options)
     if plan_only:
         app.show(_documents.plan(result), _texts.plan(result))
     else:
         app.show(_documents.up(result), _texts.up(result))
+
+
+def _version(app: App, name: str, bundle: Path) -> str | None:
+    """Return the version of Kubernetes in a bundle, for a cluster that does not exist yet."""
+    if name in app.workflows.names(app.paths):
+        return None
+    return app.workflows.bundle.inspect(bundle).archive.bundle.kubernetes or None
 
 
 def _load(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:

@@ -6,11 +6,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import workspace
+from ohmykube.cache.bundle import member
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
 from ohmykube.errors import ConfigError, NotFoundError
 from ohmykube.kit import digest, files, platform, process
-from ohmykube.model.artifact import Kind
+from ohmykube.model.artifact import Kind, PackageRole
 from ohmykube.providers import registry
 from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
@@ -18,11 +19,14 @@ from ohmykube.steps.base import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.providers.base import Provider
     from ohmykube.state.record import Record
     from ohmykube.steps.base import Services
+
+_KUBECTL = "usr/local/bin/kubectl"
 
 
 def provider_of(services: Services, name: str, cluster: Cluster | None) -> Provider:
@@ -122,11 +126,22 @@ def kubectl(run: Run) -> str:
     target = run.services.paths.data / "bin" / f"kubectl-{version}"
     if target.exists():
         return str(target)
+    return str(target) if _own_kubectl(run, version, target) else ""
+
+
+def _own_kubectl(run: Run, version: str, target: Path) -> bool:
+    """Copy kubectl out of the cache: as it was built, else from the nodes' package."""
     store = Store(run.services.paths.cache)
     ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", platform.architecture())
-    if ref is None or not store.has(ref.digest):
-        return ""
+    if ref is None and (run.lock is None or run.lock.arch != platform.architecture()):
+        return False
     files.ensure_directory(target.parent, 0o755)
-    with store.path(ref.digest).open("rb") as source, files.replacing(target, 0o755) as stream:
-        digest.copy(source, stream)
-    return str(target)
+    with contextlib.suppress(NotFoundError), files.replacing(target, 0o755) as stream:
+        if ref is not None:
+            with store.locate(ref.digest).open() as source:
+                digest.copy(source, stream)
+        elif run.lock is not None:
+            package = run.lock.package(PackageRole.KUBEADM).digest
+            member.take(store, package, _KUBECTL, stream)
+        return True
+    return False

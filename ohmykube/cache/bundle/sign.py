@@ -72,7 +72,7 @@ def signer(data: bytes, signature: bytes | None, allowed: Path, label: str) -> s
             id="OMK-I-412",
         )
     if signature is None:
-        raise _refused(label, "it is not signed, and allowed signers were demanded")
+        raise refused(label, "it is not signed, and allowed signers were demanded")
     with tempfile.TemporaryDirectory(prefix="ohmykube-sign-") as directory:
         file = Path(directory) / "bundle.json.sig"
         file.write_bytes(signature)
@@ -82,7 +82,7 @@ def signer(data: bytes, signature: bytes | None, allowed: Path, label: str) -> s
             ["ssh-keygen", "-Y", "find-principals", *common], timeout=_SECONDS, check=False
         )
         if found.code or not found.stdout.strip():
-            raise _refused(label, f"its signer is not in {allowed}: {process.tail(found.stderr)}")
+            raise refused(label, f"its signer is not in {allowed}: {process.tail(found.stderr)}")
         who = found.stdout.splitlines()[0].split(",")[0]
         checked = process.run(
             ["ssh-keygen", "-Y", "verify", "-I", who, *common],
@@ -91,7 +91,7 @@ def signer(data: bytes, signature: bytes | None, allowed: Path, label: str) -> s
             check=False,
         )
     if checked.code:
-        raise _refused(label, f"its signature is not right: {process.tail(checked.stdout)}")
+        raise refused(label, f"its signature is not right: {process.tail(checked.stdout)}")
     return who
 
 
@@ -109,7 +109,8 @@ def key_of(data: bytes, signature: bytes) -> str:
     return match["key"] if match and result.code == 0 else ""
 
 
-def _refused(label: str, why: str) -> IntegrityError:
+def refused(label: str, why: str) -> IntegrityError:
+    """Return the error for a signature that is not accepted."""
     return IntegrityError(
         f"the signature of {label} is not accepted",
         why=why,

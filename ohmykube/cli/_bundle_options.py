@@ -1,0 +1,71 @@
+"""Options that the commands on bundles share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Any)
+_SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,11})(?P<unit>[KMGT]?)(?:iB|B)?")
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+LEAST = 1 << 20
+
+
+class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
+    """A number of bytes, as ``split`` takes it: 3900M has 3900 * 1024 * 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value)
+        size = int(match["number"]) << _UNITS[match["unit"]] if match else 0
+        if size < LEAST:
+            self.fail(f"{value!r} is not a size such as 3900M, at least 1M", param, ctx)
+        return size
+
+
+def form(function: F) -> F:
+    """Add ``--split`` and ``--sign``; hands on ``split`` (bytes) and ``key``."""
+    function = click.option(
+        "--sign",
+        "key",
+        type=click.Path(path_type=Path),
+        metavar="KEY",
+        help="Sign with this OpenSSH key (ssh-keygen -Y).",
+    )(function)
+    decorated: F = click.option(
+        "--split",
+        type=Size(),
+        default=0,
+        metavar="SIZE",
+        help="Write parts of at most this size, such as 3900M.",
+    )(function)
+    return decorated
+
+
+def since(function: F) -> F:
+    """Add ``--since``."""
+    decorated: F = click.option(
+        "--since",
+        type=click.Path(path_type=Path),
+        metavar="OLD",
+        help="Leave out what this older bundle has.",
+    )(function)
+    return decorated
+
+
+def allowed_signers(function: F) -> F:
+    """Add ``--allowed-signers``."""
+    decorated: F = click.option(
+        "--allowed-signers",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Take only what one of these has signed.",
+    )(function)
+    return decorated

@@ -1,0 +1,34 @@
+"""``ohmykube bundle`` and its commands, one module for each."""
+
+from __future__ import annotations
+
+import click
+
+from ohmykube.cli import _options
+from ohmykube.cli._lazy import Entry, LazyGroup
+
+TABLE = {
+    "create": Entry(f"{__name__}.create", "create", "Write all that a cluster needs to a file."),
+    "inspect": Entry(f"{__name__}.inspect", "inspect", "Show what is in a bundle."),
+    "verify": Entry(f"{__name__}.verify", "verify", "Check a bundle's content and signature."),
+}
+
+
+def _overview() -> None:
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        _options.app_of(ctx).write(ctx.get_help() + "\n")
+
+
+bundle = LazyGroup(
+    "bundle",
+    table=TABLE,
+    examples=(
+        "ohmykube bundle create -f cluster.yaml",
+        "ohmykube bundle verify dev-k8s1.36.3-amd64.omk.tar",
+        "ohmykube up -f cluster.yaml --offline --bundle dev-k8s1.36.3-amd64.omk.tar",
+    ),
+    callback=_overview,
+    invoke_without_command=True,
+    help="Carry everything that a cluster needs to where there is no network.",
+)

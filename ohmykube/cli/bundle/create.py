@@ -1,0 +1,74 @@
+"""``ohmykube bundle create``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube bundle create -f cluster.yaml",
+        "ohmykube bundle create -f cluster.yaml --to /media/usb/dev.omk.tar --split 3900M",
+        "ohmykube bundle create -f cluster.yaml --since january.omk.tar --sign key",
+    ),
+)
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    default=Path("cluster.yaml"),
+    show_default=True,
+    help="Description of the cluster; - reads stdin.",
+)
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file to write (default: NAME-k8sVERSION-ARCH.omk.tar here).",
+)
+@_bundle_options.since
+@_bundle_options.form
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="REF",
+    help="Put this image of the cache in too; can be given several times.",
+)
+@_options.output
+@_options.talk
+@_options.pass_app
+def create(
+    app: App,
+    *,
+    file: Path,
+    target: Path | None,
+    since: Path | None,
+    split: int,
+    key: Path | None,
+    images: tuple[str, ...],
+) -> None:
+    """Write all that clusters of this description need to one file.
+
+    Node packages, images, the machines' base, the collection and ohmykube itself; what is not in
+    the cache is got first. The same content gives the same file.
+    """
+    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
+    from ohmykube.workflows.bundle import CreateOptions  # noqa: PLC0415 - keeps --help light
+
+    cluster = _config.load(app, file)
+    app.acting()
+    options = CreateOptions(target=target, since=since, split=split, key=key, images=images)
+    result = app.workflows.bundle.create(app.services, cluster, options)
+    app.show(_bundle_results.written(result), lambda: _bundle_results.written_text(result))

@@ -1,0 +1,34 @@
+"""``ohmykube bundle inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _bundle_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube bundle inspect dev.omk.tar",
+        "ohmykube bundle inspect dev.omk.tar -o json",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_options.output
+@_options.talk
+@_options.pass_app
+def inspect(app: App, *, file: Path) -> None:
+    """Show what is in a bundle, or in the parts of one.
+
+    Reads its list only; `bundle verify` checks that the content is what the list says.
+    """
+    found = app.workflows.bundle.inspect(file)
+    app.show(_bundle_results.report(found), lambda: _bundle_results.inspect_text(found))

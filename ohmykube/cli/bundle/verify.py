@@ -1,0 +1,36 @@
+"""``ohmykube bundle verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube bundle verify dev.omk.tar",
+        "ohmykube bundle verify dev.omk.tar --allowed-signers allowed_signers",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_bundle_options.allowed_signers
+@_options.output
+@_options.talk
+@_options.pass_app
+def verify(app: App, *, file: Path, allowed_signers: Path | None) -> None:
+    """Hash everything in a bundle, or in its parts, and check its signature.
+
+    Of a bundle in parts the damaged ones are named. Without --allowed-signers an unsigned bundle
+    is accepted, and the result says so. Exit code 12 when anything is wrong.
+    """
+    found = app.workflows.bundle.verify(app.services, file, allowed_signers)
+    app.show(_bundle_results.report(found), lambda: _bundle_results.verify_text(found))

@@ -1,0 +1,58 @@
+"""``ohmykube cache export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube cache export --to cache.omk.tar",
+        "ohmykube cache export registry.k8s.io/pause:3.10.2 --to pause.omk.tar",
+    ),
+)
+@click.argument("names", nargs=-1, metavar="[REF]...")
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="The file to write.",
+)
+@_bundle_options.since
+@_bundle_options.form
+@_options.output
+@_options.talk
+@_options.pass_app
+def export(
+    app: App,
+    *,
+    names: tuple[str, ...],
+    target: Path,
+    since: Path | None,
+    split: int,
+    key: Path | None,
+) -> None:
+    """Write the whole cache, or what is named, to one OCI archive.
+
+    REF is a name, NAME@VERSION or a digest, as `cache ls` shows them. The file is a bundle:
+    `ctr images import`, skopeo and `cache import` read it.
+    """
+    from ohmykube.cache.bundle import read  # noqa: PLC0415 - keeps --help light
+    from ohmykube.cache.bundle.write import Form  # noqa: PLC0415 - the same
+
+    form = Form(since=read.load(since) if since else None, split=split, key=key)
+    app.acting()
+    result = app.workflows.bundle.export(app.services, names, target, form)
+    app.show(_bundle_results.written(result), lambda: _bundle_results.written_text(result))

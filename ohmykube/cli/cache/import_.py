@@ -1,0 +1,38 @@
+"""``ohmykube cache import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    "import",
+    cls=Command,
+    examples=(
+        "ohmykube cache import dev.omk.tar",
+        "ohmykube cache import /media/usb/dev.omk.tar.sha256   # a bundle in parts",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@_bundle_options.allowed_signers
+@_options.output
+@_options.talk
+@_options.pass_app
+def import_(app: App, *, file: Path, allowed_signers: Path | None) -> None:
+    """Copy a bundle, in one file or in parts, into the cache.
+
+    Every blob is hashed on its way; what the cache has is skipped, so an import that was stopped
+    goes on where it was. `up --bundle` uses a bundle without copying it.
+    """
+    app.acting()
+    result = app.workflows.bundle.import_(app.services, file, allowed_signers)
+    app.show(_bundle_results.imported(result), lambda: _bundle_results.imported_text(result))

@@ -1,0 +1,228 @@
+"""Bundles: write one for a description, look into one, check one, bring one into the cache."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.cache import releases, resolve
+from ohmykube.cache.bundle import bring, content, machine, project, read, sign, write
+from ohmykube.cache.store import Store
+from ohmykube.errors import NotFoundError
+from ohmykube.kit import paths, process
+from ohmykube.model.artifact import Kind
+from ohmykube.progress import Message, item
+from ohmykube.providers.base import Portable
+from ohmykube.workflows import session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ohmykube.cache.bundle.document import Role
+    from ohmykube.cache.store import Ref
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.steps.base import Services
+
+SUFFIX = ".omk.tar"
+_COLLECTION = Path("ansible_collections/ohmykube/cluster")
+_BUILD_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """How to write a bundle."""
+
+    target: Path | None = None
+    """The file; None: named after the cluster, here."""
+    since: Path | None = None
+    """An older bundle, whose blobs are left out."""
+    split: int = 0
+    """Bytes of a part at most; 0 for one file."""
+    key: Path | None = None
+    """Sign with this OpenSSH key."""
+    images: tuple[str, ...] = ()
+    """Further images of the cache, by their full reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What is known about a bundle."""
+
+    archive: read.Archive
+    hashed: bool
+    """Whether every blob was hashed; else only the frame and the documents were checked."""
+    signed: bool
+    signer: str
+    """Who signed, when allowed signers were demanded."""
+    key: str
+    """The key that made a right signature, whoever has it."""
+
+
+def create(services: Services, cluster: Cluster, options: CreateOptions) -> write.Written:
+    """Write a bundle with all that clusters of this description need; get first what lacks.
+
+    Raises:
+        NotFoundError: the key, the older bundle or an image is not there.
+        NetworkError, IntegrityError, PrerequisiteError, ProviderError: something cannot be got.
+        ResourceError: no space left.
+    """
+    store, reporter = Store(services.paths.cache), services.reporter
+    older = read.load(options.since) if options.since else None
+    lock = resolve.resolve(cluster, store, reporter, paths=services.paths)
+    wanted = content.of_lock(store, lock)
+    wanted += [(ref, "node") for ref in _images(store, options.images, lock.arch)]
+    provider = session.provider_of(services, cluster.provider, cluster)
+    lacks = []
+    if isinstance(provider, Portable):
+        with item(reporter, f"machine image {provider.name}", "pack"):
+            provider.prepare()
+            base = machine.stored(
+                store, provider.name, provider.base_version(), lock.arch, provider.export_base
+            )
+        wanted.append((base, "machine"))
+    elif provider.capabilities.creates:
+        lacks.append(f"the machine image: provider {provider.name} cannot hand it over")
+    own, missing = _project(store)
+    wanted += own
+    lacks += missing
+    for text in lacks:
+        reporter.emit(Message(text=f"not in the bundle: {text}", level="warning"))
+    target = options.target or Path(
+        f"{cluster.name}-k8s{cluster.kubernetes_version}-{lock.arch}{SUFFIX}"
+    )
+    release = releases.release(cluster.kubernetes_version)
+    with store.lease(f"bundle {target.name}", [ref.digest for ref, _ in wanted]):
+        refs = tuple(ref for ref, _ in wanted)
+        made = content.Content(
+            name=cluster.name,
+            refs=refs,
+            entries=content.entries(store, wanted),
+            components=content.components(refs, release),
+            kubernetes=cluster.kubernetes_version,
+            arch=lock.arch,
+            provider=provider.name,
+            lacks=tuple(lacks),
+        )
+        form = write.Form(since=older, split=options.split, key=options.key)
+        return write.write(store, made, target, form, reporter)
+
+
+def _images(store: Store, names: Sequence[str], arch: str) -> Iterable[Ref]:
+    known = {r.name: r for r in store.refs() if r.kind is Kind.IMAGE and r.arch == arch}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise NotFoundError(
+            f"not in the cache: {', '.join(missing)}",
+            why="--image takes images that the cache has, by their full reference",
+            hint="ohmykube cache ls",
+            id="OMK-I-451",
+        )
+    return [known[name] for name in names]
+
+
+def _project(store: Store) -> tuple[list[tuple[Ref, Role]], list[str]]:
+    """Return the references of the collection and the wheel, and what cannot be had."""
+    root = paths.collections_root() / _COLLECTION
+    found: list[tuple[Ref, Role]] = [(project.stored(store, project.collection(root)), "host")]
+    wheel = project.wheel()
+    if isinstance(wheel, str):
+        wheel = _built(root) or wheel
+    if isinstance(wheel, str):
+        return found, [wheel]
+    return [*found, (project.stored(store, wheel), "host")], []
+
+
+def _built(root: Path) -> tuple[str, str, bytes] | None:
+    """Return the wheel of a checkout, where its build backend is installed, else None."""
+    checkout = root.resolve()
+    if not (checkout / "pyproject.toml").is_file() or importlib.util.find_spec("hatchling") is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="ohmykube-wheel-") as directory:
+        argv = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory]
+        if process.run(argv, timeout=_BUILD_SECONDS, cwd=checkout, check=False).code:
+            return None
+        for path in Path(directory).glob("*.whl"):
+            return path.name, path.name.split("-")[1], path.read_bytes()
+    return None
+
+
+def inspect(path: Path) -> Checked:
+    """Look into a bundle; its blobs are not hashed.
+
+    Raises:
+        NotFoundError: no such bundle.
+        IntegrityError: its frame or a document is not right.
+    """
+    return _checked(read.load(path), hashed=False, signer="")
+
+
+def verify(services: Services, path: Path, allowed: Path | None) -> Checked:
+    """Hash everything in a bundle and check its signature.
+
+    Raises:
+        NotFoundError: no such bundle, or no such file of allowed signers.
+        IntegrityError: what is wrong with it, by name.
+    """
+    found = read.load(path)
+    signer = sign.signer(found.manifest, found.signature, allowed, found.label) if allowed else ""
+    checked = _checked(found, hashed=True, signer=signer)
+    read.verify(found, services.reporter)
+    return checked
+
+
+def _checked(found: read.Archive, *, hashed: bool, signer: str) -> Checked:
+    key = sign.key_of(found.manifest, found.signature) if found.signature else ""
+    if found.signature and hashed and not key:
+        raise sign.refused(found.label, "it does not fit this content")
+    return Checked(
+        archive=found, hashed=hashed, signed=bool(found.signature), signer=signer, key=key
+    )
+
+
+def import_(services: Services, path: Path, allowed: Path | None) -> bring.Brought:
+    """Copy a bundle into the cache; raises as ``bring.copy``."""
+    return bring.copy(Store(services.paths.cache), path, services.reporter, allowed)
+
+
+def export(
+    services: Services, names: Sequence[str], target: Path, form: write.Form
+) -> write.Written:
+    """Write what the cache holds, or those references that are named, as one OCI archive.
+
+    Args:
+        services: of the command.
+        names: names, ``name@version`` or digests of references; none for all that are whole.
+        target: the file.
+        form: how to write it.
+
+    Raises:
+        NotFoundError: nothing has such a name.
+        IntegrityError: something in the cache is damaged.
+        ResourceError: no space left.
+    """
+    store = Store(services.paths.cache)
+    refs = [ref for ref in store.refs() if not names or _named(ref) & set(names)]
+    unknown = sorted(set(names) - {name for ref in refs for name in _named(ref)})
+    if unknown or not refs:
+        raise NotFoundError(
+            f"not in the cache: {', '.join(unknown)}" if unknown else "the cache is empty",
+            hint="ohmykube cache ls",
+            id="OMK-I-452",
+        )
+    wanted: list[tuple[Ref, Role]] = [(ref, "other") for ref in refs]
+    with store.lease(f"export {target.name}", [ref.digest for ref in refs]):
+        made = content.Content(
+            name=target.name.removesuffix(SUFFIX),
+            refs=tuple(refs),
+            entries=content.entries(store, wanted),
+            components=content.components(refs, None),
+        )
+        return write.write(store, made, target, form, services.reporter)
+
+
+def _named(ref: Ref) -> set[str]:
+    return {ref.name, f"{ref.name}@{ref.version}", ref.digest}
