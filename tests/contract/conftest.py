@@ -13,6 +13,9 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests.contract.own_containerd import containerd
+
+__all__ = ["containerd"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
