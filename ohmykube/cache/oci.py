@@ -22,7 +22,7 @@ from ohmykube.kit import digest, files, interrupt
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from ohmykube.cache.store import Ref, Store
 
@@ -241,6 +241,21 @@ def export_archive(store: Store, refs: Iterable[Ref], target: Path) -> None:
         NotFoundError: a blob is not in the store.
         ResourceError: no space left.
     """
+    with files.replacing(target, 0o644) as stream:
+        write_archive(store, refs, stream)
+
+
+def write_archive(
+    store: Store, refs: Iterable[Ref], stream: IO[bytes], without: Collection[str] = ()
+) -> None:
+    """Write images as an OCI archive to a stream, such as a pipe; raises as ``export_archive``.
+
+    Args:
+        store: where the blobs are.
+        refs: references of kind image.
+        stream: takes the tar.
+        without: digests of blobs that the reader has already and that are left out.
+    """
     entries: dict[str, Entry] = {
         "oci-layout": Entry(data=b'{"imageLayoutVersion":"1.0.0"}', mode=0o644)
     }
@@ -250,16 +265,20 @@ def export_archive(store: Store, refs: Iterable[Ref], target: Path) -> None:
             raise ValueError(f"not an image: {ref.name}")
         blobs = image_blobs(store, ref.digest)
         for blob in blobs:
-            name = f"blobs/{blob.digest.replace(':', '/')}"
-            entries[name] = Entry(path=store.path(blob.digest), mode=0o644)
+            if blob.digest not in without:
+                name = f"blobs/{blob.digest.replace(':', '/')}"
+                entries[name] = Entry(path=store.path(blob.digest), mode=0o644)
         manifests.append(index_entry(ref, blobs[0]))
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
     entries["index.json"] = Entry(data=_json(index), mode=0o644)
     entries = {**_parents(entries), **entries}
-    with (
-        files.replacing(target, 0o644) as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-    ):
+    with tarfile.open(  # type: ignore[call-overload]
+        fileobj=stream,
+        mode="w|",
+        format=tarfile.PAX_FORMAT,
+        bufsize=digest.CHUNK,
+        copybufsize=digest.CHUNK,
+    ) as archive:
         for name in sorted(entries):
             interrupt.check()
             _add(archive, name, entries[name])

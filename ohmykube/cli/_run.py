@@ -35,6 +35,7 @@ TABLE = {
     "shell": Entry(f"{_HERE}.shell", "shell", "Open a shell on a node, or run a command."),
     "start": Entry(f"{_HERE}.power", "start", "Start a stopped cluster."),
     "stop": Entry(f"{_HERE}.power", "stop", "Stop a cluster, keeping all it holds."),
+    "image": Entry(f"{_HERE}.image", "image", "Bring your own images to the nodes."),
     "bundle": Entry(f"{_HERE}.bundle", "bundle", "Carry all that a cluster needs offline."),
     "doctor": Entry(f"{_HERE}.doctor", "doctor", "Check whether this host can make clusters."),
     "config": Entry(f"{_HERE}.config", "config", "Write, check and explain cluster.yaml."),
@@ -45,7 +46,7 @@ TABLE = {
 SECTIONS = {
     "Clusters": ("up", "down", "status", "list", "start", "stop"),
     "Access": ("kubeconfig", "shell"),
-    "Artifacts": ("bundle",),
+    "Artifacts": ("image", "bundle"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),
 }
 EXAMPLES = (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cli._bundle_workflows import BundleWorkflows
+    from ohmykube.cli._image_workflows import ImageWorkflows
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import Services
@@ -31,6 +32,11 @@ class Workflows(Protocol):
     @property
     def bundle(self) -> BundleWorkflows:
         """Those on bundles."""
+        ...
+
+    @property
+    def image(self) -> ImageWorkflows:
+        """Those on images."""
         ...
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
@@ -89,6 +95,13 @@ class RealWorkflows:
         from ohmykube.cli._bundle_workflows import RealBundleWorkflows
 
         return RealBundleWorkflows()
+
+    @property
+    def image(self) -> ImageWorkflows:
+        """See ``cli._image_workflows``."""
+        from ohmykube.cli._image_workflows import RealImageWorkflows
+
+        return RealImageWorkflows()
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         """See ``workflows.up``."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.ansible import inventory, variables
 from ohmykube.steps.fetch_kubeconfig import API_PORT
-from ohmykube.steps.serve import ENDPOINT
+from ohmykube.steps.tunnel import ENDPOINT
 
 if TYPE_CHECKING:
     from ohmykube.steps.base import Run

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import NodeError
-from ohmykube.kit import process
+from ohmykube.kit import piping, process
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 TIMEOUT = 30
@@ -23,19 +23,36 @@ class NodeShell:
         self._become = ("sudo", "-n", "--") if become else ()
         self.node = node
 
-    def __call__(self, argv: Sequence[str], stdin: str = "") -> str:
-        """Return the command's output.
+    def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = TIMEOUT) -> str:
+        """Return the command's output; ``timeout`` in seconds.
 
         Raises:
             NodeError: it failed or did not end in time.
         """
-        command = shlex.join([*self._become, *argv])
         try:
-            return process.run([*self._prefix, "--", command], timeout=TIMEOUT, input=stdin).stdout
+            return process.run(self._argv(argv), timeout=timeout, input=stdin).stdout
         except process.CommandFailed as error:
-            raise NodeError(
-                f"`{argv[0]}` failed on node {self.node}",
-                why=error.why,
-                hint=f"ohmykube shell {self.node}",
-                id="OMK-N-201",
-            ) from error
+            raise self._failed(argv, error) from error
+
+    def feed(self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float) -> None:
+        """Run a command whose standard input is what ``write`` writes.
+
+        Raises:
+            NodeError: it failed or did not end in time.
+            Exception: whatever ``write`` raised.
+        """
+        try:
+            piping.feed(self._argv(argv), write, timeout=timeout)
+        except process.CommandFailed as error:
+            raise self._failed(argv, error) from error
+
+    def _argv(self, argv: Sequence[str]) -> list[str]:
+        return [*self._prefix, "--", shlex.join([*self._become, *argv])]
+
+    def _failed(self, argv: Sequence[str], error: process.CommandFailed) -> NodeError:
+        return NodeError(
+            f"`{argv[0]}` failed on node {self.node}",
+            why=error.why,
+            hint=f"ohmykube shell {self.node}",
+            id="OMK-N-201",
+        )

@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Store
-from ohmykube.errors import TimeoutExceeded, UnreachableError
-from ohmykube.kit import files, process, retry
+from ohmykube.kit import files
 from ohmykube.kit.secret import Secret
+from ohmykube.steps.tunnel import ENDPOINT, NODE_PORT, Tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.steps.base import Run
 
-NODE_PORT = 5055
-"""Port on each node's own loopback at which it finds the cache while a run lasts."""
-ENDPOINT = f"http://127.0.0.1:{NODE_PORT}"
-OPEN = retry.Wait(seconds=20, every=0.05, factor=1.5, longest=0.5)
-_READY = "tunnel-open"
+__all__ = ["ENDPOINT", "NODE_PORT", "Serve", "token"]
 
 
 class Serve:
@@ -31,65 +27,26 @@ class Serve:
 
     def run(self, run: Run) -> str:
         """Raise UnreachableError when a node refuses the tunnel."""
-        token = Secret(_token(run.directory / "cache-token"))
+        secret = token(run.directory)
         server = run.cleanup.enter_context(
-            Server(Store(run.services.paths.cache), run.need_lock(), token.reveal())
+            Server(Store(run.services.paths.cache), run.need_lock(), secret)
         )
-        run.server, run.cache_token = server, token
-        tunnels = {node.name: self._open(run, node.name) for node in run.cluster.nodes}
-        for node, tunnel in tunnels.items():
-            self._wait(run, node, tunnel)
+        run.server, run.cache_token = server, secret
+        tunnels = []
+        for node in run.cluster.nodes:
+            log_file = run.run_directory / f"tunnel-{node.name}.log"
+            tunnel = Tunnel(run.need_ssh_config(), node.name, server.port, log_file)
+            run.cleanup.callback(tunnel.close)
+            tunnels.append(tunnel)
+        for tunnel in tunnels:
+            tunnel.wait(run.services.clock)
         return f"{len(tunnels)} tunnels"
 
-    @staticmethod
-    def _open(run: Run, node: str) -> process.Companion:
-        if run.server is None:
-            raise UnreachableError("the cache server is not running")
-        # A connection of its own: the shared control master may end before the run does.
-        tunnel = process.Companion(
-            [
-                *("ssh", "-F", str(run.need_ssh_config())),
-                *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
-                *("-o", "ExitOnForwardFailure=yes"),
-                *("-R", f"127.0.0.1:{NODE_PORT}:127.0.0.1:{run.server.port}"),
-                *(node, f"echo {_READY}; exec cat >/dev/null"),
-            ],
-            run.run_directory / f"tunnel-{node}.log",
-        )
-        run.cleanup.callback(tunnel.close)
-        return tunnel
 
-    def _wait(self, run: Run, node: str, tunnel: process.Companion) -> None:
-        current = tunnel
-
-        def probe() -> bool | None:
-            nonlocal current
-            if _READY in _text(current.log_file):
-                return True
-            if not current.alive():
-                # The port of a run that was just killed may still be held by its sshd.
-                current = self._open(run, node)
-            return None
-
-        try:
-            retry.until(run.services.clock, OPEN, f"the tunnel to {node}", probe)
-        except TimeoutExceeded as error:
-            raise UnreachableError(
-                f"node {node} does not open the tunnel for the cache",
-                why=process.tail(_text(current.log_file)) or error.message,
-                hint=f"ohmykube shell {node} -- sshd -T  (AllowTcpForwarding must not be no)",
-                id="OMK-V-015",
-            ) from error
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
-
-
-def _token(path: Path) -> str:
+def token(directory: Path) -> Secret:
+    """Return the bearer token of the cluster whose state is in ``directory``, made when needed."""
     # One token for the cluster's life: a new one each run would change hosts.toml on every node.
-    if path.exists():
-        return path.read_text().strip()
-    token = secrets.token_urlsafe(24)
-    files.write(path, token)
-    return token
+    path = directory / "cache-token"
+    if not path.exists():
+        files.write(path, secrets.token_urlsafe(24))
+    return Secret(path.read_text().strip())

@@ -1,0 +1,52 @@
+"""Options that the commands on images share, and how they end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ohmykube.cli import _image_results, _options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ohmykube.cli._app import App
+    from ohmykube.workflows.images import DeliveryResult
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def cluster(function: F) -> F:
+    """Add ``--name``."""
+    return click.option(
+        "--name",
+        "name_option",
+        metavar="CLUSTER",
+        shell_complete=_options.complete_clusters,
+        help="Cluster; not needed when there is only one.",
+    )(function)
+
+
+def nodes(function: F) -> F:
+    """Add ``--node``."""
+    return click.option(
+        "--node",
+        "nodes",
+        metavar="NODE",
+        multiple=True,
+        shell_complete=_options.complete_nodes,
+        help="Only this node; may be given again (default: all).",
+    )(function)
+
+
+def show(app: App, result: DeliveryResult) -> None:
+    """Write what every node got; then raise the error of those that failed."""
+    failure = result.failure
+    app.show(
+        _image_results.delivered(result),
+        _image_results.delivered_text(result),
+        final=failure is None,
+    )
+    if failure is not None:
+        raise failure

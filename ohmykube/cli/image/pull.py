@@ -1,0 +1,39 @@
+"""``ohmykube image pull``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _image_options, _names, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube image pull nginx:1.29",
+        "ohmykube image pull quay.io/org/app:1 --name dev --node w1",
+    ),
+)
+@click.argument("references", metavar="REF...", nargs=-1, required=True)
+@_image_options.cluster
+@_image_options.nodes
+@_options.output
+@_options.talk
+@_options.pass_app
+def pull(
+    app: App, *, references: tuple[str, ...], name_option: str | None, nodes: tuple[str, ...]
+) -> None:
+    """Bring images of a registry to the nodes of a cluster.
+
+    Each image is fetched once, into the cache, with the login of `docker login` where needed.
+    """
+    name = _names.choose(app, None, name_option)
+    app.acting()
+    result = app.workflows.image.pull(app.services, name, references, nodes=nodes)
+    _image_options.show(app, result)

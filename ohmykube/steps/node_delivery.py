@@ -1,0 +1,276 @@
+"""Images of the store on their way to one node."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
+
+from ohmykube.cache import oci
+from ohmykube.cache.serve import Server
+from ohmykube.errors import Interrupted, NodeError, OhmykubeError, UnreachableError
+from ohmykube.kit import interrupt, retry
+from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from ohmykube.progress import ItemProgress
+from ohmykube.steps import tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ohmykube.cache.store import Ref, Store
+    from ohmykube.steps.base import Run
+    from ohmykube.steps.node_images import NodeImages, Survey
+
+AT_ONCE = 3
+"""Images that one node pulls at a time."""
+ATTEMPTS = 3
+TUNNEL = retry.Wait(seconds=5, every=0.05, factor=1.5, longest=0.5)
+PULLED, STREAMED, NOTHING = "pull", "stream", "none"
+
+
+class Wanted(NamedTuple):
+    """An image that a node should have."""
+
+    ref: Ref
+    blobs: Mapping[str, int]
+    """Digest to bytes: manifest, config, layers."""
+
+    def lacking(self, content: Iterable[str]) -> dict[str, int]:
+        """Return the blobs that are not in ``content``."""
+        there = frozenset(content)
+        return {digest: size for digest, size in self.blobs.items() if digest not in there}
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What one node got."""
+
+    node: str
+    way: str = NOTHING
+    """``pull``, ``stream``, or ``none`` when it had everything."""
+    sent: int = 0
+    """Bytes that went to it: bodies of blobs, or the streamed archive."""
+    skipped: int = 0
+    """Bytes of the images' blobs that did not travel: it had them, or the layers unpacked."""
+    seconds: float = 0.0
+    delivered: list[str] = field(default_factory=list)
+    """References that it had not, or not like this."""
+    error: OhmykubeError | None = None
+
+
+def wanted_of(store: Store, refs: Iterable[Ref]) -> tuple[Wanted, ...]:
+    """Return the images of references with their blobs; raises as ``oci.image_blobs``."""
+    return tuple(
+        Wanted(ref, {blob.digest: blob.size for blob in oci.image_blobs(store, ref.digest)})
+        for ref in refs
+    )
+
+
+class NodeDelivery:
+    """The work on one node. Everything it opens is closed when the block ends."""
+
+    def __init__(
+        self, run: Run, images: NodeImages, delivery: Delivery, store: Store, secret: str
+    ) -> None:
+        self._run = run
+        self._images = images
+        self._delivery = delivery
+        self._store = store
+        self._secret = secret
+        self._stack = contextlib.ExitStack()
+        self._server: Server | None = None
+        self._tunnel: tunnel.Tunnel | None = None
+        self._total = 0
+
+    def __enter__(self) -> NodeDelivery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._delivery.sent += self._server.stats.sent
+        self._delivery.skipped = max(0, self._total - self._delivery.sent)
+        self._stack.close()
+
+    def bring(self, wanted: Sequence[Wanted]) -> None:
+        """Bring what is missing.
+
+        Raises:
+            NodeError: an image is not there or not whole after several attempts.
+            IntegrityError: a blob of the store is damaged; it was not sent.
+        """
+        last: OhmykubeError | None = None
+        self._total = sum(_union(wanted, ()).values())
+        survey = self._look()
+        for attempt in range(1, ATTEMPTS + 1):
+            todo = [w for w in wanted if not survey.has(w.ref.name, w.ref.digest)]
+            if not todo:
+                return
+            self._delivery.delivered = list(
+                dict.fromkeys([*self._delivery.delivered, *(w.ref.name for w in todo)])
+            )
+            try:
+                self._attempt(todo, survey, attempt, wanted)
+            except Interrupted:
+                raise
+            except OhmykubeError as error:
+                self._refuse_damaged()
+                last = error
+            survey = self._look()
+        todo = [w for w in wanted if not survey.has(w.ref.name, w.ref.digest)]
+        if todo:
+            names = ", ".join(w.ref.name for w in todo)
+            node = self._delivery.node
+            raise NodeError(
+                f"node {node} did not take {names}",
+                why=(last.why or last.message) if last else "it is there, but not whole",
+                hint=f"ohmykube shell {node} -- journalctl -u containerd --since -10min",
+                id="OMK-I-510",
+            ) from last
+
+    def _look(self) -> Survey:
+        return self._images.survey(tunnel.ENDPOINT, self._secret)
+
+    def _attempt(
+        self, todo: Sequence[Wanted], survey: Survey, attempt: int, wanted: Sequence[Wanted]
+    ) -> None:
+        if attempt < ATTEMPTS and self._opens(todo, survey, wanted):
+            self._delivery.way = PULLED
+            self._pull(todo, survey)
+            return
+        self._delivery.way = STREAMED
+        # What containerd listed may be gone by now, taken by its garbage collection: the second
+        # time everything is sent.
+        self._stream(todo, survey, partial=attempt == 1)
+
+    # -- pull ----------------------------------------------------------------------------------
+
+    def _opens(self, todo: Sequence[Wanted], survey: Survey, wanted: Sequence[Wanted]) -> bool:
+        """Tell whether the node reaches our server; opens server and tunnel when needed."""
+        if not all(survey.asks_us(w.ref.name) for w in todo):
+            return False
+        if self._server is None:
+            lock = _lock(wanted)
+            self._server = self._stack.enter_context(Server(self._store, lock, self._secret))
+        if self._tunnel is not None and self._tunnel.alive():
+            return True
+        if self._tunnel is None:
+            node, run = self._delivery.node, self._run
+            self._tunnel = tunnel.Tunnel(
+                run.need_ssh_config(),
+                node,
+                self._server.port,
+                run.run_directory / f"tunnel-{node}.log",
+            )
+            self._stack.callback(self._tunnel.close)
+        try:
+            self._tunnel.wait(self._run.services.clock, TUNNEL)
+        except UnreachableError:
+            return False
+        return True
+
+    def _pull(self, todo: Sequence[Wanted], survey: Survey) -> None:
+        """Pull several at a time, biggest first; images that share a missing blob in turn."""
+        content = set(survey.content)
+        pending = sorted(todo, key=lambda w: (-sum(w.lacking(content).values()), w.ref.name))
+        total = sum(_union(todo, content).values())
+        running: dict[Future[None], Wanted] = {}
+        failures: list[BaseException] = []
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            while pending or running:
+                interrupt.check()
+                busy = {d for w in running.values() for d in w.lacking(content)}
+                while len(running) < AT_ONCE and (chosen := _next(pending, busy, content)):
+                    pending.remove(chosen)
+                    busy |= set(chosen.lacking(content))
+                    ref = chosen.ref
+                    future = pool.submit(self._images.pull, ref.name, ref.digest, survey)
+                    running[future] = chosen
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                self._tell(total)
+                for future in done:
+                    image = running.pop(future)
+                    error = future.exception()
+                    if error is None:
+                        content |= set(image.blobs)
+                    else:
+                        failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _tell(self, total: int) -> None:
+        sent = self._server.stats.sent if self._server is not None else self._delivery.sent
+        node = self._delivery.node
+        self._run.services.reporter.emit(
+            ItemProgress(
+                item=node, activity="receives", done=min(sent, total), total=total, unit="bytes"
+            )
+        )
+
+    def _refuse_damaged(self) -> None:
+        if self._server is not None and self._server.damaged is not None:
+            raise self._server.damaged
+
+    # -- stream --------------------------------------------------------------------------------
+
+    def _stream(self, todo: Sequence[Wanted], survey: Survey, *, partial: bool) -> None:
+        content = set(survey.content)
+        total = sum(_union(todo, content if partial else ()).values())
+        for image in sorted(todo, key=lambda w: (-sum(w.lacking(content).values()), w.ref.name)):
+            without = frozenset(content) if partial else frozenset()
+            write = _partial_of(self._store, image.ref, without, self._delivery)
+            self._images.load(image.ref.name, image.ref.digest, survey, write)
+            content |= set(image.blobs)
+            self._tell(total)
+
+
+class _Counted:
+    """Counts what goes to a node."""
+
+    def __init__(self, sink: IO[bytes], delivery: Delivery) -> None:
+        self._sink = sink
+        self._delivery = delivery
+
+    def write(self, data: bytes) -> int:
+        done = self._sink.write(data)
+        self._delivery.sent += len(data)
+        return done
+
+
+def _partial_of(
+    store: Store, ref: Ref, without: frozenset[str], delivery: Delivery
+) -> Callable[[IO[bytes]], None]:
+    def write(sink: IO[bytes]) -> None:
+        counted = cast("IO[bytes]", _Counted(sink, delivery))
+        oci.write_archive(store, [ref], counted, without)
+
+    return write
+
+
+def _union(wanted: Iterable[Wanted], content: Iterable[str]) -> dict[str, int]:
+    there = frozenset(content)
+    return {digest: size for image in wanted for digest, size in image.lacking(there).items()}
+
+
+def _next(pending: Sequence[Wanted], busy: set[str], content: set[str]) -> Wanted | None:
+    """Return the first image that waits for no blob which is on its way already."""
+    return next((image for image in pending if busy.isdisjoint(image.lacking(content))), None)
+
+
+def _lock(wanted: Sequence[Wanted]) -> ArtifactLock:
+    return ArtifactLock(
+        kubernetes_version="",
+        arch=wanted[0].ref.arch,
+        artifacts=tuple(
+            LockedArtifact(
+                kind=Kind.IMAGE,
+                name=image.ref.name,
+                version=image.ref.version,
+                arch=image.ref.arch,
+                digest=image.ref.digest,
+                size=image.ref.size,
+                source=image.ref.source,
+            )
+            for image in wanted
+        ),
+    )

@@ -1,0 +1,141 @@
+"""Bring images that the user names into the store: from files, standard input or a program."""
+
+from __future__ import annotations
+
+import enum
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from ohmykube.cache.archive import images, names, programs, reading
+from ohmykube.errors import NotFoundError, OhmykubeError, UsageError
+from ohmykube.progress import item
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Sequence
+
+    from ohmykube.cache.archive.reading import Contents
+    from ohmykube.cache.store import Ref, Store
+    from ohmykube.steps.base import Run
+    from ohmykube.steps.reach import Reach
+
+STDIN = "-"
+_PATHS = ("/", "./", "../", "~")
+_ENDINGS = (".tar", ".gz", ".tgz", ".zst")
+
+
+class Origin(enum.StrEnum):
+    """Where an image name is looked for."""
+
+    AUTO = "auto"
+    """A file or layout directory of that name, else the first program that has it."""
+    DOCKER = "docker"
+    PODMAN = "podman"
+    NERDCTL = "nerdctl"
+
+
+class TakeIn:
+    """Reads every source before the next; nothing of a bad one gets into the store."""
+
+    name = "take_in"
+    title = "Read the images"
+
+    def __init__(
+        self,
+        reach: Reach,
+        sources: Sequence[str],
+        store: Store,
+        *,
+        origin: Origin = Origin.AUTO,
+        reference: str = "",
+        stdin: IO[bytes] | None = None,
+    ) -> None:
+        """Say what to read.
+
+        Args:
+            reach: knows which architectures the nodes have.
+            sources: image names, paths, or ``-`` for standard input.
+            store: where images go.
+            origin: for image names.
+            reference: name for an image that has none in its archive.
+            stdin: what ``-`` reads; this process's standard input by default.
+        """
+        self._reach = reach
+        self._sources = tuple(sources)
+        self._store = store
+        self._origin = origin
+        self._reference = names.full(reference) if reference else ""
+        self._stdin = stdin
+        self.refs: dict[tuple[str, str], Ref] = {}
+        """By full reference and architecture."""
+
+    def run(self, run: Run) -> str:
+        """Fill ``refs``; raises as ``archive.images`` and ``archive.programs``."""
+        for source in self._sources:
+            label = "standard input" if source == STDIN else source
+            with item(run.services.reporter, label, "read"):
+                refs = self._source(source)
+            self.refs |= {(ref.name, ref.arch): ref for ref in refs}
+        size = sum({ref.digest: ref.size for ref in self.refs.values()}.values())
+        return f"{len({name for name, _ in self.refs})} images, {size / 1e6:.1f} MB"
+
+    def _source(self, source: str) -> tuple[Ref, ...]:
+        if source == STDIN:
+            stream = self._stdin or os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+            return self._stream(cast("io.BufferedReader", stream), "standard input")
+        path = Path(source)
+        if self._origin is Origin.AUTO and _is_archive(path):
+            with reading.opened(path, self._store) as contents:
+                return self._take(contents)
+        if self._origin is Origin.AUTO and _looks_like_path(source):
+            raise NotFoundError(
+                f"there is no archive {source}",
+                why="it is no file, and no directory with an oci-layout",
+                hint="ls -l, or name an image of docker, podman or nerdctl",
+                id="OMK-I-503",
+            )
+        names.full(source)  # refuses what no program could have, such as options
+        wanted = programs.PROGRAMS if self._origin is Origin.AUTO else (self._origin.value,)
+        program = programs.owner(source, wanted)
+        return programs.save(program, source, lambda stream: self._stream(stream, source))
+
+    def _stream(self, stream: io.BufferedReader, label: str) -> tuple[Ref, ...]:
+        with reading.streamed(stream, label, self._store) as contents:
+            return self._take(contents)
+
+    def _take(self, contents: Contents) -> tuple[Ref, ...]:
+        """Take in the images for each architecture that a node has."""
+        refs: list[Ref] = []
+        problems: list[OhmykubeError] = []
+        for arch in sorted(set(self._reach.architectures.values())):
+            try:
+                found = images.understand(contents, self._store, arch)
+            except NotFoundError as error:
+                problems.append(error)  # nodes of another architecture may still get theirs
+                continue
+            refs += images.take_in(contents, found, self._store, self._reference)
+        if not refs and problems:
+            raise problems[0]
+        return tuple(refs)
+
+
+def _is_archive(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "oci-layout").is_file()
+    return path.exists()
+
+
+def _looks_like_path(source: str) -> bool:
+    return source.startswith(_PATHS) or source.endswith(_ENDINGS)
+
+
+def check_sources(sources: Sequence[str], reference: str) -> None:
+    """Raise UsageError for sources that do not go together."""
+    if not sources:
+        raise UsageError("name an image or an archive", id="OMK-I-523")
+    if sources.count(STDIN) > 1 or len(set(sources)) != len(sources):
+        raise UsageError("a source is named twice", why=", ".join(sources), id="OMK-I-524")
+    if reference and len(sources) != 1:
+        raise UsageError("--ref names one image, and there are several sources", id="OMK-I-525")

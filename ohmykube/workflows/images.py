@@ -1,0 +1,216 @@
+"""``image load``, ``image pull`` and ``image list``: the user's own images on the nodes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from ohmykube.cache.store import Store
+from ohmykube.errors import NodeError, NotFoundError, OhmykubeError
+from ohmykube.kit import parallel
+from ohmykube.steps import engine
+from ohmykube.steps.deliver import Deliver
+from ohmykube.steps.node_images import NodeImages, exact_name
+from ohmykube.steps.pull_images import PullImages
+from ohmykube.steps.reach import Reach
+from ohmykube.steps.take_in import Origin, TakeIn, check_sources
+from ohmykube.workflows import session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ohmykube.cache.store import Ref
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.steps.base import Run, Services
+    from ohmykube.steps.node_delivery import Delivery
+    from ohmykube.steps.node_images import NodeImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What ``image load`` is asked for."""
+
+    sources: tuple[str, ...]
+    """Image names, archives, layout directories, or ``-``."""
+    origin: Origin = Origin.AUTO
+    reference: str = ""
+    """Name for an image that has none."""
+    nodes: tuple[str, ...] = ()
+    """Only these; none means all."""
+    stdin: IO[bytes] | None = None
+    """What ``-`` reads; None for this process's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryResult:
+    """What ``image load`` or ``image pull`` did."""
+
+    cluster: str
+    images: tuple[Ref, ...]
+    """One for each reference and architecture."""
+    nodes: tuple[Delivery, ...]
+
+    @property
+    def failure(self) -> OhmykubeError | None:
+        """Return the error that says which nodes failed and why; None when all is well."""
+        failed = [node for node in self.nodes if node.error is not None]
+        if not failed:
+            return None
+        first = failed[0].error
+        if len(self.nodes) == 1 and first is not None:
+            return first
+        why = "\n".join(f"{n.node}: {n.error.message}" for n in failed if n.error is not None)
+        return NodeError(
+            f"{len(failed)} of {len(self.nodes)} nodes did not get the images",
+            why=why,
+            hint="run the same command again: what arrived is not sent twice",
+            id="OMK-I-512",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedImage:
+    """One image as the nodes have it."""
+
+    reference: str
+    digest: str
+    size: str
+    pinned: bool
+    """On every node that has it."""
+    nodes: tuple[str, ...]
+    lacking: tuple[str, ...]
+    """Nodes that were asked and do not have it with this digest."""
+    broken: tuple[str, ...]
+    """Nodes on which it is not whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageList:
+    """What ``image list`` found."""
+
+    cluster: str
+    nodes: tuple[str, ...]
+    """Nodes that answered."""
+    lost: Mapping[str, OhmykubeError]
+    """Nodes that did not."""
+    images: tuple[ListedImage, ...]
+
+
+def load(services: Services, name: str, options: LoadOptions) -> DeliveryResult:
+    """Bring images of this host to the nodes of a cluster; only what they lack travels.
+
+    Raises:
+        UsageError, NotFoundError, IntegrityError: a source cannot be used; no node was touched.
+    """
+    check_sources(options.sources, options.reference)
+    with _cluster(services, name, options.nodes) as (run, reach):
+        store = Store(services.paths.cache)
+        take_in = TakeIn(
+            reach,
+            options.sources,
+            store,
+            origin=options.origin,
+            reference=options.reference,
+            stdin=options.stdin,
+        )
+        deliver = Deliver(reach, lambda: tuple(take_in.refs.values()), store)
+        with store.using():
+            engine.execute((reach, take_in, deliver), run)
+        return _result(name, take_in.refs.values(), deliver)
+
+
+def pull(
+    services: Services, name: str, references: Sequence[str], nodes: Sequence[str] = ()
+) -> DeliveryResult:
+    """Bring images from their registries to the nodes of a cluster, by way of the cache.
+
+    Raises:
+        UsageError: something is no image name.
+        NetworkError, IntegrityError: an image could not be had; no node was touched.
+    """
+    with _cluster(services, name, nodes) as (run, reach):
+        store = Store(services.paths.cache)
+        pulled = PullImages(reach, references, store)
+        deliver = Deliver(reach, lambda: tuple(pulled.refs.values()), store)
+        with store.using():
+            engine.execute((reach, pulled, deliver), run)
+        return _result(name, pulled.refs.values(), deliver)
+
+
+def list_images(services: Services, name: str, nodes: Sequence[str] = ()) -> ImageList:
+    """Look which images the nodes of a cluster have; changes nothing."""
+    _, cluster = session.recorded(services, name)
+    with session.planning(services, cluster) as run:
+        reach = Reach(_chosen(cluster, nodes))
+        engine.execute((reach,), run)
+
+        def look(node: str) -> dict[str, NodeImage] | OhmykubeError:
+            try:
+                return dict(NodeImages(reach.shells[node]).survey().images)
+            except NodeError as error:
+                return error
+
+        answering = [node for node in reach.nodes if node in reach.shells]
+        lost = dict(reach.lost)
+        found: dict[str, dict[str, NodeImage]] = {}
+        for node, images in zip(answering, parallel.each(answering, look), strict=True):
+            if isinstance(images, OhmykubeError):
+                lost[node] = images
+            else:
+                found[node] = images
+    return ImageList(cluster=name, nodes=tuple(found), lost=lost, images=_listed(found))
+
+
+def _listed(found: Mapping[str, Mapping[str, NodeImage]]) -> tuple[ListedImage, ...]:
+    """Return one row for each reference and digest, sorted.
+
+    Names by digest are left out where a tag says the same, and so are those that containerd gives
+    by the digest of the config.
+    """
+    rows: dict[tuple[str, str], dict[str, NodeImage]] = {}
+    for node, images in found.items():
+        tagged = {
+            exact_name(image.reference, image.digest)
+            for image in images.values()
+            if "@" not in image.reference and "/" in image.reference
+        }
+        for image in images.values():
+            if "/" in image.reference and image.reference not in tagged:
+                rows.setdefault((image.reference, image.digest), {})[node] = image
+    return tuple(
+        ListedImage(
+            reference=reference,
+            digest=digest,
+            size=next(iter(there.values())).size,
+            pinned=all(image.pinned for image in there.values()),
+            nodes=tuple(there),
+            lacking=tuple(node for node in found if node not in there),
+            broken=tuple(node for node, image in there.items() if not image.usable),
+        )
+        for (reference, digest), there in sorted(rows.items())
+    )
+
+
+@contextlib.contextmanager
+def _cluster(services: Services, name: str, nodes: Sequence[str]) -> Iterator[tuple[Run, Reach]]:
+    _, cluster = session.recorded(services, name)
+    chosen = _chosen(cluster, nodes)
+    with session.working(services, cluster) as run:
+        yield run, Reach(chosen)
+
+
+def _chosen(cluster: Cluster, nodes: Sequence[str]) -> tuple[str, ...]:
+    known = [node.name for node in cluster.nodes]
+    for node in nodes:
+        if node not in known:
+            raise NotFoundError(
+                f'no node "{node}" in cluster "{cluster.name}"', why=f"nodes: {', '.join(known)}"
+            )
+    return tuple(node for node in known if not nodes or node in nodes)
+
+
+def _result(name: str, refs: Iterable[Ref], deliver: Deliver) -> DeliveryResult:
+    return DeliveryResult(
+        cluster=name, images=tuple(refs), nodes=tuple(deliver.deliveries.values())
+    )
