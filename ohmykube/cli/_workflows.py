@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ohmykube.cli._bundle_workflows import BundleWorkflows
     from ohmykube.cli._image_workflows import ImageWorkflows
+    from ohmykube.cli._mirror_workflows import MirrorWorkflows
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import Services
@@ -37,6 +38,11 @@ class Workflows(Protocol):
     @property
     def image(self) -> ImageWorkflows:
         """Those on images."""
+        ...
+
+    @property
+    def mirror(self) -> MirrorWorkflows:
+        """Serving the cache."""
         ...
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
@@ -102,6 +108,13 @@ class RealWorkflows:
         from ohmykube.cli._image_workflows import RealImageWorkflows
 
         return RealImageWorkflows()
+
+    @property
+    def mirror(self) -> MirrorWorkflows:
+        """See ``cli._mirror_workflows``."""
+        from ohmykube.cli._mirror_workflows import RealMirrorWorkflows
+
+        return RealMirrorWorkflows()
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         """See ``workflows.up``."""
