@@ -61,6 +61,12 @@ class Quirk(enum.Enum):
     TIMEOUT_LEAVES_RUNNING = ("`start` gives up and leaves the machine running", None)
     USER_V2_MAC_IS_ANOTHER = ("the listed MAC of a user-v2 network is not the card's", None)
     ERRORS_ARE_EMPTY = ("`errors` of a listed instance is there but has no text", None)
+    DISK_FORMAT_IGNORED = ("`disk create --format raw` makes a qcow2 file", None)
+    SKIPPING_SUCCEEDS = ("`disk delete` of a referenced disk does nothing and ends with 0", None)
+    FINISHED_WORK_FAILS = (
+        "`stop` and `delete` do their work and then fail",
+        (2, 2, 0),
+    )
     STOP_TAKES_ONE = ("`stop` takes one instance", None)
 
     def __init__(self, what: str, gone: tuple[int, int, int] | None) -> None:

@@ -1,7 +1,8 @@
 """Errors of limactl: its exit codes say 1 for nearly everything, so the last words decide.
 
-The texts were seen on 2.0.3 (the contract suite asks the real program for each that needs no boot);
-2.1.4 and newer put names in backquotes. What is not recognized stays a plain failure with everything that limactl said as its cause.
+The texts were seen on 2.0.3 (the contract suite asks the real program for each that needs no
+boot); 2.1.4 and newer put names in backquotes. What is not recognized stays a plain failure with
+everything that limactl said as its cause.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ class Reason(enum.Enum):
     SHRINK = (r"shrinking the disk|less than the current disk size", "a disk can only grow")
     IN_USE = (r"(in use by|used by running) instance", "limactl disk list")
     KEY_RACE = (r"ssh-keygen", "run the same command again")
+    DIGEST = (r"expected digest", "check the digest of the image")
     DOWNLOAD = (r"failed to download", "check the location of the image and its digest")
     NOT_READY = (r"did not receive an event with the \Srunning\S status|degraded, status", "")
     AGENT_DIED = (r"host agent process has exited", "look into ha.stderr.log of the instance")
     BAD_TEMPLATE = (
-        r"failed to (validate|unmarshal) YAML|the YAML is invalid|field `[^`]+`|must be set",
+        r"failed to (validate|unmarshal) YAML|the YAML is invalid|field `|network \S+ is not defined",
         "",
     )
     HUNG = ("", "run the same command again")
@@ -93,8 +95,8 @@ def last_words(result: Result) -> str:
     """Return the errors that limactl logged, or the end of what it printed."""
     entries = log_entries(result.stderr)
     told = [f"{e.message}\n{e.detail}".strip() for e in entries if e.level in ("error", "fatal")]
-    # The cause is text within the message; lines of other programs follow as they were.
-    return tail("\n".join(told) or result.stderr or result.stdout)
+    said = told or [entry.message for entry in entries]
+    return tail("\n".join(said) or result.stdout)
 
 
 def failure(doing: str, result: Result, *, timed_out: bool) -> OhmykubeError:
@@ -132,5 +134,5 @@ def failure(doing: str, result: Result, *, timed_out: bool) -> OhmykubeError:
         f"limactl could not {doing}",
         reason=reason_of(words),
         code=result.code,
-        why=words or f"it ended with code {result.code} and said nothing",
+        why=words or "it said nothing" if result.code > 0 else f"it was killed\n{words}".strip(),
     )

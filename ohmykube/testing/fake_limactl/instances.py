@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
@@ -118,9 +119,10 @@ def _kill_when_half_made(home: Home, name: str) -> None:
         raise Killed
 
 
-def _fill(home: Home, name: str, directory: Path, raw: dict[str, object], text: str) -> None:
+def _fill(home: Home, name: str, directory: Path, raw: dict[str, Any], text: str) -> None:
+    template.warn_unknown(raw, f'main file "{directory / "lima.yaml"}"', home.voice.warning)
     (directory / "lima.yaml").write_text(text)
-    (directory / "lima-version").write_text(f"v{home.profile.version}"[1:] + "\n")
+    (directory / "lima-version").write_text(f"v{home.profile.version}")
     _key(home, name)
     config = template.filled(raw, directory)
     image = config["images"][0]
@@ -134,6 +136,7 @@ def _fill(home: Home, name: str, directory: Path, raw: dict[str, object], text: 
             f'failed to download "{location}": failed to open source {location}: '
             f"open {location}: no such file or directory"
         )
+    _check_digest(location, image.get("digest", ""))
     if home.fault(Fault.NO_SPACE, name):
         raise Fatal(f"failed to copy {location}: no space left on device")
     home.voice.info(f'Downloaded the image from "{location}"')
@@ -141,6 +144,18 @@ def _fill(home: Home, name: str, directory: Path, raw: dict[str, object], text: 
     for one in names:
         (directory / one).write_text(f"{config['disk']} of {directory}\n")
     (directory / "cloud-config.yaml").write_text(f"#cloud-config\nhostname: lima-{name}\n")
+
+
+def _check_digest(location: str, expected: str) -> None:
+    if not expected:
+        return
+    algorithm = expected.partition(":")[0]
+    found = hashlib.new(algorithm, Path(location).read_bytes()).hexdigest()
+    if f"{algorithm}:{found}" != expected:
+        raise Fatal(
+            f'failed to download "{location}": expected digest "{expected}", '
+            f'got "{algorithm}:{found}"'
+        )
 
 
 def _key(home: Home, name: str) -> None:

@@ -78,7 +78,7 @@ def disk_create(home: Home, name: str, *, size: str, kind: str) -> None:
     if home.fault(Fault.NO_SPACE, name):
         raise Fatal(f"failed to create disk: write {directory}: no space left on device")
     directory.mkdir(parents=True)
-    (directory / "datadisk").write_text(json.dumps({"size": value, "format": kind}))
+    (directory / "datadisk").write_text(json.dumps({"size": value, "format": "qcow2"}))
 
 
 def disk_list(home: Home, out: TextIO) -> None:
@@ -107,23 +107,28 @@ def disk_delete(home: Home, names: Sequence[str], *, force: bool) -> None:
         user = _user(directory)
         if user and not force:
             raise Fatal(f"cannot delete disk {quote(name)} in use by instance {quote(user.name)}")
-        if not force:
-            _refuse_referred(home, name)
+        if not force and _referred(home, name):
+            continue
         shutil.rmtree(directory)
         home.voice.info(f"Deleted {quote(name)} ({quote(directory)})")
 
 
-def _refuse_referred(home: Home, name: str) -> None:
+def _referred(home: Home, name: str) -> bool:
     quote = home.profile.quote
     for instance in home.names():
         found = home.inspect(instance)
         if found is None:
             home.trip()
         elif name in _disk_names((found.config or {}).get("additionalDisks", [])):
-            raise Fatal(
+            home.voice.warning(
                 f"Skipping deleting disk {quote(name)}, disk is referenced by one or more "
                 f"non-running instances: [{quote(instance)}]"
             )
+            home.voice.warning(
+                f"To delete anyway, run {quote(f'limactl disk delete --force {name}')}"
+            )
+            return True
+    return False
 
 
 def _disk_names(disks: Sequence[object]) -> list[object]:
