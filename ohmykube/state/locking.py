@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -66,6 +68,24 @@ class ClusterLocks:
                     return descriptor
                 # Else the directory was removed while we waited, and the lock with it: try again.
         raise LockedError(f"{what} is removed again and again by another run", id="OMK-H-306")
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a run holds the lock file ``path`` now, without getting in anybody's way."""
+    try:
+        with path.open("rb") as stream:
+            holder = json.loads(stream.read())["pid"]
+            os.kill(int(holder), 0)
+            # Its last holder lives. Only then look closer: for an instant this holds the lock too.
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    except PermissionError:
+        return True  # of another user: it lives
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return False
 
 
 def is_bare(directory: Path) -> bool:

@@ -172,6 +172,10 @@ class StateStore:
                 if first and locking.is_bare(directory):
                     trash.discard(directory, self.root)
 
+    def is_busy(self, name: str) -> bool:
+        """Tell whether a run works on this cluster now; quick, gets in nobody's way."""
+        return locking.is_held(self.directory(name) / layout.LOCK)
+
     # -- writing ---------------------------------------------------------------------------------
 
     def create(self, new: Record) -> Record:

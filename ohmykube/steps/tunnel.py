@@ -49,7 +49,7 @@ class Tunnel:
         """Return once it is open; raises UnreachableError when the node refuses it."""
 
         def probe() -> bool | None:
-            if _READY in self._text():
+            if self.opened():
                 return True
             if not self._child.alive():
                 # The port of a run that was just killed may still be held by its sshd.
@@ -69,6 +69,14 @@ class Tunnel:
                 hint=f"ohmykube shell {self.node} -- sshd -T  (AllowTcpForwarding must not be no)",
                 id="OMK-V-015",
             ) from error
+
+    def opened(self) -> bool:
+        """Tell whether the node has opened its end."""
+        return _READY in self._text()
+
+    def said(self) -> str:
+        """Return the last words of ssh."""
+        return process.tail(self._text().replace(_READY, ""))
 
     def alive(self) -> bool:
         """Tell whether the connection still stands."""

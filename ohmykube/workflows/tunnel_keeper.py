@@ -1,0 +1,182 @@
+"""Keeps the tunnels to a cluster's nodes open, and out of the way of other runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ohmykube.config.load import from_document
+from ohmykube.errors import NotFoundError, OhmykubeError
+from ohmykube.progress import Message, NodeProgress, Status
+from ohmykube.state import layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.steps.base import Services
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two attempts to open a tunnel, at most."""
+
+
+class Link(Protocol):
+    """One tunnel; see ``steps.tunnel.Tunnel``."""
+
+    def alive(self) -> bool:
+        """Tell whether the connection stands or is being made."""
+        ...
+
+    def opened(self) -> bool:
+        """Tell whether the node has opened its end."""
+        ...
+
+    def said(self) -> str:
+        """Return the last words of ssh."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class Open(Protocol):
+    """Starts a tunnel to a node; its port there leads to our listener."""
+
+    def __call__(self, ssh_config: Path, node: str) -> Link:
+        """Return at once, before the tunnel is open."""
+        ...
+
+
+@dataclass(slots=True)
+class _End:
+    """What is known about the way to one node."""
+
+    link: Link | None = None
+    is_open: bool = False
+    failures: int = 0
+    again_at: float = 0.0
+
+
+class ClusterTunnels:
+    """The tunnels of one cluster. ``tend`` is called often, from the main thread only."""
+
+    def __init__(self, services: Services, cluster: str, open_link: Open) -> None:
+        """Raises NotFoundError when there is no such cluster, or it was never reached."""
+        self._services = services
+        self.cluster = cluster
+        self._open_link = open_link
+        self._directory = services.state.directory(cluster)
+        self._ends: dict[str, _End] = {}
+        self._paused = False
+        if not self._look():
+            raise NotFoundError(
+                f'there is no cluster "{cluster}" whose nodes could be reached',
+                why="it does not exist, or `up` has not come so far",
+                hint="ohmykube list",
+                id="OMK-U-603",
+            )
+
+    def __len__(self) -> int:
+        """How many tunnels are open."""
+        return sum(end.is_open for end in self._ends.values())
+
+    @property
+    def nodes(self) -> int:
+        """How many there should be."""
+        return len(self._ends)
+
+    def tend(self) -> None:
+        """Look at every tunnel, and open and close what should be."""
+        if self._services.state.is_busy(self.cluster):
+            # A run of `up` and the like needs the same port of the nodes, for its own server.
+            if not self._paused:
+                self._say(f"another run works on {self.cluster}: tunnels closed meanwhile")
+                self._close_all()
+            self._paused = True
+            return
+        if self._paused or not self._ends:
+            self._paused = False
+            if not self._look():
+                return
+        for node, end in self._ends.items():
+            self._tend(node, end)
+
+    def close(self) -> None:
+        """Close all."""
+        self._close_all()
+
+    def _look(self) -> bool:
+        """Read which nodes there are; False when there is nothing to reach."""
+        try:
+            record = self._services.state.read(self.cluster)
+            there = (self._directory / layout.SSH_CONFIG).exists()
+            nodes = [n.name for n in from_document(record.document).nodes] if record else []
+        except OhmykubeError as error:
+            self._say(f"{self.cluster}: {error.message}", level="warning")
+            return False
+        if not there or not nodes:
+            self._close_all()
+            self._ends.clear()
+            return False
+        for gone in set(self._ends) - set(nodes):
+            self._close(gone, self._ends.pop(gone))
+        for node in nodes:
+            self._ends.setdefault(node, _End())
+        return True
+
+    def _tend(self, node: str, end: _End) -> None:
+        if end.link is None:
+            if self._services.clock.now() >= end.again_at:
+                self._attempt(node, end)
+        elif not end.link.alive():
+            self._lost(node, end, end.link.said())
+        elif not end.is_open and end.link.opened():
+            end.is_open, end.failures = True, 0
+            self._tell(node, "tunnel open", Status.OK)
+            self._say(f"tunnel to {self.cluster}/{node} open", event="tunnel-open", node=node)
+
+    def _attempt(self, node: str, end: _End) -> None:
+        try:
+            end.link = self._open_link(self._directory / layout.SSH_CONFIG, node)
+        except OSError as error:
+            self._lost(node, end, str(error))
+            return
+        self._tell(node, "opening the tunnel")
+
+    def _lost(self, node: str, end: _End, why: str) -> None:
+        was_open = end.is_open
+        if end.link is not None:
+            end.link.close()
+        end.link, end.is_open = None, False
+        end.failures += 1
+        pause = min(LONGEST_PAUSE, 0.5 * 2 ** (end.failures - 1))
+        end.again_at = self._services.clock.now() + pause
+        self._tell(node, "tunnel lost", detail=why)
+        if was_open or end.failures == 1:  # the first time; then it is only tried again
+            self._say(
+                f"tunnel to {self.cluster}/{node} lost: {why or 'the connection ended'}",
+                level="warning",
+                event="tunnel-lost",
+                node=node,
+            )
+
+    def _close_all(self) -> None:
+        for node, end in self._ends.items():
+            self._close(node, end)
+
+    def _close(self, node: str, end: _End) -> None:
+        if end.link is not None:
+            end.link.close()
+            self._tell(node, "tunnel closed")
+        end.link, end.is_open, end.failures, end.again_at = None, False, 0, 0.0
+
+    def _tell(
+        self, node: str, activity: str, status: Status | None = None, detail: str = ""
+    ) -> None:
+        self._services.reporter.emit(
+            NodeProgress(node=node, activity=activity, status=status, detail=detail)
+        )
+
+    def _say(self, text: str, *, level: str = "info", **fields: str) -> None:
+        fields = {"event": "tunnels", "cluster": self.cluster, **fields}
+        self._services.reporter.emit(Message(text=text, level=level, fields=fields))
