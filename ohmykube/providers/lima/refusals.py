@@ -47,7 +47,7 @@ class Reason(enum.Enum):
     NOT_READY = (r"did not receive an event with the \Srunning\S status|degraded, status", "")
     AGENT_DIED = (r"host agent process has exited", "look into ha.stderr.log of the instance")
     BAD_TEMPLATE = (
-        r"failed to (validate|unmarshal) YAML|the YAML is invalid|field `|network \S+ is not defined",
+        r"failed to (validate|unmarshal)|the YAML is invalid|field `|network \S+ is not defined",
         "",
     )
     HUNG = ("", "run the same command again")
