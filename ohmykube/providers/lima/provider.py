@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, NotFoundError, OhmykubeError, ProviderError
-from ohmykube.kit import parallel
+from ohmykube.kit import parallel, process
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ohmykube.model.cluster import Node
     from ohmykube.model.machine import MachineSpec
+    from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.network import Service
 
 
@@ -50,6 +51,7 @@ class LimaProvider(Provider):
         lima_home: where the machines are; None for this user's.
         host: what preflight looks at.
         program: limactl, a name on PATH or a path.
+        run: runs limactl.
         ask: runs a command in a guest.
         answers: whether ssh answers at a host and port.
         patience: how long to wait; None for what suits this host.
@@ -64,6 +66,7 @@ class LimaProvider(Provider):
         lima_home: home.Home | None = None,
         host: preflight.Host | None = None,
         program: str = "limactl",
+        run: Runner = process.run,
         ask: guest.Guest = guest.run,
         answers: Callable[[str, int], bool] = state.greets,
         patience: Patience | None = None,
@@ -73,6 +76,7 @@ class LimaProvider(Provider):
         self._host = host or preflight.Host()
         self._options = options.of(context.cluster)
         self._program = program
+        self._run = run
         self._ask = ask
         self._answers = answers
         self._given_patience = patience
@@ -86,7 +90,7 @@ class LimaProvider(Provider):
     @cached_property
     def _limactl(self) -> Limactl:
         extra = preflight.emulation(self._host) if self._emulated else {}
-        return Limactl(self._home.root, program=self._program, environ=extra)
+        return Limactl(self._home.root, program=self._program, environ=extra, run=self._run)
 
     @cached_property
     def _networks(self) -> Networks:
@@ -163,7 +167,7 @@ class LimaProvider(Provider):
         shape = _shape(spec.cpus, spec.memory_mib, spec.disk_gib)
         with self._home.node_locked(name):
             look = self._admitted(name, spec.cluster, spec.node)
-            if look.state is State.CREATING and marker.read(self._home.directory(name)) is None:
+            if look.state is State.CREATING and marker.read_claim(self._home, name) is not None:
                 self._machines.remove(look)  # never started: nothing is lost
                 look = self._machines.look(name)
             if look.state is State.ABSENT:

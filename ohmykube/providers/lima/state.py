@@ -179,10 +179,10 @@ class Judge:
             return found(State.NETDEAD, "the daemon of its network does not know it")
         if address != whose.address:
             return found(State.NETDEAD, f"its address is {address}, and was {whose.address}")
-        port = self._port(record.endpoints.get(f"{address}:22", 0), record, instance)
-        if not self._answers(LOOPBACK, port):
-            return found(State.SILENT, f"ssh does not answer at {LOOPBACK}:{port}")
-        return found(State.READY, "", port)
+        if not self._answers(LOOPBACK, instance.ssh_port):
+            return found(State.SILENT, f"ssh does not answer at {LOOPBACK}:{instance.ssh_port}")
+        lasting = record.endpoints.get(f"{address}:22", 0)
+        return found(State.READY, "", self._port(lasting, record, instance))
 
     def _port(self, lasting: int, record: records.ClusterRecord, instance: Instance) -> int:
         """Return the lasting port if the daemon carries it, else the one of this start."""
