@@ -24,6 +24,7 @@ from ohmykube.model.artifact import Kind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from ohmykube.cache.blobs import Blob
     from ohmykube.cache.store import Ref, Store
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -100,7 +101,7 @@ def layer(store: Store, entries: Mapping[str, Entry]) -> Layer:
     return Layer(Descriptor(LAYER, stored, size), diff_id)
 
 
-def _parents(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+def _parents(entries: Iterable[str]) -> dict[str, Entry]:
     names = {str(parent) for name in entries for parent in PurePosixPath(name).parents}
     return {name: Entry() for name in names - {"."}}
 
@@ -239,6 +240,7 @@ def export_archive(store: Store, refs: Iterable[Ref], target: Path) -> None:
 
     Raises:
         NotFoundError: a blob is not in the store.
+        IntegrityError: a blob is damaged; it is in quarantine now.
         ResourceError: no space left.
     """
     with files.replacing(target, 0o644) as stream:
@@ -259,6 +261,7 @@ def write_archive(
     entries: dict[str, Entry] = {
         "oci-layout": Entry(data=b'{"imageLayoutVersion":"1.0.0"}', mode=0o644)
     }
+    parts: dict[str, Blob] = {}
     manifests = []
     for ref in sorted(refs, key=lambda ref: ref.name):
         if ref.kind is not Kind.IMAGE:
@@ -266,12 +269,12 @@ def write_archive(
         blobs = image_blobs(store, ref.digest)
         for blob in blobs:
             if blob.digest not in without:
-                name = f"blobs/{blob.digest.replace(':', '/')}"
-                entries[name] = Entry(path=store.path(blob.digest), mode=0o644)
+                # Hashed, unless that was done since it last changed.
+                parts[f"blobs/{blob.digest.replace(':', '/')}"] = store.trusted(blob.digest)
         manifests.append(index_entry(ref, blobs[0]))
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
     entries["index.json"] = Entry(data=_json(index), mode=0o644)
-    entries = {**_parents(entries), **entries}
+    entries |= _parents([*entries, *parts])
     with tarfile.open(  # type: ignore[call-overload]
         fileobj=stream,
         mode="w|",
@@ -279,9 +282,19 @@ def write_archive(
         bufsize=digest.CHUNK,
         copybufsize=digest.CHUNK,
     ) as archive:
-        for name in sorted(entries):
+        for name in sorted([*entries, *parts]):
             interrupt.check()
-            _add(archive, name, entries[name])
+            if name in parts:
+                _add_blob(archive, name, parts[name])
+            else:
+                _add(archive, name, entries[name])
+
+
+def _add_blob(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
+    header = tarfile.TarInfo(name)
+    header.mode, header.size = 0o644, blob.size
+    with blob.open() as stream:
+        archive.addfile(header, stream)
 
 
 def index_entry(ref: Ref, manifest: Descriptor) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class NodeDelivery(TypedDict):
 
     node: str
     way: Literal["pull", "stream", "none"]
+    why: str
     sent: int
     skipped: int
     seconds: float
@@ -97,6 +98,7 @@ def delivered(result: DeliveryResult) -> dict[str, Any]:
                 {
                     "node": node.node,
                     "way": node.way,
+                    "why": node.why,
                     "sent": node.sent,
                     "skipped": node.skipped,
                     "seconds": round(node.seconds, 3),
@@ -135,6 +137,8 @@ def delivered_text(result: DeliveryResult) -> str:
 def _how(node: Delivery) -> str:
     if node.error is not None:
         return "FAILED"
+    if node.why:
+        return f"streamed: {node.why}"
     return {"pull": "pulled", "stream": "streamed", "none": "nothing to do"}[node.way]
 
 

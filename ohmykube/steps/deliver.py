@@ -79,11 +79,18 @@ class Deliver:
                 )
             )
         else:
-            what = f"{len(delivery.delivered)} new" if delivery.delivered else "had everything"
+            what = _what(delivery)
             status = Status.CHANGED if delivery.delivered else Status.OK
             emit(NodeProgress(node=node, activity=what, status=status))
         delivery.seconds = clock.now() - started
         return delivery
+
+
+def _what(delivery: Delivery) -> str:
+    if not delivery.delivered:
+        return "had everything"
+    how = f"streamed, {delivery.why}" if delivery.why else "pulled"
+    return f"{len(delivery.delivered)} new, {how}"
 
 
 def _digests(wanted: Iterable[Wanted]) -> list[str]:

@@ -9,10 +9,17 @@ from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from ohmykube.cache import oci
 from ohmykube.cache.serve import Server
-from ohmykube.errors import Interrupted, NodeError, OhmykubeError, UnreachableError
+from ohmykube.errors import (
+    IntegrityError,
+    Interrupted,
+    NodeError,
+    NotFoundError,
+    OhmykubeError,
+    UnreachableError,
+)
 from ohmykube.kit import interrupt, retry
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
-from ohmykube.progress import ItemProgress
+from ohmykube.progress import ItemProgress, Status
 from ohmykube.steps import tunnel
 
 if TYPE_CHECKING:
@@ -49,6 +56,8 @@ class Delivery:
     node: str
     way: str = NOTHING
     """``pull``, ``stream``, or ``none`` when it had everything."""
+    why: str = ""
+    """Why the images were streamed; empty when they were not."""
     sent: int = 0
     """Bytes that went to it: bodies of blobs, or the streamed archive."""
     skipped: int = 0
@@ -114,19 +123,31 @@ class NodeDelivery:
             except Interrupted:
                 raise
             except OhmykubeError as error:
-                self._refuse_damaged()
+                self._give_up_on(error)
                 last = error
             survey = self._look()
         todo = [w for w in wanted if not survey.has(w.ref.name, w.ref.digest)]
         if todo:
             names = ", ".join(w.ref.name for w in todo)
-            node = self._delivery.node
-            raise NodeError(
-                f"node {node} did not take {names}",
-                why=(last.why or last.message) if last else "it is there, but not whole",
-                hint=f"ohmykube shell {node} -- journalctl -u containerd --since -10min",
-                id="OMK-I-510",
-            ) from last
+            raise self._refused(names, last) from last
+
+    def _give_up_on(self, error: OhmykubeError) -> None:
+        """Raise where another attempt would end the same."""
+        if self._server is not None and self._server.damaged is not None:
+            raise self._server.damaged
+        if isinstance(error, IntegrityError | NotFoundError):
+            raise error
+        if "no space left on device" in error.why:
+            raise self._refused("the images", error) from error
+
+    def _refused(self, what: str, error: OhmykubeError | None) -> NodeError:
+        node = self._delivery.node
+        return NodeError(
+            f"node {node} did not take {what}",
+            why=(error.why or error.message) if error else "it is there, but not whole",
+            hint=f"ohmykube shell {node} -- journalctl -u containerd --since -10min",
+            id="OMK-I-510",
+        )
 
     def _look(self) -> Survey:
         return self._images.survey(tunnel.ENDPOINT, self._secret)
@@ -134,40 +155,33 @@ class NodeDelivery:
     def _attempt(
         self, todo: Sequence[Wanted], survey: Survey, attempt: int, wanted: Sequence[Wanted]
     ) -> None:
-        if attempt < ATTEMPTS and self._opens(todo, survey, wanted):
+        why = "pulling failed" if attempt == ATTEMPTS else self._obstacle(todo, survey, wanted)
+        if not why:
             self._delivery.way = PULLED
             self._pull(todo, survey)
             return
-        self._delivery.way = STREAMED
-        # What containerd listed may be gone by now, taken by its garbage collection: the second
-        # time everything is sent.
+        self._delivery.way, self._delivery.why = STREAMED, why
         self._stream(todo, survey, partial=attempt == 1)
 
     # -- pull ----------------------------------------------------------------------------------
 
-    def _opens(self, todo: Sequence[Wanted], survey: Survey, wanted: Sequence[Wanted]) -> bool:
-        """Tell whether the node reaches our server; opens server and tunnel when needed."""
+    def _obstacle(self, todo: Sequence[Wanted], survey: Survey, wanted: Sequence[Wanted]) -> str:
+        """Open server and tunnel; return why the node cannot pull, or an empty string."""
         if not all(survey.asks_us(w.ref.name) for w in todo):
-            return False
+            return "containerd does not ask us"
         if self._server is None:
             lock = _lock(wanted)
             self._server = self._stack.enter_context(Server(self._store, lock, self._secret))
-        if self._tunnel is not None and self._tunnel.alive():
-            return True
         if self._tunnel is None:
             node, run = self._delivery.node, self._run
-            self._tunnel = tunnel.Tunnel(
-                run.need_ssh_config(),
-                node,
-                self._server.port,
-                run.run_directory / f"tunnel-{node}.log",
-            )
+            log_file = run.run_directory / f"tunnel-{node}.log"
+            self._tunnel = tunnel.Tunnel(run.need_ssh_config(), node, self._server.port, log_file)
             self._stack.callback(self._tunnel.close)
         try:
             self._tunnel.wait(self._run.services.clock, TUNNEL)
         except UnreachableError:
-            return False
-        return True
+            return "sshd refuses the tunnel"
+        return ""
 
     def _pull(self, todo: Sequence[Wanted], survey: Survey) -> None:
         """Pull several at a time, biggest first; images that share a missing blob in turn."""
@@ -195,33 +209,46 @@ class NodeDelivery:
                         content |= set(image.blobs)
                     else:
                         failures.append(error)
+        self._tell(total, Status.FAILED if failures else Status.OK)
         if failures:
             raise failures[0]
 
-    def _tell(self, total: int) -> None:
+    def _tell(self, total: int, status: Status | None = None) -> None:
         sent = self._server.stats.sent if self._server is not None else self._delivery.sent
         node = self._delivery.node
-        self._run.services.reporter.emit(
-            ItemProgress(
-                item=node, activity="receives", done=min(sent, total), total=total, unit="bytes"
-            )
+        progress = ItemProgress(
+            item=node,
+            activity="receives",
+            status=status,
+            done=min(sent, total),
+            total=total,
+            unit="bytes",
         )
-
-    def _refuse_damaged(self) -> None:
-        if self._server is not None and self._server.damaged is not None:
-            raise self._server.damaged
+        self._run.services.reporter.emit(progress)
 
     # -- stream --------------------------------------------------------------------------------
 
     def _stream(self, todo: Sequence[Wanted], survey: Survey, *, partial: bool) -> None:
-        content = set(survey.content)
-        total = sum(_union(todo, content if partial else ()).values())
+        content = set(survey.content) if partial else set()
+        total = sum(_union(todo, content).values())
         for image in sorted(todo, key=lambda w: (-sum(w.lacking(content).values()), w.ref.name)):
-            without = frozenset(content) if partial else frozenset()
-            write = _partial_of(self._store, image.ref, without, self._delivery)
-            self._images.load(image.ref.name, image.ref.digest, survey, write)
+            self._stream_one(image, content, survey)
             content |= set(image.blobs)
             self._tell(total)
+        self._tell(total, Status.OK)
+
+    def _stream_one(self, image: Wanted, content: set[str], survey: Survey) -> None:
+        ref = image.ref
+        without = frozenset(content) & image.blobs.keys()
+        write = _partial_of(self._store, ref, without, self._delivery)
+        try:
+            self._images.load(ref.name, ref.digest, survey, write)
+        except NodeError:
+            if not without:
+                raise
+            # What containerd listed was gone by now, taken by its garbage collection.
+            write = _partial_of(self._store, ref, frozenset(), self._delivery)
+            self._images.load(ref.name, ref.digest, survey, write)
 
 
 class _Counted:

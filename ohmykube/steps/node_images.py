@@ -37,24 +37,26 @@ $ctr content ls -q || exit 1
 echo @end
 """
 )
+# $1 is the name to give, $2 the name by digest, $3 a name that means nothing any more, $4 certs.d.
 # Pulling by digest makes containerd check the manifest as well; the name by digest is what the
 # kubelet shows as the image's identity. What the tag meant before is let go: the kubelet's garbage
 # collection takes its layers once no pod runs from them.
-_PULL = _PREFIX + f"""\
-set -e
-labels="--label {_LABELS.replace(' ', ' --label ')}"
-$ctr images pull --hosts-dir "$1" $labels "$3" >/dev/null
-"""  # fmt: skip
-_SETTLE = _PREFIX + f"""\
-set -e
-name=$1 exact=$2 old=$3
-for to in "$name" "$exact"; do
-    [ "$to" = "$4" ] || $ctr images tag --force "$4" "$to" >/dev/null
+_PULL = f"""\
+labels="--label {_LABELS.replace(" ", " --label ")}"
+$ctr images pull --hosts-dir "$4" $labels "$2" >/dev/null
+made=$2
+"""
+_IMPORT = """\
+$ctr images import - >/dev/null
+made=$1
+"""
+_SETTLE = f"""\
+for to in "$1" "$2"; do
+    [ "$to" = "$made" ] || $ctr images tag --force "$made" "$to" >/dev/null
     $ctr images label "$to" {_LABELS} >/dev/null
 done
-[ -z "$old" ] || $ctr images rm "$old" >/dev/null
-"""  # fmt: skip
-_IMPORT = _PREFIX + "exec $ctr images import - >/dev/null\n"
+[ -z "$3" ] || $ctr images rm "$3" >/dev/null
+"""
 _ROW = re.compile(
     r"(?P<name>\S+) +(?P<media>\S+) +(?P<digest>sha256:[0-9a-f]{64}) +(?P<status>\w+) +"
     r"\([^)]*\) +.*?(?P<unpacked>true|false) *"
@@ -133,26 +135,22 @@ class NodeImages:
 
     def pull(self, reference: str, digest: str, before: Survey) -> None:
         """Let containerd fetch an image, then name it; what it has already it does not fetch."""
-        exact = exact_name(reference, digest)
-        argv = ["sh", "-c", _PULL, "sh", self._certs, reference, exact]
-        self._shell(argv, timeout=TRANSFER_SECONDS)
-        self._settle(reference, exact, before, exact)
+        self._shell(self._argv(_PULL, reference, digest, before), timeout=TRANSFER_SECONDS)
 
     def load(
         self, reference: str, digest: str, before: Survey, write: Callable[[IO[bytes]], None]
     ) -> None:
         """Import an archive that ``write`` writes and that names the image ``reference``."""
-        self._shell.feed(["sh", "-c", _IMPORT], write, TRANSFER_SECONDS)
-        self._settle(reference, exact_name(reference, digest), before, reference)
+        # Never with --no-unpack: containerd takes an archive that lacks a blob for good then.
+        self._shell.feed(self._argv(_IMPORT, reference, digest, before), write, TRANSFER_SECONDS)
 
-    def _settle(self, reference: str, exact: str, before: Survey, source: str) -> None:
-        old = before.images.get(reference)
-        stale = "" if old is None else exact_name(reference, old.digest)
-        if stale == exact or stale not in before.images or _still_meant(before, reference, old):
-            stale = ""
+    def _argv(self, script: str, reference: str, digest: str, before: Survey) -> list[str]:
+        exact = exact_name(reference, digest)
         # With a digest in it a reference is its own exact name.
-        name = exact if "@" in reference else reference
-        self._shell(["sh", "-c", _SETTLE, "sh", name, exact, stale, source])
+        name = reference if names.tag_of(reference) else exact
+        stale = _stale(before, reference, exact)
+        text = _PREFIX + "set -e\n" + script + _SETTLE
+        return ["sh", "-c", text, "sh", name, exact, stale, self._certs]
 
 
 def exact_name(reference: str, digest: str) -> str:
@@ -160,16 +158,22 @@ def exact_name(reference: str, digest: str) -> str:
     return f"{names.repository_of(reference)}@{digest}"
 
 
-def _still_meant(before: Survey, reference: str, old: NodeImage | None) -> bool:
-    """Tell whether another tag of the repository means the same image."""
+def _stale(before: Survey, reference: str, exact: str) -> str:
+    """Return the name by digest of what a tag meant before, if nothing else needs that name."""
+    old = before.images.get(reference)
+    if old is None:
+        return ""
+    name = exact_name(reference, old.digest)
+    if name == exact or name not in before.images:
+        return ""
     repository = names.repository_of(reference)
-    return any(
-        image.digest == (old.digest if old else "")
-        and image.reference != reference
-        and "@" not in image.reference
+    meant = (
+        image.digest == old.digest
+        and image.reference not in (reference, name)
         and names.repository_of(image.reference) == repository
         for image in before.images.values()
     )
+    return "" if any(meant) else name
 
 
 def _quoted(text: str) -> str:

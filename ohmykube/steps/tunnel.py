@@ -46,7 +46,7 @@ class Tunnel:
         return process.Companion(self._argv, self._log_file)
 
     def wait(self, clock: retry.Clock, limit: retry.Wait = OPEN) -> None:
-        """Return once it is open; raises UnreachableError when the node refuses it."""
+        """Return once it is open, again if it was lost; raises UnreachableError when refused."""
 
         def probe() -> bool | None:
             if self.opened():

@@ -219,7 +219,7 @@ class _Layout(_Reader):
         if data is None:
             if not self.store.has(digest):
                 self.bad(f"it lacks {digest}")
-            with self.store.path(digest).open("rb") as stream:
+            with self.store.locate(digest).open() as stream:
                 data = stream.read(manifest.MAX_BYTES)
         if digests.of_bytes(data) != digest:
             self.bad(f"{name} is not what its name says")
@@ -232,7 +232,7 @@ class _Layout(_Reader):
         if size is None:
             if not self.store.has(blob.digest):
                 self.bad(f"it lacks the blob {blob.digest}")
-            name, size = "", self.store.path(blob.digest).stat().st_size
+            name, size = "", self.store.locate(blob.digest).size
         if size != blob.size:
             self.bad(f"the blob {blob.digest} has {size} bytes, its manifest says {blob.size}")
         return name

@@ -131,7 +131,7 @@ class Spooled(Contents):
                 continue
             named = _named(member.name)
             if named and self._store.has(named):
-                if self._store.path(named).stat().st_size != member.size:
+                if self._store.locate(named).size != member.size:
                     bad(self.label, f"{member.name} is not what its name says")
                 self._digests[member.name] = named
                 continue
@@ -159,7 +159,7 @@ class Spooled(Contents):
     def open(self, name: str) -> IO[bytes]:
         """See ``Contents``."""
         path = self._file(self._members[name].offset)
-        return (path if path.exists() else self._store.path(self.digest(name))).open("rb")
+        return path.open("rb") if path.exists() else self._store.locate(self.digest(name)).open()
 
     def put(self, name: str, store: Store, digest: str) -> None:
         """See ``Contents``."""
