@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 from collections.abc import Mapping
@@ -14,13 +15,42 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("amd64", "arm64")
 
 
+class Form(enum.StrEnum):
+    """How a publisher signs a file."""
+
+    COSIGN_BUNDLE = "cosign-bundle"
+    """One ``bundle``: signature, certificate and proof of the transparency log."""
+    COSIGN_PAIR = "cosign-pair"
+    """``signature`` and ``certificate`` apart; the log is asked for its proof."""
+    PGP = "pgp"
+    """A detached ``signature`` of OpenPGP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """Where a file's signature is, and whose it must be."""
+
+    form: Form
+    files: Mapping[str, str]
+    """Part, as ``Form`` names them, to URL."""
+    identity: str = ""
+    """Whom the certificate must name."""
+    issuer: str = ""
+    """Who must have vouched for that identity: the issuer's URL."""
+    keyring: str = ""
+    """Name of the keyring with the publisher's OpenPGP keys."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
     """One file on a release server."""
 
     url: str
     digest: str = ""
-    """``sha256:<hex>``; empty when only the file ``<url>.sha256`` beside it tells."""
+    """``sha256:<hex>``; empty when only the publisher's sums tell."""
+    sums: str = ""
+    """URL of the file with the publisher's sha256 sums; ``<url>.sha256`` when empty."""
+    signed: Signed | None = None
     members: Mapping[str, str] = field(default_factory=dict)
     """Archive member to binary name; empty: the file itself is the only binary."""
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 2 << 30
 """No artifact of a node is larger."""
 _STEP = 1 << 20
-_SUM_BYTES = 4096
-_SUM = re.compile(r"([0-9a-f]{64})\b")
+_SUM_BYTES = 1 << 16
+_SUM = re.compile(r"(?P<sum>[0-9A-Fa-f]{64})(?:\s+\*?(?:\./)?(?P<name>\S+))?")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)")
 
 
@@ -87,29 +87,37 @@ class Downloader:
                     job.run()
         return self.store.path(digest)
 
-    def published_digest(self, url: str) -> str:
-        """Return the digest that the file ``<url>.sha256`` tells; https only.
+    def published_digest(self, url: str, sums: str = "") -> str:
+        """Return the digest that a publisher's list of sums tells for a file; https only.
+
+        Args:
+            url: of the file.
+            sums: of the list; ``<url>.sha256`` by default. It holds the sum alone, or lines as
+                ``sha256sum`` writes them, of which the one with the file's name counts.
 
         Raises:
             NetworkError: it cannot be had, or not over https.
         """
-        if not url.startswith("https://"):
+        if not url.startswith("https://") or sums.startswith("http://"):
             raise NetworkError(
                 f"there is no digest for {transport.shown(url)}",
                 why="a digest published beside the file counts only over https",
                 hint="use a version that the catalog knows, or a mirror with https",
                 id="OMK-I-236",
             )
-        text = self.transport.small(f"{url}.sha256", limit=_SUM_BYTES).decode("ascii", "replace")
-        found = _SUM.match(text.strip().lower())
-        if found is None:
-            raise NetworkError(
-                f"{transport.shown(url)}.sha256 has no digest",
-                why=f"it begins with {text[:40]!r}",
-                hint=transport.hint(f"{url}.sha256"),
-                id="OMK-I-236",
-            )
-        return f"sha256:{found[1]}"
+        sums = sums or f"{url}.sha256"
+        text = self.transport.small(sums, limit=_SUM_BYTES).decode("utf-8", "replace")
+        name = url.rpartition("/")[2]
+        for line in text.splitlines():
+            found = _SUM.fullmatch(line.strip())
+            if found is not None and found["name"] in (None, name):
+                return f"sha256:{found['sum'].lower()}"
+        raise NetworkError(
+            f"{transport.shown(sums)} has no digest of {name}",
+            why=f"it begins with {text[:40]!r}",
+            hint=transport.hint(sums),
+            id="OMK-I-236",
+        )
 
 
 class _Job:

@@ -14,8 +14,10 @@ from ohmykube.cache.catalog import (
     CRecipe,
     DebianLayer,
     Download,
+    Form,
     GoRecipe,
     ImageSpec,
+    Signed,
 )
 from ohmykube.model.artifact import PackageRole
 
@@ -101,9 +103,9 @@ def kubeadm_components(version: str, recipe: GoRecipe | None) -> list[Component]
             role=PackageRole.KUBEADM,
             installs={name: f"{BIN}/{name}"},
             downloads={
-                arch: Download(
-                    url=f"https://dl.k8s.io/release/v{version}/bin/linux/{arch}/{name}",
-                    digest=_digest(sums.get(arch, {}).get(name)),
+                arch: _kubernetes_file(
+                    f"https://dl.k8s.io/release/v{version}/bin/linux/{arch}/{name}",
+                    _digest(sums.get(arch, {}).get(name)),
                 )
                 for arch in ARCHITECTURES
             },
@@ -111,6 +113,15 @@ def kubeadm_components(version: str, recipe: GoRecipe | None) -> list[Component]
         )
         for name in NODE_BINARIES
     ]
+
+
+def _kubernetes_file(url: str, digest: str) -> Download:
+    signed = Signed(
+        form=Form.COSIGN_PAIR,
+        files={"signature": f"{url}.sig", "certificate": f"{url}.cert"},
+        **data("kubernetes")["signer"],
+    )
+    return Download(url=url, digest=digest, signed=signed)
 
 
 def _digest(value: str | None) -> str:
@@ -161,6 +172,7 @@ def _containerd() -> Component:
             arch: Download(
                 url=f"{base}/containerd-{version}-linux-{arch}.tar.gz",
                 digest=_digest(facts["sha256"][arch]),
+                sums=f"{base}/containerd-{version}-linux-{arch}.tar.gz.sha256sum",
                 members={f"bin/{name}": name for name in binaries},
             )
             for arch in ARCHITECTURES
@@ -187,7 +199,16 @@ def _runc() -> Component:
         role=PackageRole.CONTAINERD,
         installs={"runc": f"{BIN}/runc"},
         downloads={
-            arch: Download(url=f"{base}/runc.{arch}", digest=_digest(facts["sha256"][arch]))
+            arch: Download(
+                url=f"{base}/runc.{arch}",
+                digest=_digest(facts["sha256"][arch]),
+                sums=f"{base}/runc.sha256sum",
+                signed=Signed(
+                    form=Form.PGP,
+                    files={"signature": f"{base}/runc.{arch}.asc"},
+                    keyring="runc",
+                ),
+            )
             for arch in ARCHITECTURES
         },
         recipe=_go(

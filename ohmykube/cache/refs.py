@@ -13,7 +13,7 @@ from ohmykube.errors import IntegrityError
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ohmykube.cache.blobs import Pool
     from ohmykube.cache.layout import Layout
@@ -49,7 +49,8 @@ class Ref:
     url: str = ""
     content_digest: str = ""
     upstream_sum: str = ""
-    """The publisher's sum that the download was compared with, as ``sha256:<hex>`` or sha512."""
+    """The publisher's sum that the download was compared with, as ``sha256:<hex>``; of the archive,
+    where the artifact was in one. Of what was built: module, its ``h1:`` sum, checksum database."""
     signature: Signature | str = ""
     """A value of ``Signature``; empty means nothing was recorded."""
     index: str = ""
@@ -118,6 +119,40 @@ class RefList:
             document = {"schema": SCHEMA, "refs": [asdict(ref) for ref in ordered]}
             self._layout.write(path, json.dumps(document, indent=1) + "\n")
             self._write_index(ordered)
+
+    def rebuild(self, is_there: Callable[[str], bool]) -> tuple[int, int]:
+        """Write both files anew; a lost list is made again from the images in ``index.json``.
+
+        Args:
+            is_there: tells whether a blob is there; references to others are dropped.
+
+        Returns how many references were found again and how many were dropped.
+        """
+        found = 0
+        with self.locked() as refs:
+            if not refs:
+                refs.update({ref.key: ref for ref in self._images_of_index()})
+                found = len(refs)
+            gone = [key for key, ref in refs.items() if not is_there(ref.digest)]
+            for key in gone:
+                del refs[key]
+        return found, len(gone)
+
+    def _images_of_index(self) -> list[Ref]:
+        refs = []
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            document = json.loads((self._layout.oci / "index.json").read_bytes())
+            for entry in document["manifests"]:
+                name = entry["annotations"]["org.opencontainers.image.ref.name"]
+                version = name.rpartition("/")[2].partition("@")[0].rpartition(":")[2]
+                arch = entry["platform"]["architecture"]
+                digest, size = entry["digest"], entry["size"]
+                refs.append(
+                    Ref(
+                        Kind.IMAGE, name, version, arch, digest, size, "index", added_at=time.time()
+                    )
+                )
+        return refs
 
     def _write_index(self, refs: list[Ref]) -> None:
         """Keep ``index.json`` in step, so that skopeo, crane and ctr can read the layout."""

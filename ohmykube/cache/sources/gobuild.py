@@ -144,8 +144,27 @@ class Builder:
         for name, path in outputs.items():
             stored, size = self._store.adopt(path, expected=found[name])
             self._store.set_ref(
-                Ref(Kind.BINARY, name, recipe.version, arch, stored, size, "build", url)
+                Ref(
+                    kind=Kind.BINARY,
+                    name=name,
+                    version=recipe.version,
+                    arch=arch,
+                    digest=stored,
+                    size=size,
+                    source="build",
+                    url=url,
+                    upstream_sum=_origin(recipe),
+                )
             )
+
+
+def _origin(recipe: Recipe) -> str:
+    """Return the sum of the module and who vouches for it; empty for a source of our own."""
+    if not isinstance(recipe, catalog.GoRecipe):
+        return ""
+    database = toolchain.go().sum_database
+    vouching = "the catalog alone" if database == "off" else database
+    return f"{recipe.name} {recipe.sum} ({vouching})"
 
 
 def _identity(recipe: Recipe) -> str:

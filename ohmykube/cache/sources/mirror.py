@@ -15,7 +15,7 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import manifest, transport
+from ohmykube.cache import manifest, signatures, transport
 from ohmykube.cache.manifest import Index, Manifest
 from ohmykube.cache.registry_client import Reference, Repository
 from ohmykube.cache.sources.remote import RemoteSource
@@ -85,6 +85,17 @@ class MirrorSource(RemoteSource):
                     raise self.missing(str(path))
                 store.put_file(path, expected=digest)
         return store.path(digest)
+
+    def beside(self, url: str) -> bytes | None:
+        """Read what the mirror has of the small files that lie beside a release file."""
+        parts = urllib.parse.urlsplit(url)
+        place = f"{parts.netloc}{parts.path}"
+        if self.directory is None:
+            return super().beside(f"{self.base}/{place}")
+        path = self.directory / place
+        if not path.is_file() or path.stat().st_size > signatures.PART_BYTES:
+            return None
+        return path.read_bytes()
 
     def repository(self, reference: Reference) -> Repository:
         """Return the place below the mirror's host that is named like the upstream registry."""

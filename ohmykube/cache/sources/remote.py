@@ -10,22 +10,29 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.cache import signatures
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.registry_client import Reference, RegistryClient, Repository
+from ohmykube.cache.signatures import Verifier
 from ohmykube.cache.sources.base import Source
-from ohmykube.cache.store import Ref
-from ohmykube.cache.transport import Transport
+from ohmykube.cache.sources.origin import Origins
+from ohmykube.cache.store import Ref, Signature
+from ohmykube.cache.transport import StatusError, Transport
 from ohmykube.cache.unpack import extract
 from ohmykube.errors import NetworkError
+from ohmykube.kit import digest as digests
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ohmykube.cache.catalog import Component, Download, ImageSpec
     from ohmykube.cache.sources.base import SourceContext
+    from ohmykube.cache.sources.origin import Origin
 
+_ABSENT = frozenset({404, 410})
+_SETTLED = frozenset({Signature.VERIFIED, Signature.ABSENT})
 ARCHIVE_BYTES = 4 << 30
 """A release archive may unpack to so much."""
 
@@ -84,9 +91,57 @@ class RemoteSource(Source):
             )
         if not download.members:
             path = self.file(download)
+            self._record(component, download, arch, path)
             return dict.fromkeys(component.installs, path)
         with self.context.store.holding(f"unpack {download.url}"):
             return self._unpacked(component, download, arch)
+
+    def _record(self, component: Component, download: Download, arch: str, path: Path) -> None:
+        """Look at the origin of a release file that is a binary itself, unless that is known."""
+        digest = download.digest or digests.of_file(path)
+        key = (Kind.BINARY, f"{self.name}:{component.name}", component.version, arch)
+        known = self.context.store.ref(*key)
+        if known is not None and known.digest == digest and known.signature in _SETTLED:
+            return
+        origin = self._origin(download, digest)
+        ref = Ref(
+            *key,
+            digest=digest,
+            size=path.stat().st_size,
+            source=self.name,
+            url=f"{download.url}#{download.digest}",
+            upstream_sum=origin.upstream_sum,
+            signature=origin.signature,
+        )
+        self._origins.keep(ref, origin)
+
+    def _origin(self, download: Download, digest: str) -> Origin:
+        return self._origins.of(
+            download, digest, beside=self.beside, published=self.published(download)
+        )
+
+    @property
+    def _origins(self) -> Origins:
+        context = self.context
+        verifier = Verifier(context.paths.state / signatures.KEYRINGS)
+        return Origins(context.store, context.reporter, verifier)
+
+    def published(self, download: Download) -> Callable[[], str] | None:
+        """Return what asks the publisher for a file's sum, None when this source cannot."""
+        return None
+
+    def beside(self, url: str) -> bytes | None:
+        """Return a small file that lies beside a release file, None when there is none.
+
+        Raises:
+            NetworkError: it cannot be had for another reason.
+        """
+        try:
+            return self.transport.small(url, limit=signatures.PART_BYTES)
+        except StatusError as error:
+            if error.status in _ABSENT:
+                return None
+            raise
 
     def _unpacked(self, component: Component, download: Download, arch: str) -> Mapping[str, Path]:
         store = self.context.store
@@ -99,6 +154,7 @@ class RemoteSource(Source):
         if all(ref is not None and ref.url == origin for ref in found.values()):
             return {name: store.path(ref.digest) for name, ref in found.items() if ref is not None}
         archive = self.file(download)
+        known = self._origin(download, download.digest or digests.of_file(archive))
         wanted = {member.removeprefix("./"): name for member, name in download.members.items()}
         directory = Path(tempfile.mkdtemp(prefix=files.TEMP_PREFIX, dir=store.ingest))
         try:
@@ -107,7 +163,18 @@ class RemoteSource(Source):
             for name, key in names.items():
                 digest, size = store.put_file(directory / name)
                 store.set_ref(
-                    Ref(Kind.BINARY, key, component.version, arch, digest, size, self.name, origin)
+                    Ref(
+                        kind=Kind.BINARY,
+                        name=key,
+                        version=component.version,
+                        arch=arch,
+                        digest=digest,
+                        size=size,
+                        source=self.name,
+                        url=origin,
+                        upstream_sum=known.upstream_sum,
+                        signature=known.signature,
+                    )
                 )
                 paths[name] = store.path(digest)
             return paths

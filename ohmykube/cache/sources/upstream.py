@@ -8,6 +8,7 @@ from ohmykube.cache.registry_client import Reference, Repository
 from ohmykube.cache.sources.remote import RemoteSource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ohmykube.cache.catalog import Download
@@ -27,8 +28,12 @@ class UpstreamSource(RemoteSource):
 
     def file(self, download: Download) -> Path:
         """Fetch a release file; its digest is the catalog's, or the one published beside it."""
-        digest = download.digest or self.downloader.published_digest(download.url)
+        digest = download.digest or self.downloader.published_digest(download.url, download.sums)
         return self.downloader.fetch(download.url, digest)
+
+    def published(self, download: Download) -> Callable[[], str]:
+        """Ask for the publisher's sum; where the catalog has none, ``file`` has asked already."""
+        return lambda: self.downloader.published_digest(download.url, download.sums)
 
     def repository(self, reference: Reference) -> Repository:
         """Return the reference's own registry."""

@@ -85,6 +85,7 @@ def test_one_build_makes_all_binaries_of_a_module(
     ref = store.ref(Kind.BINARY, "bridge", "v1.9.1", "amd64")
     assert ref is not None
     assert (ref.source, ref.digest) == ("build", BRIDGE)
+    assert ref.upstream_sum == f"{PLUGINS.name} h1:good= (sum.golang.org)"
     assert list((store.root / "build").iterdir()) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 import urllib.parse
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache import manifest
-from ohmykube.cache.catalog import Component, Download, ImageSpec
+from ohmykube.cache import manifest, signatures
+from ohmykube.cache.catalog import Component, Download, Form, ImageSpec, Signed
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.sources import base
 from ohmykube.cache.sources.base import SourceContext
@@ -28,8 +29,9 @@ from ohmykube.kit import paths
 from ohmykube.model.artifact import Kind, PackageRole
 from ohmykube.model.cluster import Sources
 from ohmykube.progress import Message
-from tests import image_maker
+from tests import image_maker, publisher
 from tests.fault_server import Answer, FaultServer
+from tests.publisher import IDENTITY, ISSUER, Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,6 +180,153 @@ def test_upstream_takes_the_digest_published_beside_the_file(
     assert server.count[KUBELET] == 0
     server.on(f"{KUBELET}.sha256", Answer(digests.of_bytes(BINARY)[7:].encode()))
     assert upstream.component(component, "amd64")["kubelet"].read_bytes() == BINARY
+
+
+def signed(signer: Publisher, *, form: Form = Form.COSIGN_PAIR) -> Component:
+    component = kubelet()
+    url = component.downloads["amd64"].url
+    parts = {"signature": f"{url}.sig", "certificate": f"{url}.cert"}
+    about = Signed(form=form, files=parts, identity=IDENTITY, issuer=ISSUER)
+    download = replace(component.downloads["amd64"], signed=about)
+    return replace(component, downloads={"amd64": download})
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
+    return Publisher.make(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+def cosign(tmp_path: Path, signer: Publisher, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a double of cosign on PATH that knows the test's authority."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    publisher.install_double(directory)
+    program = directory / "cosign"
+    program.write_text(program.read_text().replace("roots=\n", f"roots={signer.authority}\n"))
+    monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def origin_of(source: UpstreamSource | MirrorSource) -> tuple[str, str]:
+    ref = source.context.store.ref(Kind.BINARY, f"{source.name}:kubelet", "1.36.3", "amd64")
+    assert ref is not None
+    return ref.upstream_sum, str(ref.signature)
+
+
+def test_sum_and_signature_are_checked_and_recorded(
+    upstream: UpstreamSource, server: FaultServer, signer: Publisher, cosign: Path
+) -> None:
+    server.on(KUBELET, Answer(BINARY))
+    server.on(f"{KUBELET}.sha256", Answer(f"{digests.of_bytes(BINARY)[7:]}  kubelet\n".encode()))
+    pair = signer.pair(BINARY)
+    server.on(f"{KUBELET}.sig", Answer(pair["signature"].encode()))
+    server.on(f"{KUBELET}.cert", Answer(pair["certificate"].encode()))
+    for _ in range(2):
+        upstream.component(signed(signer), "amd64")
+    assert origin_of(upstream) == (digests.of_bytes(BINARY), "verified")
+    assert server.count[f"{KUBELET}.sig"] == 1
+    (evidence,) = signatures.evidence(upstream.context.store).values()
+    assert evidence.artifact == digests.of_bytes(BINARY)
+    assert evidence.parts == pair
+
+
+@pytest.mark.usefixtures("cosign")
+@pytest.mark.parametrize("what", ["file", "signature", "certificate", "binary"])
+def test_what_its_publisher_did_not_sign_is_refused(
+    upstream: UpstreamSource, server: FaultServer, signer: Publisher, tmp_path: Path, what: str
+) -> None:
+    """The sum of the catalog holds, so only the signature tells."""
+    pair = signer.pair(BINARY + b"x" if what == "file" else BINARY)
+    if what == "signature":
+        pair["signature"] = signer.signature(b"another file")
+    if what == "certificate":
+        pair["certificate"] = Publisher.make(tmp_path, "stranger").certificate
+    sent = b"\xff" if what == "binary" else pair["signature"].encode()
+    server.on(KUBELET, Answer(BINARY))
+    server.on(f"{KUBELET}.sig", Answer(sent))
+    server.on(f"{KUBELET}.cert", Answer(pair["certificate"].encode()))
+    with pytest.raises(IntegrityError, match="not signed by its publisher") as caught:
+        upstream.component(signed(signer), "amd64")
+    assert caught.value.id == "OMK-I-706"
+    assert IDENTITY in (caught.value.why or "")
+    assert upstream.context.store.refs() == ()
+
+
+def test_a_sum_that_is_not_the_reviewed_one_is_refused(
+    upstream: UpstreamSource, server: FaultServer
+) -> None:
+    server.on(KUBELET, Answer(BINARY))
+    server.on(f"{KUBELET}.sha256", Answer(b"0" * 64))
+    with pytest.raises(IntegrityError, match="publisher's sum") as caught:
+        upstream.component(kubelet(), "amd64")
+    assert caught.value.id == "OMK-I-705"
+    assert upstream.context.store.refs() == ()
+
+
+def test_a_signature_that_cannot_be_looked_at(
+    upstream: UpstreamSource,
+    server: FaultServer,
+    signer: Publisher,
+    cosign: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.on(KUBELET, Answer(BINARY))
+    upstream.component(signed(signer), "amd64")
+    assert origin_of(upstream) == ("", "absent")
+    upstream.context.store.drop_ref(upstream.context.store.refs()[0])
+    server.on(f"{KUBELET}.sig", Answer(status=403))
+    upstream.component(signed(signer), "amd64")
+    assert origin_of(upstream) == ("", "unchecked")
+    pair = signer.pair(BINARY)
+    server.on(f"{KUBELET}.sig", Answer(pair["signature"].encode()))
+    server.on(f"{KUBELET}.cert", Answer(pair["certificate"].encode()))
+    cosign.unlink()
+    monkeypatch.setenv("PATH", str(cosign.parent))
+    upstream.component(signed(signer), "amd64")
+    assert origin_of(upstream) == ("", "unchecked")
+    # What was signed with is kept, so that a host that has the program can look later.
+    assert len(signatures.evidence(upstream.context.store)) == 1
+
+
+def test_a_directory_mirror_may_hold_signatures(
+    tmp_path: Path, directory: Path, signer: Publisher, cosign: Path
+) -> None:
+    source = mirror(tmp_path, str(directory))
+    pair = signer.pair(BINARY)
+    Path(f"{directory}{KUBELET}.sig").write_text(pair["signature"])
+    source.component(signed(signer), "amd64")
+    assert origin_of(source) == ("", "absent")
+    source.context.store.drop_ref(source.context.store.refs()[0])
+    Path(f"{directory}{KUBELET}.cert").write_text(pair["certificate"])
+    source.component(signed(signer), "amd64")
+    assert origin_of(source) == ("", "verified")
+
+
+def test_a_mirror_may_hold_signatures(
+    tmp_path: Path, server: FaultServer, signer: Publisher, cosign: Path
+) -> None:
+    source = mirror(tmp_path, server.url)
+    server.on(KUBELET, Answer(BINARY))
+    for part, ending in (("signature", "sig"), ("certificate", "cert")):
+        server.on(f"{KUBELET}.{ending}", Answer(signer.pair(BINARY)[part].encode()))
+    # ECDSA signs anew each time, and each of its signatures holds.
+    source.component(signed(signer), "amd64")
+    assert origin_of(source) == ("", "verified")
+
+
+def test_the_sum_of_an_archive_is_recorded_of_what_is_in_it(
+    upstream: UpstreamSource, server: FaultServer
+) -> None:
+    component = containerd()
+    url = component.downloads["amd64"].url
+    download = replace(component.downloads["amd64"], sums=f"{url}.sha256sum")
+    server.on(CONTAINERD, Answer(ARCHIVE))
+    lines = f"{'0' * 64}  other.tar.gz\n{digests.of_bytes(ARCHIVE)[7:]} *c.tar.gz\n"
+    server.on(f"{CONTAINERD}.sha256sum", Answer(lines.encode()))
+    upstream.component(replace(component, downloads={"amd64": download}), "amd64")
+    sums = {ref.name: ref.upstream_sum for ref in upstream.context.store.refs()}
+    assert sums == dict.fromkeys(("upstream:ctr", "upstream:containerd"), digests.of_bytes(ARCHIVE))
 
 
 def test_release_archives_are_unpacked_once(upstream: UpstreamSource, server: FaultServer) -> None:
