@@ -19,6 +19,8 @@ from ohmykube.kit import digest as digests
 from ohmykube.kit import files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import WriteableBuffer
 
     from ohmykube.cache.layout import Layout
@@ -40,13 +42,23 @@ class Blob:
             return stream
         return cast("IO[bytes]", io.BufferedReader(_Window(stream, self.offset, self.size)))
 
-    def hash(self) -> str:
-        """Return the digest that the bytes really have; raises OSError."""
-        with self.open() as stream:
-            return (
-                "sha256:"
-                + hashlib.file_digest(cast("io.BufferedReader", stream), "sha256").hexdigest()
-            )
+    def hash(self, tell: Callable[[int], None] | None = None) -> str:
+        """Return the digest that the bytes really have; raises OSError.
+
+        Args:
+            tell: called with the number of further bytes that were hashed.
+        """
+        state = hashlib.sha256()
+        buffer = memoryview(bytearray(digests.CHUNK))
+        left = self.size
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(self.offset)
+            while left and (count := stream.readinto(buffer[: min(left, len(buffer))])):
+                state.update(buffer[:count])
+                left -= count
+                if tell is not None:
+                    tell(count)
+        return f"sha256:{state.hexdigest()}"
 
 
 class _Window(io.RawIOBase):

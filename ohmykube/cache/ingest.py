@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shutil
+import os
 import time
 from typing import TYPE_CHECKING
+
+from ohmykube.kit import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,26 +22,46 @@ _YOUNG_SECONDS = 60
 """Younger files may be between their creation and their lock."""
 
 
-def sweep(directory: Path) -> int:
-    """Remove abandoned files and return the bytes freed.
+def leftovers(directory: Path, older_than: float = DAY_SECONDS) -> list[Path]:
+    """Return abandoned files, sorted.
 
-    A file of a put goes when its writer is dead, anything else when it is a day old.
+    A file of a put counts when its writer is dead, anything else when it was not touched for
+    ``older_than`` seconds.
     """
-    freed = 0
-    for entry in directory.iterdir() if directory.is_dir() else ():
-        with contextlib.suppress(FileNotFoundError):
-            status = entry.stat()
-            if status.st_mtime < time.time() - DAY_SECONDS or _abandoned(entry):
-                if entry.is_dir():
-                    shutil.rmtree(entry, ignore_errors=True)
-                else:
-                    entry.unlink()
-                freed += status.st_size
-    return freed
+    found = []
+    for entry in sorted(directory.iterdir()) if directory.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # finished meanwhile
+            if entry.stat().st_mtime < time.time() - older_than or _abandoned(entry):
+                found.append(entry)
+    return found
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files below a directory; links are not followed."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            return sum(size_of(entry) for entry in path.iterdir())
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def remove(path: Path) -> int:
+    """Remove a file or a directory if it is there and return the bytes freed.
+
+    Raises:
+        PermissionDenied: this user may not.
+        LockedError: something is mounted below it.
+    """
+    size = size_of(path)
+    files.remove_tree(path)
+    return size
 
 
 def _abandoned(path: Path) -> bool:
     if not path.name.startswith(PUT_PREFIX) or path.stat().st_mtime > time.time() - _YOUNG_SECONDS:
+        return False
+    if not os.access(path, os.R_OK):  # another user's: its age alone tells
         return False
     with path.open("rb") as stream:
         try:

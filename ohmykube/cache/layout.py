@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from ohmykube.kit.retry import Clock
+
 HOLD_SECONDS = 2 * 3600.0
 """How long ``holding`` waits for another run: longer than the slowest build."""
 _KEY = re.compile(r"[^A-Za-z0-9._-]")
@@ -157,18 +159,24 @@ class Layout:
             yield
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """See ``Store.alone``."""
+    def alone(self, wait_seconds: float, clock: Clock, users: Callable[[], str]) -> Iterator[None]:
+        """See ``Store.alone``; ``users`` tells who is known to use the cache."""
         self.prepare()
+        end = clock.now() + wait_seconds
         with self._users_file() as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError(
-                    "the cache is in use by another run",
-                    hint="wait until it has ended, then run the same command again",
-                    id="OMK-I-105",
-                ) from None
+            while True:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if clock.now() >= end:
+                        raise LockedError(
+                            "the cache is in use by another run",
+                            why=users() or None,
+                            hint="wait until it has ended, then run the same command again",
+                            id="OMK-I-105",
+                        ) from None
+                    clock.sleep(0.2)
             yield
 
     def exclusive(

@@ -21,11 +21,13 @@ from ohmykube.cache.layout import HOLD_SECONDS, Layout
 from ohmykube.cache.leases import Lease, Leases
 from ohmykube.cache.refs import SCHEMA, Ref, RefList, Signature
 from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.kit.retry import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from ohmykube.kit.retry import Clock
     from ohmykube.model.artifact import Kind
 
 __all__ = ["HOLD_SECONDS", "SCHEMA", "Attached", "Blob", "Lease", "Ref", "Signature", "Store"]
@@ -106,8 +108,12 @@ class Store:
         self._index.touch((digest,))
         return blob
 
-    def verify(self, digest: str) -> int:
+    def verify(self, digest: str, tell: Callable[[int], None] | None = None) -> int:
         """Hash a blob again and return its size in bytes.
+
+        Args:
+            digest: of the blob.
+            tell: called now and then with the number of further bytes that were hashed.
 
         Raises:
             IntegrityError: it is not what its name says. It is in quarantine now; in an attached
@@ -116,7 +122,7 @@ class Store:
         """
         blob = self.locate(digest)
         stamp = Stamp.of(blob)
-        found = blob.hash()
+        found = blob.hash(tell)
         if found == digest:
             self._index.verified(digest, stamp)
             return blob.size
@@ -250,15 +256,44 @@ class Store:
         return found
 
     def set_ref(self, ref: Ref) -> None:
-        """Add or replace a reference; raises NotFoundError when its blob is not in the store."""
-        self.locate(ref.digest)
-        with self._refs.locked() as refs:
+        """Add or replace a reference.
+
+        Raises:
+            NotFoundError: its blob is not in the store.
+            LockedError: another run kept the list for a minute.
+        """
+        # ``using``: between the look at the blob and the reference to it nobody may prune.
+        with self.using(), self._refs.locked() as refs:
+            self.locate(ref.digest)
             refs[ref.key] = ref if ref.added_at else replace(ref, added_at=time.time())
 
     def drop_ref(self, ref: Ref) -> None:
         """Remove a reference if it is there; the blob stays until ``prune``."""
+        self.drop_refs((ref,))
+
+    def drop_refs(self, gone: Iterable[Ref]) -> None:
+        """Remove references in one step; the blobs stay until ``prune``."""
         with self._refs.locked() as refs:
-            refs.pop(ref.key, None)
+            for ref in gone:
+                refs.pop(ref.key, None)
+
+    def rebuild(self) -> tuple[int, int]:
+        """Make ``index.db``, ``index.json`` and, as far as it can be, ``refs.json`` anew.
+
+        Returns how many references were found again in ``index.json`` because the list was lost,
+        and how many were dropped because their blobs are gone.
+        """
+        self._index.rebuild()
+        return self._refs.rebuild(self.has)
+
+    @property
+    def trouble(self) -> str:
+        """Return why nothing is remembered between runs (``index.db``); empty when it is."""
+        return self._index.trouble
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Return day (``2026-01-31``, UTC) to metric to sum."""
+        return self._index.counters()
 
     # -- locks, leases and counters ------------------------------------------------------------
 
@@ -312,10 +347,15 @@ class Store:
         """Keep ``prune`` away while the block relies on blobs that nothing refers to yet."""
         return self._layout.using()
 
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Keep everybody away who is ``using`` the store; raises LockedError at once."""
-        return self._layout.alone()
+    def alone(
+        self, wait_seconds: float = 0.0, clock: Clock | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Keep everybody away who is ``using`` the store; raises LockedError after the wait."""
+        return self._layout.alone(wait_seconds, clock or SystemClock(), self._users)
+
+    def _users(self) -> str:
+        return "\n".join(f"{lease.owner}, pid {lease.pid}" for lease in self.leases())
 
     def sweep(self) -> int:
         """Remove what crashed runs left in ``ingest`` and return the bytes freed."""
-        return ingest.sweep(self.ingest)
+        return sum(ingest.remove(path) for path in ingest.leftovers(self.ingest))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ohmykube.cli import _bundle_results, _image_results, _mirror_results
+from ohmykube.cli import _bundle_results, _cache_results, _image_results, _mirror_results
 from ohmykube.cli._output import document
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ KINDS: dict[str, type] = {
     "Kubeconfig": Merged,
     "Error": Failed,
     **_bundle_results.KINDS,
+    **_cache_results.KINDS,
     **_mirror_results.KINDS,
     **_image_results.KINDS,
 }

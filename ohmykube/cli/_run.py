@@ -36,6 +36,7 @@ TABLE = {
     "start": Entry(f"{_HERE}.power", "start", "Start a stopped cluster."),
     "stop": Entry(f"{_HERE}.power", "stop", "Stop a cluster, keeping all it holds."),
     "image": Entry(f"{_HERE}.image", "image", "Bring your own images to the nodes."),
+    "cache": Entry(f"{_HERE}.cache", "cache", "Look after the artifacts that all clusters share."),
     "bundle": Entry(f"{_HERE}.bundle", "bundle", "Carry all that a cluster needs offline."),
     "doctor": Entry(f"{_HERE}.doctor", "doctor", "Check whether this host can make clusters."),
     "config": Entry(f"{_HERE}.config", "config", "Write, check and explain cluster.yaml."),
@@ -46,7 +47,7 @@ TABLE = {
 SECTIONS = {
     "Clusters": ("up", "down", "status", "list", "start", "stop"),
     "Access": ("kubeconfig", "shell"),
-    "Artifacts": ("image", "bundle"),
+    "Artifacts": ("image", "cache", "bundle"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),
 }
 EXAMPLES = (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cli._bundle_workflows import BundleWorkflows
+    from ohmykube.cli._cache_workflows import CacheWorkflows
     from ohmykube.cli._image_workflows import ImageWorkflows
     from ohmykube.cli._mirror_workflows import MirrorWorkflows
     from ohmykube.kit.paths import Paths
@@ -43,6 +44,11 @@ class Workflows(Protocol):
     @property
     def mirror(self) -> MirrorWorkflows:
         """Serving the cache."""
+        ...
+
+    @property
+    def cache(self) -> CacheWorkflows:
+        """Those on the cache."""
         ...
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
@@ -115,6 +121,13 @@ class RealWorkflows:
         from ohmykube.cli._mirror_workflows import RealMirrorWorkflows
 
         return RealMirrorWorkflows()
+
+    @property
+    def cache(self) -> CacheWorkflows:
+        """See ``cli._cache_workflows``."""
+        from ohmykube.cli._cache_workflows import RealCacheWorkflows
+
+        return RealCacheWorkflows()
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         """See ``workflows.up``."""

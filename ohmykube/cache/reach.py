@@ -1,0 +1,49 @@
+"""What leads to what: which blobs a reference needs, and which references need a blob."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.cache import manifest
+from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ohmykube.cache.store import Ref, Store
+
+
+class Reach:
+    """Answers about one store; a manifest is read once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, frozenset[str]] = {}
+
+    def of(self, ref: Ref) -> frozenset[str]:
+        """Return all digests that a reference needs, its own among them, here or not."""
+        return self.below(ref.digest) if ref.kind is Kind.IMAGE else frozenset((ref.digest,))
+
+    def below(self, digest: str) -> frozenset[str]:
+        """Return a digest and, when it is a manifest that can be read, all that it leads to."""
+        if digest not in self._known:
+            try:
+                found = frozenset(manifest.closure(self._store, digest))
+            except (NotFoundError, IntegrityError):
+                # A package is no manifest, and a damaged manifest leads nowhere.
+                found = frozenset((digest,))
+            self._known[digest] = found
+        return self._known[digest]
+
+    def all(self, digests: Iterable[str]) -> set[str]:
+        """Return the digests with all that they lead to."""
+        return set().union(*(self.below(digest) for digest in digests))
+
+    def holders(self, refs: Iterable[Ref]) -> Mapping[str, tuple[Ref, ...]]:
+        """Return digest to the references that need it."""
+        found: dict[str, list[Ref]] = {}
+        for ref in refs:
+            for digest in self.of(ref):
+                found.setdefault(digest, []).append(ref)
+        return {digest: tuple(users) for digest, users in found.items()}

@@ -1,0 +1,84 @@
+"""Values and questions of the commands on the cache."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ohmykube.errors import UsageError
+from ohmykube.ui import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ohmykube.cli._app import App
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(k|m|g|t)?(i)?b?", re.IGNORECASE)
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|w)", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+
+
+class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
+    """Bytes, written ``10GiB``, ``500MB`` or ``2g``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        form = _SIZE.fullmatch(str(value).strip())
+        if form is None:
+            self.fail(f"{value!r} is no size; write for example 10GiB or 500MB", param, ctx)
+        base = 1024 if form[3] else 1000
+        return int(float(form[1]) * base ** _POWERS[(form[2] or "").lower()])
+
+
+class Age(click.ParamType):  # type: ignore[type-arg] # as above
+    """Seconds, written ``30d``, ``12h`` or ``45m``."""
+
+    name = "age"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number of seconds."""
+        form = _TIME.fullmatch(str(value).strip())
+        if form is None:
+            self.fail(f"{value!r} is no age; write for example 30d, 12h or 45m", param, ctx)
+        return float(form[1]) * _SECONDS[form[2].lower()]
+
+
+def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--jobs``."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Blobs hashed at once (default: one for each core).",
+    )(function)
+
+
+def confirm(app: App, what: str, again: str) -> None:
+    """Ask before something is removed.
+
+    Args:
+        app: the terminal.
+        what: what will be removed, one line or several.
+        again: the command that does not ask.
+
+    Raises:
+        UsageError: there is nobody to ask, or the answer was not yes.
+    """
+    if not console.can_ask(app.talk):
+        raise UsageError(
+            "removing from the cache needs a yes",
+            why="there is no terminal to ask on",
+            hint=again,
+            id="OMK-U-301",
+        )
+    with app.signals.asking():
+        answer = console.ask(f"{what}\nGo on? [y/N] ", app.talk)
+    if (answer or "").strip().lower() not in ("y", "yes"):
+        raise UsageError("not confirmed: nothing was removed", hint=again, id="OMK-U-302")

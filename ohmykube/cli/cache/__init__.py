@@ -1,0 +1,45 @@
+"""``ohmykube cache`` and its commands, one module for each."""
+
+from __future__ import annotations
+
+import click
+
+from ohmykube.cli import _options
+from ohmykube.cli._lazy import Entry, LazyGroup
+
+TABLE = {
+    "ls": Entry(f"{__name__}.listing", "ls", "List what is in the cache."),
+    "stats": Entry(f"{__name__}.stats", "stats", "Show sizes, sharing and hits."),
+    "verify": Entry(f"{__name__}.verify", "verify", "Hash blobs again, set damaged ones aside."),
+    "fsck": Entry(f"{__name__}.fsck", "fsck", "Check that all parts agree; make the index anew."),
+    "prune": Entry(f"{__name__}.prune", "prune", "Remove what is not needed."),
+    "rm": Entry(f"{__name__}.rm", "rm", "Remove what is named."),
+    "serve": Entry(f"{__name__}.serve", "serve", "Serve the cache as a mirror."),
+    "export": Entry(f"{__name__}.export", "export", "Write the cache, or parts of it, to a file."),
+    "import": Entry(f"{__name__}.import_", "import_", "Copy a bundle into the cache."),
+}
+
+
+def _overview() -> None:
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        _options.app_of(ctx).write(ctx.get_help() + "\n")
+
+
+cache = LazyGroup(
+    "cache",
+    table=TABLE,
+    sections={
+        "Look": ("ls", "stats", "verify", "fsck"),
+        "Make room": ("prune", "rm"),
+        "Share": ("serve", "export", "import"),
+    },
+    examples=(
+        "ohmykube cache ls",
+        "ohmykube cache verify",
+        "ohmykube cache prune --dry-run",
+    ),
+    callback=_overview,
+    invoke_without_command=True,
+    help="Look after the artifacts that all clusters share.",
+)

@@ -1,0 +1,44 @@
+"""``ohmykube cache fsck``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command, examples=("ohmykube cache fsck", "ohmykube cache fsck --rebuild --jobs 2")
+)
+@click.option(
+    "--rebuild", is_flag=True, help="Hash everything, and make the index and the lists anew."
+)
+@_cache_options.jobs
+@_options.output
+@_options.talk
+@_options.pass_app
+def fsck(app: App, *, rebuild: bool, jobs: int | None) -> None:
+    """Check that references, blobs, layout and index agree; hashes and changes nothing.
+
+    With --rebuild, everything that can be made from the blobs is made anew. Damaged blobs go to
+    quarantine, and references to what is gone are dropped.
+    """
+    done = None
+    if rebuild:
+        app.acting()
+        done = app.workflows.cache.rebuild(app.services, jobs=jobs)
+    findings = app.workflows.cache.check(app.services)
+    failure = _cache_results.trouble(findings, done)
+    app.show(
+        _cache_results.checked(findings, done),
+        lambda: _cache_results.checked_text(findings, done),
+        final=failure is None,
+    )
+    if failure is not None:
+        raise failure

@@ -1,0 +1,35 @@
+"""``ohmykube cache ls``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _cache_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    "ls",
+    cls=Command,
+    examples=(
+        "ohmykube cache ls",
+        "ohmykube cache ls image 1.36.3",
+        "ohmykube cache ls -o json | jq -r '.items[] | select(.size > 5e7) | .name'",
+    ),
+)
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@_options.output
+@_options.talk
+@_options.pass_app
+def ls(app: App, *, words: tuple[str, ...]) -> None:
+    """List what is in the cache, or what contains a WORD in kind, name or version.
+
+    USED tells which cluster or running program needs it, or how long ago it was used.
+    """
+    found = app.workflows.cache.artifacts(app.services, words)
+    app.show(_cache_results.artifacts(found), lambda: _cache_results.artifacts_text(found))

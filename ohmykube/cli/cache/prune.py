@@ -1,0 +1,79 @@
+"""``ohmykube cache prune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube cache prune --dry-run",
+        "ohmykube cache prune --max-size 5GiB --yes",
+        "ohmykube cache prune --older-than 60d --keep-k8s 2 --yes",
+    ),
+)
+@click.option("--all", "everything", is_flag=True, help="All that no cluster needs.")
+@click.option(
+    "--max-size",
+    type=_cache_options.Size(),
+    metavar="SIZE",
+    help="Go on until the cache is so small (default: 20 GiB, or 20 % of the free space).",
+)
+@click.option(
+    "--older-than",
+    type=_cache_options.Age(),
+    metavar="AGE",
+    help="What was not used for so long, such as 30d.",
+)
+@click.option(
+    "--keep-k8s",
+    type=click.IntRange(0),
+    metavar="N",
+    help="What belongs only to releases of Kubernetes before the newest N.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_options.output
+@_options.talk
+@_options.pass_app
+def prune(
+    app: App,
+    *,
+    everything: bool,
+    max_size: int | None,
+    older_than: float | None,
+    keep_k8s: int | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Remove what is not needed: leftovers, then what nothing refers to, then what is used least.
+
+    What a cluster's record names stays, and so does what a running program needs. Blobs younger
+    than an hour stay too: a run that has failed is often repeated.
+    """
+    from ohmykube.cache.prune import Policy  # noqa: PLC0415 - keeps --help light
+
+    policy = Policy(
+        everything=everything, max_bytes=max_size, older_than=older_than, keep_k8s=keep_k8s
+    )
+    work = app.workflows.cache
+    plan = work.prune(app.services, policy, dry_run=True)
+    if not dry_run and plan.freed:
+        if not yes:
+            text = _cache_results.pruned_text(plan, dry_run=True)
+            _cache_options.confirm(app, text.rstrip("\n"), "ohmykube cache prune --yes")
+        app.acting()
+        plan = work.prune(app.services, policy, dry_run=False)
+    app.show(
+        _cache_results.pruned(plan, dry_run=dry_run),
+        lambda: _cache_results.pruned_text(plan, dry_run=dry_run),
+    )

@@ -1,0 +1,51 @@
+"""``ohmykube cache rm``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube cache rm package/kubeadm@1.35.4",
+        "ohmykube cache rm registry.k8s.io/etcd:3.6.6-0 --yes",
+        "ohmykube cache rm kubelet --every --dry-run",
+    ),
+)
+@click.argument("refs", nargs=-1, required=True, metavar="REF...")
+@click.option("--every", is_flag=True, help="A REF may mean several versions.")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_options.output
+@_options.talk
+@_options.pass_app
+def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool) -> None:
+    """Remove artifacts, and the blobs that nothing else needs.
+
+    REF is a name, NAME@VERSION, either with KIND/ before it, or a digest. What a cluster needs is
+    not removed.
+    """
+    work = app.workflows.cache
+    found = work.selected(app.services, refs, every=every)
+    if not dry_run:
+        if not yes:
+            text = _cache_results.artifacts_text(found)
+            flags = ["--every"] if every else []
+            again = shlex.join(["ohmykube", "cache", "rm", *refs, *flags, "--yes"])
+            _cache_options.confirm(app, f"This removes from the cache:\n{text}".rstrip(), again)
+        app.acting()
+    result = work.remove(app.services, found, dry_run=dry_run)
+    app.show(
+        _cache_results.removed(result, dry_run=dry_run),
+        lambda: _cache_results.removed_text(result, dry_run=dry_run),
+    )

@@ -1,0 +1,59 @@
+"""``ohmykube cache verify``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube cache verify",
+        "ohmykube cache verify package/kubeadm@1.36.3 --jobs 1",
+        "ohmykube cache verify --signatures",
+    ),
+)
+@click.argument("refs", nargs=-1, metavar="[REF]...")
+@_cache_options.jobs
+@click.option(
+    "--signatures", is_flag=True, help="Show what publishers' signatures were found to be."
+)
+@_options.output
+@_options.talk
+@_options.pass_app
+def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: bool) -> None:
+    """Hash all blobs again, or those that a REF needs.
+
+    A damaged blob goes to quarantine, and what needs it is named; the next `up` fetches it anew.
+    REF is a name, NAME@VERSION, either with KIND/ before it, or a digest.
+
+    With --signatures nothing is hashed: it shows which artifacts were compared with a publisher's
+    sum and signature when they were fetched.
+    """
+    if signatures:
+        known = app.workflows.cache.artifacts(app.services, refs)
+        failure = _cache_results.bad_signatures(known)
+        app.show(
+            _cache_results.signatures(known),
+            lambda: _cache_results.signatures_text(known),
+            final=failure is None,
+        )
+    else:
+        app.acting()
+        found = app.workflows.cache.verify(app.services, refs, jobs=jobs)
+        failure = _cache_results.damage(found)
+        app.show(
+            _cache_results.verified(found),
+            lambda: _cache_results.verified_text(found),
+            final=failure is None,
+        )
+    if failure is not None:
+        raise failure
