@@ -91,12 +91,18 @@ def reason_of(words: str) -> Reason:
     return Reason.OTHER
 
 
-def last_words(result: Result) -> str:
-    """Return the errors that limactl logged, or the end of what it printed."""
+def words_of(result: Result) -> str:
+    """Return the errors that limactl logged, or all that it said."""
     entries = log_entries(result.stderr)
     told = [f"{e.message}\n{e.detail}".strip() for e in entries if e.level in ("error", "fatal")]
     said = told or [entry.message for entry in entries]
-    return tail("\n".join(said) or result.stdout)
+    return "\n".join(said) or result.stdout
+
+
+def _shortened(said: str) -> str:
+    # The first line says it; the end is what the program below said, such as a place in a file.
+    first, _, rest = said.strip().partition("\n")
+    return f"{first}\n{tail(rest)}".strip()
 
 
 def failure(doing: str, result: Result, *, timed_out: bool) -> OhmykubeError:
@@ -107,7 +113,8 @@ def failure(doing: str, result: Result, *, timed_out: bool) -> OhmykubeError:
         result: what it left.
         timed_out: it was ended by us.
     """
-    words = last_words(result)
+    said = words_of(result)
+    words = _shortened(said)
     if re.search(r"must not run as the root|as root is not", result.stderr):
         return PrerequisiteError(
             "Lima refuses to work for root",
@@ -132,7 +139,7 @@ def failure(doing: str, result: Result, *, timed_out: bool) -> OhmykubeError:
         )
     return LimactlError(
         f"limactl could not {doing}",
-        reason=reason_of(words),
+        reason=reason_of(said),
         code=result.code,
         why=words or "it said nothing" if result.code > 0 else f"it was killed\n{words}".strip(),
     )

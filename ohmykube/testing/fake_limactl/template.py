@@ -127,7 +127,7 @@ def filled(raw: dict[str, Any], directory: Path) -> dict[str, Any]:
         "plain": False,
         "timezone": "",
         "nestedVirtualization": False,
-        **copy.deepcopy(raw),
+        **{key: copy.deepcopy(value) for key, value in raw.items() if key in _KNOWN},
     }
     config["images"] = [{"arch": arch, **image} for image in config["images"]]
     config["ssh"] = {
