@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.base import ProviderContext
-from ohmykube.providers.lima import home, marker, names
+from ohmykube.providers.lima import home, marker, names, state
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.machines import Patience
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.preflight import Host
-from ohmykube.providers.lima.provider import LimaProvider
+from ohmykube.providers.lima.provider import LimaProvider, Outside
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 from ohmykube.testing.reporter import RecordingReporter
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ohmykube.model.machine import Machine, SshTarget
     from ohmykube.providers.lima.limactl import Runner
 
-PATIENCE = Patience(boot=5, orderly=5, answer=2, at_once=2)
+PATIENCE = Patience(boot=5, orderly=5, answer=0.6, at_once=2)
 
 
 class OneAtATime:
@@ -62,8 +62,13 @@ class Guests:
 
     def __init__(self) -> None:
         self.behind = 0
+        self.silent = False
         self.card = '[{"addr_info": [{"scope": "global", "local": "192.0.2.7"}]}]'
         self.asked: list[tuple[str, ...]] = []
+
+    def answers(self, host: str, port: int) -> bool:
+        """Answer at the port of ssh, unless silent."""
+        return not self.silent and state.greets(host, port)
 
     def __call__(self, _target: SshTarget, argv: Sequence[str]) -> str:
         self.asked.append(tuple(argv))
@@ -98,7 +103,15 @@ class World:
     @property
     def networks(self) -> Networks:
         """The networks of that home."""
-        return Networks(self.home, self.limactl, tuple)
+        return Networks(self.home, self.limactl, tuple, self.command_of)
+
+    def command_of(self, pid: int) -> str:
+        """Return what a process of the fake would be called as one of limactl."""
+        found = {one: path.parent for path, one in fake_limactl.processes(self.home.root).items()}
+        if pid not in found:
+            return "python"
+        place = found[pid]
+        return f"limactl usernet -e {place}/{place.name}_ep.sock"
 
     def plant(self, *faults: str) -> None:
         """Let these faults happen once."""
@@ -129,9 +142,13 @@ class World:
             context,
             lima_home=self.home,
             host=host or Host(system="linux", uid=1000, architecture="amd64"),
-            program=str(self.program),
-            run=self.run,
-            ask=self.guests,
+            outside=Outside(
+                program=str(self.program),
+                run=self.run,
+                ask=self.guests,
+                answers=self.guests.answers,
+                command_of=self.command_of,
+            ),
             patience=PATIENCE,
         )
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import LockedError, OhmykubeError, ProviderError, TimeoutExceeded
 from ohmykube.kit import files, process, retry
 from ohmykube.progress import NodeProgress
-from ohmykube.providers.lima import marker, names, records, template
+from ohmykube.providers.lima import marker, names, processes, records, template
 from ohmykube.providers.lima.answers import Status
 from ohmykube.providers.lima.events import Events
 from ohmykube.providers.lima.refusals import LimactlError
@@ -73,6 +71,7 @@ class Machines:
         *,
         reporter: Reporter,
         patience: Patience,
+        command_of: Callable[[int], str] = processes.command,
     ) -> None:
         self._home = home
         self._limactl = limactl
@@ -80,6 +79,7 @@ class Machines:
         self._judge = judge
         self._reporter = reporter
         self._patience = patience
+        self._command_of = command_of
         self._clock: Clock = home.clock
         self._slots = threading.BoundedSemaphore(max(1, patience.at_once))
 
@@ -88,8 +88,8 @@ class Machines:
         return self._judge.look(name, self._instance(name))
 
     def _instance(self, name: str) -> Instance | None:
-        if not self._home.directory(name).is_dir():
-            return None
+        if not (self._home.directory(name) / "lima.yaml").is_file():
+            return None  # limactl trips over a half-made one, or calls it broken
         return next((i for i in self._limactl.list(name) if i.name == name), None)
 
     # --- making
@@ -335,7 +335,8 @@ class Machines:
                 self._limactl.delete(name, force=True)
             if directory.exists():
                 # limactl neither lists nor deletes what has no lima.yaml.
-                _end_processes(directory)
+                for pid_file in directory.glob("*.pid"):
+                    processes.end(pid_file, directory, self._command_of)
                 files.remove_tree(directory)
         for disk in self._disks(name):
             if disk.instance:
@@ -378,15 +379,3 @@ def _activity(event: HostAgentEvent) -> str:
     if event.running:
         return "guest is up"
     return "waiting for ssh of the guest" if event.ssh_port else ""
-
-
-def _end_processes(directory: Path) -> None:
-    """End what still runs for a directory that limactl does not know any more."""
-    for path in directory.glob("*.pid"):
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(path.read_text())
-            told = process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False)
-            if directory.name in told.stdout.replace("/", " ").split() or str(directory) in (
-                told.stdout
-            ):
-                os.kill(pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ instance carries the mark of its original, so a mark also names its instance.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -136,9 +136,10 @@ def owner(home: Home, instance: str) -> Marker | None:
     try:
         text = (directory / "lima.yaml").read_text(errors="replace")
     except OSError:
-        return claimed
+        text = ""
     ids = [id for id in (claimed.id, claimed.origin) if id]
-    return claimed if any(signature(id) in text for id in ids) else None
+    ours = not text or any(signature(id) in text for id in ids)
+    return replace(claimed, complete=False) if ours else None
 
 
 def owned(home: Home) -> dict[str, Marker]:

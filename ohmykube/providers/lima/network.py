@@ -10,16 +10,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-import os
-import signal
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
-from ohmykube.kit import files, process
-from ohmykube.providers.lima import names, records
+from ohmykube.kit import files
+from ohmykube.providers.lima import names, processes, records
 from ohmykube.providers.lima.records import ClusterRecord
 from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, endpoint
 
@@ -69,6 +67,7 @@ class Networks:
         home: where they are.
         limactl: over that home.
         taken: networks to keep clear of, besides those of Lima; asked when one is made.
+        command_of: the command line of a process.
     """
 
     def __init__(
@@ -76,10 +75,12 @@ class Networks:
         home: Home,
         limactl: Limactl,
         taken: Callable[[], Iterable[ipaddress.IPv4Network]] = routed,
+        command_of: Callable[[int], str] = processes.command,
     ) -> None:
         self._home = home
         self._limactl = limactl
         self._taken = taken
+        self._command_of = command_of
 
     def daemon(self, network: str) -> Usernet:
         """Return the door to the daemon of a network, whether it lives or not."""
@@ -175,17 +176,8 @@ class Networks:
 
     def end_daemon(self, network: str) -> None:
         """End the daemon of a network if it still runs; only one that is this network's."""
-        path = self._home.network_directory(network) / f"usernet_{network}.pid"
-        try:
-            pid = int(path.read_text())
-        except (OSError, ValueError):
-            return
-        told = process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False)
-        socket_path = endpoint(self._home.root, network)
-        if str(socket_path) in told.stdout:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        path.unlink(missing_ok=True)
+        pid_file = self._home.network_directory(network) / f"usernet_{network}.pid"
+        processes.end(pid_file, endpoint(self._home.root, network), self._command_of)
 
     # --- what this host reaches of it
 

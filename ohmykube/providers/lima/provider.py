@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from ohmykube.providers.lima import (
     names,
     options,
     preflight,
+    processes,
     records,
     state,
     template,
@@ -43,6 +44,22 @@ if TYPE_CHECKING:
     from ohmykube.providers.lima.network import Service
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The doors to what is not ours."""
+
+    program: str = "limactl"
+    """Name on PATH, or path."""
+    run: Runner = process.run
+    """Runs limactl."""
+    ask: guest.Guest = guest.run
+    """Runs a command in a guest."""
+    answers: Callable[[str, int], bool] = state.greets
+    """Tells whether ssh answers at a host and port."""
+    command_of: Callable[[int], str] = processes.command
+    """Tells the command line of a process."""
+
+
 class LimaProvider(Provider):
     """Machines are virtual machines of Lima in a home of their own.
 
@@ -50,10 +67,7 @@ class LimaProvider(Provider):
         context: as for all providers.
         lima_home: where the machines are; None for this user's.
         host: what preflight looks at.
-        program: limactl, a name on PATH or a path.
-        run: runs limactl.
-        ask: runs a command in a guest.
-        answers: whether ssh answers at a host and port.
+        outside: the programs that are run.
         patience: how long to wait; None for what suits this host.
     """
 
@@ -65,20 +79,14 @@ class LimaProvider(Provider):
         *,
         lima_home: home.Home | None = None,
         host: preflight.Host | None = None,
-        program: str = "limactl",
-        run: Runner = process.run,
-        ask: guest.Guest = guest.run,
-        answers: Callable[[str, int], bool] = state.greets,
+        outside: Outside | None = None,
         patience: Patience | None = None,
     ) -> None:
         super().__init__(context)
         self._home = lima_home or home.locate()
         self._host = host or preflight.Host()
         self._options = options.of(context.cluster)
-        self._program = program
-        self._run = run
-        self._ask = ask
-        self._answers = answers
+        self._outside = outside or Outside()
         self._given_patience = patience
 
     # What looks at the host is made on first use: making a provider touches nothing.
@@ -90,15 +98,17 @@ class LimaProvider(Provider):
     @cached_property
     def _limactl(self) -> Limactl:
         extra = preflight.emulation(self._host) if self._emulated else {}
-        return Limactl(self._home.root, program=self._program, environ=extra, run=self._run)
+        return Limactl(
+            self._home.root, program=self._outside.program, environ=extra, run=self._outside.run
+        )
 
     @cached_property
     def _networks(self) -> Networks:
-        return Networks(self._home, self._limactl)
+        return Networks(self._home, self._limactl, command_of=self._outside.command_of)
 
     @cached_property
     def _judge(self) -> Judge:
-        return Judge(self._home, self._networks, self._answers)
+        return Judge(self._home, self._networks, self._outside.answers)
 
     @cached_property
     def _patience(self) -> Patience:
@@ -119,6 +129,7 @@ class LimaProvider(Provider):
             self._judge,
             reporter=self.context.reporter,
             patience=self._patience,
+            command_of=self._outside.command_of,
         )
 
     @property
@@ -171,8 +182,7 @@ class LimaProvider(Provider):
                 self._machines.remove(look)  # never started: nothing is lost
                 look = self._machines.look(name)
             if look.state is State.ABSENT:
-                self._make(spec, name, shape)
-                look = self._machines.look(name)
+                return self._machine(self._booted(self._make(spec, name, shape)))
             return self._machine(self._ready(look, shape))
 
     def start(self, cluster: str, node: str) -> Machine:
@@ -246,7 +256,7 @@ class LimaProvider(Provider):
         image = images.choose(chosen.image, arch, digest=chosen.digest, unverified=unverified)
         return image, None
 
-    def _make(self, spec: MachineSpec, name: str, shape: Shape) -> None:
+    def _make(self, spec: MachineSpec, name: str, shape: Shape) -> Marker:
         image, base = self._source()
         problem = self._home.too_long([name], [names.network(255)])
         if problem:
@@ -287,6 +297,7 @@ class LimaProvider(Provider):
         except OhmykubeError:
             self._drop_empty(spec.cluster)
             raise
+        return claimed
 
     def _drop_empty(self, cluster: str) -> None:
         """Remove the network of a cluster of which no machine was made."""
@@ -323,8 +334,7 @@ class LimaProvider(Provider):
             seconds = patience.boot if look.state is State.BOOTING else patience.answer
             look = self._machines.await_ready(whose.instance, seconds)
         if look.state is State.READY:
-            self._keep_up(look, differs)
-            return look
+            return self._keep_up(look, differs)
         repair = REPAIRS[look.state]
         if repair is not Repair.START:
             self._say(whose.node, f"mending: {look.why or look.state.value}")
@@ -333,12 +343,15 @@ class LimaProvider(Provider):
         else:
             self._machines.halt(look)
         self._reshape(whose, differs)
+        return self._booted(whose)
+
+    def _booted(self, whose: Marker) -> Look:
+        """Return a machine READY that does not run."""
         self._say(whose.node, "booting")
-        found = self._machines.boot(marker.owner(self._home, whose.instance) or whose)
+        found = self._machines.boot(whose)
         if self._options.routable:
             found = self._routable(found)
-        self._keep_up(found, ())
-        return found
+        return self._keep_up(found, ())
 
     def _reshape(self, whose: Marker, differs: Sequence[state.Drift]) -> None:
         wanted = Shape(**{one.field: one.wanted for one in differs})
@@ -358,21 +371,23 @@ class LimaProvider(Provider):
                     id="OMK-P-553",
                 )
 
-    def _keep_up(self, look: Look, differs: Sequence[state.Drift]) -> None:
+    def _keep_up(self, look: Look, differs: Sequence[state.Drift]) -> Look:
         """Let this host reach what it reached before, and say what a restart would change."""
         whose = _marked(look)
         record = records.read(self._home, whose.cluster)
         if record is not None:
             self._networks.reconcile(record)
+            look = self._machines.look(whose.instance)
         if differs:
             text = f"node {whose.node} runs with {', '.join(map(str, differs))}; the next start "
             text += f"changes that: ohmykube stop {whose.cluster}; ohmykube start {whose.cluster}"
             self.context.reporter.emit(Message(text=text, level="warning"))
+        return look
 
     def _routable(self, look: Look) -> Look:
         whose = _marked(look)
         target = self._target(look)
-        address = guest.address_on(self._ask, target, template.ROUTABLE_CARD)
+        address = guest.address_on(self._outside.ask, target, template.ROUTABLE_CARD)
         if not address:
             raise ProviderError(
                 f"node {whose.node} has no address in the network of this host",
@@ -388,7 +403,7 @@ class LimaProvider(Provider):
         if machine.ssh is None:
             return
         try:
-            behind = guest.set_clock(self._ask, machine.ssh)
+            behind = guest.set_clock(self._outside.ask, machine.ssh)
         except OhmykubeError as error:
             text = f"the clock of node {machine.node} could not be looked at: {error.message}"
             self.context.reporter.emit(Message(text=text, level="warning"))

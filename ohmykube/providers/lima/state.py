@@ -168,10 +168,10 @@ class Judge:
                 why=why,
             )
 
-        record = records.read(self._home, whose.cluster)
-        if record is None:
-            return found(State.NETDEAD, "the record of its network is gone")
         try:
+            record = records.read(self._home, whose.cluster)
+            if record is None:
+                return found(State.NETDEAD, "the record of its network is gone")
             address = self._networks.address_of(record, instance.ssh_port)
         except OhmykubeError as error:
             return found(State.NETDEAD, error.message)

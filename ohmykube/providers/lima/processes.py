@@ -1,0 +1,34 @@
+"""Processes that limactl left behind, ended only when their command line says whose they are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from ohmykube.kit import process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def command(pid: int) -> str:
+    """Return the command line of a process; empty when there is none."""
+    return process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False).stdout
+
+
+def end(pid_file: Path, place: Path, command_of: Callable[[int], str] = command) -> None:
+    """End the process of a pid file if its command line names ``place``; remove the file.
+
+    A pid file outlives its process, and the number is given to another one.
+    """
+    try:
+        pid = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return
+    if str(place) in command_of(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    pid_file.unlink(missing_ok=True)
