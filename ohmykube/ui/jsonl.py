@@ -10,11 +10,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from ohmykube import __version__
 from ohmykube.progress import ItemProgress, Message, NodeProgress, StepEnded, StepStarted
 from ohmykube.ui.console import clean
+from ohmykube.ui.pace import Paces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ohmykube.progress import Event
     from ohmykube.ui.console import Talk
 
-UI_VERSION = "1.0"
+UI_VERSION = "1.1"
 """Major: something was taken away or changed its meaning. Minor: something was added."""
 
 
@@ -34,6 +36,7 @@ class JsonReporter:
         self._verbosity = verbosity
         self._lock = threading.RLock()
         self._over = False
+        self._paces = Paces()
         self._line("version", ui=UI_VERSION, tool="ohmykube", version=__version__)
 
     def emit(self, event: Event) -> None:
@@ -41,6 +44,11 @@ class JsonReporter:
         if isinstance(event, Message) and event.level == "debug" and self._verbosity < 1:
             return
         kind, fields = _fields(event)
+        if isinstance(event, ItemProgress):
+            with self._lock:
+                pace = self._paces.note(event, time.monotonic())
+            fields["bytesPerSecond"] = None if pace.rate is None else round(pace.rate)
+            fields["secondsLeft"] = None if pace.left is None else round(pace.left, 1)
         self._line(kind, **fields)
 
     def stopping(self) -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
 from ohmykube.ui.console import one_line, seconds
+from ohmykube.ui.pace import Paces, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,7 @@ class LiveReporter:
         # Steps run side by side and events do not tell theirs, so there is one pool for all.
         self._nodes: dict[str, _Part] = {}
         self._items: dict[str, _Part] = {}
+        self._paces = Paces()
         self._lock = threading.RLock()
         self._stopping = False
         self._live: Live | None = None
@@ -113,7 +115,8 @@ class LiveReporter:
                 self._nodes[event.node].detail = event.detail
             case ItemProgress():
                 self._part(self._items, event.item, event.activity, event.status)
-                self._items[event.item].amount = _amount(event)
+                pace = self._paces.note(event, self._now())
+                self._items[event.item].amount = amount(event, pace)
             case Message():
                 return self._message(event)
         return None
@@ -256,12 +259,3 @@ class LiveReporter:
         if live is not None:
             live.stop()
             self._console.print()
-
-
-def _amount(event: ItemProgress) -> str:
-    if event.done is None:
-        return ""
-    if event.unit == "bytes":
-        done = f"{event.done / 1e6:.1f}"
-        return f"{done}/{event.total / 1e6:.1f} MB" if event.total else f"{done} MB"
-    return f"{event.done}/{event.total}" if event.total else str(event.done)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
 from ohmykube.ui.console import one_line, seconds
+from ohmykube.ui.pace import Paces, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ class PlainReporter:
         self._lock = threading.RLock()
         self._steps: dict[str, _Running] = {}
         self._doing: dict[str, str] = {}
+        self._amounts: dict[str, str] = {}
+        self._paces = Paces()
         self._seen: dict[str, tuple[str, Status]] = {}
         self._stopping = False
         self._stop = threading.Event()
@@ -58,6 +61,8 @@ class PlainReporter:
                     self._part(event.node, event.activity, event.status, event.detail)
                 case ItemProgress():
                     self._part(event.item, event.activity, event.status, "")
+                    far = amount(event, self._paces.note(event, self._now()))
+                    self._amounts[event.item] = f" {far}" if far else ""
                 case Message():
                     self._message(event)
 
@@ -71,6 +76,7 @@ class PlainReporter:
         self._steps.pop(event.step, None)
         if not self._steps:
             self._doing.clear()
+            self._amounts.clear()
             self._seen.clear()
         detail = f": {event.detail}" if event.detail else ""
         if event.status is Status.SKIPPED:
@@ -123,7 +129,10 @@ class PlainReporter:
             if not self._steps or now - self._last < HEARTBEAT_SECONDS:
                 return
             for running in self._steps.values():
-                doing = "; ".join(f"{name} {what}" for name, what in list(self._doing.items())[:4])
+                doing = "; ".join(
+                    f"{name} {what}{self._amounts.get(name, '')}"
+                    for name, what in list(self._doing.items())[:4]
+                )
                 extra = f": {doing}" if doing else ""
                 self._line(f"{running.title}: still running, {seconds(now - running.since)}{extra}")
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import fsck, ingest, prune
+from ohmykube.cache import fsck, ingest, prune, signatures
 from ohmykube.cache.reach import Reach
 from ohmykube.cache.store import Store
 from ohmykube.errors import LockedError, NotFoundError, OhmykubeError, UsageError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ohmykube.cache.fsck import Finding, Rebuilt, Verified
     from ohmykube.cache.prune import Policy, Pruned
+    from ohmykube.cache.signatures import Report
     from ohmykube.cache.store import Lease, Ref
     from ohmykube.steps.base import Services
 
@@ -225,6 +226,23 @@ def verify(services: Services, words: Sequence[str] = (), *, jobs: int | None = 
         return fsck.verify(store, services.reporter, jobs=_jobs(jobs), only=only)
 
 
+def verify_signatures(services: Services, words: Sequence[str] = ()) -> tuple[Report, ...]:
+    """Judge publishers' signatures again, with the programs and keys of this host.
+
+    Args:
+        services: paths and reporter.
+        words: only these, written as for ``remove``; all by default.
+
+    Raises:
+        NotFoundError: no such reference.
+        IntegrityError: a signed blob is damaged; it is in quarantine now.
+    """
+    store = _store(services)
+    only = {ref.key for word in words for ref in find(store, word)} if words else None
+    verifier = signatures.Verifier(services.paths.state / signatures.KEYRINGS)
+    return signatures.verify(store, verifier, only=only)
+
+
 def check(services: Services) -> tuple[Finding, ...]:
     """Look whether the parts of the cache agree; changes nothing. Raises as ``artifacts``."""
     return fsck.check(_store(services))
@@ -269,7 +287,7 @@ def find(store: Store, word: str) -> tuple[Ref, ...]:
 
     Args:
         store: the cache.
-        word: ``name``, ``name@version``, either with ``kind/`` before it, or a digest of at least
+        word: ``name``, ``name@version``, ``name@version/arch``, each with ``kind/`` before it, or a digest of at least
             12 digits.
 
     Raises:
@@ -293,7 +311,8 @@ def find(store: Store, word: str) -> tuple[Ref, ...]:
 
 
 def _spellings(ref: Ref) -> set[str]:
-    plain = {ref.name, f"{ref.name}@{ref.version}"}
+    whole = f"{ref.name}@{ref.version}"
+    plain = {ref.name, whole, f"{whole}/{ref.arch}"}
     return plain | {f"{ref.kind}/{text}" for text in plain}
 
 
@@ -317,7 +336,7 @@ def selected(services: Services, words: Sequence[str], *, every: bool) -> tuple[
         if len(refs) > 1 and not every:
             raise UsageError(
                 f'"{word}" means {len(refs)} artifacts',
-                why="\n".join(f"{ref.kind}/{ref.name}@{ref.version} ({ref.arch})" for ref in refs),
+                why="\n".join(f"{ref.kind}/{ref.name}@{ref.version}/{ref.arch}" for ref in refs),
                 hint="write one of these, or add --every to remove all of them",
                 id="OMK-I-306",
             )

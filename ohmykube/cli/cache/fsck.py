@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def fsck(app: App, *, rebuild: bool, jobs: int | None) -> None:
         app.acting()
         done = app.workflows.cache.rebuild(app.services, jobs=jobs)
     findings = app.workflows.cache.check(app.services)
-    failure = _cache_results.trouble(findings, done)
+    failure = _cache_texts.trouble(findings, done)
     app.show(
         _cache_results.checked(findings, done),
-        lambda: _cache_results.checked_text(findings, done),
+        lambda: _cache_texts.checked_text(findings, done),
         final=failure is None,
     )
     if failure is not None:

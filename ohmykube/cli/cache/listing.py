@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_results, _options
+from ohmykube.cli import _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -32,4 +32,4 @@ def ls(app: App, *, words: tuple[str, ...]) -> None:
     USED tells which cluster or running program needs it, or how long ago it was used.
     """
     found = app.workflows.cache.artifacts(app.services, words)
-    app.show(_cache_results.artifacts(found), lambda: _cache_results.artifacts_text(found))
+    app.show(_cache_results.artifacts(found), lambda: _cache_texts.artifacts_text(found))

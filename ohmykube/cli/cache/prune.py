@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -69,11 +69,11 @@ def prune(
     plan = work.prune(app.services, policy, dry_run=True)
     if not dry_run and plan.freed:
         if not yes:
-            text = _cache_results.pruned_text(plan, dry_run=True)
+            text = _cache_texts.pruned_text(plan, dry_run=True)
             _cache_options.confirm(app, text.rstrip("\n"), "ohmykube cache prune --yes")
         app.acting()
         plan = work.prune(app.services, policy, dry_run=False)
     app.show(
         _cache_results.pruned(plan, dry_run=dry_run),
-        lambda: _cache_results.pruned_text(plan, dry_run=dry_run),
+        lambda: _cache_texts.pruned_text(plan, dry_run=dry_run),
     )

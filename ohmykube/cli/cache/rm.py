@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
     found = work.selected(app.services, refs, every=every)
     if not dry_run:
         if not yes:
-            text = _cache_results.artifacts_text(found)
+            text = _cache_texts.artifacts_text(found)
             flags = ["--every"] if every else []
             again = shlex.join(["ohmykube", "cache", "rm", *refs, *flags, "--yes"])
             _cache_options.confirm(app, f"This removes from the cache:\n{text}".rstrip(), again)
@@ -47,5 +47,5 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
     result = work.remove(app.services, found, dry_run=dry_run)
     app.show(
         _cache_results.removed(result, dry_run=dry_run),
-        lambda: _cache_results.removed_text(result, dry_run=dry_run),
+        lambda: _cache_texts.removed_text(result, dry_run=dry_run),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_results, _options
+from ohmykube.cli import _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -26,4 +26,4 @@ def stats(app: App) -> None:
     they take.
     """
     found = app.workflows.cache.stats(app.services)
-    app.show(_cache_results.stats(found), lambda: _cache_results.stats_text(found))
+    app.show(_cache_results.stats(found), lambda: _cache_texts.stats_text(found))

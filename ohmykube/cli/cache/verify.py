@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _options
+from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @_cache_options.jobs
 @click.option(
-    "--signatures", is_flag=True, help="Show what publishers' signatures were found to be."
+    "--signatures", is_flag=True, help="Judge publishers' signatures instead, and show sums."
 )
 @_options.output
 @_options.talk
@@ -35,24 +35,24 @@ def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: boo
     A damaged blob goes to quarantine, and what needs it is named; the next `up` fetches it anew.
     REF is a name, NAME@VERSION, either with KIND/ before it, or a digest.
 
-    With --signatures nothing is hashed: it shows which artifacts were compared with a publisher's
-    sum and signature when they were fetched.
+    With --signatures only signed files are hashed, and their publishers' signatures judged again by
+    `cosign` and `gpgv` of this host: verified, failed, absent, or unchecked with the reason.
     """
     if signatures:
-        known = app.workflows.cache.artifacts(app.services, refs)
-        failure = _cache_results.bad_signatures(known)
+        known = app.workflows.cache.verify_signatures(app.services, refs)
+        failure = _cache_texts.bad_signatures(known)
         app.show(
             _cache_results.signatures(known),
-            lambda: _cache_results.signatures_text(known),
+            lambda: _cache_texts.signatures_text(known),
             final=failure is None,
         )
     else:
         app.acting()
         found = app.workflows.cache.verify(app.services, refs, jobs=jobs)
-        failure = _cache_results.damage(found)
+        failure = _cache_texts.damage(found)
         app.show(
             _cache_results.verified(found),
-            lambda: _cache_results.verified_text(found),
+            lambda: _cache_texts.verified_text(found),
             final=failure is None,
         )
     if failure is not None:

@@ -73,7 +73,7 @@ def test_frames_of_a_whole_run(stage) -> None:
         "    kubeadm  building  1.0s",
     ]
     packing = next(f for f in frames if any("packing" in row for row in f))
-    assert "    etcd     packing 20.0/30.0 MB  1.0s" in packing
+    assert "    etcd     packing 20.0 of 30.0 MB  1.0s" in packing
     assert not any("dev-" in row for row in packing), "nodes of an ended step are gone"
     assert frames[-1] == [
         "* Configure the nodes  6.0s of about 25s",
