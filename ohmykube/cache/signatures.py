@@ -27,8 +27,9 @@ from ohmykube.kit import files, process
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from ohmykube.cache.refs import Key
     from ohmykube.cache.store import Store
 
 SECONDS = 60.0
@@ -227,34 +228,27 @@ class Report:
     state: Signature
     why: str
 
-    def document(self) -> dict[str, str]:
-        """Return the report as JSON types."""
-        return {
-            "kind": self.ref.kind.value,
-            "name": self.ref.name,
-            "version": self.ref.version,
-            "arch": self.ref.arch,
-            "digest": self.ref.digest,
-            "source": self.ref.source,
-            "url": self.ref.url,
-            "upstreamSum": self.ref.upstream_sum,
-            "signature": self.state.value,
-            "why": self.why,
-        }
 
-
-def verify(store: Store, verifier: Verifier) -> tuple[Report, ...]:
+def verify(
+    store: Store, verifier: Verifier, *, only: Collection[Key] | None = None
+) -> tuple[Report, ...]:
     """Judge the signatures of everything in the cache again and record what came out.
+
+    Args:
+        store: the cache.
+        verifier: what judges.
+        only: keys of the references that are looked at; all by default.
 
     Raises:
         IntegrityError: a signed blob is damaged; it is in quarantine now.
     """
-    known = evidence(store)
+    proofs = evidence(store)
     reports = []
     for ref in store.refs():
-        if is_evidence(ref) or not store.has(ref.digest):
+        left_out = only is not None and ref.key not in only
+        if left_out or is_evidence(ref) or not store.has(ref.digest):
             continue
-        proof = known.get(ref.digest)
+        proof = proofs.get(ref.digest)
         if proof is None:
             verdict = _unproved(ref)
         else:
@@ -262,7 +256,8 @@ def verify(store: Store, verifier: Verifier) -> tuple[Report, ...]:
             verdict = verifier.check(store.path(ref.digest), proof)
             if ref.signature != verdict.state:
                 store.set_ref(replace(ref, signature=verdict.state))
-        reports.append(Report(ref=ref, state=verdict.state, why=verdict.why))
+        known = replace(ref, signature=verdict.state)
+        reports.append(Report(ref=known, state=verdict.state, why=verdict.why))
     return tuple(reports)
 
 

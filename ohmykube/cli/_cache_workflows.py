@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ohmykube.cache.fsck import Finding, Rebuilt, Verified
     from ohmykube.cache.prune import Policy, Pruned
+    from ohmykube.cache.signatures import Report
     from ohmykube.steps.base import Services
     from ohmykube.workflows.cache import Artifact, CacheStats, Removed
 
@@ -29,6 +30,10 @@ class CacheWorkflows(Protocol):
 
     def verify(self, services: Services, words: Sequence[str], *, jobs: int | None) -> Verified:
         """Hash blobs again."""
+        ...
+
+    def verify_signatures(self, services: Services, words: Sequence[str]) -> tuple[Report, ...]:
+        """Judge publishers' signatures again."""
         ...
 
     def check(self, services: Services) -> tuple[Finding, ...]:
@@ -74,6 +79,12 @@ class RealCacheWorkflows:
         from ohmykube.workflows import cache
 
         return cache.verify(services, words, jobs=jobs)
+
+    def verify_signatures(self, services: Services, words: Sequence[str]) -> tuple[Report, ...]:
+        """See ``workflows.cache``."""
+        from ohmykube.workflows import cache
+
+        return cache.verify_signatures(services, words)
 
     def check(self, services: Services) -> tuple[Finding, ...]:
         """See ``workflows.cache``."""
