@@ -95,3 +95,47 @@ def locked(kind: Kind, name: str, digest: str, content_digest: str = "") -> Lock
 
 def lock(*artifacts: LockedArtifact) -> ArtifactLock:
     return ArtifactLock(kubernetes_version="1.36.3", arch="amd64", artifacts=artifacts)
+
+
+def with_layer(base: Image, size: int, seed: int) -> Image:
+    """Return ``base`` with one more layer on top."""
+    document = json.loads(base.manifest)
+    blobs = dict(base.blobs)
+    config = json.loads(blobs.pop(document["config"]["digest"]))
+    data, diff = layer("top", size, seed)
+    config["rootfs"]["diff_ids"].append(diff)
+    text = json.dumps(config).encode()
+    blobs |= {digests.of_bytes(part): part for part in (data, text)}
+    document["config"] = describe(text, "application/vnd.oci.image.config.v1+json")
+    document["layers"].append(describe(data, "application/vnd.oci.image.layer.v1.tar+gzip"))
+    return Image(json.dumps(document).encode(), blobs)
+
+
+def tar(files: dict[str, bytes]) -> bytes:
+    """Return a plain tar of files in the given order."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def oci_files(made: Image, name: str = "") -> dict[str, bytes]:
+    """Return the files of an OCI layout with one image."""
+    entry = describe(made.manifest, OCI_MANIFEST)
+    if name:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": name}
+    index = {"schemaVersion": 2, "manifests": [entry]}
+    blobs = {**made.blobs, made.digest: made.manifest}
+    return {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        **{f"blobs/{digest.replace(':', '/')}": data for digest, data in blobs.items()},
+        "index.json": json.dumps(index).encode(),
+    }
+
+
+def oci_archive(made: Image, name: str = "") -> bytes:
+    """Return an OCI archive with one image."""
+    return tar(oci_files(made, name))

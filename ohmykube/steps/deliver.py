@@ -7,15 +7,17 @@ or containerd does not ask this host), an archive with the missing blobs is stre
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import Interrupted, NodeError, OhmykubeError
 from ohmykube.kit import interrupt
 from ohmykube.progress import NodeProgress, Status
-from ohmykube.steps.node_delivery import Delivery, NodeDelivery, Wanted, wanted_of
+from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery, Wanted, wanted_of
 from ohmykube.steps.node_images import NodeImages
 from ohmykube.steps.serve import token
+from ohmykube.steps.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -67,7 +69,8 @@ class Deliver:
             if not mine:
                 raise _no_image(node, self._reach.architectures[node], wanted)
             images = NodeImages(self._reach.shells[node])
-            with NodeDelivery(run, images, delivery, self._store, secret) as work:
+            access = Access(secret, functools.partial(_tunnel, run, node))
+            with NodeDelivery(run.services, images, delivery, self._store, access) as work:
                 work.bring(mine)
         except Interrupted as error:
             delivery.error = error
@@ -84,6 +87,10 @@ class Deliver:
             emit(NodeProgress(node=node, activity=what, status=status))
         delivery.seconds = clock.now() - started
         return delivery
+
+
+def _tunnel(run: Run, node: str, port: int) -> Tunnel:
+    return Tunnel(run.need_ssh_config(), node, port, run.run_directory / f"tunnel-{node}.log")
 
 
 def _what(delivery: Delivery) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from ohmykube.cache import oci
 from ohmykube.cache.serve import Server
@@ -20,19 +20,18 @@ from ohmykube.errors import (
 from ohmykube.kit import interrupt, retry
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 from ohmykube.progress import ItemProgress, Status
-from ohmykube.steps import tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ohmykube.cache.store import Ref, Store
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.base import Services
     from ohmykube.steps.node_images import NodeImages, Survey
 
 AT_ONCE = 3
 """Images that one node pulls at a time."""
 ATTEMPTS = 3
-TUNNEL = retry.Wait(seconds=5, every=0.05, factor=1.5, longest=0.5)
+OPEN = retry.Wait(seconds=5, every=0.05, factor=1.5, longest=0.5)
 PULLED, STREAMED, NOTHING = "pull", "stream", "none"
 
 
@@ -68,6 +67,27 @@ class Delivery:
     error: OhmykubeError | None = None
 
 
+class Link(Protocol):
+    """What lets a node reach a server of this host, as ``tunnel.Tunnel`` does."""
+
+    def wait(self, clock: retry.Clock, limit: retry.Wait) -> None:
+        """Return once it is open, again if it was lost; raises UnreachableError when refused."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class Access(NamedTuple):
+    """How a node comes to this host's server."""
+
+    token: str
+    """Bearer token that the node's ``hosts.toml`` holds."""
+    open: Callable[[int], Link]
+    """Begins to open a link to a port of this host's loopback."""
+
+
 def wanted_of(store: Store, refs: Iterable[Ref]) -> tuple[Wanted, ...]:
     """Return the images of references with their blobs; raises as ``oci.image_blobs``."""
     return tuple(
@@ -80,16 +100,21 @@ class NodeDelivery:
     """The work on one node. Everything it opens is closed when the block ends."""
 
     def __init__(
-        self, run: Run, images: NodeImages, delivery: Delivery, store: Store, secret: str
+        self,
+        services: Services,
+        images: NodeImages,
+        delivery: Delivery,
+        store: Store,
+        access: Access,
     ) -> None:
-        self._run = run
+        self._services = services
         self._images = images
         self._delivery = delivery
         self._store = store
-        self._secret = secret
+        self._access = access
         self._stack = contextlib.ExitStack()
         self._server: Server | None = None
-        self._tunnel: tunnel.Tunnel | None = None
+        self._link: Link | None = None
         self._total = 0
 
     def __enter__(self) -> NodeDelivery:
@@ -137,7 +162,7 @@ class NodeDelivery:
             raise self._server.damaged
         if isinstance(error, IntegrityError | NotFoundError):
             raise error
-        if "no space left on device" in error.why:
+        if "no space left on device" in (error.why or ""):
             raise self._refused("the images", error) from error
 
     def _refused(self, what: str, error: OhmykubeError | None) -> NodeError:
@@ -150,7 +175,7 @@ class NodeDelivery:
         )
 
     def _look(self) -> Survey:
-        return self._images.survey(tunnel.ENDPOINT, self._secret)
+        return self._images.survey(self._access.token)
 
     def _attempt(
         self, todo: Sequence[Wanted], survey: Survey, attempt: int, wanted: Sequence[Wanted]
@@ -171,14 +196,13 @@ class NodeDelivery:
             return "containerd does not ask us"
         if self._server is None:
             lock = _lock(wanted)
-            self._server = self._stack.enter_context(Server(self._store, lock, self._secret))
-        if self._tunnel is None:
-            node, run = self._delivery.node, self._run
-            log_file = run.run_directory / f"tunnel-{node}.log"
-            self._tunnel = tunnel.Tunnel(run.need_ssh_config(), node, self._server.port, log_file)
-            self._stack.callback(self._tunnel.close)
+            server = Server(self._store, lock, self._access.token)
+            self._server = self._stack.enter_context(server)
+        if self._link is None:
+            self._link = self._access.open(self._server.port)
+            self._stack.callback(self._link.close)
         try:
-            self._tunnel.wait(self._run.services.clock, TUNNEL)
+            self._link.wait(self._services.clock, OPEN)
         except UnreachableError:
             return "sshd refuses the tunnel"
         return ""
@@ -224,7 +248,7 @@ class NodeDelivery:
             total=total,
             unit="bytes",
         )
-        self._run.services.reporter.emit(progress)
+        self._services.reporter.emit(progress)
 
     # -- stream --------------------------------------------------------------------------------
 

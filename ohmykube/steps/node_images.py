@@ -125,11 +125,10 @@ class NodeImages:
         self._shell = shell
         self._certs = certs
 
-    def survey(self, endpoint: str = "", token: str = "") -> Survey:
-        """Look, in one connection; with ``endpoint`` and ``token`` also whom containerd asks."""
-        # By standard input, not as arguments: a token has no place in a list of processes.
-        sign = f"Bearer {token}" if endpoint else "\n"
-        head = f"certs={_quoted(self._certs)}\nsign={_quoted(sign)}\n"
+    def survey(self, token: str = "") -> Survey:
+        """Look, in one connection; with the server's ``token`` also whom containerd asks."""
+        # By standard input, not as an argument: a token has no place in a list of processes.
+        head = f"certs={_quoted(self._certs)}\nsign={_quoted(f'Bearer {token}')}\n"
         text = self._shell(["sh", "-s"], head + _SURVEY, timeout=SURVEY_SECONDS)
         return parse_survey(text, self._certs)
 

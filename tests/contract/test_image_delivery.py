@@ -1,0 +1,342 @@
+"""Images on their way into a real containerd: every way there, and what can go wrong on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cache.archive import images, reading
+from ohmykube.cache.store import Ref, Store
+from ohmykube.errors import IntegrityError, NodeError, UnreachableError
+from ohmykube.kit import paths, piping, process
+from ohmykube.model.artifact import Kind
+from ohmykube.steps import node_delivery
+from ohmykube.steps.base import Services
+from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
+from ohmykube.steps.node_images import NodeImages, Survey
+from ohmykube.testing.reporter import RecordingReporter
+from tests import image_maker
+from tests.contract.own_containerd import TOKEN, Containerd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+pytestmark = pytest.mark.nodes
+
+APP = "docker.io/library/app:dev"
+OTHER = "docker.io/library/other:dev"
+HOSTS = """\
+[host."http://127.0.0.1:{port}"]
+capabilities = ["pull", "resolve"]
+[host."http://127.0.0.1:{port}".header]
+Authorization = ["Bearer {token}"]
+"""
+
+
+class LocalShell:
+    """The node is this host, and its ``ctr`` speaks to the test's containerd."""
+
+    node = "n1"
+
+    def __init__(self, containerd: Containerd) -> None:
+        wrapper = containerd.directory / "bin" / "ctr"
+        wrapper.parent.mkdir()
+        socket_file = containerd.directory / "c.sock"
+        wrapper.write_text(
+            f'#!/bin/sh\nexec {containerd.programs / "ctr"} --address {socket_file} "$@"\n'
+        )
+        wrapper.chmod(0o755)
+        self._env = ["env", f"PATH={wrapper.parent}:{os.environ['PATH']}"]
+
+    def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = 30) -> str:
+        try:
+            return process.run([*self._env, *argv], input=stdin, timeout=timeout).stdout
+        except process.CommandFailed as error:
+            raise NodeError("it failed", why=error.why) from error
+
+    def feed(self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float) -> None:
+        try:
+            piping.feed([*self._env, *argv], write, timeout=timeout)
+        except process.CommandFailed as error:
+            raise NodeError("it failed", why=error.why) from error
+
+
+class Link:
+    """The tunnel: a relay at a port that stays, which loses or changes bytes when told to."""
+
+    def __init__(self) -> None:
+        self.refuse = False
+        self.cut_after = self.flip_after = 0
+        self.opened = 0
+        self.requests: list[bytes] = []
+        self._up = False
+        self._target = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def open(self, port: int) -> Link:
+        self._target = port
+        return self
+
+    def wait(self, _clock: object, _limit: object) -> None:
+        if self.refuse:
+            raise UnreachableError("no forwarding here")
+        if not self._up:
+            self.opened += 1
+        self._up = True
+
+    def close(self) -> None:
+        self._up = False
+
+    def end(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if not self._up:
+                    client.close()
+                    continue
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for call in (self._upwards, self._downwards):
+                    threading.Thread(target=call, args=(client, server), daemon=True).start()
+
+    def _upwards(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                self.requests.append(data)
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
+    def _downwards(self, client: socket.socket, server: socket.socket) -> None:
+        done = 0
+        with client, server, contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                done += len(data)
+                if self.flip_after and done > self.flip_after:
+                    self.flip_after = 0
+                    data = data[:-1] + bytes([data[-1] ^ 1])
+                client.sendall(data)
+                if self.cut_after and done > self.cut_after:
+                    self.cut_after, self._up = 0, False
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+
+
+class Node:
+    """A containerd, the way to it, and a store to fill it from."""
+
+    def __init__(self, containerd: Containerd, directory: Path) -> None:
+        self.store = Store(directory / "cache")
+        self.link = Link()
+        self.shell = LocalShell(containerd)
+        self.certs = containerd.directory / "certs.d"
+        self.images = NodeImages(self.shell, str(self.certs))
+        root = paths.Paths(state=directory / "s", data=directory / "d", cache=directory / "cache")
+        self.services = Services(paths=root, reporter=RecordingReporter())
+        hosts = self.certs / "_default" / "hosts.toml"
+        hosts.parent.mkdir(parents=True)
+        hosts.write_text(HOSTS.format(port=self.link.port, token=TOKEN))
+
+    def ref(self, name: str, image: image_maker.Image) -> Ref:
+        """Put an image into the store."""
+        image.put(self.store)
+        size = len(image.manifest) + sum(map(len, image.blobs.values()))
+        ref = Ref(Kind.IMAGE, name, "dev", "amd64", image.digest, size, "load")
+        self.store.set_ref(ref)
+        return ref
+
+    def bring(self, *refs: Ref, images: NodeImages | None = None) -> Delivery:
+        delivery = Delivery("n1")
+        access = Access(TOKEN, self.link.open)
+        wanted = node_delivery.wanted_of(self.store, refs)
+        with NodeDelivery(
+            self.services, images or self.images, delivery, self.store, access
+        ) as work:
+            work.bring(wanted)
+        return delivery
+
+    def has(self, *refs: Ref) -> bool:
+        survey = self.images.survey(TOKEN)
+        return all(survey.has(ref.name, ref.digest) for ref in refs)
+
+
+@pytest.fixture
+def node(containerd: Containerd, tmp_path: Path) -> Iterator[Node]:
+    made = Node(containerd, tmp_path)
+    yield made
+    made.link.end()
+
+
+def changed(image: image_maker.Image, seed: int) -> tuple[image_maker.Image, int]:
+    """Return the image with another top layer, and the bytes that are new in it."""
+    other = image_maker.with_layer(image, 50_000, seed)
+    new = {d: b for d, b in other.blobs.items() if d not in image.blobs}
+    return other, len(other.manifest) + sum(map(len, new.values()))
+
+
+def test_only_what_is_missing_travels(node: Node) -> None:
+    base = image_maker.image(3_000_000, 200_000)
+    first = node.ref(APP, base)
+    cold = node.bring(first)
+    assert (cold.way, cold.delivered) == ("pull", [APP])
+    assert first.size <= cold.sent <= first.size * 1.01
+    assert node.has(first)
+
+    image, new = changed(base, 2)
+    second = node.ref(APP, image)
+    warm = node.bring(second)
+    assert new <= warm.sent <= new * 1.01
+    assert warm.skipped == second.size - warm.sent
+    assert node.has(second)
+    assert not node.has(first)
+    survey = node.images.survey()
+    assert f"docker.io/library/app@{first.digest}" not in survey.images
+
+    again = node.bring(second)
+    assert (again.way, again.sent, again.delivered) == ("none", 0, [])
+    assert node.link.opened == 2
+
+
+def test_a_layer_of_several_images_travels_once(node: Node) -> None:
+    base = image_maker.image(4_000_000)
+    made = [changed(base, seed)[0] for seed in (2, 3, 4)]
+    refs = [node.ref(f"docker.io/library/app{n}:dev", image) for n, image in enumerate(made)]
+    union = {d: len(b) for image in made for d, b in image.blobs.items()}
+    total = sum(union.values()) + sum(len(image.manifest) for image in made)
+    delivery = node.bring(*refs)
+    assert node.has(*refs)
+    assert total <= delivery.sent <= total * 1.01
+
+
+@pytest.mark.parametrize("tag", ["dev", "other"])
+def test_a_name_by_digest_that_a_tag_still_means_stays(node: Node, tag: str) -> None:
+    base = image_maker.image(100_000)
+    node.bring(node.ref(APP, base))
+    also = f"docker.io/library/app:{tag}"
+    node.bring(node.ref(also, base))
+    node.bring(node.ref(APP, changed(base, 2)[0]))
+    kept = f"docker.io/library/app@{base.digest}" in node.images.survey().images
+    assert kept == (tag == "other")
+
+
+def test_a_tunnel_lost_in_mid_blob_is_opened_again(node: Node) -> None:
+    ref = node.ref(APP, image_maker.image(20_000_000))
+    node.link.cut_after = 8_000_000
+    delivery = node.bring(ref)
+    assert node.link.cut_after == 0
+    assert node.link.opened == 2
+    assert (delivery.way, node.has(ref)) == ("pull", True)
+    assert any(b"\r\nRange: bytes=" in request for request in node.link.requests)
+    assert delivery.sent < 1.6 * ref.size
+
+
+def test_a_bit_flipped_on_the_way_ends_well(node: Node) -> None:
+    ref = node.ref(APP, image_maker.image(5_000_000))
+    node.link.flip_after = 1_000_000
+    delivery = node.bring(ref)
+    assert node.link.flip_after == 0
+    assert node.has(ref)
+    assert delivery.sent > ref.size
+
+
+def test_a_bit_flipped_on_disk_is_not_sent(node: Node) -> None:
+    image = image_maker.image(500_000)
+    ref = node.ref(APP, image)
+    for hosts in (True, False):
+        if not hosts:
+            image.put(node.store)
+            shutil.rmtree(node.certs)
+        path = node.store.path(image.layers[0])
+        data = bytearray(path.read_bytes())
+        data[1000] ^= 1
+        path.unlink()
+        path.write_bytes(data)
+        with pytest.raises(IntegrityError):
+            node.bring(ref)
+        assert not node.has(ref)
+        assert not node.store.has(image.layers[0])
+
+
+class Collected(NodeImages):
+    """The node's garbage collection comes right after somebody looked."""
+
+    def __init__(self, node: Node, victim: str) -> None:
+        super().__init__(node.shell, str(node.certs))
+        self._node, self._victim = node, victim
+
+    def survey(self, token: str = "") -> Survey:
+        found = super().survey(token)
+        if self._victim in found.images:
+            gone = [name for name in found.images if "library" in name]
+            self._node.shell(["ctr", "-n", "k8s.io", "images", "rm", "--sync", *gone])
+            assert not self._node.images.survey().content
+        return found
+
+
+@pytest.mark.parametrize("hosts", [True, False])
+def test_blobs_that_are_collected_after_the_look_are_sent_after_all(
+    node: Node, hosts: bool
+) -> None:
+    base = image_maker.image(2_000_000)
+    node.bring(node.ref(OTHER, base))
+    if not hosts:
+        shutil.rmtree(node.certs)
+    ref = node.ref(APP, changed(base, 2)[0])
+    delivery = node.bring(ref, images=Collected(node, OTHER))
+    assert node.has(ref)
+    assert delivery.sent > ref.size - 1
+    assert delivery.way == ("pull" if hosts else "stream")
+
+
+def test_without_forwarding_an_archive_with_what_is_missing_is_streamed(node: Node) -> None:
+    node.link.refuse = True
+    base = image_maker.image(3_000_000, 200_000)
+    first = node.ref(APP, base)
+    cold = node.bring(first)
+    assert (cold.way, cold.why) == ("stream", "sshd refuses the tunnel")
+    assert node.has(first)
+    image, new = changed(base, 2)
+    second = node.ref(APP, image)
+    warm = node.bring(second)
+    assert node.has(second)
+    assert new < warm.sent < new + 20_000
+    assert node.bring(second).way == "none"
+
+
+def test_a_registry_with_other_mirrors_is_not_asked_through_us(node: Node) -> None:
+    own = node.certs / "docker.io" / "hosts.toml"
+    own.parent.mkdir()
+    own.write_text('[host."http://127.0.0.1:1"]\n')
+    ref = node.ref(APP, image_maker.image(100_000))
+    delivery = node.bring(ref)
+    assert (delivery.way, delivery.why) == ("stream", "containerd does not ask us")
+    assert node.has(ref)
+
+
+def test_an_archive_that_docker_would_write_runs_its_way(node: Node, tmp_path: Path) -> None:
+    if shutil.which("skopeo") is None:
+        pytest.fail("needs skopeo") if os.environ.get("CI") == "true" else pytest.skip("no skopeo")
+    layout, archive = tmp_path / "app.oci.tar", tmp_path / "app.tar"
+    layout.write_bytes(image_maker.oci_archive(image_maker.image(300_000, 1000), APP))
+    source, target = f"oci-archive:{layout}:{APP}", f"docker-archive:{archive}:app:dev"
+    subprocess.run(["skopeo", "copy", "-q", source, target], check=True, timeout=60)
+    with reading.opened(archive, node.store) as contents:
+        found = images.understand(contents, node.store, "amd64")
+        (ref,) = images.take_in(contents, found, node.store)
+    assert ref.name == APP
+    node.bring(ref)
+    assert node.has(ref)
+    # What containerd keeps, skopeo reads again: with the config's digest as the image's identity.
+    shown = node.shell(["ctr", "-n", "k8s.io", "images", "export", "-", APP], timeout=60)
+    assert shown
