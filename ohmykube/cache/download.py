@@ -8,7 +8,6 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.cache import transport
-from ohmykube.cache.ingest import PART_SUFFIX
 from ohmykube.cache.transport import BrokenTransfer, Transport
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
@@ -79,13 +78,18 @@ class Downloader:
             IntegrityError: what came twice does not have the digest.
             ResourceError: no space left.
         """
+        came = False
         if not self.store.has(digest):
             job = _Job(self, url, digest, item or url.rpartition("/")[2], max_bytes)
             job.open = opener or self.transport.open
             with self.store.holding(digest, job.tell_waiting):
-                if not self.store.has(digest):
+                came = not self.store.has(digest)
+                if came:
                     job.run()
-        return self.store.path(digest)
+        path = self.store.path(digest)
+        self.store.count("misses" if came else "hits")
+        self.store.count("bytes_in" if came else "bytes_saved", path.stat().st_size)
+        return path
 
     def published_digest(self, url: str, sums: str = "") -> str:
         """Return the digest that a publisher's list of sums tells for a file; https only.
@@ -131,7 +135,7 @@ class _Job:
         self.digest = digest
         self.item = item
         self.max_bytes = max_bytes
-        self.part = owner.store.ingest / (digest.removeprefix("sha256:") + PART_SUFFIX)
+        self.part = owner.store.partial(digest)
         self.note = self.part.with_suffix(".json")
         self.encoding = "identity"
 
