@@ -10,9 +10,10 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from ohmykube.cache import catalog, oci, pack, releases
+from ohmykube.cache.bundle.lacking import offline_lacks
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
-from ohmykube.errors import NetworkError, NotFoundError, OhmykubeError, PrerequisiteError
+from ohmykube.errors import NetworkError, OhmykubeError, PrerequisiteError
 from ohmykube.kit import parallel, platform
 from ohmykube.kit import paths as places
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
@@ -80,7 +81,7 @@ def resolve(
     missing = run.missing()
     order = _order(cluster)
     if missing and offline:
-        raise not_here(cluster, [run.described(want) for want in missing])
+        raise offline_lacks([run.described(want) for want in missing])
     if missing:
         context = base.SourceContext(
             store=store,
@@ -101,17 +102,6 @@ def missing(cluster: Cluster, store: Store, *, arch: str | None = None) -> tuple
     """
     run = _looked_for(cluster, store, arch, offline=True)
     return tuple(run.described(want) for want in run.missing())
-
-
-def not_here(cluster: Cluster, names: Sequence[str]) -> NotFoundError:
-    """Return the error for a run that may ask nobody and lacks what is named."""
-    return NotFoundError(
-        f"{len(names)} artifacts are not on this host, and an offline run asks nobody",
-        why="not here: " + ", ".join(names),
-        hint="where there is a network: ohmykube bundle create -f cluster.yaml; "
-        f"here: ohmykube up --offline --bundle FILE --kubernetes {cluster.kubernetes_version}",
-        id="OMK-I-431",
-    )
 
 
 def _looked_for(cluster: Cluster, store: Store, arch: str | None, *, offline: bool) -> _Run:
@@ -267,8 +257,8 @@ class _Run:
     def described(self, want: PackageRole | ImageSpec) -> str:
         """Return what people call it."""
         if isinstance(want, PackageRole):
-            return f"package {want.value} {self.package_version(want)} {self.arch}"
-        return f"image {want.ref} {self.arch}"
+            return f"package {want.value}"
+        return want.ref
 
     def _package_key(self, role: PackageRole) -> tuple[Kind, str, str, str]:
         return (Kind.PACKAGE, role.value, self.package_version(role), self.arch)

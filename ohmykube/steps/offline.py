@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache import resolve
 from ohmykube.cache.bundle import bring, machine
+from ohmykube.cache.bundle.lacking import offline_lacks
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
@@ -36,7 +37,7 @@ class Offline:
         if isinstance(base, str):
             lacking.append(base)
         if lacking and run.offline:
-            raise resolve.not_here(run.cluster, lacking)
+            raise offline_lacks(lacking)
         if base is not None and not isinstance(base, str):
             self._bring(run, store, base)
         return f"{len(run.bundles)} bundle{'' if len(run.bundles) == 1 else 's'} in place"
@@ -54,7 +55,7 @@ class Offline:
             return None
         version, arch = provider.base_version(), resolve.host_arch()
         found = store.ref(Kind.MACHINE_IMAGE, provider.name, version, arch)
-        return found or f"machine image {provider.name} {version} {arch}"
+        return found or f"machine image {provider.name} {version}"
 
     @staticmethod
     def _bring(run: Run, store: Store, base: Ref) -> None:
