@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import threading
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -28,6 +27,7 @@ from tests.contract.own_containerd import TOKEN, Containerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 pytestmark = pytest.mark.nodes
 
