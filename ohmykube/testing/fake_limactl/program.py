@@ -29,7 +29,7 @@ _FLAGS: dict[str, dict[str, bool]] = {
     "stop": {"--force": False},
     "delete": {"--force": False},
     "clone": {"--set": True},
-    "edit": {"--set": True},
+    "edit": {"--set": True, "--cpus": True, "--memory": True, "--disk": True},
     "shell": {"--workdir": True},
     "protect": {},
     "unprotect": {},
