@@ -17,6 +17,7 @@ from ohmykube.errors import Interrupted, OhmykubeError, UsageError
 from ohmykube.progress import ItemProgress, Message, StepStarted
 from ohmykube.steps.serve import token as cluster_token
 from ohmykube.steps.tunnel import Tunnel
+from ohmykube.workflows import session
 from ohmykube.workflows.tunnel_keeper import ClusterTunnels, Link
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class _Running:
 
     def tunnels(self, stack: ExitStack, cluster: str) -> ClusterTunnels:
         """Open a listener for a cluster alone: its nodes have a token of their own."""
+        session.recorded(self._services, cluster)
         token = cluster_token(self._services.state.directory(cluster))
         listener = stack.enter_context(
             Listener(self._store, self._content, [token], counts=self._counts)
@@ -165,7 +167,9 @@ class _Running:
         def open_link(ssh_config: Path, node: str) -> Link:
             return Tunnel(ssh_config, node, listener.port, logs / f"{node}.log")
 
-        made = ClusterTunnels(self._services, cluster, open_link)
+        made = ClusterTunnels(
+            self._services, cluster, open_link, show_nodes=self._options.status_line
+        )
         stack.callback(made.close)
         return made
 

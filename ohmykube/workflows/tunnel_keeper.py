@@ -60,11 +60,24 @@ class _End:
 class ClusterTunnels:
     """The tunnels of one cluster. ``tend`` is called often, from the main thread only."""
 
-    def __init__(self, services: Services, cluster: str, open_link: Open) -> None:
-        """Raises NotFoundError when there is no such cluster, or it was never reached."""
+    def __init__(
+        self, services: Services, cluster: str, open_link: Open, *, show_nodes: bool = True
+    ) -> None:
+        """Look at the cluster once.
+
+        Args:
+            services: state, clock and reporter.
+            cluster: its name.
+            open_link: starts a tunnel.
+            show_nodes: report each node's state too, for a screen that redraws.
+
+        Raises:
+            NotFoundError: there is no such cluster, or it was never reached.
+        """
         self._services = services
         self.cluster = cluster
         self._open_link = open_link
+        self._show_nodes = show_nodes
         self._directory = services.state.directory(cluster)
         self._ends: dict[str, _End] = {}
         self._paused = False
@@ -95,9 +108,10 @@ class ClusterTunnels:
             self._paused = True
             return
         if self._paused or not self._ends:
+            there = self._look()
+            if self._paused and not there:
+                self._say(f"{self.cluster} is gone; its tunnels open again when it is back")
             self._paused = False
-            if not self._look():
-                return
         for node, end in self._ends.items():
             self._tend(node, end)
 
@@ -173,6 +187,8 @@ class ClusterTunnels:
     def _tell(
         self, node: str, activity: str, status: Status | None = None, detail: str = ""
     ) -> None:
+        if not self._show_nodes:
+            return
         self._services.reporter.emit(
             NodeProgress(node=node, activity=activity, status=status, detail=detail)
         )

@@ -55,9 +55,9 @@ def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
     """
     found = {name: _upstream(name, "") for name in REGISTRIES}
     for text in wanted:
-        registry, _, url = text.partition("=")
+        registry, elsewhere, url = text.partition("=")
         registry = _ALIASES.get(registry, registry)
-        if _REGISTRY.fullmatch(registry) is None or (url and not _is_endpoint(url)):
+        if _REGISTRY.fullmatch(registry) is None or (elsewhere and not _is_endpoint(url)):
             raise UsageError(
                 f'"{text}" is no registry to mirror',
                 why="it is REGISTRY or REGISTRY=URL; a URL holds no name and no password",

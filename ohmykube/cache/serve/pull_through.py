@@ -238,10 +238,10 @@ class PullThrough:
         with self._store.using():
             if what == "manifests":
                 client.document(place.repository, digest)
+                self._store.count("misses")  # a blob's is counted by who downloads it
             else:
                 client.blob(place.repository, digest, MAX_BLOB)
         size = self._store.locate(digest).size
-        self._store.count("misses")
         self._say(
             f"fetched {place.full}@{digest[7:19]}, {size / 1e6:.1f} MB",
             event="fetched",

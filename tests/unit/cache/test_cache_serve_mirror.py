@@ -513,7 +513,17 @@ def test_registries_to_mirror() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "=https://a", "a b", "a=ftp://b", "a=https://u:p@b", "a=https://", "a=https://b:x", "-a"],
+    [
+        "",
+        "=https://a",
+        "a b",
+        "a=ftp://b",
+        "a=https://u:p@b",
+        "a=https://",
+        "a=https://b:x",
+        "-a",
+        "docker.io=",
+    ],
 )
 def test_registries_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="no registry to mirror"):

@@ -1,0 +1,106 @@
+"""`ohmykube cache serve`: what the options mean, and what it prints."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from ohmykube.cli import _schema
+from ohmykube.kit.secret import Secret
+from ohmykube.progress import Message
+
+HEX = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+def mirror(fakes, monkeypatch) -> FakeMirror:
+    made = FakeMirror()
+    monkeypatch.setattr(fakes, "mirror", made, raising=False)
+    return made
+
+
+class FakeMirror:
+    """Tells of one fetch and ends."""
+
+    def __init__(self) -> None:
+        self.options = None
+
+    def serve(self, services, options, follow=None):
+        from ohmykube.workflows.serve import ServeResult
+
+        self.options = options
+        fields = {"event": "fetched", "image": "docker.io/a", "digest": HEX, "bytes": "7"}
+        message = Message(text="fetched docker.io/a", fields=fields)
+        services.reporter.emit(message)
+        if follow is not None:
+            follow(message)
+        return ServeResult(address="http://127.0.0.1:5055", requests=3, sent=7_000_000, clients=1)
+
+
+def test_defaults(cli, mirror) -> None:
+    outcome = cli("cache", "serve", "--progress", "plain")
+    assert outcome.code == 0
+    assert outcome.out == "3 requests answered, 7.0 MB sent to 1 clients\n"
+    assert "fetched docker.io/a" in outcome.err
+    options = mirror.options
+    assert (options.host, options.port, options.token) == ("127.0.0.1", 5055, None)
+    assert (options.registries, options.clusters, options.offline) == ((), (), False)
+    assert (options.open_to_all, options.status_line) == (False, False)
+
+
+def test_options(cli, mirror, tmp_path) -> None:
+    (tmp_path / "token").write_text("t0k\n")
+    outcome = cli(
+        *("cache", "serve", "--listen", "[::]:80", "--mirror", "a.example", "--mirror", "b=http://c"),
+        *("--cluster", "dev", "--cluster", "two", "--offline", "--open-to-all"),
+        *("--token-file", str(tmp_path / "token")),
+    )  # fmt: skip
+    assert outcome.code == 0
+    options = mirror.options
+    assert (options.host, options.port, options.token) == ("::", 80, Secret("t0k"))
+    assert options.registries == ("a.example", "b=http://c")
+    assert (options.clusters, options.offline, options.open_to_all) == (("dev", "two"), True, True)
+    assert "t0k" not in outcome.out + outcome.err
+
+
+def test_localhost_is_an_address(cli, mirror) -> None:
+    assert cli("cache", "serve", "--listen", "localhost:1").code == 0
+    assert mirror.options.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_events_come_as_they_happen_and_fit_the_schema(cli, mirror, form) -> None:
+    outcome = cli("cache", "serve", "-o", form)
+    if form == "json":
+        documents = [json.loads(line) for line in outcome.out.splitlines()]
+    else:
+        documents = [one for one in yaml.safe_load_all(outcome.out) if one]
+    validator = jsonschema.Draft202012Validator(_schema.schema())
+    for document in documents:
+        validator.validate(document)
+    event, end = documents
+    assert (event["kind"], event["event"], event["bytes"]) == ("CacheEvent", "fetched", 7)
+    assert (event["image"], event["digest"], event["node"]) == ("docker.io/a", HEX, "")
+    assert (end["kind"], end["requests"], end["sent"]) == ("CacheServed", 3, 7_000_000)
+
+
+@pytest.mark.parametrize("text", ["5055", ":5055", "a:b", "a:99999", "a:", ""])
+def test_addresses_that_are_none(cli, mirror, text) -> None:
+    outcome = cli("cache", "serve", "--listen", text)
+    assert outcome.code == 2
+    assert "OMK-U-604" in outcome.err
+    assert mirror.options is None
+
+
+@pytest.mark.parametrize("content", [b"", b"two words", b"\xff\xfe", b"\xc3\xa9", None])
+def test_tokens_that_are_none(cli, mirror, tmp_path, content) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    outcome = cli("cache", "serve", "--token-file", str(path))
+    assert outcome.code in (2, 9)
+    assert "token" in outcome.err
+    assert mirror.options is None
