@@ -121,7 +121,7 @@ class Attachments:
 
 def _parse(data: bytes) -> Attached | None:
     """Return what a note says; None when it is torn, as if nobody had attached the bundle."""
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         document: dict[str, Any] = json.loads(data)
         if document["schema"] == _SCHEMA:
             blobs = {str(d): (int(p[0]), int(p[1])) for d, p in document["blobs"].items()}

@@ -140,7 +140,7 @@ class RefList:
 
     def _images_of_index(self) -> list[Ref]:
         refs = []
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             document = json.loads((self._layout.oci / "index.json").read_bytes())
             for entry in document["manifests"]:
                 name = entry["annotations"]["org.opencontainers.image.ref.name"]
