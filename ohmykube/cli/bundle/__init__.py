@@ -10,6 +10,7 @@ from ohmykube.cli._lazy import Entry, LazyGroup
 TABLE = {
     "create": Entry(f"{__name__}.create", "create", "Write all that a cluster needs to a file."),
     "inspect": Entry(f"{__name__}.inspect", "inspect", "Show what is in a bundle."),
+    "sbom": Entry(f"{__name__}.sbom", "sbom", "Print a bundle's bill of materials."),
     "verify": Entry(f"{__name__}.verify", "verify", "Check a bundle's content and signature."),
 }
 
