@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ohmykube.cli import _bundle_results, _cache_results, _image_results, _mirror_results
+from ohmykube.cli import (
+    _bundle_results,
+    _cache_results,
+    _image_results,
+    _mirror_results,
+    _template_results,
+)
 from ohmykube.cli._output import document
 
 if TYPE_CHECKING:
@@ -182,6 +188,7 @@ KINDS: dict[str, type] = {
     **_cache_results.KINDS,
     **_mirror_results.KINDS,
     **_image_results.KINDS,
+    **_template_results.KINDS,
 }
 """Document kinds by name."""
 

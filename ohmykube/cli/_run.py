@@ -38,6 +38,7 @@ TABLE = {
     "image": Entry(f"{_HERE}.image", "image", "Bring your own images to the nodes."),
     "cache": Entry(f"{_HERE}.cache", "cache", "Look after the artifacts that all clusters share."),
     "bundle": Entry(f"{_HERE}.bundle", "bundle", "Carry all that a cluster needs offline."),
+    "template": Entry(f"{_HERE}.template", "template", "Look after prepared nodes to clone."),
     "doctor": Entry(f"{_HERE}.doctor", "doctor", "Check whether this host can make clusters."),
     "config": Entry(f"{_HERE}.config", "config", "Write, check and explain cluster.yaml."),
     "version": Entry(f"{_HERE}.version", "version", "Show versions."),
@@ -47,7 +48,7 @@ TABLE = {
 SECTIONS = {
     "Clusters": ("up", "down", "status", "list", "start", "stop"),
     "Access": ("kubeconfig", "shell"),
-    "Artifacts": ("image", "cache", "bundle"),
+    "Artifacts": ("image", "cache", "bundle", "template"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),
 }
 EXAMPLES = (

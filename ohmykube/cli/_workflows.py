@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ohmykube.cli._cache_workflows import CacheWorkflows
     from ohmykube.cli._image_workflows import ImageWorkflows
     from ohmykube.cli._mirror_workflows import MirrorWorkflows
+    from ohmykube.cli._template_workflows import TemplateWorkflows
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import Services
@@ -49,6 +50,11 @@ class Workflows(Protocol):
     @property
     def cache(self) -> CacheWorkflows:
         """Those on the cache."""
+        ...
+
+    @property
+    def template(self) -> TemplateWorkflows:
+        """Those on templates."""
         ...
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
@@ -128,6 +134,13 @@ class RealWorkflows:
         from ohmykube.cli._cache_workflows import RealCacheWorkflows
 
         return RealCacheWorkflows()
+
+    @property
+    def template(self) -> TemplateWorkflows:
+        """See ``cli._template_workflows``."""
+        from ohmykube.cli._template_workflows import RealTemplateWorkflows
+
+        return RealTemplateWorkflows()
 
     def up(self, services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         """See ``workflows.up``."""

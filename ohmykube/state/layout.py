@@ -8,6 +8,7 @@
         record.json  record.json.bak  lock  playbook.lock  kubeconfig  ssh_config
         facts/  runs/<time>/
       .removing-<name>-<random>/   a cluster directory on its way out
+      template-build/              only while templates are built
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ ANSIBLE_LOG = "ansible.log"
 
 CONTROL = "ssh"
 """Sockets of shared ssh connections, when the path is short enough for them."""
+
+TEMPLATE_BUILD = "template-build"
+"""Directory beside ``clusters``: what one building of templates needs while it lasts."""
 
 RUNS_KEPT = 20
 """Older run directories are removed."""

@@ -85,6 +85,8 @@ class Run:
     """Filled by ``resolve``."""
     templates: Mapping[Role, str] = field(default_factory=dict)
     """Key of the template to clone for nodes of a role; filled by ``templates``."""
+    templates_made: tuple[str, ...] = ()
+    """Keys of those that this run has built."""
     ssh_config: Path | None = None
     """Filled by ``connect``."""
     server: Server | None = None

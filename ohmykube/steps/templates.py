@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ohmykube.model.cluster import Role, TemplateUse
 from ohmykube.model.machine import MachineState
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Templates
+from ohmykube.state import layout
 from ohmykube.steps import template_keys
 from ohmykube.steps.base import Run
 from ohmykube.steps.connect import Connect, disconnect
@@ -22,14 +22,17 @@ from ohmykube.steps.serve import Serve
 from ohmykube.steps.tunnel import ENDPOINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from ohmykube.model.cluster import Cluster
-    from ohmykube.providers.base import NewTemplate
+    from ohmykube.model.cluster import Cluster, Node
+    from ohmykube.providers.base import NewTemplate, Template
+    from ohmykube.steps.base import Services
 
 BUILD_SECONDS = 1800
 """How long to wait for another build."""
+KEPT = 3
+"""Templates of each role that stay when a new one was built: those that were used last."""
 
 
 class UseTemplates:
@@ -44,27 +47,90 @@ class UseTemplates:
             return "not wanted"
         if not isinstance(run.provider, Templates):
             return f"provider {run.provider.name} has none"
-        if not _roles_to_make(run):
+        if not _to_make(run):
             return "no machine to make"
         return None
 
     def run(self, run: Run) -> str:
         """Raise what a build raises."""
-        wanted = wanted_templates(run)
+        roles = {node.role for node in _to_make(run)}
+        wanted = {role: new for role, new in wanted_templates(run).items() if role in roles}
         missing = missing_templates(run, wanted)
-        if missing and run.cluster.template is TemplateUse.BUILD:
+        if missing and pays(run, missing):
             build(run, missing)
             missing = {}
         run.templates = {r: new.key for r, new in wanted.items() if r not in missing}
         if not run.templates:
             return "none yet: nodes are made from scratch"
-        return ", ".join(f"{role} {key}" for role, key in run.templates.items())
+        return f"{', '.join(role.value for role in run.templates)} cloned"
 
 
-def _roles_to_make(run: Run) -> set[Role]:
+class BuildTemplates:
+    """Has the templates of the run's cluster built, whether that pays or not."""
+
+    name = "build-templates"
+    title = "Build the templates"
+
+    def run(self, run: Run) -> str:
+        """Raise what a build raises."""
+        wanted = wanted_templates(run)
+        made = build(run, wanted)
+        run.templates = {role: new.key for role, new in wanted.items()}
+        return f"{len(made)} built" if made else "all there"
+
+
+def pays(run: Run, missing: Mapping[Role, NewTemplate]) -> bool:
+    """Tell whether to build templates first.
+
+    Preparing a machine takes the same work for a template as for a node, so from the first node on
+    that only has to be cloned, building first takes no longer.
+    """
+    if run.cluster.template is TemplateUse.BUILD:
+        return True
+    served = [node for node in _to_make(run) if node.role in missing]
+    return len(served) > len(missing)
+
+
+def _to_make(run: Run) -> list[Node]:
     there = (MachineState.RUNNING, MachineState.STOPPED)
     made = {name for name, machine in run.machines.items() if machine.state in there}
-    return {node.role for node in run.cluster.nodes if node.name not in made}
+    return [node for node in run.cluster.nodes if node.name not in made]
+
+
+def lock_file(services: Services) -> Path:
+    """Return the lock of whoever builds or removes templates."""
+    return services.paths.data / "templates.lock"
+
+
+def prune(
+    provider: Templates, *, keep: int, max_bytes: int | None = None, dry_run: bool = False
+) -> tuple[Template, ...]:
+    """Remove the templates that were not used for longest; for the holder of the lock.
+
+    Args:
+        provider: whose.
+        keep: how many of each role stay.
+        max_bytes: how much those may take together.
+        dry_run: remove nothing.
+
+    Returns:
+        What was removed, or would be.
+    """
+    left = dict.fromkeys(Role, keep)
+    room = max_bytes
+    gone = []
+    for template in sorted(provider.templates(), key=lambda one: -one.last_used_at):
+        role = Role(template.role)
+        fits = room is None or template.size <= room
+        if left[role] > 0 and fits:
+            left[role] -= 1
+            room = None if room is None else room - template.size
+        else:
+            gone.append(template)
+    if not dry_run:
+        for template in gone:
+            provider.remove_template(template.key)
+    return tuple(gone)
 
 
 def provider_of(run: Run) -> Templates:
@@ -90,8 +156,8 @@ def missing_templates(run: Run, wanted: Mapping[Role, NewTemplate]) -> dict[Role
     return {role: new for role, new in wanted.items() if new.key not in there}
 
 
-def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[NewTemplate, ...]:
-    """Build those templates of ``wanted`` that are not there; return what was built.
+def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
+    """Build those templates of ``wanted`` that are not there; return the keys of what was built.
 
     Prepares one machine for each role with the collection's own roles and freezes it. Two builds
     at once become one after the other, and the second finds all done. What a killed build left is
@@ -103,28 +169,28 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[NewTemplate, ..
     """
     provider = provider_of(run)
     paths = run.services.paths
-    with locks.exclusive(
-        paths.data / "templates.lock", "the building of templates", wait_seconds=BUILD_SECONDS
-    ):
+    path = lock_file(run.services)
+    with locks.exclusive(path, "the building of templates", wait_seconds=BUILD_SECONDS):
         provider.sweep_templates()
         missing = missing_templates(run, wanted)
         if not missing:
             return ()
-        directory = paths.state / "template-build"
+        directory = paths.state / layout.TEMPLATE_BUILD
         files.remove_tree(directory)
         files.ensure_directory(directory)
         cluster = template_keys.build_cluster(run.cluster, _name(paths.data), missing)
+        nodes = {node.name: missing[node.role] for node in cluster.nodes}
         try:
-            with _prepared(run, cluster, directory):
-                pass
-            nodes = {node.name: missing[node.role] for node in cluster.nodes}
+            _prepare(run, cluster, directory)
             with progress.item(run.services.reporter, "templates", "freeze"):
                 parallel.each(nodes, lambda node: provider.freeze(cluster.name, node, nodes[node]))
         except BaseException:
             provider.sweep_templates()
             raise
         files.remove_tree(directory)
-        return tuple(missing.values())
+        run.templates_made = tuple(new.key for new in missing.values())
+        prune(provider, keep=KEPT)
+        return run.templates_made
 
 
 def _name(data: Path) -> str:
@@ -132,8 +198,7 @@ def _name(data: Path) -> str:
     return f"{HIDDEN}template-{hashlib.sha256(str(data).encode()).hexdigest()[:8]}"
 
 
-@contextlib.contextmanager
-def _prepared(outer: Run, cluster: Cluster, directory: Path) -> Iterator[Run]:
+def _prepare(outer: Run, cluster: Cluster, directory: Path) -> None:
     """Make and prepare the machines of a build; nothing is connected to them afterwards."""
     run = Run(
         services=outer.services,
@@ -142,24 +207,25 @@ def _prepared(outer: Run, cluster: Cluster, directory: Path) -> Iterator[Run]:
         directory=directory,
         run_directory=directory / "run",
         lock=outer.need_lock(),
+        offline=outer.offline,
     )
     files.ensure_directory(run.run_directory)
     try:
         with run.cleanup:
             for step in (CreateNodes(), Connect(), Serve()):
                 step.run(run)
+            access = None
+            if run.cache_token is not None:
+                access = variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token)
             run.inventory = inventory.write(
                 run.run_directory / "inventory",
                 cluster=cluster,
                 lock=run.lock,
                 machines=run.machines,
-                access=None
-                if run.cache_token is None
-                else variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token),
+                access=access,
                 ssh_config=run.need_ssh_config(),
                 system_containers=run.provider.capabilities.system_containers,
             )
             Playbook(template_keys.PLAYBOOK, "Prepare the templates").run(run)
-            yield run
     finally:
         disconnect(directory)

@@ -1,0 +1,42 @@
+"""``ohmykube template build``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _options, _template_results
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=("ohmykube template build", "ohmykube template build -f cluster.yaml"),
+)
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Description of the cluster; - reads stdin. Without it: the cluster that `up` makes.",
+)
+@_options.output
+@_options.talk
+@_options.pass_app
+def build(app: App, *, file: Path | None) -> None:
+    """Build the templates of a cluster's nodes, as far as they are not there.
+
+    One machine of each role is prepared with the same roles as a node, then frozen.
+    """
+    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
+    from ohmykube.config.overrides import Overrides  # noqa: PLC0415 - keeps --help light
+
+    wanted = Overrides(name=_template_results.NAMELESS) if file is None else None
+    cluster = _config.load(app, file, wanted)
+    app.acting()
+    done = app.workflows.template.build(app.services, cluster)
+    app.show(_template_results.built(done), lambda: _template_results.built_text(done))

@@ -1,0 +1,61 @@
+"""``ohmykube template prune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _cache_options, _options, _template_options, _template_results
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube template prune --dry-run",
+        "ohmykube template prune --keep 0 --yes",
+        "ohmykube template prune --max-size 2GiB --yes",
+    ),
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many of each role stay.",
+)
+@click.option(
+    "--max-size",
+    type=_cache_options.Size(),
+    metavar="SIZE",
+    help="How much they may take together.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_template_options.provider
+@_options.output
+@_options.talk
+@_options.pass_app
+def prune(
+    app: App, *, keep: int, max_size: int | None, dry_run: bool, yes: bool, provider: str
+) -> None:
+    """Remove the templates that were not used for longest.
+
+    Clusters that were made from them go on: a node needs no template once it was made.
+    """
+    work, services = app.workflows.template, app.services
+    gone = work.prune(services, provider, keep=keep, max_bytes=max_size, dry_run=True)
+    if gone and not dry_run:
+        if not yes:
+            _template_options.confirm(app, gone, "ohmykube template prune --yes")
+        app.acting()
+        gone = work.prune(services, provider, keep=keep, max_bytes=max_size, dry_run=False)
+    app.show(
+        _template_results.removed(gone, dry_run=dry_run),
+        lambda: _template_results.removed_text(gone, dry_run=dry_run),
+    )

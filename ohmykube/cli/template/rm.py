@@ -1,0 +1,43 @@
+"""``ohmykube template rm``."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _options, _template_options, _template_results
+from ohmykube.cli._lazy import Command
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(
+    cls=Command, examples=("ohmykube template rm 605eff5f", "ohmykube template rm 605e 9c98 --yes")
+)
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_template_options.provider
+@_options.output
+@_options.talk
+@_options.pass_app
+def rm(app: App, *, keys: tuple[str, ...], dry_run: bool, yes: bool, provider: str) -> None:
+    """Remove templates by their keys, or by how those begin.
+
+    Clusters that were made from them go on: a node needs no template once it was made.
+    """
+    work = app.workflows.template
+    found = work.select(app.services, provider, keys)
+    if not dry_run:
+        if not yes:
+            again = shlex.join(["ohmykube", "template", "rm", *keys, "--yes"])
+            _template_options.confirm(app, found, again)
+        app.acting()
+        work.remove(app.services, provider, found)
+    app.show(
+        _template_results.removed(found, dry_run=dry_run),
+        lambda: _template_results.removed_text(found, dry_run=dry_run),
+    )

@@ -1,0 +1,142 @@
+"""Templates: list, build, prune and remove prepared machines that are there to be cloned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import NotFoundError, PrerequisiteError
+from ohmykube.kit import locks
+from ohmykube.providers.base import Templates
+from ohmykube.state import layout
+from ohmykube.steps import engine, templates
+from ohmykube.steps.base import Run
+from ohmykube.steps.create_nodes import PrepareNodes
+from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.resolve import Resolve
+from ohmykube.workflows import session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.providers.base import Template
+    from ohmykube.steps.base import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build came to."""
+
+    templates: tuple[Template, ...]
+    """Those that fit the cluster, old and new."""
+    made: tuple[str, ...]
+    """Keys of the new ones."""
+    seconds: float
+
+
+def _provider(services: Services, name: str, cluster: Cluster | None = None) -> Templates:
+    provider = session.provider_of(services, name, cluster)
+    if not isinstance(provider, Templates):
+        raise PrerequisiteError(
+            f"provider {provider.name} keeps no templates",
+            why="it cannot freeze and clone machines",
+            hint="ohmykube up works without them; the provider nspawn keeps some",
+            id="OMK-P-306",
+        )
+    return provider
+
+
+def list_templates(services: Services, provider: str) -> tuple[Template, ...]:
+    """Return the templates of a provider, the last used first; changes nothing.
+
+    Raises:
+        PrerequisiteError: the provider keeps none.
+    """
+    found = _provider(services, provider).templates()
+    return tuple(sorted(found, key=lambda one: (-one.last_used_at, one.key)))
+
+
+def build(services: Services, cluster: Cluster) -> Built:
+    """Build the templates that fit a cluster, as far as they are not there.
+
+    Raises:
+        PrerequisiteError: the provider keeps none, or this host cannot make machines.
+        Else as ``up``.
+    """
+    started = services.clock.now()
+    provider = session.provider_of(services, cluster.provider, cluster)
+    _provider(services, provider.name, cluster)
+    directory = services.paths.state / layout.TEMPLATE_BUILD
+    run = Run(
+        services=services,
+        cluster=cluster,
+        provider=provider,
+        directory=directory,
+        run_directory=directory,
+    )
+    engine.execute((Preflight(), (Resolve(), PrepareNodes()), templates.BuildTemplates()), run)
+    keys = set(run.templates.values())
+    found = templates.provider_of(run).templates()
+    return Built(
+        templates=tuple(template for template in found if template.key in keys),
+        made=run.templates_made,
+        seconds=services.clock.now() - started,
+    )
+
+
+def prune(
+    services: Services, provider: str, *, keep: int, max_bytes: int | None, dry_run: bool
+) -> tuple[Template, ...]:
+    """Remove the templates that were not used for longest; return them.
+
+    Args:
+        services: as always.
+        provider: its name, or ``auto``.
+        keep: how many of each role stay.
+        max_bytes: how much the rest may take together; None for no limit.
+        dry_run: remove nothing.
+
+    Raises:
+        LockedError: a build is under way.
+        PrerequisiteError: the provider keeps none.
+    """
+    found = _provider(services, provider)
+    with locks.exclusive(templates.lock_file(services), "the templates"):
+        return templates.prune(found, keep=keep, max_bytes=max_bytes, dry_run=dry_run)
+
+
+def select(services: Services, provider: str, words: Sequence[str]) -> tuple[Template, ...]:
+    """Return the templates whose keys begin with one of ``words``.
+
+    Raises:
+        NotFoundError: a word fits none.
+        PrerequisiteError: the provider keeps none.
+    """
+    there = _provider(services, provider).templates()
+    chosen: dict[str, Template] = {}
+    for word in words:
+        fitting = [template for template in there if word and template.key.startswith(word)]
+        if not fitting:
+            known = ", ".join(template.key for template in there) or "none"
+            raise NotFoundError(
+                f'no template "{word}"',
+                why=f"templates here: {known}",
+                hint="ohmykube template list",
+                id="OMK-P-305",
+            )
+        chosen |= {template.key: template for template in fitting}
+    return tuple(chosen[key] for key in sorted(chosen))
+
+
+def remove(services: Services, provider: str, chosen: Sequence[Template]) -> None:
+    """Remove templates; machines that were cloned from them do not need them.
+
+    Raises:
+        LockedError: a build is under way.
+        PrerequisiteError: the provider keeps none.
+    """
+    owner = _provider(services, provider)
+    with locks.exclusive(templates.lock_file(services), "the templates"):
+        for template in chosen:
+            owner.remove_template(template.key)
