@@ -35,6 +35,8 @@ def full(text: str) -> str:
         rest += ":latest"
     complete = f"{first}/{rest}{at}{digest}"
     try:
+        if text.startswith("-"):
+            raise ValueError("an option")  # noqa: TRY301 - the same mistake
         Reference.parse(complete)
     except ValueError:
         raise UsageError(

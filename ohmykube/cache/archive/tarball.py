@@ -188,7 +188,7 @@ class Tar:
             end = int(length) if length.isdigit() and len(length) < 8 else 0
             record = data[len(length) + 1 : end]
             key, equals, value = record.partition(b"=")
-            if not blank or not equals or not record.endswith(b"\n"):
+            if not blank or not equals or not record.endswith(b"\n") or end > len(data):
                 bad(self._label, "an extension header is malformed")
             yield key.decode("utf-8", "replace"), self._text(value[:-1], strict=False)
             data = data[end:]

@@ -1,0 +1,464 @@
+"""Image archives into the store: whole and as they are, or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zstandard
+
+from ohmykube.cache.archive import images, names, reading
+from ohmykube.cache.store import Store
+from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError, UsageError
+from ohmykube.kit import digest as digests
+from tests import image_maker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ohmykube.cache.store import Ref
+
+APP = "docker.io/library/app:dev"
+Files = dict[str, bytes]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def docker_files(made: image_maker.Image, *tags: str) -> Files:
+    """Return what ``docker save`` writes: plain layers, the config, manifest.json at the end."""
+    document = json.loads(made.manifest)
+    config = document["config"]["digest"]
+    layers = {
+        f"{digest[7:]}/layer.tar": gzip.decompress(made.blobs[digest]) for digest in made.layers
+    }
+    listing = [{"Config": f"{config[7:]}.json", "RepoTags": list(tags), "Layers": list(layers)}]
+    return {
+        **layers,
+        f"{config[7:]}.json": made.blobs[config],
+        "repositories": b"{}",
+        "manifest.json": json.dumps(listing).encode(),
+    }
+
+
+def as_file(path: Path, files: Files) -> Path:
+    path.write_bytes(image_maker.tar(files))
+    return path
+
+
+def as_directory(path: Path, files: Files) -> Path:
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+def as_gzip(path: Path, files: Files) -> Path:
+    path.write_bytes(gzip.compress(image_maker.tar(files)))
+    return path
+
+
+def as_zstd(path: Path, files: Files) -> Path:
+    path.write_bytes(zstandard.ZstdCompressor().compress(image_maker.tar(files)))
+    return path
+
+
+FORMS = [as_file, as_directory, as_gzip, as_zstd]
+forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+
+
+def load(path: Path, store: Store, name: str = "", arch: str = "amd64") -> tuple[Ref, ...]:
+    with reading.opened(path, store) as contents:
+        found = images.understand(contents, store, arch)
+        return images.take_in(contents, found, store, name)
+
+
+def left(store: Store) -> tuple[list[str], list[str], list[str]]:
+    """Return blobs, references and what lies in ingest."""
+    waiting = [p.name for p in store.ingest.iterdir()] if store.ingest.is_dir() else []
+    return list(store.digests()), [ref.name for ref in store.refs()], waiting
+
+
+@forms
+def test_an_oci_image_keeps_every_byte(form: Callable, store: Store, tmp_path: Path) -> None:
+    made = image_maker.image(200_000, 3000)
+    (ref,) = load(form(tmp_path / "app", image_maker.oci_files(made, APP)), store)
+    assert (ref.name, ref.version, ref.arch, ref.source) == (APP, "dev", "amd64", "load")
+    assert ref.digest == made.digest
+    assert ref.size == len(made.manifest) + sum(map(len, made.blobs.values()))
+    for digest, data in {**made.blobs, made.digest: made.manifest}.items():
+        assert store.path(digest).read_bytes() == data
+    assert left(store) == (sorted([*made.blobs, made.digest]), [APP], [])
+
+
+@forms
+def test_a_docker_archive_gets_the_same_manifest_each_time(
+    form: Callable, store: Store, tmp_path: Path
+) -> None:
+    made = image_maker.image(200_000, 3000)
+    (ref,) = load(form(tmp_path / "app", docker_files(made, "app:dev")), store)
+    manifest = json.loads(store.path(ref.digest).read_bytes())
+    config = json.loads(store.path(manifest["config"]["digest"]).read_bytes())
+    assert manifest["config"]["digest"] == json.loads(made.manifest)["config"]["digest"]
+    assert [layer["digest"] for layer in manifest["layers"]] == config["rootfs"]["diff_ids"]
+    assert {layer["mediaType"] for layer in manifest["layers"]} == {
+        "application/vnd.oci.image.layer.v1.tar"
+    }
+    assert ref.name == APP
+    again = load(as_file(tmp_path / "again", docker_files(made, "app:dev", "x/y:1")), store)
+    assert {one.digest for one in again} == {ref.digest}
+    assert [one.name for one in again] == [APP, "docker.io/x/y:1"]
+    assert left(store)[2] == []
+
+
+@pytest.mark.parametrize(
+    ("pack", "media"),
+    [(gzip.compress, "+gzip"), (zstandard.ZstdCompressor().compress, "+zstd")],
+)
+def test_a_docker_archive_with_compressed_layers(
+    pack: Callable, media: str, store: Store, tmp_path: Path
+) -> None:
+    files = docker_files(image_maker.image(2000), "app:dev")
+    (layer,) = [name for name in files if name.endswith("layer.tar")]
+    files[layer] = pack(files[layer])
+    (ref,) = load(as_file(tmp_path / "a", files), store)
+    (found,) = json.loads(store.path(ref.digest).read_bytes())["layers"]
+    assert found["mediaType"].endswith(media)
+    assert found["digest"] == digests.of_bytes(files[layer])
+
+
+def test_a_link_to_a_layer_of_the_same_archive(store: Store, tmp_path: Path) -> None:
+    import tarfile
+
+    files = docker_files(image_maker.image(2000), "app:dev")
+    (layer,) = [name for name in files if name.endswith("layer.tar")]
+    listing = json.loads(files["manifest.json"])
+    listing[0]["Layers"] = ["old/layer.tar"]
+    files["manifest.json"] = json.dumps(listing).encode()
+    path = as_file(tmp_path / "a.tar", files)
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("old/layer.tar")
+        link.type, link.linkname = tarfile.SYMTYPE, f"../{layer}"
+        archive.addfile(link)
+    (ref,) = load(path, store)
+    assert store.has(digests.of_bytes(files[layer]))
+    packed = tmp_path / "a.tar.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert load(packed, Store(tmp_path / "other"))[0].digest == ref.digest
+    with tarfile.open(path, "a") as archive:
+        link.name, link.linkname = "dangling", "nowhere"
+        archive.addfile(link)
+    with pytest.raises(IntegrityError, match="image archive"):
+        load(path, store)
+
+
+def index_of(*entries: tuple[image_maker.Image, str]) -> bytes:
+    """Return an index of images for architectures."""
+    manifests = [
+        {
+            **image_maker.describe(made.manifest, "application/vnd.oci.image.manifest.v1+json"),
+            "platform": {"os": "linux", "architecture": arch},
+        }
+        for made, arch in entries
+    ]
+    return json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()
+
+
+def several() -> tuple[Files, dict[str, image_maker.Image]]:
+    """Return a layout whose one image is an index of two architectures."""
+    made = {
+        "amd64": image_maker.image(2000, seed=1),
+        "arm64": image_maker.image(2000, seed=2, arch="arm64"),
+    }
+    index = index_of(*((image, arch) for arch, image in made.items()))
+    top = image_maker.describe(index, "application/vnd.oci.image.index.v1+json")
+    top["annotations"] = {"io.containerd.image.name": APP}
+    blobs = {digests.of_bytes(index): index}
+    for image in made.values():
+        blobs |= {**image.blobs, image.digest: image.manifest}
+    return {
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": [top]}).encode(),
+        **{f"blobs/{digest.replace(':', '/')}": data for digest, data in blobs.items()},
+    }, made
+
+
+@forms
+@pytest.mark.parametrize("arch", ["amd64", "arm64"])
+def test_of_an_index_only_the_nodes_architecture_is_taken(
+    form: Callable, arch: str, store: Store, tmp_path: Path
+) -> None:
+    files, made = several()
+    (ref,) = load(form(tmp_path / "a", files), store, arch=arch)
+    assert (ref.digest, ref.arch) == (made[arch].digest, arch)
+    assert left(store)[0] == sorted([*made[arch].blobs, made[arch].digest])
+    with pytest.raises(NotFoundError, match="no image for linux/riscv64") as caught:
+        load(tmp_path / "a", store, arch="riscv64")
+    assert "linux/amd64, linux/arm64" in (caught.value.why or "")
+
+
+def test_entries_of_index_json_for_other_platforms_are_left_out(
+    store: Store, tmp_path: Path
+) -> None:
+    files, made = several()
+    entries = json.loads(index_of((made["amd64"], "amd64"), (made["arm64"], "arm64")))
+    for entry in entries["manifests"]:
+        entry["annotations"] = {"org.opencontainers.image.ref.name": APP}
+    files["index.json"] = json.dumps(entries).encode()
+    path = as_file(tmp_path / "a", files)
+    assert load(path, store, arch="arm64")[0].digest == made["arm64"].digest
+    with pytest.raises(NotFoundError, match="no image for linux/riscv64"):
+        load(path, store, arch="riscv64")
+
+
+@forms
+@pytest.mark.parametrize("files", [image_maker.oci_files, docker_files])
+def test_an_image_for_another_platform_is_refused(
+    form: Callable, files: Callable, store: Store, tmp_path: Path
+) -> None:
+    made = image_maker.image(2000, arch="arm64")
+    with pytest.raises(NotFoundError, match="no image for linux/amd64") as caught:
+        load(form(tmp_path / "a", files(made, APP)), store)
+    assert "linux/arm64" in (caught.value.why or "")
+    assert left(store) == ([], [], [])
+
+
+def edit(files: Files, name: str, change: Callable[[Any], Any]) -> Files:
+    document = json.loads(files[name])
+    made = change(document)
+    return {**files, name: json.dumps(document if made is None else made).encode()}
+
+
+def big(files: Files) -> str:
+    """Return the name of the largest file."""
+    return max(files, key=lambda name: len(files[name]))
+
+
+def without(name: Callable[[Files], str]) -> Callable[[Files], Files]:
+    return lambda files: {k: v for k, v in files.items() if k != name(files)}
+
+
+def config_of(files: Files) -> str:
+    return next(name for name, data in files.items() if b'"rootfs"' in data)
+
+
+def flipped(files: Files) -> Files:
+    data = bytearray(files[big(files)])
+    data[700] ^= 1
+    return {**files, big(files): bytes(data)}
+
+
+OCI_FAULTS: dict[str, Callable[[Files], Files]] = {
+    "lacks a layer": without(big),
+    "lacks the config": without(config_of),
+    "lacks the manifest": without(
+        lambda files: next(
+            n for n, d in files.items() if n.startswith("blobs/") and b'"layers"' in d
+        )
+    ),
+    "a flipped bit": flipped,
+    "another size": lambda files: {**files, big(files): files[big(files)] + b"x"},
+    "index.json is none": lambda files: {**files, "index.json": b"{}"},
+    "index.json is no JSON": lambda files: {**files, "index.json": b"{"},
+    "index.json is empty": lambda files: {**files, "index.json": b'{"manifests": []}'},
+    "index.json is large": lambda files: {**files, "index.json": bytes(5 << 20)},
+    "a digest that is a path": lambda files: edit(
+        files, "index.json", lambda d: d["manifests"][0].update(digest="sha256:../../../etc/x")
+    ),
+    "nothing of an image": lambda files: {"readme": b"hello"},
+}
+DOCKER_FAULTS: dict[str, Callable[[Files], Files]] = {
+    "lacks a layer": without(big),
+    "lacks the config": without(config_of),
+    "a flipped bit": flipped,
+    "manifest.json is no list": lambda files: {**files, "manifest.json": b"{}"},
+    "manifest.json is no JSON": lambda files: {**files, "manifest.json": b"["},
+    "manifest.json is empty": lambda files: {**files, "manifest.json": b"[]"},
+    "manifest.json is deep": lambda files: {**files, "manifest.json": b"[" * 200_000},
+    "an entry is text": lambda files: {**files, "manifest.json": b'["x"]'},
+    "no layers": lambda files: edit(files, "manifest.json", lambda d: d[0].pop("Layers") and None),
+    "a layer too few": lambda files: edit(
+        files, "manifest.json", lambda d: d[0].update(Layers=d[0]["Layers"][1:])
+    ),
+    "layers are numbers": lambda files: edit(
+        files, "manifest.json", lambda d: d[0].update(Layers=[1, 2])
+    ),
+    "tags are text": lambda files: edit(
+        files, "manifest.json", lambda d: d[0].update(RepoTags="app")
+    ),
+    "too many layers": lambda files: edit(
+        files, "manifest.json", lambda d: d[0].update(Layers=d[0]["Layers"] * 600)
+    ),
+    "a config elsewhere": lambda files: edit(
+        files, "manifest.json", lambda d: d[0].update(Config="nowhere/passwd")
+    ),
+    "the config is a list": lambda files: {**files, config_of(files): b"[]"},
+    "no rootfs": lambda files: edit(files, config_of(files), lambda d: d.update(rootfs=[])),
+}
+FAULTS = [
+    *((image_maker.oci_files, case, fault) for case, fault in OCI_FAULTS.items()),
+    *((docker_files, case, fault) for case, fault in DOCKER_FAULTS.items()),
+]
+
+
+@pytest.mark.parametrize("form", [as_file, as_directory, as_gzip])
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [(files, fault) for files, _, fault in FAULTS],
+    ids=[f"{files.__name__}: {case}" for files, case, _ in FAULTS],
+)
+def test_a_faulty_archive_leaves_nothing(
+    form: Callable, files: Callable, fault: Callable, store: Store, tmp_path: Path
+) -> None:
+    made = image_maker.image(20_000, 300)
+    path = form(tmp_path / "a", fault(files(made, APP)))
+    with pytest.raises(IntegrityError):
+        load(path, store)
+    blobs, refs, waiting = left(store)
+    assert (refs, waiting) == ([], [])
+    # Of a file or directory, whole blobs that came before the bad one may be there, and no other.
+    (config,) = [json.loads(data) for data in made.blobs.values() if b"rootfs" in data]
+    assert set(blobs) <= {*made.blobs, *config["rootfs"]["diff_ids"]}
+    assert all(store.verify(digest) for digest in blobs)
+
+
+def test_an_index_of_an_index_is_refused(store: Store, tmp_path: Path) -> None:
+    files, _ = several()
+    inner = next(n for n, d in files.items() if n.startswith("blobs") and b'"manifests"' in d)
+    outer = json.dumps(
+        {
+            "schemaVersion": 2,
+            "manifests": [
+                {
+                    **image_maker.describe(files[inner], "application/vnd.oci.image.index.v1+json"),
+                    "platform": {"os": "linux", "architecture": "amd64"},
+                }
+            ],
+        }
+    ).encode()
+    digest = digests.of_bytes(outer)
+    top = {"manifests": [image_maker.describe(outer, "application/vnd.oci.image.index.v1+json")]}
+    files |= {f"blobs/{digest.replace(':', '/')}": outer, "index.json": json.dumps(top).encode()}
+    with pytest.raises(IntegrityError) as caught:
+        load(as_file(tmp_path / "a", files), store)
+    assert "leads to another index" in (caught.value.why or "")
+
+
+def test_a_layout_with_links_is_refused(store: Store, tmp_path: Path) -> None:
+    made = image_maker.image(2000)
+    root = as_directory(tmp_path / "a", image_maker.oci_files(made, APP))
+    blob = root / "blobs" / "sha256" / made.layers[0][7:]
+    blob.rename(tmp_path / "elsewhere")
+    blob.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(IntegrityError, match="image archive"):
+        load(root, store)
+    assert left(store) == ([], [], [])
+
+
+@pytest.mark.parametrize("form", [as_file, as_gzip])
+def test_what_the_store_has_need_not_be_in_the_archive(
+    form: Callable, store: Store, tmp_path: Path
+) -> None:
+    base = image_maker.image(20_000)
+    load(as_file(tmp_path / "base", image_maker.oci_files(base, APP)), store)
+    made = image_maker.with_layer(base, 2000, 5)
+    files = image_maker.oci_files(made, APP)
+    whole = form(tmp_path / "whole", files)
+    partial = form(tmp_path / "partial", without(big)(files))
+    assert load(partial, store)[0].digest == made.digest
+    assert load(whole, store)[0].digest == made.digest
+    assert store.refs()[0].digest == made.digest
+    other = form(tmp_path / "other", {**files, big(files): b"other"})
+    with pytest.raises(IntegrityError):
+        load(other, store)
+
+
+def test_a_config_from_the_store(store: Store, tmp_path: Path) -> None:
+    made = image_maker.image(2000)
+    made.put(store)
+    files = without(config_of)(image_maker.oci_files(made, APP))
+    assert load(as_file(tmp_path / "a", files), store)[0].digest == made.digest
+
+
+@forms
+def test_names(form: Callable, store: Store, tmp_path: Path) -> None:
+    made = image_maker.image(2000)
+    path = form(tmp_path / "a", image_maker.oci_files(made))
+    with pytest.raises(UsageError, match="without a name"):
+        load(path, store)
+    assert left(store)[1] == []
+    assert load(path, store, "docker.io/library/x:1")[0].name == "docker.io/library/x:1"
+
+
+def test_one_name_for_several_images_is_refused(store: Store, tmp_path: Path) -> None:
+    both = [docker_files(image_maker.image(2000, seed=n), f"app{n}") for n in (1, 2)]
+    files = {**both[0], **both[1]}
+    listing = [json.loads(one["manifest.json"])[0] for one in both]
+    files["manifest.json"] = json.dumps(listing).encode()
+    path = as_file(tmp_path / "a", files)
+    with pytest.raises(UsageError, match="holds 2 images"):
+        load(path, store, APP)
+    assert len(load(path, store)) == 2
+
+
+def test_nothing_there(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="cannot be read"):
+        load(tmp_path / "absent", store)
+
+
+def test_a_pipe_is_read_like_a_stream(store: Store, tmp_path: Path) -> None:
+    made = image_maker.image(2000)
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as sink:
+        sink.write(image_maker.oci_archive(made, APP))
+    with os.fdopen(reader, "rb") as stream, reading.streamed(stream, "-", store) as contents:
+        (found,) = images.understand(contents, store, "amd64")
+        assert images.take_in(contents, [found], store)[0].digest == made.digest
+    assert left(store)[2] == []
+
+
+def test_a_stream_that_is_no_archive_leaves_nothing(store: Store) -> None:
+    stream = io.BufferedReader(io.BytesIO(b"hello" * 1000))  # type: ignore[arg-type]
+    with pytest.raises(OhmykubeError), reading.streamed(stream, "-", store):
+        pass
+    assert left(store) == ([], [], [])
+
+
+FULL = {
+    "app": "docker.io/library/app:latest",
+    "app:dev": "docker.io/library/app:dev",
+    "docker.io/app:dev": "docker.io/library/app:dev",
+    "index.docker.io/app": "docker.io/library/app:latest",
+    "team/app": "docker.io/team/app:latest",
+    "localhost/app:dev": "localhost/app:dev",
+    "localhost:5000/app": "localhost:5000/app:latest",
+    "quay.io/a/b/c:1": "quay.io/a/b/c:1",
+    f"app@sha256:{'0' * 64}": f"docker.io/library/app@sha256:{'0' * 64}",
+}
+
+
+@pytest.mark.parametrize("text", FULL)
+def test_full_names(text: str) -> None:
+    assert names.full(text) == FULL[text]
+    assert names.full(FULL[text]) == FULL[text]
+
+
+@pytest.mark.parametrize("text", ["", "--help", "App", "a b", "a:b:c", "a/", "/a", "a@sha256:1"])
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(UsageError, match="is not an image name"):
+        names.full(text)
+
+
+def test_parts_of_names() -> None:
+    assert names.tag_of("localhost:5000/app:dev") == "dev"
+    assert names.tag_of(f"localhost:5000/app@sha256:{'0' * 64}") == ""
+    assert names.repository_of("localhost:5000/app:dev") == "localhost:5000/app"
+    assert names.repository_of(f"localhost:5000/app@sha256:{'0' * 64}") == "localhost:5000/app"
+    assert names.of_annotations({"org.opencontainers.image.ref.name": "dev"}) == ()
+    assert names.of_annotations({}) == ()
