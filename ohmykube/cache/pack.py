@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LEVEL = 10
 WINDOW_LOG = 27
 """The largest window that every decoder accepts without being asked (128 MiB)."""
+MOST_THREADS = 6
+"""Each takes some 25 MiB beside the window, and a pack is to stay below 400 MiB."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@=-]*|\.[A-Za-z0-9_][A-Za-z0-9._+@=-]*")
 """One component of a member's name: nothing that a shell, a terminal or a file system twists."""
 MAX_NAME = 200
@@ -65,7 +67,7 @@ def pack(members: Mapping[str, Member], target: Path, *, threads: int = 0) -> Pa
         target: the ``.tar.zst``.
         threads: at least 1, whatever is asked: zstd cuts its input into the same jobs for every
             number of workers from 1 up, but does not cut it at all without workers, which gives
-            other bytes. 0 means one for each processor.
+            other bytes. At most ``MOST_THREADS``; 0 means one for each processor.
 
     Raises:
         ValueError: a name or a mode that no package may have.
@@ -80,7 +82,7 @@ def pack(members: Mapping[str, Member], target: Path, *, threads: int = 0) -> Pa
         enable_ldm=True,
         write_checksum=True,
         write_content_size=True,
-        threads=threads if threads > 0 else max(1, os.cpu_count() or 1),
+        threads=min(threads if threads > 0 else os.cpu_count() or 1, MOST_THREADS),
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
     with files.replacing(target, 0o644) as stream:
