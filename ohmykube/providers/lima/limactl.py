@@ -129,7 +129,7 @@ class Limactl:
         result = self._call(doing, argv, check=False)
         if result.code != 0 and not (names and "unmatched instances" in result.stderr):
             error = failure(doing, result, timed_out=False)
-            if names or not _trips_over_directory(error, self.version()):
+            if names or not self._trips_over_directory(error):
                 raise error
             # Asked by name it only looks at those.
             there = self._directories(whole=True)
@@ -137,6 +137,11 @@ class Limactl:
         found = [_one(doing, raw, Instance.parse) for raw in _lines(doing, result.stdout)]
         whole = [one for one in found if one.config or one.status is not Status.BROKEN]
         return tuple(sorted(whole, key=lambda instance: instance.name))
+
+    def _trips_over_directory(self, error: Exception) -> bool:
+        reason = error.reason if isinstance(error, LimactlError) else None
+        known = reason in (Reason.HALF_MADE, Reason.ABSENT)
+        return known and Quirk.HALF_MADE_BREAKS_LIST.of(self.version())
 
     def half_made(self) -> tuple[str, ...]:
         """Return the names of directories of instances without lima.yaml."""
@@ -360,11 +365,6 @@ class Limactl:
 
 def _sets(expressions: Sequence[str]) -> Sequence[str]:
     return [word for expression in expressions for word in ("--set", expression)]
-
-
-def _trips_over_directory(error: Exception, version: Version) -> bool:
-    known = isinstance(error, LimactlError) and error.reason in (Reason.HALF_MADE, Reason.ABSENT)
-    return known and Quirk.HALF_MADE_BREAKS_LIST.of(version)
 
 
 def _unreadable(doing: str, why: str) -> LimactlError:
