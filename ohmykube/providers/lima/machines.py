@@ -20,6 +20,7 @@ from ohmykube.progress import NodeProgress
 from ohmykube.providers.lima import marker, names, processes, records, template
 from ohmykube.providers.lima.answers import Status
 from ohmykube.providers.lima.events import Events
+from ohmykube.providers.lima.quirks import Quirk
 from ohmykube.providers.lima.refusals import LimactlError
 from ohmykube.providers.lima.state import Look, State
 
@@ -114,6 +115,7 @@ class Machines:
         """
         name = claimed.instance
         with self._home.exclusive():
+            self._tidy()
             if self._home.directory(name).exists():
                 raise foreign(name, self._home.directory(name))
             marker.claim(self._home, claimed)
@@ -202,6 +204,7 @@ class Machines:
         name = whose.instance
         with self._slots, ThreadPoolExecutor(1, thread_name_prefix=name) as pool:
             with self._home.exclusive():
+                self._tidy()
                 self.revive(whose)
                 starting = pool.submit(self._limactl.start, name, timeout=self._patience.boot)
                 self._wait_begun(name, starting)
@@ -290,6 +293,8 @@ class Machines:
         if look.state is State.STOPPED or look.instance is None:
             return
         if look.state in (State.READY, State.BOOTING, State.DEGRADED, State.NETDEAD):
+            with self._home.exclusive():
+                self._tidy()
             with self._home.shared(), contextlib.suppress(LimactlError):
                 self._limactl.stop(whose.instance, timeout=self._patience.orderly)
         if self._runs(whose.instance):
@@ -306,6 +311,7 @@ class Machines:
             ProviderError: it still runs.
         """
         with self._home.exclusive():
+            self._tidy()
             self.revive(whose)  # ending a machine may start its network's daemon anew
         with self._home.shared():
             self._limactl.stop(whose.instance, force=True)
@@ -321,11 +327,39 @@ class Machines:
         """Remove an instance, its disks, and the network when it was the cluster's last."""
         whose = _ours(look)
         with self._home.exclusive():
+            # Were it killed half-way, the claim says that the rest may go.
+            marker.claim(self._home, whose)
+            self._tidy(besides=whose.instance)
             self._discard(whose.instance)
             self._networks.forget(whose.cluster, whose.address)
             left = marker.owned(self._home).values()
             if whose.cluster and all(other.cluster != whose.cluster for other in left):
                 self._networks.remove(whose.cluster)
+
+    def _tidy(self, besides: str = "") -> None:
+        """Remove what killed runs left half-made or half-removed; the home is held alone.
+
+        Before 2.2 limactl neither starts, stops nor deletes anything while such a directory is
+        there. One that is not ours stays, and is named.
+
+        Raises:
+            LockedError: there is one that is not ours.
+        """
+        for path in self._home.claims.glob("*.yaml"):
+            there = self._home.directory(path.stem)
+            if path.stem != besides and not (there / "lima.yaml").exists():
+                self._discard(path.stem)
+        if not Quirk.HALF_MADE_BREAKS_LIST.of(self._limactl.version()):
+            return
+        for name in self._limactl.half_made():
+            if name != besides:
+                directory = self._home.directory(name)
+                raise LockedError(
+                    f"{directory} keeps limactl from working",
+                    why="it is no machine, for it has no lima.yaml, and ohmykube did not make it",
+                    hint=f"ls -la {directory}  (then remove it, or update Lima to 2.2)",
+                    id="OMK-P-535",
+                )
 
     def _discard(self, name: str) -> None:
         """Remove the directory, disks and claim of an instance of ours; the home is held alone."""

@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import json
 import socket
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -213,17 +214,25 @@ class Networks:
                     id="OMK-P-523",
                 )
             if remote not in record.endpoints:
-                port = self._free_port()
-                record = replace(record, endpoints={**record.endpoints, remote: port})
-                records.write(self._home, record)
+                record = self._opened(record, remote)
         self.reconcile(record)
         return record.endpoints[remote]
 
-    def _free_port(self) -> int:
+    def _opened(self, record: ClusterRecord, remote: str) -> ClusterRecord:
+        """Return the record with a port for ``remote``; the home is held alone."""
         recorded = {p for r in records.every(self._home) for p in r.endpoints.values()}
-        for port in PORTS:
-            if port not in recorded and _bindable(port):
-                return port
+        # Other users of this host count from elsewhere, so that stopped clusters seldom collide.
+        first = zlib.crc32(str(self._home.root).encode()) % len(PORTS)
+        for port in (*PORTS[first:], *PORTS[:first]):
+            if port in recorded or not _bindable(port):
+                continue
+            found = replace(record, endpoints={**record.endpoints, remote: port})
+            try:
+                self._expose(found, f"{LOOPBACK}:{port}", remote, "tcp")
+            except LockedError:
+                continue  # somebody was quicker
+            records.write(self._home, found)
+            return found
         raise ProviderError(
             "no port of 127.0.0.1 is free for a node",
             why=f"all of {PORTS[0]} to {PORTS[-1]} are taken",

@@ -149,11 +149,36 @@ def test_a_half_made_directory_with_a_claim_is_ours(place: World) -> None:
     provider.delete("dev", "cp1")
     marker.claim(place.home, whose)
     place.directory("dev", "cp1").mkdir()
-    (place.home.root / "junk").mkdir()
     assert states(place) == {"cp1": "broken"}
     provider.delete("dev", "cp1")
     assert not place.directory("dev", "cp1").exists()
-    assert (place.home.root / "junk").is_dir(), "of somebody else"
+
+
+def test_a_half_made_directory_of_somebody_else_is_named_and_stays(place: World) -> None:
+    provider = place.provider()
+    made = provider.create(SPEC)
+    junk = place.home.root / "junk"
+    junk.mkdir()
+    assert list(provider.list("dev")) == [made]
+    for work in (lambda: provider.stop("dev", "cp1"), lambda: provider.create(WORKER)):
+        with pytest.raises(LockedError) as caught:
+            work()
+        assert caught.value.id == "OMK-P-535"
+        assert str(junk) in caught.value.message
+    junk.rmdir()
+    provider.stop("dev", "cp1")
+    assert states(place) == {"cp1": "stopped"}
+
+
+def test_what_a_killed_run_left_of_one_machine_hinders_no_other(place: World) -> None:
+    provider = place.provider()
+    made = provider.create(SPEC)
+    whose = marker.Marker(instance="dev.w1", cluster="dev", node="w1", id="0" * 32)
+    marker.claim(place.home, whose)
+    place.directory("dev", "w1").mkdir()
+    provider.stop("dev", "cp1")
+    assert provider.start("dev", "cp1") == made
+    assert states(place) == {"cp1": "running"}
 
 
 def test_a_claim_does_not_take_a_machine_that_came_after_it(place: World) -> None:
