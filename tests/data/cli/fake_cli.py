@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
     from ohmykube.workflows.up import UpResult
+    from tests.data.cli.fake_images import FakeImages
 
 NODES = ("dev-control-plane-1", "dev-worker-1", "dev-worker-2")
 KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\n"
@@ -112,6 +113,12 @@ class FakeWorkflows:
         self.changed = True
         self.report = (Check(id="root", title="root", status=CheckStatus.OK, evidence="yes"),)
         self.kubeconfig_file: Path | None = None
+
+    @property
+    def image(self) -> FakeImages:
+        from tests.data.cli.fake_images import FakeImages
+
+        return FakeImages(self.calls)
 
     def up(self, services, cluster, options) -> UpResult:
         from ohmykube.steps.base import PlannedAction

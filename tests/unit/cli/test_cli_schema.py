@@ -23,6 +23,8 @@ RESULTS = {
     ("doctor",): "DoctorReport",
     ("version",): "Version",
     ("kubeconfig", "--path"): "Kubeconfig",
+    ("image", "load", "app:dev"): "ImageDelivery",
+    ("image", "list"): "ImageList",
     ("status", "nope"): "Error",
     ("config", "validate", "-f", "FILE"): "ConfigCheck",
 }
