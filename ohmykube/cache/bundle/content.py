@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import catalog, manifest
@@ -35,9 +35,10 @@ class Content:
     lacks: tuple[str, ...] = field(default=())
 
     @property
-    def size(self) -> int:
-        """Bytes of all blobs."""
-        return sum(entry.size for entry in self.entries)
+    def named(self) -> tuple[Ref, ...]:
+        """Return the references as the bundle tells them: none to an index that is not in it."""
+        whole = {entry.digest for entry in self.entries}
+        return tuple(r if r.index in whole else replace(r, index="") for r in self.refs)
 
 
 def entries(store: Store, wanted: Iterable[tuple[Ref, Role]]) -> tuple[Entry, ...]:
@@ -61,6 +62,8 @@ def _blobs(store: Store, ref: Ref) -> dict[str, str]:
     if ref.kind is not Kind.IMAGE:
         return {ref.digest: ref.kind.value}
     found = manifest.closure(store, ref.digest)
+    if ref.index and store.has(ref.index):
+        found[ref.index] = manifest.read(store, ref.index).media_type
     return {d: "manifest" if media in _MANIFESTS else "layer" for d, media in found.items()}
 
 

@@ -11,6 +11,7 @@ import pydantic
 from ohmykube.cache.bundle import archive
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError
+from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import Kind  # noqa: TC001 - pydantic reads it at run time
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Bundle(_Part):
     components: Annotated[tuple[Component, ...], pydantic.Field(max_length=_MOST, strict=False)]
     lacks: Annotated[tuple[Text, ...], pydantic.Field(max_length=100, strict=False)]
     """What could not be put in, one sentence each."""
+    sum: Annotated[str, pydantic.Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
+    """Digest of this document with an empty ``sum``: a flipped bit shows without a signature."""
 
     @property
     def whole(self) -> dict[str, Entry]:
@@ -120,6 +123,7 @@ class _Ref(_Part):
     content_digest: Annotated[str, pydantic.Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
     upstream_sum: Text = ""
     signature: Literal["", "unchecked", "verified", "absent", "failed"] = ""
+    index: Annotated[str, pydantic.Field(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
 
 
 class _Refs(_Part):
@@ -155,8 +159,11 @@ def _parse(model: type[M], data: bytes, what: str, label: str) -> M:
 
 
 def write(bundle: Bundle) -> bytes:
-    """Return ``bundle.json``."""
-    return text(bundle.model_dump(mode="json", by_alias=True))
+    """Return ``bundle.json``, its sum filled in."""
+    content = bundle.model_dump(mode="json", by_alias=True)
+    content["sum"] = ""
+    content["sum"] = digests.of_bytes(text(content))
+    return text(content)
 
 
 def read(data: bytes, label: str) -> Bundle:
@@ -166,6 +173,8 @@ def read(data: bytes, label: str) -> Bundle:
         IntegrityError: it is anything else than what ``write`` makes.
     """
     bundle = _parse(Bundle, data, archive.MANIFEST, label)
+    if write(bundle) != data:
+        raise bad(label, f"{archive.MANIFEST}: it does not have the sum or the form that it should")
     if set(bundle.members) != set(archive.HEAD):
         raise bad(label, f"{archive.MANIFEST}: it does not name {', '.join(archive.HEAD)}")
     if len(bundle.whole) != len(bundle.blobs) + len(bundle.absent):

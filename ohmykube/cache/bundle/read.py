@@ -180,7 +180,7 @@ def _check_meaning(found: Archive) -> None:
     """Compare the three documents with each other."""
     whole, label = found.bundle.whole, found.label
     for ref in found.refs:
-        if ref.digest not in whole:
+        if ref.digest not in whole or (ref.index and ref.index not in whole):
             raise document.bad(label, f"{archive.REFS}: {ref.name} leads to no blob of it")
     if len({ref.key for ref in found.refs}) != len(found.refs):
         raise document.bad(label, f"{archive.REFS}: something is named twice")

@@ -77,7 +77,7 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     head = {
         archive.LAYOUT: _LAYOUT,
         archive.INDEX: _index(store, content, {entry.digest for entry in here}),
-        archive.REFS: document.write_refs(content.refs),
+        archive.REFS: document.write_refs(content.named),
     }
     bundle = _bundle(content, here, head, form.since.digest if form.since else "")
     data = document.write(bundle)
