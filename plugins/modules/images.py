@@ -51,6 +51,47 @@ options:
     description: URL below which a mirror gets the token.
     type: str
     default: ""
+  mirror_options:
+    description: What single mirrors need.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
+    suboptions:
+      url:
+        description: One of the URLs in O(mirrors).
+        type: str
+        required: true
+      token:
+        description: Bearer token for it.
+        type: str
+        default: ""
+      username:
+        description: Name for it, where it wants a password instead of a token.
+        type: str
+        default: ""
+      password:
+        description: Password of that name.
+        type: str
+        default: ""
+      ca:
+        description: Certificate that signed its own, PEM.
+        type: str
+        default: ""
+      override_path:
+        description: Its URL leads to the registry API already, so that C(/v2) is not added to it.
+        type: bool
+        default: false
+  fallback:
+    description: V(false) asks mirrors only, never the registry itself.
+    type: bool
+    default: true
+    version_added: 0.2.0
+  check_config:
+    description: Fail when containerd does not read O(registry_config_path), because all this would be in vain.
+    type: bool
+    default: true
+    version_added: 0.2.0
   parallel:
     description: How many images are pulled at a time.
     type: int
@@ -97,7 +138,12 @@ running:
   type: bool
   returned: always
 files:
-  description: Registry host files that were written or removed.
+  description: Registry host files and certificates that were written or removed.
+  type: list
+  elements: str
+  returned: always
+config_path:
+  description: Directories from which containerd reads registry host files; null when that was not looked at.
   type: list
   elements: str
   returned: always
@@ -154,18 +200,27 @@ class Images:
         self.running = False
         self.files = []
         self.diffs = []
+        self.config_path = None
+        self.warnings = []
 
     def converge(self):
         """Write the host files, then pull what is missing."""
         absent = self._params["state"] == "absent"
         mirrors = {} if absent else self._params["mirrors"]
+        if any(mirrors.values()) and self._params["check_config"]:
+            self._check_config()
         files = registries.desired_files(
             self._params["registry_config_path"],
             mirrors,
-            self._params["token"],
-            self._params["token_scope"],
+            token=self._params["token"],
+            token_scope=self._params["token_scope"],
+            options=self._params["mirror_options"],
+            fallback=self._params["fallback"],
         )
         self.files, self.diffs = storage.converge_files(files, self._check)
+        if not self._check:
+            gone = [item.path for item in files if item.state == "absent"]
+            registries.remove_empty(gone)
         if absent or not self._params["images"]:
             return
         deadline = self._clock() + self._params["timeout"]
@@ -183,6 +238,21 @@ class Images:
         if self._params["wait"]:
             self._wait(deadline)
             self._verify()
+
+    def _check_config(self):
+        """Refuse to write what containerd would not read; without a containerd there is nothing to ask."""
+        if programs.find("containerd") is None:
+            return
+        try:
+            dump = programs.run(["containerd", "config", "dump"], timeout=30).stdout
+        except programs.ProgramError:
+            return  # it does not start: that is told by whoever needs it to run
+        self.config_path = registries.config_path(dump)
+        message = registries.complaint(self._params["registry_config_path"], self.config_path)
+        if message and not self._check:
+            raise programs.ProgramError(message)
+        if message:
+            self.warnings.append(message)
 
     def _missing(self):
         """Return the images that are not there with the wanted digest; all, when containerd is not there yet."""
@@ -267,6 +337,7 @@ def check(params):
         registries.directory_name(registry)
         if not isinstance(urls, list):
             raise TypeError("mirrors of %s must be a list of URLs" % registry)
+    registries.check_options(params["mirrors"], params["mirror_options"])
     if not 1 <= params["parallel"] <= 32:
         raise ValueError("parallel must be between 1 and 32")
 
@@ -286,6 +357,21 @@ OPTIONS = {
     "registry_config_path": {"type": "path", "default": "/etc/containerd/certs.d"},
     "token": {"type": "str", "default": "", "no_log": True},
     "token_scope": {"type": "str", "default": ""},
+    "mirror_options": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "url": {"type": "str", "required": True},
+            "token": {"type": "str", "default": "", "no_log": True},
+            "username": {"type": "str", "default": ""},
+            "password": {"type": "str", "default": "", "no_log": True},
+            "ca": {"type": "str", "default": ""},
+            "override_path": {"type": "bool", "default": False},
+        },
+    },
+    "fallback": {"type": "bool", "default": True},
+    "check_config": {"type": "bool", "default": True},
     "parallel": {"type": "int", "default": 3},
     "wait": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 1800},
@@ -302,12 +388,15 @@ def main():
         module.fail_json(msg=str(error), output=error.output)
     except (ValueError, TypeError, OSError) as error:
         module.fail_json(msg=str(error))
+    for warning in images.warnings:
+        module.warn(warning)
     module.exit_json(
         changed=bool(images.files or images.pulled),
         pulled=images.pulled,
         present=images.present,
         running=images.running,
         files=images.files,
+        config_path=images.config_path,
         diff=images.diffs,
     )
 

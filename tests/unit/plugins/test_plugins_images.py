@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -189,5 +190,137 @@ def test_listing_of_ctr() -> None:
 
 
 def test_toml_quotes() -> None:
-    text = registries.hosts_toml(['http://h/"\\x'])
+    text = registries.hosts_toml([{"url": 'http://h/"\\x'}])
     assert list(tomllib.loads(text)["host"]) == ['http://h/"\\x']
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+TWO = {
+    "mirrors": {
+        "docker.io": ["https://a.example/hub", "https://b.example"],
+        "quay.io": ["https://b.example"],
+    },
+    "mirror_options": [
+        {"url": "https://a.example/hub/", "token": "s3cret", "override_path": True, "ca": PEM},
+        {"url": "https://b.example", "username": "me", "password": "pass4711"},
+    ],
+}
+
+
+def test_what_single_mirrors_need(run_module: RunModule, machine: FakeNode) -> None:
+    first = converge(run_module, machine, **TWO)
+    assert first["changed"] is True
+    assert "s3cret" not in str(first)
+    assert "pass4711" not in str(first)
+    root = machine.path("etc/containerd/certs.d")
+    hosts = tomllib.loads((root / "docker.io/hosts.toml").read_text())["host"]
+    assert list(hosts) == ["https://a.example/hub", "https://b.example"]
+    one, other = hosts.values()
+    assert one["header"] == {"Authorization": ["Bearer s3cret"]}
+    assert one["override_path"] is True
+    assert PEM in Path(one["ca"]).read_text()
+    assert other == {
+        "capabilities": ["pull", "resolve"],
+        "header": {"Authorization": ["Basic bWU6cGFzczQ3MTE="]},
+    }
+    assert converge(run_module, machine, **TWO)["changed"] is False
+    assert converge(run_module, machine, check=True, **TWO)["changed"] is False
+    gone = converge(run_module, machine, state="absent", **TWO)
+    assert len(gone["files"]) == 3
+    assert list(root.iterdir()) == []
+    assert converge(run_module, machine, state="absent", **TWO)["changed"] is False
+
+
+def test_a_mirror_that_is_not_wanted_any_more_goes(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    converge(run_module, machine, **TWO)
+    machine.write("etc/containerd/certs.d/quay.io/theirs.pem", "x")
+    left = {"mirrors": {"docker.io": ["https://b.example"]}}
+    checked = converge(run_module, machine, check=True, **left)
+    assert converge(run_module, machine, **left)["files"] == checked["files"]
+    root = machine.path("etc/containerd/certs.d")
+    assert sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()) == [
+        "docker.io/hosts.toml",
+        "quay.io/theirs.pem",
+    ]
+
+
+def test_mirrors_only(run_module: RunModule, machine: FakeNode) -> None:
+    converge(run_module, machine, fallback=False, **TWO)
+    root = machine.path("etc/containerd/certs.d")
+    found = tomllib.loads((root / "docker.io/hosts.toml").read_text())
+    assert found["server"] == "https://b.example"
+    assert found["header"] == {"Authorization": ["Basic bWU6cGFzczQ3MTE="]}
+    assert list(found["host"]) == ["https://a.example/hub"]
+    assert "host" not in tomllib.loads((root / "quay.io/hosts.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [{"url": "https://c.example"}],
+        [{"url": "https://b.example", "ca": "/etc/ssl/ca.pem"}],
+        [{"url": "https://b.example", "token": "t", "username": "u"}],
+    ],
+)
+def test_bad_mirror_options(
+    run_module: RunModule, machine: FakeNode, options: list[dict[str, Any]]
+) -> None:
+    result = converge(
+        run_module, machine, mirrors=TWO["mirrors"], mirror_options=options, fails=True
+    )
+    assert result["msg"]
+    assert not machine.path("etc/containerd").exists()
+
+
+MODERN = """
+version = 3
+[plugins]
+  [plugins.'io.containerd.cri.v1.images']
+    snapshotter = 'overlayfs'
+    [plugins.'io.containerd.cri.v1.images'.registry]
+      config_path = '%s'
+  [plugins.'io.containerd.transfer.v1.local']
+    config_path = '/other'
+"""
+OLDER = """
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "%s"
+    [plugins."io.containerd.grpc.v1.cri".registry.auths]
+"""
+
+
+@pytest.mark.parametrize("form", [MODERN, OLDER])
+def test_containerd_that_does_not_read_the_files(
+    run_module: RunModule, machine: FakeNode, form: str
+) -> None:
+    directory = str(machine.path("etc/containerd/certs.d"))
+    mirrors = {"_default": ["http://127.0.0.1:5055"]}
+    for path, reads in (("", False), ("/etc/docker", False), (f"/x:{directory}/", True)):
+        machine.program("containerd", "cat <<'END'\n" + form % path + "\nEND\n")
+        checked = converge(run_module, machine, mirrors=mirrors, check=True)
+        assert checked["changed"] is True
+        if reads:
+            assert converge(run_module, machine, mirrors=mirrors)["changed"] is True
+        else:
+            message = converge(run_module, machine, mirrors=mirrors, fails=True)["msg"]
+            assert f"does not read host files in {directory}" in message
+            assert (path or "not set") in message
+            assert not machine.path("etc/containerd").exists()
+    machine.program("containerd", "cat <<'END'\n" + form % "" + "\nEND\n")
+    assert converge(run_module, machine, mirrors=mirrors, check_config=False)["changed"] is False
+    assert converge(run_module, machine, state="absent")["changed"] is True
+
+
+def test_containerd_that_cannot_tell(run_module: RunModule, machine: FakeNode) -> None:
+    mirrors = {"_default": ["http://127.0.0.1:5055"]}
+    machine.program("containerd", "echo broken >&2; exit 1")
+    assert converge(run_module, machine, mirrors=mirrors)["config_path"] is None
+    machine.program("containerd", "echo 'version = 3'")
+    assert converge(run_module, machine, mirrors=mirrors)["config_path"] is None
+
+
+def test_a_registry_section_without_a_path() -> None:
+    assert registries.config_path('[plugins."io.containerd.grpc.v1.cri".registry]\n  x = 1') == []
