@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NotFoundError, ProviderError
 from ohmykube.kit import files, locks
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class FakeProvider(Provider):
 
     def clusters(self) -> Sequence[str]:
         """Return the clusters that have machines."""
-        return self._store.clusters()
+        return [name for name in self._store.clusters() if not name.startswith(HIDDEN)]
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make a machine, or make an existing one run."""

@@ -13,14 +13,16 @@ from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Host, Node, Role
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.ssh.provider import SshProvider
-from ohmykube.testing.conformance import ProviderConformance, Subject
+from ohmykube.testing.conformance import ProviderConformance, Subject, TemplatesConformance
 from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from ohmykube.kit.process import Result
     from ohmykube.model.machine import Machine
     from ohmykube.providers.nspawn.provider import NspawnProvider
 
@@ -40,6 +42,26 @@ class TestFake(ProviderConformance):
             nodes=("cp1", "w1"),
             damage=FakeProvider(context).break_machine,
             answers=lambda machine: machine in FakeProvider(context).list(machine.cluster),
+        )
+
+
+class TestFakeTemplates(TemplatesConformance):
+    """So does the fake that clones."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        """Give a fake over an empty directory."""
+        paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+        context = ProviderContext(paths=paths, reporter=RecordingReporter())
+        fake = FakeCloningProvider(context)
+        return Subject(
+            open=lambda _cluster: FakeCloningProvider(context),
+            cluster="dev",
+            other="dev-2",
+            nodes=("cp1", "w1"),
+            mark=fake.mark,
+            marked=fake.marked,
+            answers=lambda machine: machine in fake.list(machine.cluster),
         )
 
 
@@ -69,6 +91,48 @@ class TestNspawn(ProviderConformance):
                 nspawn_at(tmp_path).delete(cluster, node)
         assert traces(cluster_name) == {}
         assert not (tmp_path / "data" / "nspawn").exists()
+
+
+@pytest.mark.nodes
+class TestNspawnTemplates(TemplatesConformance):
+    """System containers that are clones of one."""
+
+    @pytest.fixture
+    def subject(
+        self,
+        tmp_path: Path,
+        cluster_name: str,
+        nspawn_at: Callable[[Path], NspawnProvider],
+    ) -> Iterator[Subject]:
+        """Give nspawn over an empty data directory."""
+
+        def on(cluster: str, node: str, command: str) -> Result:
+            machines = {m.node: m for m in nspawn_at(tmp_path).list(cluster)}
+            return reach(machines[node], tmp_path, command)
+
+        yield Subject(
+            open=lambda _cluster: nspawn_at(tmp_path),
+            cluster=cluster_name,
+            other=f"{cluster_name}-2",
+            nodes=("cp1", "w1"),
+            answers=lambda machine: reach(machine, tmp_path).code == 0,
+            mark=lambda c, n: assert_ok(on(c, n, "echo mark >/etc/mark; echo mark >/opt/mark")),
+            marked=lambda c, n: on(c, n, "cat /etc/mark /opt/mark").stdout == "mark\nmark\n",
+        )
+        provider = nspawn_at(tmp_path)
+        for node in ("cp1", "w1"):
+            provider.delete(cluster_name, node)
+        provider.sweep_templates()
+        for template in provider.templates():
+            provider.remove_template(template.key)
+        assert traces(cluster_name) == {}
+        assert not (tmp_path / "data" / "nspawn").exists()
+        assert not (tmp_path / "data" / "nspawn-templates").exists()
+
+
+def assert_ok(result: Result) -> None:
+    """Fail with what the command said."""
+    assert result.code == 0, result.stderr
 
 
 def _forget_complete(home: Path, cluster: str, node: str) -> None:
