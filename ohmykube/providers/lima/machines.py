@@ -19,6 +19,7 @@ from ohmykube.kit import files, process, retry
 from ohmykube.progress import NodeProgress
 from ohmykube.providers.lima import marker, names, processes, records, template
 from ohmykube.providers.lima.answers import Status
+from ohmykube.providers.lima.disks import Disks
 from ohmykube.providers.lima.events import Events
 from ohmykube.providers.lima.quirks import Quirk
 from ohmykube.providers.lima.refusals import LimactlError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ohmykube.kit.retry import Clock
     from ohmykube.progress import Reporter
-    from ohmykube.providers.lima.answers import Disk, Instance, LogEntry
+    from ohmykube.providers.lima.answers import Instance, LogEntry
     from ohmykube.providers.lima.events import HostAgentEvent
     from ohmykube.providers.lima.home import Home
     from ohmykube.providers.lima.limactl import Limactl
@@ -78,6 +79,7 @@ class Machines:
         self._limactl = limactl
         self._networks = networks
         self._judge = judge
+        self._disks = Disks(home, limactl)
         self._reporter = reporter
         self._patience = patience
         self._command_of = command_of
@@ -120,7 +122,7 @@ class Machines:
                 raise foreign(name, self._home.directory(name))
             marker.claim(self._home, claimed)
             try:
-                self._make_disks(name, disks)
+                self._disks.ensure(name, disks)
                 build()
                 self._refuse_other(name, text)
                 marker.write(self._home.directory(name), claimed)
@@ -141,27 +143,11 @@ class Machines:
                 id="OMK-P-531",
             )
 
-    def _make_disks(self, name: str, sizes: Sequence[int]) -> None:
-        """Make the additional disks that lack and let those grow that are smaller."""
-        there = {disk.name: disk for disk in self._disks(name)}
-        for number, size in enumerate(sizes, 1):
-            disk = names.disk(name, number)
-            wanted = size * template.GIB
-            if disk not in there:
-                self._limactl.disk_create(disk, wanted, kind="raw")
-            elif there[disk].size < wanted:
-                self._limactl.disk_resize(disk, wanted)
-
-    def _disks(self, name: str) -> list[Disk]:
-        if not (self._home.root / "_disks").is_dir():
-            return []
-        return [d for d in self._limactl.disk_list() if names.is_disk_of(d.name, name)]
-
     def reshape(self, name: str, fields: Sequence[str], disks: Sequence[int]) -> None:
         """Change a stopped instance by yq expressions, and its additional disks."""
         with self._home.exclusive():
-            before = len(self._disks(name))
-            self._make_disks(name, disks)
+            before = len(self._disks.of(name))
+            self._disks.ensure(name, disks)
             expressions = list(fields)
             if len(disks) > before:
                 entries = [
@@ -372,10 +358,7 @@ class Machines:
                 for pid_file in directory.glob("*.pid"):
                     processes.end(pid_file, directory, self._command_of)
                 files.remove_tree(directory)
-        for disk in self._disks(name):
-            if disk.instance:
-                self._limactl.disk_unlock(disk.name)
-            self._limactl.disk_delete(disk.name, force=True)
+        self._disks.remove(name)
         marker.drop_claim(self._home, name)
 
     def _last_words(self, name: str) -> str:

@@ -1,0 +1,101 @@
+"""Making a machine that is not there: image, template, network, disks, and whose it is."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import ConfigError, OhmykubeError
+from ohmykube.providers.lima import home, images, marker, names, template
+from ohmykube.providers.lima.marker import Marker
+from ohmykube.providers.lima.template import Shape, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.machine import MachineSpec
+    from ohmykube.providers.lima.limactl import Limactl
+    from ohmykube.providers.lima.machines import Machines
+    from ohmykube.providers.lima.network import Networks
+    from ohmykube.providers.lima.options import Options
+    from ohmykube.providers.lima.preflight import Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """Makes machines, stopped. The caller holds the lock of the node."""
+
+    home: home.Home
+    limactl: Limactl
+    networks: Networks
+    machines: Machines
+    options: Options
+    host: Host
+    emulated: bool
+    cluster: Cluster | None
+    """The desired one."""
+
+    def source(self) -> tuple[images.Image | None, Mapping[str, object] | None]:
+        chosen = self.options
+        if chosen.template is not None:
+            return None, template.load(chosen.template, unverified=chosen.allow_unverified_image)
+        arch = self.host.arch
+        unverified = chosen.allow_unverified_image
+        image = images.choose(chosen.image, arch, digest=chosen.digest, unverified=unverified)
+        return image, None
+
+    def make(self, spec: MachineSpec, name: str, shape: Shape) -> Marker:
+        image, base = self.source()
+        problem = self.home.too_long([name], [names.network(255)])
+        if problem:
+            raise ConfigError(
+                f"machine {spec.node} cannot be made at {self.home.root}",
+                why=problem,
+                hint=f"set {home.VARIABLE} to a directory with a short path",
+                id="OMK-P-552",
+            )
+        self.home.ensure_key()
+        with self.home.exclusive():
+            network = self.networks.ensure(spec.cluster, self._own_networks()).network
+        disks = self.options.disks_of(spec.node)
+        claimed = Marker(
+            instance=name,
+            cluster=spec.cluster,
+            node=spec.node,
+            id=uuid.uuid4().hex,
+            network=network,
+        )
+        text = template.render(
+            Template(
+                id=claimed.id,
+                instance=name,
+                shape=shape,
+                network=network,
+                image=image,
+                base=base,
+                disks=len(disks),
+                emulation=self.emulated,
+                routable=self.options.routable,
+                system=self.host.system,
+            )
+        )
+        try:
+            self.machines.make(claimed, lambda: self.limactl.create(name, text), disks, text)
+        except OhmykubeError:
+            self._drop_empty(spec.cluster)
+            raise
+        return claimed
+
+    def _drop_empty(self, cluster: str) -> None:
+        """Remove the network of a cluster of which no machine was made."""
+        with self.home.exclusive():
+            if all(one.cluster != cluster for one in marker.owned(self.home).values()):
+                self.networks.remove(cluster)
+
+    def _own_networks(self) -> tuple[str, ...]:
+        cluster = self.cluster
+        if cluster is None:
+            return ()
+        return cluster.network.pod_cidr, cluster.network.service_cidr
