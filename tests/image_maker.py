@@ -139,3 +139,35 @@ def oci_files(made: Image, name: str = "") -> dict[str, bytes]:
 def oci_archive(made: Image, name: str = "") -> bytes:
     """Return an OCI archive with one image."""
     return tar(oci_files(made, name))
+
+
+def of_files(*layers: dict[str, bytes], arch: str = "amd64") -> Image:
+    """Make an image of layers of executable files; the first file is what runs."""
+    parts, diffs, blobs = [], [], {}
+    for files in layers:
+        sink = io.BytesIO()
+        with tarfile.open(fileobj=sink, mode="w") as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = len(data), 0o755
+                archive.addfile(info, io.BytesIO(data))
+        packed = gzip.compress(sink.getvalue(), 1, mtime=0)
+        blobs[digests.of_bytes(packed)] = packed
+        diffs.append(digests.of_bytes(sink.getvalue()))
+        parts.append(describe(packed, "application/vnd.oci.image.layer.v1.tar+gzip"))
+    config = json.dumps(
+        {
+            "architecture": arch,
+            "os": "linux",
+            "config": {"Entrypoint": [f"/{next(iter(layers[0]))}"]},
+            "rootfs": {"type": "layers", "diff_ids": diffs},
+        }
+    ).encode()
+    blobs[digests.of_bytes(config)] = config
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": describe(config, "application/vnd.oci.image.config.v1+json"),
+        "layers": parts,
+    }
+    return Image(json.dumps(document).encode(), blobs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import documented
+from tests.e2e import documented, user_images
 from tests.e2e import test_packaging as packaging
 from tests.e2e.conftest import NOTHING, wait_gone
 
@@ -116,6 +116,10 @@ def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: st
         assert len(said.split()) == 20
         assert set(said.split()) - {pod["spec"]["nodeName"]}, "only pods of its own node answered"
     cli.kubectl(cluster, "delete", "--wait=false", "daemonset/web", "service/web")
+
+
+def test_ones_own_image_runs_on_every_node(cli: Cli, cluster: str, tmp_path: Path) -> None:
+    user_images.check(cli, cluster, tmp_path)
 
 
 def test_a_second_up_changes_nothing_and_says_so(cli: Cli, cluster: str) -> None:
