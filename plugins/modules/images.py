@@ -56,7 +56,6 @@ options:
     type: list
     elements: dict
     default: []
-    version_added: 0.2.0
     suboptions:
       url:
         description: One of the URLs in O(mirrors).
@@ -86,12 +85,10 @@ options:
     description: V(false) asks mirrors only, never the registry itself.
     type: bool
     default: true
-    version_added: 0.2.0
   check_config:
     description: Fail when containerd does not read O(registry_config_path), because all this would be in vain.
     type: bool
     default: true
-    version_added: 0.2.0
   parallel:
     description: How many images are pulled at a time.
     type: int
@@ -241,12 +238,10 @@ class Images:
 
     def _check_config(self):
         """Refuse to write what containerd would not read; without a containerd there is nothing to ask."""
-        if programs.find("containerd") is None:
-            return
         try:
             dump = programs.run(["containerd", "config", "dump"], timeout=30).stdout
         except programs.ProgramError:
-            return  # it does not start: that is told by whoever needs it to run
+            return  # not there, or it does not start: told by whoever needs it to run
         self.config_path = registries.config_path(dump)
         message = registries.complaint(self._params["registry_config_path"], self.config_path)
         if message and not self._check:
