@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Reach:
-    """Answers about one store; a manifest is read once."""
+    """Answers about one store; a manifest is read once. Changes nothing."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class Reach:
         """Return a digest and, when it is a manifest that can be read, all that it leads to."""
         if digest not in self._known:
             try:
-                found = frozenset(manifest.closure(self._store, digest))
+                found = frozenset(manifest.closure(self._store, digest, isolate=False))
             except (NotFoundError, IntegrityError):
                 # A package is no manifest, and a damaged manifest leads nowhere.
                 found = frozenset((digest,))

@@ -1,13 +1,23 @@
-"""Pruning: what is referred to stays, with all that it leads to."""
+"""Pruning: what is needed stays with all that it leads to, the rest goes in a fixed order."""
 
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache.prune import Pruned, prune
+from ohmykube.cache import ingest
+from ohmykube.cache.prune import (
+    BUDGET_BYTES,
+    Class,
+    Policy,
+    Pruned,
+    budget,
+    prune,
+)
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import LockedError
 from ohmykube.model.artifact import Kind
@@ -16,10 +26,24 @@ from tests import image_maker
 if TYPE_CHECKING:
     from pathlib import Path
 
+LARGE = 1 << 60
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cache")
+
+
+class Patience:
+    """A clock that nobody has to wait for."""
+
+    time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
 
 
 def age(store: Store, seconds: int = 90_000) -> None:
@@ -28,11 +52,22 @@ def age(store: Store, seconds: int = 90_000) -> None:
         os.utime(path, (past, past))
 
 
-def refer(store: Store, kind: Kind, digest: str) -> None:
-    store.set_ref(Ref(kind, f"{kind}-x", "1", "amd64", digest, 1, "build"))
+def refer(store: Store, kind: Kind, digest: str, name: str = "", **more: object) -> Ref:
+    ref = Ref(kind, name or f"{kind}-x", "1", "amd64", digest, 1, "build")
+    ref = replace(ref, **more)  # type: ignore[arg-type]
+    store.set_ref(ref)
+    return ref
 
 
-def test_only_what_nothing_leads_to_goes(store: Store) -> None:
+def freed(done: Pruned) -> dict[str, tuple[int, int]]:
+    return {str(one.kind): (one.items, one.size) for one in done.classes if one.items}
+
+
+def names(store: Store) -> list[str]:
+    return [ref.name for ref in store.refs()]
+
+
+def test_only_what_nothing_leads_to_goes_by_default(store: Store) -> None:
     image = image_maker.image(1000, 2000)
     lost = image_maker.image(500, seed=9)
     kept = image_maker.image(700, seed=5)
@@ -42,29 +77,157 @@ def test_only_what_nothing_leads_to_goes(store: Store) -> None:
     refer(store, Kind.IMAGE, image.digest)
     refer(store, Kind.PACKAGE, package)
     refer(store, Kind.BINARY, binary)
-    (store.ingest / "x.part").write_bytes(b"12345")
-    store.quarantine.mkdir()
-    (store.quarantine / "bad").write_bytes(b"123")
     age(store)
     young = store.put_bytes(b"young")
     done = prune(store, keep=(kept.digest, binary))
     wanted = {package, binary, young, image.digest, kept.digest, *image.blobs, *kept.blobs}
     assert set(store.digests()) == wanted
     lost_bytes = len(lost.manifest) + sum(map(len, lost.blobs.values()))
-    assert done == Pruned(len(lost.blobs) + 2, lost_bytes + len(b"junk"), 8)
-    assert done.freed == lost_bytes + 12
+    assert freed(done) == {"unreferenced": (len(lost.blobs) + 2, lost_bytes + len(b"junk"))}
+    assert (done.freed, done.young_bytes, done.refs) == (lost_bytes + 4, 5, ())
+    assert done.budget == budget(store) <= BUDGET_BYTES
     assert junk not in wanted
-    assert prune(store) != done
-    assert prune(store) == Pruned(0, 0, 0)
+    assert prune(store, keep=(kept.digest, binary)).freed == 0
+
+
+def test_leftovers_go_by_age(store: Store) -> None:
+    store.put_bytes(b"x")
+    day = 24 * 3600
+    files = {
+        "build/work-1/deep/file": 0,
+        "build/note": 0,
+        "ingest/new.part": day - 60,
+        "ingest/old.part": day + 60,
+        "quarantine/new": 6 * day,
+        "quarantine/old/file": 0,
+        "quarantine/older": 8 * day,
+    }
+    for name, seconds in files.items():
+        path = store.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"123")
+        os.utime(path, (time.time() - seconds,) * 2)
+    os.utime(store.quarantine / "old", (time.time() - 8 * day,) * 2)
+    wanted = {"work": (2, 6), "partial": (1, 3), "quarantine": (2, 6)}
+    assert freed(prune(store, dry_run=True)) == wanted
+    assert all((store.root / name).exists() for name in files)
+    assert freed(prune(store)) == wanted
+    left = {name for name in files if (store.root / name).exists()}
+    assert left == {"ingest/new.part", "quarantine/new"}
+    done = prune(store, Policy(everything=True))
+    assert freed(done) == {"partial": (1, 3), "quarantine": (1, 3)}
+
+
+def test_the_budget_takes_binaries_first_then_the_longest_unused(store: Store) -> None:
+    for number, (kind, name) in enumerate(
+        [(Kind.PACKAGE, "old"), (Kind.FILE, "new"), (Kind.BINARY, "newest")]
+    ):
+        digest = store.put_bytes(bytes([number]) * 100)
+        refer(store, kind, digest, name, added_at=1000.0 + number)
+    age(store)
+    for limit, left, classes in (
+        (300, ["newest", "new", "old"], {}),
+        (299, ["new", "old"], {"intermediate": (1, 100)}),
+        (100, ["new"], {"unused": (1, 100)}),
+        (0, [], {"unused": (1, 100)}),
+    ):
+        plan = prune(store, Policy(max_bytes=limit), dry_run=True)
+        done = prune(store, Policy(max_bytes=limit))
+        assert done == plan
+        assert (names(store), freed(done)) == (left, classes), limit
+    assert store.digests() == ()
+
+
+def test_what_was_used_lately_outlives_what_came_lately(store: Store) -> None:
+    for name in ("used", "unused"):
+        refer(store, Kind.FILE, store.put_bytes(name.encode() * 10), name, added_at=1000.0)
+    assert store.ref(Kind.FILE, "used", "1", "amd64") is not None
+    age(store)
+    prune(store, Policy(max_bytes=50))
+    assert names(store) == ["used"]
+
+
+def test_pins_leases_and_kept_digests_stay_whatever_is_asked(store: Store) -> None:
+    image = image_maker.image(1000, 2000)
+    image.put(store)
+    refer(store, Kind.IMAGE, image.digest, "leased:1")
+    pinned, kept, loose = (store.put_bytes(d) for d in (b"pinned", b"kept", b"loose"))
+    refer(store, Kind.FILE, pinned, "pinned", pinned=True)
+    refer(store, Kind.PACKAGE, kept, "kept")
+    refer(store, Kind.PACKAGE, loose, "loose")
+    age(store)
+    policy = Policy(everything=True, max_bytes=0, older_than=0, keep_k8s=0)
+    with store.lease("cluster dev", [image.digest]):
+        done = prune(store, policy, keep=[kept])
+    assert [ref.name for ref in done.refs] == ["loose"]
+    assert set(store.digests()) == {pinned, kept, image.digest, *image.blobs}
+    assert [ref.name for ref in prune(store, policy).refs] == ["leased:1", "kept"]
+
+
+def test_a_blob_that_two_references_share_goes_with_the_second(store: Store) -> None:
+    shared = store.put_bytes(b"shared")
+    refer(store, Kind.BINARY, shared, "binary")
+    refer(store, Kind.FILE, shared, "file")
+    age(store)
+    done = prune(store, Policy(max_bytes=5))
+    assert (len(done.refs), store.digests()) == (2, ())
+    assert freed(done) == {"unused": (1, 6)}
+
+
+def test_old_and_unused_go_by_age_of_use(store: Store) -> None:
+    now = time.time()
+    for name, seconds in (("young", 100.0), ("old", 10_000.0)):
+        digest = store.put_bytes(name.encode())
+        refer(store, Kind.FILE, digest, name, added_at=now - seconds)
+    age(store)
+    prune(store, Policy(older_than=5000, max_bytes=LARGE))
+    assert names(store) == ["young"]
+
+
+def test_a_list_that_tells_no_time_goes_by_the_age_of_the_blob(store: Store) -> None:
+    refer(store, Kind.FILE, store.put_bytes(b"x"), "x")
+    path = store.root / "refs.json"
+    path.write_text(path.read_text().replace('"added_at": ', '"added_at": 0, "was": '))
+    assert store.refs()[0].added_at == 0
+    assert prune(store, Policy(older_than=5000, max_bytes=LARGE)).refs == ()
+    age(store)
+    assert len(prune(store, Policy(older_than=5000, max_bytes=LARGE)).refs) == 1
+
+
+def test_old_releases_go_and_what_newer_ones_share_stays(store: Store) -> None:
+    wanted = {
+        (Kind.PACKAGE, "kubeadm", "1.35.4"): False,
+        (Kind.PACKAGE, "kubeadm", "1.36.3"): True,
+        (Kind.PACKAGE, "kubeadm", "1.37.2"): True,
+        (Kind.PACKAGE, "kubeadm", "0.1.x"): False,
+        (Kind.PACKAGE, "containerd", "containerd-2.3.4"): True,
+        (Kind.BINARY, "kubelet", "v1.35.4"): False,
+        (Kind.BINARY, "kubelet", "v1.36.3"): True,
+        (Kind.BINARY, "runc", "v1.4.3"): True,
+        (Kind.IMAGE, "registry.k8s.io/kube-proxy:v1.35.4", "v1.35.4"): False,
+        (Kind.IMAGE, "registry.k8s.io/kube-proxy:v1.36.3", "v1.36.3"): True,
+        (Kind.IMAGE, "registry.k8s.io/pause:3.10.2", "3.10.2"): True,
+        (Kind.IMAGE, "registry.example/mine:v1.35.4", "v1.35.4"): True,
+    }
+    for number, (kind, name, version) in enumerate(wanted):
+        digest = store.put_bytes(b"%d" % number)
+        store.set_ref(Ref(kind, name, version, "amd64", digest, 1, "build"))
+    prune(store, Policy(keep_k8s=2, max_bytes=LARGE))
+    left = {(ref.kind, ref.name, ref.version) for ref in store.refs()}
+    assert left == {part for part, stays in wanted.items() if stays}
+    prune(store, Policy(keep_k8s=9, max_bytes=LARGE))
+    assert len(store.refs()) == len(left)
 
 
 def test_nothing_goes_while_the_cache_is_used(store: Store) -> None:
     junk = store.put_bytes(b"junk")
     age(store)
-    with store.holding("a fetch"), pytest.raises(LockedError):
-        prune(store)
+    with store.holding("a fetch"):
+        with pytest.raises(LockedError):
+            prune(store, clock=Patience())
+        assert prune(store, dry_run=True).freed == 4
     assert store.has(junk)
-    assert prune(store, older_than=0).blobs == 1
+    assert prune(store).freed == 4
 
 
 def test_a_damaged_manifest_leads_nowhere_and_stops_nothing(store: Store) -> None:
@@ -75,16 +238,29 @@ def test_a_damaged_manifest_leads_nowhere_and_stops_nothing(store: Store) -> Non
     path.chmod(0o644)
     path.write_bytes(b"damaged")
     age(store)
-    assert prune(store).blobs == len(image.blobs)
+    assert freed(prune(store))["unreferenced"][0] == len(image.blobs)
 
 
-def test_directories_in_quarantine_go_too(store: Store) -> None:
-    store.put_bytes(b"x")
-    (store.quarantine / "d").mkdir(parents=True)
-    (store.quarantine / "d" / "f").write_bytes(b"1")
-    prune(store)
-    assert list(store.quarantine.iterdir()) == []
+def test_a_blob_from_the_future_counts_as_young(store: Store) -> None:
+    junk = store.put_bytes(b"junk")
+    age(store, -90_000)
+    assert prune(store).young_bytes == 4
+    assert store.has(junk)
 
 
 def test_an_empty_store_has_nothing_to_prune(store: Store) -> None:
-    assert prune(store) == Pruned(0, 0, 0)
+    done = prune(store, Policy(everything=True))
+    assert (done.freed, done.kept_bytes, done.refs) == (0, 0, ())
+    assert [one.kind for one in done.classes] == list(Class)
+
+
+def test_sizes_of_what_vanishes_are_nothing(tmp_path: Path) -> None:
+    assert ingest.size_of(tmp_path / "gone") == 0
+    assert ingest.remove(tmp_path / "gone") == 0
+    (tmp_path / "link").symlink_to("/etc")
+    assert ingest.size_of(tmp_path / "link") == len("/etc")
+
+
+def test_a_file_that_is_finished_meanwhile_is_no_leftover(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert ingest.leftovers(tmp_path) == []
