@@ -112,9 +112,11 @@ class HostAgent:
                 errors = {"errors": ["a requirement was not met"]} if self.degraded else {}
                 self.tell({"running": True, **state, **errors, "sshLocalPort": self.port})
             self._answer(0.0 if up is not None and self.boot == 0 else _SLICE)
-        self.tell({"exiting": True, "sshLocalPort": self.port})
         with contextlib.suppress(ProcessLookupError):
             os.kill(driver, signal.SIGKILL)
+        if not self.directory.is_dir():
+            return
+        self.tell({"exiting": True, "sshLocalPort": self.port})
         for name in ("qemu.pid", "ha.pid"):
             (self.directory / name).unlink(missing_ok=True)
 

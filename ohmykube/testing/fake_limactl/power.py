@@ -8,13 +8,14 @@ import os
 import re
 import signal
 import uuid
-from typing import TYPE_CHECKING, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from ohmykube.testing.fake_limactl import instances, template, usernet
 from ohmykube.testing.fake_limactl.daemons import HostAgent, fork, wait
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.home import live_pid
-from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung
+from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +51,7 @@ def start(home: Home, name: str, timeout: float) -> None:
     reconcile(home, starting=name)
     home.voice.info(f"Starting the instance {quote(name)} with internal VM driver {quote('qemu')}")
     if home.fault(Fault.START_FAILS, name):
-        (found.directory / "ha.stderr.log").write_text('{"level":"fatal","msg":"qemu failed"}\n')
-        raise Fatal("host agent process has exited: exit status 1")
+        _agent_dies(found, "qemu failed")
     _boot(home, found, timeout)
 
 
@@ -73,21 +73,25 @@ def _start_absent(home: Home, name: str) -> None:
 
 def _check_disks(home: Home, found: Inspected) -> None:
     backing = found.directory / "backing"
-    if backing.exists() and not os.path.exists(backing.read_text().strip()):  # noqa: PTH110
-        raise Fatal(
-            "host agent process has exited: exit status 1: could not open backing file "
-            f"{backing.read_text().strip()}"
-        )
+    if backing.exists() and not Path(backing.read_text().strip()).exists():
+        _agent_dies(found, f"could not open backing file {backing.read_text().strip()}")
     for disk in (found.config or {}).get("additionalDisks", []):
         name = disk if isinstance(disk, str) else disk["name"]
         directory = home.root / "_disks" / name
         if not directory.is_dir():
-            raise Fatal(f"host agent process has exited: disk {name} does not exist")
+            _agent_dies(found, f"could not load disk {name}")
         lock = directory / "in_use_by"
         if lock.is_symlink() and lock.readlink() != found.directory:
-            raise Fatal(f"host agent process has exited: disk {name} in use by instance")
+            _agent_dies(found, f"disk {name} is in use by {lock.readlink()}")
         lock.unlink(missing_ok=True)
         lock.symlink_to(found.directory)
+
+
+def _agent_dies(found: Inspected, why: str) -> NoReturn:
+    # limactl itself does not say why: that is in the log of the host agent only.
+    entry = {"level": "fatal", "msg": why, "time": now()}
+    (found.directory / "ha.stderr.log").write_text(json.dumps(entry) + "\n")
+    raise Fatal("host agent process has exited: exit status 1")
 
 
 def _boot(home: Home, found: Inspected, timeout: float) -> None:
@@ -156,6 +160,7 @@ def _join(home: Home, found: Inspected, port: int) -> None:
 def _after(home: Home, found: Inspected) -> None:
     if home.fault(Fault.HA_KILLED, found.name):
         os.kill(live_pid(found.directory / "ha.pid"), signal.SIGKILL)
+        wait(lambda: not live_pid(found.directory / "ha.pid"), 5)
     if home.fault(Fault.GUEST_OFF, found.name):
         os.kill(live_pid(found.directory / "qemu.pid"), signal.SIGKILL)
         wait(lambda: not (found.directory / "ha.pid").exists(), 5)
