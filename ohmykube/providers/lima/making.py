@@ -64,6 +64,7 @@ class Maker:
             instance=name,
             cluster=spec.cluster,
             node=spec.node,
+            role=self._role(spec),
             id=uuid.uuid4().hex,
             network=network,
         )
@@ -87,6 +88,11 @@ class Maker:
             self._drop_empty(spec.cluster)
             raise
         return claimed
+
+    def _role(self, spec: MachineSpec) -> str:
+        if self.cluster is None or self.cluster.name != spec.cluster:
+            return ""
+        return next((one.role.value for one in self.cluster.nodes if one.name == spec.node), "")
 
     def _drop_empty(self, cluster: str) -> None:
         """Remove the network of a cluster of which no machine was made."""

@@ -38,6 +38,8 @@ class Marker:
     cluster: str
     """Empty for a template."""
     node: str
+    role: str = ""
+    """``control-plane`` or ``worker``; empty when nobody told."""
     id: str
     """Random; stands in the instance's own machine template as well."""
     origin: str = ""
