@@ -42,7 +42,7 @@ class NspawnProvider(Provider):
         self._host = host or Host()
         self._recipe = _recipe(context)
         self._root = context.paths.data / "nspawn"
-        self._templates = TemplateStore(context.paths.data / "nspawn-templates")
+        self._templates = TemplateStore(self._host, context.paths.data / "nspawn-templates")
 
     # What looks at the host is made on first use: making a provider touches nothing.
 

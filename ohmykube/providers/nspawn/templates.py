@@ -30,12 +30,14 @@ from ohmykube.errors import IntegrityError, NotFoundError, ProviderError
 from ohmykube.kit import files
 from ohmykube.providers.base import NO_TEMPLATE, Template
 from ohmykube.providers.nspawn import copies
+from ohmykube.providers.nspawn.host import do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ohmykube.providers.base import NewTemplate
+    from ohmykube.providers.nspawn.host import Host
     from ohmykube.providers.nspawn.layout import NodeFiles
 
 SCHEMA = 1
@@ -60,6 +62,7 @@ _IMMUTABLE = re.compile(
     r"io\.containerd\.content\.v1\.content/blobs/.|"
     r"io\.containerd\.snapshotter\.v1\.overlayfs/snapshots/[0-9]+/fs/."
 )
+SYNC_SECONDS = 600
 _TEMPORARY = "tmp-"
 _OVERLAY = "trusted.overlay."
 _KEPT_ATTRIBUTES = ("trusted.overlay.opaque",)
@@ -102,7 +105,8 @@ def is_immutable(path: Path) -> bool:
 class TemplateStore:
     """The templates below one directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, host: Host, root: Path) -> None:
+        self._host = host
         self._root = root
 
     def all(self) -> list[Template]:
@@ -158,7 +162,8 @@ class TemplateStore:
         record = _Record(key=new.key, role=new.role, summary=new.summary, created_at=time.time())
         files.write(temporary.record, json.dumps(asdict(record), indent=1) + "\n")
         # After a loss of power a template is whole or not there.
-        os.sync()
+        sync = ["sync", "--file-system", str(temporary.root)]
+        do(self._host, "write the template to the disk", sync, timeout=SYNC_SECONDS)
         with self._held(fcntl.LOCK_EX):
             if directory.exists():
                 self._discard(directory)

@@ -6,6 +6,7 @@ It knows the few programs that the nspawn provider runs, and what they leave beh
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import threading
 from dataclasses import dataclass, field
@@ -251,13 +252,16 @@ class Simulation(Kernel):
         (rootfs / "etc/ssh/ssh_host_rsa_key").write_text("secret\n")
 
     def _mount(self, options: str, target: Path) -> None:
-        """Lay the upper directory over the lower one, by copying."""
-        plain = options.replace("\\:", ":").replace("\\,", ",")
-        lower, rest = plain.removeprefix("lowerdir=").split(",upperdir=")
+        """Lay the upper directory over the lower ones, by copying."""
+        lower, rest = options.removeprefix("lowerdir=").split(",upperdir=")
         upper, _ = rest.split(",workdir=")
+        layers = [_plain(layer) for layer in reversed(re.split(r"(?<!\\):", lower))]
         # What was unmounted before holds everything already.
-        source = upper if any(Path(upper).iterdir()) else lower
-        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+        for source in [Path(_plain(upper))] if any(Path(_plain(upper)).iterdir()) else layers:
+            for link in source.rglob("*"):
+                if link.is_symlink():  # copytree replaces files alone
+                    (target / link.relative_to(source)).unlink(missing_ok=True)
+            shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
         self.table.append((str(target), "overlay", "rw"))
         self._write_mounts()
 
@@ -299,3 +303,7 @@ class Simulation(Kernel):
         found += [entry[0] for entry in self.table if entry[1] == "overlay"]
         found += [path.name for path in self.proc.glob("[0-9]*")]
         return found + [str(path) for path in self.run_dir.glob("nspawn/*")]
+
+
+def _plain(escaped: str) -> Path:
+    return Path(escaped.replace("\\:", ":").replace("\\,", ","))
