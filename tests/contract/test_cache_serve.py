@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +12,7 @@ from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
 from tests import image_maker
 from tests.contract.own_containerd import REF, TOKEN
+from tests.contract.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,50 +77,6 @@ def test_a_flipped_bit_on_disk_is_found_before_it_is_sent(
     with Server(store, lock, TOKEN) as server:
         code, output = containerd.pull(server.port)
         assert code == 0, output
-
-
-class Wire:
-    """A relay between containerd and the server that flips a bit or hangs up once."""
-
-    def __init__(self, port: int, *, cut_after: int = 0, flip_after: int = 0) -> None:
-        self._port = port
-        self.cut_after, self.flip_after = cut_after, flip_after
-        self.requests: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._port))
-                for call in (self._up, self._down):
-                    threading.Thread(target=call, args=(client, server), daemon=True).start()
-
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                self.requests.append(data)
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
-
-    def _down(self, client: socket.socket, server: socket.socket) -> None:
-        done = 0
-        with client, server, contextlib.suppress(OSError):
-            while data := server.recv(65536):
-                done += len(data)
-                if self.flip_after and done > self.flip_after:
-                    self.flip_after = 0
-                    data = data[:-1] + bytes([data[-1] ^ 1])
-                client.sendall(data)
-                if self.cut_after and done > self.cut_after:
-                    self.cut_after = 0
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-
-    def close(self) -> None:
-        self._listener.close()
 
 
 def test_a_bit_flipped_on_the_way_fails_the_pull(containerd: Containerd, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import socket
@@ -9,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible_collections.ohmykube.cluster.plugins.module_utils import registries
 
 from ohmykube.cache import transport
 from ohmykube.cache.download import Downloader
@@ -21,6 +23,7 @@ from ohmykube.kit.retry import SystemClock
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 from tests.contract.own_containerd import TOKEN
+from tests.contract.wire import Wire
 from tests.fault_server import Answer
 from tests.registry_double import Registry
 
@@ -165,9 +168,58 @@ def test_faults_of_the_registry_fail_the_pull_and_say_why(
     assert not containerd.complete()
 
 
+def test_a_tunnel_that_is_lost_in_mid_blob(
+    containerd: Containerd, mirror: Listener, registry: Registry
+) -> None:
+    """Until it is open again the port refuses; then containerd goes on where it was."""
+    made = image(12_000_000)
+    registry.add("library/box", "1", made)
+    with contextlib.closing(Wire(mirror.port, cut_after=5_000_000, closes=True)) as wire:
+        code, _ = containerd.pull(wire.port, ref=BOX)
+        assert code != 0
+        assert wire.cut_after == 0
+    with contextlib.closing(Wire(mirror.port)) as again:
+        code, output = containerd.pull(again.port, ref=BOX)
+    assert code == 0, output
+    assert containerd.complete()
+    assert any(b"\r\nRange: bytes=" in request for request in again.requests)
+    assert registry.pulls().count(made.layers[0]) == 1
+
+
+def test_a_bit_that_flips_on_disk_is_fetched_anew(
+    containerd: Containerd, mirror: Listener, registry: Registry, store: Store
+) -> None:
+    made = image(1_000_000)
+    registry.add("library/box", "1", made)
+    assert containerd.pull(mirror.port, ref=BOX)[0] == 0
+    containerd.ctr("images", "rm", "--sync", BOX)
+    path = store.path(made.layers[0])
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+    code, output = containerd.pull(mirror.port, ref=BOX)
+    assert code == 0, output
+    assert registry.pulls().count(made.layers[0]) == 2
+
+
+def test_mirrors_alone(containerd: Containerd, mirror: Listener, registry: Registry) -> None:
+    """What the role writes with ``cache_fallback: false``: the registry itself is not asked."""
+    registry.add("library/box", "1", image(100_000))
+    url = f"http://127.0.0.1:{mirror.port}"
+    directory = containerd.directory / "certs.d" / "_default"
+    text = registries.hosts_toml([{"url": url, "header": f"Bearer {TOKEN}"}], fallback=False)
+    for ref, wanted in ((BOX, True), ("docker.io/library/none:1", False)):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "hosts.toml").write_text(text)
+        done = containerd.ctr("images", "pull", "--hosts-dir", str(directory.parent), ref)
+        assert (done.returncode == 0) is wanted, done.stderr
+    assert "docker.io" not in done.stderr.replace("docker.io/library/none", "")
+
+
 def test_slow_clients_and_memory(mirror: Listener, registry: Registry) -> None:
     """Clients that read nothing keep nobody else waiting, and no blob is held in memory."""
-    made = image(40_000_000)
+    made = image(15_000_000)
     registry.add("library/box", "1", made)
     digest = made.layers[0]
     request = (
