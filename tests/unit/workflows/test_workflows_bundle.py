@@ -1,0 +1,300 @@
+"""From a description to a bundle, and from the bundle to a host that may ask nobody."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cache import oci, resolve
+from ohmykube.cache.bundle import read, write
+from ohmykube.cache.sources.base import Source
+from ohmykube.cache.store import Ref, Store
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
+from ohmykube.errors import IntegrityError, NetworkError, NotFoundError
+from ohmykube.kit import paths, platform
+from ohmykube.model.artifact import Kind
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn.provider import NspawnProvider
+from ohmykube.steps.base import Services
+from ohmykube.steps.create_nodes import PrepareNodes
+from ohmykube.steps.offline import Offline
+from ohmykube.steps.plan import Plan
+from ohmykube.steps.resolve import Resolve
+from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import bundle as bundles
+from ohmykube.workflows import session
+from ohmykube.workflows.bundle import CreateOptions
+from ohmykube.workflows.up import UpOptions, up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ohmykube.cache.catalog import Component, ImageSpec
+    from ohmykube.cache.sources.base import SourceContext
+    from ohmykube.model.cluster import Cluster
+
+
+class Plenty(Source):
+    """Has everything, in a few bytes."""
+
+    def __init__(self, context: SourceContext, name: str) -> None:
+        super().__init__(context)
+        self.name = name
+
+    def available(self) -> None:
+        pass
+
+    def _file(self, text: str) -> Path:
+        return self.context.store.path(self.context.store.put_bytes(text.encode()))
+
+    def component(self, component: Component, arch: str) -> Mapping[str, Path]:
+        return {name: self._file(f"{name} {arch}") for name in component.installs}
+
+    def image(self, image: ImageSpec, arch: str) -> str:
+        layer = oci.binary_layer(self.context.store, self._file(image.name), image.entrypoint)
+        config = oci.ImageConfig(entrypoint=(image.entrypoint,))
+        return oci.assemble(self.context.store, arch, [layer], config)
+
+
+def plenty(name: str, context: SourceContext) -> Source:
+    return Plenty(context, name)
+
+
+def described(provider: str = "nspawn", **chosen: object) -> Cluster:
+    return load.from_overrides(Overrides(name="dev", provider=provider, workers=0, **chosen))  # type: ignore[arg-type]
+
+
+def services_at(root: Path) -> Services:
+    return Services(
+        paths=paths.from_environment({"OHMYKUBE_HOME": str(root)}), reporter=RecordingReporter()
+    )
+
+
+def provider_at(services: Services, cluster: Cluster) -> NspawnProvider:
+    context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
+    return NspawnProvider(context)
+
+
+def furnished(root: Path) -> Services:
+    """Make a host with a network, whose cache has everything and whose provider has its base."""
+    services = services_at(root)
+    cluster = described()
+    resolve.resolve(cluster, Store(services.paths.cache), services.reporter, load=plenty)
+    provider = provider_at(services, cluster)
+    rootfs = services.paths.cache / "nspawn" / f"base-{provider.base_version()}" / "rootfs"
+    for name in ("etc", "usr", "var", "root"):
+        (rootfs / name).mkdir(parents=True)
+    return services
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    """One such host for all tests: nothing is taken away there."""
+    return furnished(tmp_path_factory.mktemp("here"))
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Services:
+    """A host that has nothing."""
+    return services_at(tmp_path / "there")
+
+
+@pytest.fixture(scope="module")
+def original(here: Services, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    target = tmp_path_factory.mktemp("made") / "dev.omk.tar"
+    bundles.create(here, described(), CreateOptions(target=target))
+    return target.read_bytes()
+
+
+@pytest.fixture
+def made(original: bytes, tmp_path: Path) -> Path:
+    target = tmp_path / "dev.omk.tar"
+    target.write_bytes(original)
+    return target
+
+
+def test_all_that_a_cluster_needs(here: Services, made: Path) -> None:
+    found = bundles.inspect(made)
+    content = found.archive.bundle
+    assert (content.kubernetes, content.provider) == (described().kubernetes_version, "nspawn")
+    kinds = [ref.kind for ref in found.archive.refs]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        Kind.IMAGE: 9,
+        Kind.PACKAGE: 2,
+        Kind.MACHINE_IMAGE: 1,
+        Kind.FILE: 2 - len(content.lacks),
+    }
+    files = {ref.name for ref in found.archive.refs if ref.kind is Kind.FILE}
+    assert any(name.startswith("ohmykube-cluster-") for name in files)
+    assert any(name.endswith(".whl") for name in files) == (not content.lacks)
+    assert {"kubectl", "kubelet", "runc"} <= {c.name for c in content.components}
+    checked = bundles.verify(here, made, None)
+    assert (checked.hashed, checked.signed, checked.key, checked.signer) == (True, False, "", "")
+
+
+def test_the_name_of_the_file_tells_what_it_is(
+    here: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = bundles.create(here, described(), CreateOptions())
+    arch = platform.architecture()
+    version = described().kubernetes_version
+    assert [p.name for p in written.paths] == [f"dev-k8s{version}-{arch}.omk.tar"]
+
+
+def test_what_cannot_be_in_it_is_said(here: Services, tmp_path: Path) -> None:
+    written = bundles.create(
+        here, described("fake"), CreateOptions(target=tmp_path / "fake.omk.tar")
+    )
+    assert any("provider fake cannot" in text for text in written.bundle.lacks)
+    texts = [e.text for e in here.reporter.events if hasattr(e, "text")]  # type: ignore[attr-defined]
+    assert any("not in the bundle: the machine image" in text for text in texts)
+
+
+def test_images_of_the_user(here: Services, tmp_path: Path) -> None:
+    store = Store(here.paths.cache)
+    config = oci.ImageConfig(entrypoint=("/app",))
+    digest = oci.assemble(store, resolve.host_arch(), [], config)
+    name = "registry.test/team/app:1"
+    store.set_ref(Ref(Kind.IMAGE, name, "1", resolve.host_arch(), digest, 1, "load"))
+    options = CreateOptions(target=tmp_path / "x.omk.tar", images=(name,))
+    bundles.create(here, described(), options)
+    assert name in {ref.name for ref in read.load(tmp_path / "x.omk.tar").refs}
+    with pytest.raises(NotFoundError, match="not in the cache"):
+        bundles.create(here, described(), replace(options, images=("registry.test/none:1",)))
+
+
+def test_only_what_is_new(here: Services, made: Path, tmp_path: Path) -> None:
+    options = CreateOptions(target=tmp_path / "again.omk.tar", since=made)
+    assert bundles.create(here, described(), options).bundle.blobs == ()
+
+
+def offline(services: Services, *files: Path, cluster: Cluster | None = None) -> session.Run:
+    """Run the steps of an offline `up` before machines are made."""
+    with session.working(services, cluster or described()) as run:
+        run.offline, run.bundles = True, files
+        for step in (Plan(), Offline(), Resolve(), PrepareNodes()):
+            step.run(run)
+        return run
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a base image is unpacked as root")
+def test_a_host_with_nothing_has_all_of_it_then(there: Services, made: Path) -> None:
+    run = offline(there, made)
+    assert provider_at(there, described()).has_base()
+    store = Store(there.paths.cache)
+    copied = [store.locate(digest).size for digest in store.digests()]
+    assert len(copied) <= 9, "manifests at most"
+    assert max(copied, default=0) < 1000
+    assert len(run.need_lock().artifacts) == 11
+    offline(there)  # attached: the next run needs no --bundle
+
+
+def test_everything_that_lacks_is_named(there: Services) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        offline(there)
+    assert "lacks 12 artifacts" in caught.value.message
+    for name in ("package kubeadm", "registry.k8s.io/pause:3.10.2", "machine image nspawn"):
+        assert name in caught.value.why
+    assert "ohmykube bundle create" in caught.value.hint
+    with pytest.raises(NotFoundError):
+        up(there, described("fake"), UpOptions(offline=True))
+    assert not there.state.names(), "nothing was made, so nothing is kept"
+
+
+def test_sources_are_not_even_asked(there: Services) -> None:
+    def never(name: str, context: SourceContext) -> Source:
+        raise AssertionError(f"source {name} was loaded")
+
+    with pytest.raises(NotFoundError, match="11 artifacts"):
+        resolve.resolve(
+            described(), Store(there.paths.cache), there.reporter, load=never, offline=True
+        )
+
+
+def test_a_provider_that_tells_nothing_is_warned_of(there: Services, made: Path) -> None:
+    offline(there, made, cluster=described("fake"))
+    texts = [e.text for e in there.reporter.events if hasattr(e, "text")]  # type: ignore[attr-defined]
+    assert "provider fake does not tell whether it needs the network" in texts
+
+
+def test_a_mirror_that_only_the_maker_had(tmp_path: Path, there: Services) -> None:
+    """What came from a mirror is taken offline, although no mirror is set up there."""
+    here = services_at(tmp_path / "mirrored")
+    cluster = described("fake", mirror=str(tmp_path))
+    store = Store(here.paths.cache)
+    resolve.resolve(cluster, store, here.reporter, load=plenty)
+    assert {r.source for r in store.refs() if r.kind is Kind.IMAGE} == {"mirror"}
+    target = tmp_path / "m.omk.tar"
+    bundles.create(here, cluster, CreateOptions(target=target))
+    offline(there, target, cluster=described("fake"))
+
+
+def test_a_bundle_helps_a_run_with_a_network_too(there: Services, made: Path) -> None:
+    with session.working(there, described("fake")) as run:
+        run.bundles = (made,)
+        assert "1 bundle in place" in Offline().run(run)
+        Resolve().run(run)
+
+
+def test_copied_it_needs_no_file(there: Services, made: Path) -> None:
+    brought = bundles.import_(there, made, None)
+    assert brought.copied == len(brought.archive.bundle.blobs)
+    made.unlink()
+    offline(there, cluster=described("fake"))
+
+
+def test_export(here: Services, tmp_path: Path, there: Services) -> None:
+    target = tmp_path / "cache.omk.tar"
+    written = bundles.export(here, [], target, write.Form())
+    assert written.bundle.kubernetes == ""
+    assert len(read.load(target).refs) == len(Store(here.paths.cache).refs()) > 11
+    bundles.export(here, ["registry.k8s.io/pause:3.10.2"], target, write.Form())
+    assert [r.name for r in read.load(target).refs] == ["registry.k8s.io/pause:3.10.2"]
+    with pytest.raises(NotFoundError, match="not in the cache: nothing"):
+        bundles.export(here, ["nothing"], target, write.Form())
+    with pytest.raises(NotFoundError, match="the cache is empty"):
+        bundles.export(there, [], target, write.Form())
+
+
+def test_a_signature_that_does_not_fit(here: Services, made: Path, tmp_path: Path) -> None:
+    from ohmykube.cache.bundle import archive
+
+    found = read.load(made)
+    data = made.read_bytes()
+    first = 512 + len(found.manifest) + archive.padding(len(found.manifest))
+    junk = b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
+    member = archive.header("bundle.json.sig", len(junk)) + junk
+    whole = data[:first] + member + bytes(archive.padding(len(junk))) + data[first:]
+    end = found.start + archive.room(len(junk)) + found.bundle.area
+    (tmp_path / "bad.omk.tar").write_bytes(whole[:end] + bytes(archive.ending(end)))
+    assert bundles.inspect(tmp_path / "bad.omk.tar").key == ""
+    with pytest.raises(IntegrityError, match="not accepted"):
+        bundles.verify(here, tmp_path / "bad.omk.tar", None)
+
+
+def test_kubectl_comes_out_of_the_nodes_package(
+    there: Services, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with session.working(there, described("fake")) as run:
+        assert session.kubectl(run) == "", "without a lock nobody knows which package"
+        run.offline, run.bundles = True, (made,)
+        for step in (Offline(), Resolve()):
+            step.run(run)
+        found = session.kubectl(run)
+    assert (tmp_path / found).read_text() == f"kubectl {resolve.host_arch()}"
+    assert os.access(found, os.X_OK)
+
+
+def test_no_network_and_no_cache(there: Services, tmp_path: Path) -> None:
+    cluster = described("fake")
+    closed = replace(cluster, sources=replace(cluster.sources, order=("mirror",)))
+    with pytest.raises(NetworkError):
+        bundles.create(there, closed, CreateOptions(target=tmp_path / "x.omk.tar"))
+    assert not (tmp_path / "x.omk.tar").exists()
