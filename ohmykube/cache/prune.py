@@ -8,6 +8,7 @@ program's lease names stays with all that it leads to.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import shutil
 import time
@@ -18,6 +19,7 @@ from ohmykube.cache import ingest, releases
 from ohmykube.cache.catalog import GoRecipe
 from ohmykube.cache.reach import Reach
 from ohmykube.errors import ConfigError
+from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -290,9 +292,20 @@ def _leftovers(store: Store, policy: Policy) -> dict[Class, list[Path]]:
     partial = 0.0 if policy.everything else float(ingest.DAY_SECONDS)
     return {
         Class.WORK: sorted(work.iterdir()) if work.is_dir() else [],
-        Class.PARTIAL: ingest.leftovers(store.ingest, partial),
+        Class.PARTIAL: [*ingest.leftovers(store.ingest, partial), *_half_written(store)],
         Class.QUARANTINE: ingest.leftovers(store.quarantine, age),
     }
+
+
+def _half_written(store: Store) -> list[Path]:
+    """Return what a killed run left of small files that are replaced in one step."""
+    found = []
+    for directory in (store.root, store.layout, store.root / "attached", store.root / "locks"):
+        for path in directory.glob(f"{files.TEMP_PREFIX}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - GRACE_SECONDS:
+                    found.append(path)
+    return sorted(found)
 
 
 def _freed(kind: Class, blobs: dict[str, tuple[Class, int]], paths: Sequence[Path]) -> Freed:
