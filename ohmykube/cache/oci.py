@@ -198,7 +198,8 @@ def image_blobs(store: Store, manifest_digest: str) -> tuple[Descriptor, ...]:
         NotFoundError: the manifest is not in the store.
         IntegrityError: it is no manifest of one image.
     """
-    data = store.path(manifest_digest).read_bytes()
+    with store.locate(manifest_digest).open() as stream:
+        data = stream.read()
     try:
         document = json.loads(data)
         parts = [document["config"], *document["layers"]]

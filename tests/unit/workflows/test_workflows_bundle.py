@@ -187,10 +187,7 @@ def offline(services: Services, *files: Path, cluster: Cluster | None = None) ->
 def test_a_host_with_nothing_has_all_of_it_then(there: Services, made: Path) -> None:
     run = offline(there, made)
     assert provider_at(there, described()).has_base()
-    store = Store(there.paths.cache)
-    copied = [store.locate(digest).size for digest in store.digests()]
-    assert len(copied) <= 9, "manifests at most"
-    assert max(copied, default=0) < 1000
+    assert Store(there.paths.cache).digests() == ()
     assert len(run.need_lock().artifacts) == 11
     offline(there)  # attached: the next run needs no --bundle
 
