@@ -105,9 +105,10 @@ def test_a_machine(
     assert shell("sudo", "id", "-u") == "0"
     # What is told of user-v2: the first address is .1, and the card is not the one listed.
     usernet = Usernet(endpoint(limactl.home, "user-v2"))
-    (address,) = usernet.leases()
-    card = usernet.leases()[address]
-    assert address == "192.168.104.1"
+    leases = dict(usernet.leases())
+    say(f"leases {leases}, cards {usernet.cam()}, forwards {usernet.forwards()}")
+    address = "192.168.104.1"
+    card = leases[address]
     assert card in shell("ip", "link", "show", "eth0")
     assert card != found.networks[0].mac
     assert card in usernet.cam()

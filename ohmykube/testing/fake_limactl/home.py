@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -253,6 +254,7 @@ class Home:
         head = {"paths": {"varRun": "/private/var/run/lima"}, "group": "everyone"}
         text = yaml.safe_dump({**head, "networks": dict(networks)}, sort_keys=False)
         # One write: whoever reads it meanwhile finds the old or the new one.
-        fresh = self.networks_file.with_name(f".networks.{os.getpid()}")
-        fresh.write_text(text)
-        fresh.replace(self.networks_file)
+        descriptor, fresh = tempfile.mkstemp(dir=self.networks_file.parent, prefix=".networks")
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(text)
+        Path(fresh).replace(self.networks_file)

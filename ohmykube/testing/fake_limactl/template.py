@@ -30,6 +30,29 @@ _KNOWN = frozenset(
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+)\]|\.\"([^\"]+)\"")
+_DEFAULTS: dict[str, Any] = {
+    "vmType": "qemu",
+    "os": "Linux",
+    "cpus": 4,
+    "memory": "4GiB",
+    "disk": "100GiB",
+    "mountType": "9p",
+    "mountInotify": False,
+    "ssh": {},
+    "firmware": {"legacyBIOS": False},
+    "audio": {"device": ""},
+    "video": {"display": "none", "vnc": {"display": "127.0.0.1:0,to=9"}},
+    "upgradePackages": False,
+    "containerd": {},
+    "guestInstallPrefix": "/usr/local",
+    "hostResolver": {"enabled": True, "ipv6": False},
+    "propagateProxyEnv": True,
+    "caCerts": {"removeDefaults": False},
+    "plain": False,
+    "timezone": "",
+    "nestedVirtualization": False,
+}
+"""What `list` shows of a template that says nothing; the architecture is the host's."""
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
@@ -106,27 +129,8 @@ def filled(raw: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Return a template with the defaults that `list` shows."""
     arch = _MACHINES.get(platform.machine().lower(), platform.machine())
     config: dict[str, Any] = {
-        "vmType": "qemu",
-        "os": "Linux",
+        **copy.deepcopy(_DEFAULTS),
         "arch": arch,
-        "cpus": 4,
-        "memory": "4GiB",
-        "disk": "100GiB",
-        "mountType": "9p",
-        "mountInotify": False,
-        "ssh": {},
-        "firmware": {"legacyBIOS": False},
-        "audio": {"device": ""},
-        "video": {"display": "none", "vnc": {"display": "127.0.0.1:0,to=9"}},
-        "upgradePackages": False,
-        "containerd": {},
-        "guestInstallPrefix": "/usr/local",
-        "hostResolver": {"enabled": True, "ipv6": False},
-        "propagateProxyEnv": True,
-        "caCerts": {"removeDefaults": False},
-        "plain": False,
-        "timezone": "",
-        "nestedVirtualization": False,
         **{key: copy.deepcopy(value) for key, value in raw.items() if key in _KNOWN},
     }
     config["images"] = [{"arch": arch, **image} for image in config["images"]]

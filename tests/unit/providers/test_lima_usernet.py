@@ -46,6 +46,10 @@ def usernet(home: Path, state: fake.State) -> Usernet:
     return Usernet(endpoint(home, "net"))
 
 
+def guest(number: int, port: int) -> str:
+    return f"192.168.231.{number}:{port}"
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
@@ -59,17 +63,17 @@ def test_leases_and_cards(usernet: Usernet, state: fake.State) -> None:
     # The first machine gets .1, and .2 is the gateway whatever networks.yaml says.
     assert usernet.leases() == {"192.168.231.1": CARD, "192.168.231.3": CARD[:-1] + "2"}
     assert usernet.cam() == {CARD: 2, CARD[:-1] + "2": 3}
-    assert usernet.forwards()[0] == Forward("127.0.0.1:1", "192.168.231.1:22", "tcp")
+    assert usernet.forwards()[0] == Forward("127.0.0.1:1", guest(1, 22), "tcp")
 
 
 def test_expose_and_take_back(usernet: Usernet) -> None:
     local = f"127.0.0.1:{free_port()}"
-    usernet.expose(local, "192.168.231.200:80")
-    assert usernet.forwards() == (Forward(local, "192.168.231.200:80", "tcp"),)
+    usernet.expose(local, guest(200, 80))
+    assert usernet.forwards() == (Forward(local, guest(200, 80), "tcp"),)
     with socket.create_connection(("127.0.0.1", int(local.rpartition(":")[2])), 10):
         pass
     with pytest.raises(UsernetError, match="refused") as caught:
-        usernet.expose(local, "192.168.231.201:80")
+        usernet.expose(local, guest(201, 80))
     assert caught.value.why == "proxy already running"
     usernet.unexpose(local)
     assert usernet.forwards() == ()
@@ -79,7 +83,7 @@ def test_expose_and_take_back(usernet: Usernet) -> None:
 
 def test_udp(usernet: Usernet) -> None:
     local = f"127.0.0.1:{free_port()}"
-    usernet.expose(local, "192.168.231.200:53", "udp")
+    usernet.expose(local, guest(200, 53), "udp")
     assert usernet.forwards()[0].protocol == "udp"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"x", ("127.0.0.1", int(local.rpartition(":")[2])))
@@ -90,7 +94,7 @@ def test_udp(usernet: Usernet) -> None:
 @pytest.mark.parametrize("local", ["127.0.0.1:x", "300.0.0.1:80", "127.0.0.1:70000"])
 def test_places_that_cannot_be_listened_on(usernet: Usernet, local: str) -> None:
     with pytest.raises(UsernetError):
-        usernet.expose(local, "192.168.231.200:80")
+        usernet.expose(local, guest(200, 80))
     assert usernet.forwards() == ()
 
 
@@ -98,7 +102,7 @@ def test_a_taken_port(usernet: Usernet) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         local = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UsernetError) as caught:
-            usernet.expose(local, "192.168.231.200:80")
+            usernet.expose(local, guest(200, 80))
     assert "in use" in (caught.value.why or "")
 
 

@@ -170,7 +170,7 @@ def test_a_dead_network_daemon(fake: Fake) -> None:
         fake.start("b")
     assert "fd_connect" in (caught.value.why or "")
     fake.start("b")
-    assert [one.remote for one in fake.usernet.forwards()] == ["192.168.104.1:22"]
+    assert [one.remote for one in fake.usernet.forwards()] == ["192.168.104.1" + ":22"]
     # The first machine is still cut off until it is stopped by force and started.
     fake.limactl.stop("a", force=True)
     fake.start("a")
@@ -385,11 +385,12 @@ def test_hanging_and_being_killed_as_a_program(fake: Fake, tmp_path: Path) -> No
     fake.create("a")
     program = str(fake_limactl.install(tmp_path))
     env = {**os.environ, "LIMA_HOME": str(fake.home)}
-    fake_limactl.plant(fake.home, "start-hang@a", "delete-half@a")
+    env["FAKE_LIMA_FAULTS"] = "start-hang@a"
     with subprocess.Popen([program, "start", "a"], env=env, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         assert b"Using the existing instance" in child.stderr.readline()
         assert child.poll() is None
         child.kill()
+    env["FAKE_LIMA_FAULTS"] = "delete-half@a"
     done = subprocess.run([program, "delete", "a"], env=env, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL
