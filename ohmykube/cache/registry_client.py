@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,15 @@ class Repository:
         """Return the repository that the reference names."""
         host = _HOSTS.get(reference.registry, reference.registry)
         return cls(f"https://{host}", reference.name)
+
+
+    @classmethod
+    def below(cls, url: str, reference: Reference) -> Repository:
+        """Return the repository of the same name on a mirror; a path in ``url`` comes before it."""
+        parts = urllib.parse.urlsplit(url)
+        prefix = parts.path.strip("/")
+        name = f"{prefix}/{reference.name}" if prefix else reference.name
+        return cls(f"{parts.scheme}://{parts.netloc}", name)
 
 
 class RegistryClient:

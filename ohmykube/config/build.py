@@ -117,7 +117,11 @@ def _cluster(document: v1.Document, placed: Sequence[nodes.PlacedNode]) -> Clust
             kubelet_configuration=kubeadm.kubelet_configuration,
             kube_proxy_configuration=kubeadm.kube_proxy_configuration,
         ),
-        sources=Sources(order=tuple(spec.artifacts.sources), mirror=spec.artifacts.mirror),
+        sources=Sources(
+            order=tuple(spec.artifacts.sources),
+            mirror=spec.artifacts.mirror,
+            registries={name: tuple(urls) for name, urls in spec.artifacts.registries.items()},
+        ),
         template=TemplateUse(spec.template),
         provider_options=spec.provider.options,
     )

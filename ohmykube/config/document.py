@@ -24,6 +24,8 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
     artifacts: dict[str, Any] = {"sources": list(cluster.sources.order)}
     if cluster.sources.mirror is not None:
         artifacts["mirror"] = cluster.sources.mirror
+    if cluster.sources.registries:
+        artifacts["registries"] = {n: list(urls) for n, urls in cluster.sources.registries.items()}
     spec: dict[str, Any] = {
         "kubernetes": {"version": cluster.kubernetes_version},
         "provider": provider,

@@ -65,6 +65,8 @@ spec:
   artifacts:
     sources: [mirror, upstream, build]
     # mirror: https://mirror.example.com/ohmykube
+    # registries:              # mirrors of image registries
+    #   docker.io: [https://mirror.gcr.io]
 
   template: auto               # auto | build | never
 """

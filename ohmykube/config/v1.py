@@ -82,6 +82,7 @@ AlternativeName = Annotated[StrictStr, AfterValidator(values.alternative_name)]
 HostKey = Annotated[StrictStr, AfterValidator(values.host_key)]
 Domain = Annotated[StrictStr, AfterValidator(values.domain)]
 Mirror = Annotated[StrictStr, AfterValidator(values.mirror)]
+Registries = Annotated[dict[StrictStr, list[Mirror]], AfterValidator(values.registries)]
 Backend = Annotated[StrictStr, _choice("vxlan", "host-gw"), _text_schema(enum=["vxlan", "host-gw"])]
 Cni = Annotated[StrictStr, _choice("flannel", "none"), _text_schema(enum=["flannel", "none"])]
 UseOfTemplates = Annotated[
@@ -371,9 +372,8 @@ class Artifacts(Strict):
         min_length=1,
         max_length=10,
     )
-    mirror: Mirror | None = Field(
-        default=None, description="Base URL (http, https) or absolute directory of a mirror."
-    )
+    mirror: Mirror | None = Field(default=None, description="http(s) URL or absolute directory.")
+    registries: Registries = Field(default={}, description="Registry to its mirrors, tried first.")
 
 
 class Spec(Strict):

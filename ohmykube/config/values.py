@@ -208,6 +208,17 @@ def mirror(text: str) -> str:
     return text.rstrip("/")
 
 
+def registries(table: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Registry (``host[:port]``) to the URLs of its mirrors."""
+    for name, places in table.items():
+        host, colon, port_text = name.partition(":")
+        if not _DOMAIN.fullmatch(host) or (colon and not port_text.isdecimal()):
+            raise ValueError(f"has a registry that is no host: {echo(name)}")
+        if not places or any(place.startswith("/") for place in places):
+            raise ValueError(f"must have http(s) URLs for {name}")
+    return table
+
+
 def label_key(text: str) -> str:
     """Key of a Kubernetes label or taint: ``[domain/]name``."""
     domain_part, slash, last = text.rpartition("/")

@@ -117,6 +117,8 @@ class Sources:
     order: tuple[str, ...] = ("mirror", "upstream", "build")
     mirror: str | None = None
     """Base URL (http, https) or absolute directory of a mirror."""
+    registries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Registry such as ``docker.io`` to URLs of mirrors, which source ``upstream`` asks first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

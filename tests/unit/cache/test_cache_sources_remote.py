@@ -382,6 +382,42 @@ def test_upstream_images_come_from_their_registry(
     assert upstream.index_of(image.digest) == digests.of_bytes(index)
 
 
+def test_mirrors_of_a_registry_are_asked_first(
+    upstream: UpstreamSource, server: FaultServer
+) -> None:
+    registries = {"registry.k8s.io": ("https://one.test", "https://two.test/hub/")}
+    upstream.context = replace(upstream.context, sources=Sources(registries=registries))
+    image = image_maker.image(1000)
+    publish(server, image, "/two.test/v2/hub/coredns/coredns")
+    assert upstream.image(spec(), "amd64") == image.digest
+    assert server.count["/one.test/v2/coredns/coredns/manifests/v1"] == 1
+    assert not any(path.startswith("/registry.k8s.io") for path in server.count)
+    recorder = upstream.context.reporter
+    assert isinstance(recorder, Recorder)
+    (warning,) = [e for e in recorder.events if isinstance(e, Message) and e.level == "warning"]
+    assert "mirror https://one.test of registry.k8s.io is passed over" in warning.text
+    assert "404" in warning.text
+
+
+def test_a_registry_is_asked_when_no_mirror_of_it_helps(
+    upstream: UpstreamSource, server: FaultServer
+) -> None:
+    registries = {"registry.k8s.io": ("https://one.test",), "quay.io": ("https://two.test",)}
+    upstream.context = replace(upstream.context, sources=Sources(registries=registries))
+    image, other = image_maker.image(1000), image_maker.image(900, seed=5)
+    publish(server, image, "/registry.k8s.io/v2/coredns/coredns")
+    for _ in range(2):
+        assert upstream.image(spec(), "amd64") == image.digest
+    recorder = upstream.context.reporter
+    assert isinstance(recorder, Recorder)
+    levels = [e.level for e in recorder.events if isinstance(e, Message) and "passed" in e.text]
+    assert levels == ["warning", "debug"]
+    # A mirror that gives something else than what is pinned is not passed over: it lies.
+    server.on(f"/one.test/v2/coredns/coredns/manifests/{other.digest}", Answer(image.manifest))
+    with pytest.raises(IntegrityError, match="is not what it should be"):
+        upstream.image(spec(amd64=other.digest), "amd64")
+
+
 def test_upstream_is_available_when_both_servers_answer(
     upstream: UpstreamSource, server: FaultServer
 ) -> None:

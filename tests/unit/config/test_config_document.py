@@ -103,6 +103,11 @@ def clusters(draw: st.DrawFn) -> Cluster:
         sources=Sources(
             order=draw(st.sampled_from([("mirror", "upstream"), ("build", "mirror")])),
             mirror=draw(st.sampled_from([None, "/srv/mirror", "https://m.example.com"])),
+            registries=draw(
+                st.sampled_from(
+                    [{}, {"docker.io": ("https://m.example.com", "http://10.0.0.9:5000/hub")}]
+                )
+            ),
         ),
         provider_options=draw(_documents),
     )
