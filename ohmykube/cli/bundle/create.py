@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     cls=Command,
     examples=(
         "ohmykube bundle create -f cluster.yaml",
-        "ohmykube bundle create -f cluster.yaml --to /media/usb/dev.omk.tar --split 3900M",
-        "ohmykube bundle create -f cluster.yaml --since january.omk.tar --sign key",
+        "ohmykube bundle create --to /media/usb/dev.omk.tar --split 3900M",
+        "ohmykube bundle create --since january.omk.tar --sign ~/.ssh/id_ed25519",
     ),
 )
 @click.option(

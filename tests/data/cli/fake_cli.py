@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
     from ohmykube.workflows.up import UpResult
+    from tests.data.cli.fake_bundles import FakeBundles
     from tests.data.cli.fake_images import FakeImages
+    from tests.data.cli.fake_templates import FakeTemplates
 
 NODES = ("dev-control-plane-1", "dev-worker-1", "dev-worker-2")
 KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\n"
@@ -115,10 +118,22 @@ class FakeWorkflows:
         self.kubeconfig_file: Path | None = None
 
     @property
+    def bundle(self) -> FakeBundles:
+        from tests.data.cli.fake_bundles import FakeBundles
+
+        return FakeBundles(self.calls)
+
+    @property
     def image(self) -> FakeImages:
         from tests.data.cli.fake_images import FakeImages
 
         return FakeImages(self.calls)
+
+    @cached_property
+    def template(self) -> FakeTemplates:
+        from tests.data.cli.fake_templates import FakeTemplates
+
+        return FakeTemplates()
 
     def up(self, services, cluster, options) -> UpResult:
         from ohmykube.steps.base import PlannedAction
