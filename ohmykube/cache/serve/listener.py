@@ -46,7 +46,8 @@ NODE_HEADER = "Ohmykube-Node"
 IDLE_SECONDS = 120.0
 """A client that neither sends nor takes a byte for so long is hung up on."""
 CONNECTIONS = 200
-"""More at once wait in the kernel's queue: each one is a thread."""
+"""Each one is a thread; who comes when so many are open waits a moment, then is hung up on."""
+_WAIT_SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 _SLICE = 4 << 20
 _ROUTE = re.compile(
@@ -76,10 +77,11 @@ class _HttpServer(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: object, client_address: object) -> None:
-        self._slots.acquire()
-        super().process_request(
-            cast("socket.socket", request), cast("tuple[str, int]", client_address)
-        )
+        connection = cast("socket.socket", request)
+        if not self._slots.acquire(timeout=_WAIT_SECONDS):
+            self.shutdown_request(connection)
+            return
+        super().process_request(connection, cast("tuple[str, int]", client_address))
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
@@ -240,6 +242,9 @@ class _Handler(BaseHTTPRequestHandler):
         except IntegrityError as error:
             log.warning("%s: %s", error.message, error.why)
             self._fail(Refused(http.HTTPStatus.INTERNAL_SERVER_ERROR, "DAMAGED", error.message))
+        except OhmykubeError as error:
+            log.warning("%s: %s", error.message, error.why)
+            self._fail(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", error.message))
 
     def _authorize(self) -> None:
         if not self.server.owner.opens(self.headers.get("Authorization", "")):

@@ -8,6 +8,7 @@ Nothing is sent before all of it is here and has its digest.
 
 from __future__ import annotations
 
+import contextlib
 import http
 import time
 from dataclasses import replace
@@ -19,7 +20,14 @@ from ohmykube.cache.refs import Ref
 from ohmykube.cache.serve import failures, names
 from ohmykube.cache.serve.content import Found, Refused
 from ohmykube.cache.serve.flight import Flights
-from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError
+from ohmykube.errors import (
+    IntegrityError,
+    LockedError,
+    NotFoundError,
+    OhmykubeError,
+    PermissionDenied,
+    ResourceError,
+)
 from ohmykube.kit import digest as digests
 from ohmykube.kit import platform
 from ohmykube.model.artifact import Kind
@@ -93,7 +101,9 @@ class PullThrough:
                 http.HTTPStatus.BAD_REQUEST, "MANIFEST_INVALID", f"{reference} is no tag or sha256"
             )
         found = self._have(place, digest, "manifests")
-        self._keep(place, digest)
+        # Where the cache cannot be written it is served from all the same.
+        with contextlib.suppress(PermissionDenied, ResourceError, LockedError):
+            self._keep(place, reference, digest)
         parsed = manifest.read(self._store, digest)
         if isinstance(parsed, Index):
             # Asked for by their digest soon; the reference to the index keeps them.
@@ -170,11 +180,17 @@ class PullThrough:
         self._asked[full] = self._clock.now()
         return digest
 
-    def _keep(self, place: Place, digest: str) -> None:
-        """Keep from ``prune`` what is asked for by its digest alone."""
-        if digest in self._children or any(ref.digest == digest for ref in self._store.refs()):
-            return
-        self._remember(place, f"{place.full}@{digest}", digest, digest)
+    def _keep(self, place: Place, reference: str, digest: str) -> None:
+        """Note a use, and keep from ``prune`` what is asked for by its digest alone."""
+        if reference != digest:
+            name = f"{place.full}:{reference}"
+            if self._store.ref(Kind.IMAGE, name, reference, ANY) is not None:
+                self._remember(place, name, digest, reference)
+        elif digest not in self._children and not self._is_referred_to(digest):
+            self._remember(place, f"{place.full}@{digest}", digest, digest)
+
+    def _is_referred_to(self, digest: str) -> bool:
+        return any(digest in (ref.digest, ref.index) for ref in self._store.refs())
 
     def _remember(self, place: Place, name: str, digest: str, version: str) -> None:
         """Refer to a manifest; a use is written down once an hour."""

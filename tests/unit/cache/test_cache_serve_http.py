@@ -342,6 +342,27 @@ def test_a_client_that_hangs_up_disturbs_nobody(
     assert capfd.readouterr() == ("", "")
 
 
+def test_too_many_clients_do_not_keep_it_from_ending(
+    store: Store, monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    monkeypatch.setattr(serve, "CONNECTIONS", 2)
+    monkeypatch.setattr(serve, "_WAIT_SECONDS", 0.05)
+    with Server(store, image_maker.lock(), TOKEN) as server:
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(3)]
+        assert held[2].recv(1) == b""  # one too many: hung up on
+        held[0].close()
+
+        def welcome() -> bool:
+            try:
+                return answers(server)
+            except (http.client.HTTPException, OSError):
+                return False
+
+        assert eventually(welcome)
+    for one in held[1:]:
+        one.close()
+
+
 def test_an_index_offers_the_platforms_that_are_there(store: Store) -> None:
     one = image_maker.image(1000, media=DOCKER_MANIFEST)
     one.put(store)

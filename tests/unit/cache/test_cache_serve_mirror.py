@@ -6,7 +6,7 @@ import base64
 import http.client
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,14 +14,15 @@ import pytest
 from ohmykube.cache import transport
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from ohmykube.cache.prune import prune
+from ohmykube.cache.prune import Policy, prune
 from ohmykube.cache.refs import Ref
 from ohmykube.cache.registry_client import RegistryClient
-from ohmykube.cache.serve import Listener, names
+from ohmykube.cache.serve import Listener, failures, names, pull_through_mirror
+from ohmykube.cache.serve.mirror import published
 from ohmykube.cache.serve.pull_through import ANY, SOURCE, PullThrough
 from ohmykube.cache.serve.release_files import ReleaseFiles
 from ohmykube.cache.store import Store
-from ohmykube.errors import UsageError
+from ohmykube.errors import LockedError, PermissionDenied, ResourceError, UsageError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import platform
 from ohmykube.model.artifact import Kind
@@ -194,7 +195,7 @@ def test_of_an_index_only_the_wanted_platform_is_fetched(
     assert [(ref.name, ref.digest, ref.arch) for ref in mirror.store.refs()] == [
         (FULL, digest, ANY)
     ]
-    prune(mirror.store, older_than=0)
+    prune(mirror.store, Policy(grace=0))
     registry.seen.clear()
     pull(mirror, image)
     assert registry.pulls() == []
@@ -341,6 +342,52 @@ def test_a_failure_is_shared_and_then_forgotten(mirror: Mirror, registry: Regist
     assert mirror.told.kinds() == ["failed"]
     registry.add(NAME, "1", image)
     assert mirror(blob_path(image.layers[0]))[0] == 200
+
+
+def test_a_use_is_noted(mirror: Mirror, registry: Registry) -> None:
+    registry.add(NAME, "1", image_maker.image(3000))
+    mirror(TAG)
+    (before,) = mirror.store.refs()
+    mirror.store.set_ref(replace(before, last_used_at=before.last_used_at - 4000))
+    mirror(TAG)  # within the five minutes: nobody is asked
+    (after,) = mirror.store.refs()
+    assert after.last_used_at >= before.last_used_at
+    assert len(registry.pulls("HEAD")) == 1
+
+
+def test_a_cache_that_cannot_be_written(
+    mirror: Mirror, offline: Mirror, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_maker.image(3000)
+    registry.add(NAME, "1", image)
+    pull(mirror, image)
+
+    def refuse(*_: object) -> None:
+        raise PermissionDenied("the cache cannot be written")
+
+    monkeypatch.setattr(Store, "set_ref", refuse)
+    (ref,) = mirror.store.refs()
+    mirror.store.drop_ref(ref)
+    status, _, body = offline(f"/v2/{NAME}/manifests/{image.digest}?ns=docker.io")
+    assert (status, body) == (200, image.manifest)
+    registry.add(NAME, "2", image_maker.image(3000, seed=3))
+    assert mirror.error(f"/v2/{NAME}/manifests/2?ns=docker.io")[:2] == (503, "UNAVAILABLE")
+
+
+def test_errors_of_this_host() -> None:
+    for error, status in (
+        (ResourceError("no space left"), 507),
+        (LockedError("in use"), 503),
+        (PermissionDenied("not yours"), 503),
+    ):
+        assert failures.refused(error, "x", "BLOB_UNKNOWN").status == status
+
+
+def test_a_mirror_as_the_command_makes_it(store: Store) -> None:
+    content = pull_through_mirror(store, names.upstreams([]), Told(), Clock())
+    assert content.fetching == 0
+    assert all(digests.is_digest(digest) for digest in published().values())
+    assert any(url.startswith("https://dl.k8s.io/") for url in published())
 
 
 # -- what the registry says is passed on -----------------------------------------------------------
