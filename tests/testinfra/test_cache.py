@@ -31,3 +31,15 @@ def test_images_of_the_role_are_complete_and_pinned(host: Any) -> None:
 def test_a_worker_has_no_control_plane_images(host: Any) -> None:
     listed = host.check_output("ctr -n k8s.io images ls -q")
     assert ("kube-apiserver" in listed) == (host.check_output("hostname") == "cp1")
+
+
+def test_a_plain_mirror_with_a_password(host: Any) -> None:
+    file = host.file("/etc/containerd/certs.d/other.example_5000_/hosts.toml")
+    assert file.mode == 0o600
+    hosts = tomllib.loads(file.content_string)["host"]
+    assert list(hosts) == ["http://127.0.0.1:5998", "http://127.0.0.1:5999"]
+    assert "header" not in hosts["http://127.0.0.1:5998"]
+    assert hosts["http://127.0.0.1:5999"]["header"]["Authorization"][0].startswith("Basic ")
+    listed = host.check_output("ctr -n k8s.io images ls -q").split()
+    assert "plain.example/library/tiny:1" in listed
+    assert "other.example:5000/library/tiny:1" in listed  # the first of its mirrors is down
