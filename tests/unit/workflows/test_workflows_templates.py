@@ -1,0 +1,160 @@
+"""Templates as use-cases: over the fake that clones, and refused by the one that does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cli._workflows import RealWorkflows
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
+from ohmykube.errors import LockedError, NotFoundError, PrerequisiteError
+from ohmykube.kit import locks, paths
+from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
+from ohmykube.model.machine import MachineSpec
+from ohmykube.model.names import HIDDEN
+from ohmykube.providers import registry
+from ohmykube.providers.base import NewTemplate, ProviderContext
+from ohmykube.steps import resolve
+from ohmykube.steps import templates as steps
+from ohmykube.steps.base import Run, Services
+from ohmykube.testing.fake_templates import FakeCloningProvider
+from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WORK = RealWorkflows().template
+LOCK = ArtifactLock(
+    kubernetes_version="1.36.3",
+    arch="amd64",
+    artifacts=tuple(
+        LockedArtifact(
+            kind=Kind.PACKAGE,
+            name=role.value,
+            version="1",
+            arch="amd64",
+            digest="sha256:" + "0" * 64,
+            size=1,
+            source="build",
+        )
+        for role in PackageRole
+    ),
+)
+
+
+@pytest.fixture
+def services() -> Services:
+    return Services(paths=paths.from_environment(), reporter=RecordingReporter())
+
+
+@pytest.fixture
+def freeze(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], FakeCloningProvider]:
+    """Make the provider "fake" the one that clones; give a maker of templates."""
+    context = ProviderContext(paths=services.paths, reporter=services.reporter)
+    provider = FakeCloningProvider(context)
+    monkeypatch.setattr(registry, "load", lambda _name, _context: provider)
+
+    def make(key: str) -> FakeCloningProvider:
+        provider.create(MachineSpec(cluster=f"{HIDDEN}x", node="a"))
+        provider.freeze(f"{HIDDEN}x", "a", NewTemplate(key=key, role="worker", summary="s"))
+        return provider
+
+    return make
+
+
+def test_a_provider_that_keeps_none_says_so(services: Services) -> None:
+    cluster = load.from_overrides(Overrides(name="dev", provider="fake"))
+    for call in (
+        lambda: WORK.list_templates(services, "fake"),
+        lambda: WORK.build(services, cluster),
+        lambda: WORK.prune(services, "fake", keep=1, max_bytes=None, dry_run=True),
+        lambda: WORK.select(services, "fake", ["a"]),
+        lambda: WORK.remove(services, "fake", []),
+    ):
+        with pytest.raises(PrerequisiteError) as caught:
+            call()
+        assert caught.value.id == "OMK-P-306"
+
+
+def test_the_last_used_comes_first(
+    services: Services, freeze: Callable[[str], FakeCloningProvider]
+) -> None:
+    freeze("aa11")
+    freeze("bb22").create(MachineSpec(cluster="dev", node="w1", template="aa11"))
+    assert [t.key for t in templates.list_templates(services, "fake")] == ["aa11", "bb22"]
+
+
+def test_templates_are_chosen_by_how_their_keys_begin(
+    services: Services, freeze: Callable[[str], FakeCloningProvider]
+) -> None:
+    for key in ("aa11", "aa22", "bb33"):
+        freeze(key)
+    found = templates.select(services, "fake", ["aa", "aa1", "bb33"])
+    assert [t.key for t in found] == ["aa11", "aa22", "bb33"]
+    for word in ("c", ""):
+        with pytest.raises(NotFoundError) as caught:
+            templates.select(services, "fake", [word])
+        assert caught.value.why == "templates here: aa11, aa22, bb33"
+    templates.remove(services, "fake", found[:2])
+    assert [t.key for t in templates.list_templates(services, "fake")] == ["bb33"]
+
+
+def test_pruning_keeps_what_was_used_last_and_can_be_tried(
+    services: Services, freeze: Callable[[str], FakeCloningProvider]
+) -> None:
+    for key in ("aa11", "bb22", "cc33"):
+        freeze(key)
+    for dry_run in (True, False):
+        gone = templates.prune(services, "fake", keep=1, max_bytes=None, dry_run=dry_run)
+        assert [t.key for t in gone] == ["bb22", "aa11"]
+    assert [t.key for t in templates.list_templates(services, "fake")] == ["cc33"]
+
+
+def test_nothing_is_removed_while_a_build_goes_on(
+    services: Services, freeze: Callable[[str], FakeCloningProvider]
+) -> None:
+    freeze("aa11")
+    found = templates.list_templates(services, "fake")
+    with locks.exclusive(steps.lock_file(services), "a build"):
+        with pytest.raises(LockedError):
+            templates.remove(services, "fake", found)
+        with pytest.raises(LockedError):
+            templates.prune(services, "fake", keep=0, max_bytes=None, dry_run=False)
+    assert templates.list_templates(services, "fake") == found
+
+
+def test_a_build_that_finds_all_there_makes_nothing(
+    services: Services,
+    freeze: Callable[[str], FakeCloningProvider],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Resolving is the cache's business; here it is known what it comes to."""
+
+    def resolved(self: resolve.Resolve, run: Run) -> str:
+        run.lock = LOCK
+        return ""
+
+    monkeypatch.setattr(resolve.Resolve, "run", resolved)
+    provider = freeze("aa11")
+    cluster = load.from_overrides(Overrides(name="dev", provider="fake"))
+    run = Run(
+        services=services,
+        cluster=cluster,
+        provider=provider,
+        directory=services.paths.state,
+        run_directory=services.paths.state,
+        lock=LOCK,
+    )
+    wanted = steps.wanted_templates(run)
+    for new in wanted.values():
+        provider.create(MachineSpec(cluster=f"{HIDDEN}x", node="a"))
+        provider.freeze(f"{HIDDEN}x", "a", new)
+    built = templates.build(services, cluster)
+    assert {t.key for t in built.templates} == {new.key for new in wanted.values()}
+    assert built.made == ()
+    assert not services.paths.state.exists()
