@@ -22,8 +22,15 @@ class Reach:
         self._known: dict[str, frozenset[str]] = {}
 
     def of(self, ref: Ref) -> frozenset[str]:
-        """Return all digests that a reference needs, its own among them, here or not."""
-        return self.below(ref.digest) if ref.kind is Kind.IMAGE else frozenset((ref.digest,))
+        """Return all digests that a reference needs, its own among them, here or not.
+
+        The index that an image's name led to is among them while it is here: nothing needs it to
+        be whole, and it goes with its image.
+        """
+        if ref.kind is not Kind.IMAGE:
+            return frozenset((ref.digest,))
+        index = {ref.index} if ref.index and self._store.has(ref.index) else set()
+        return self.below(ref.digest) | index
 
     def below(self, digest: str) -> frozenset[str]:
         """Return a digest and, when it is a manifest that can be read, all that it leads to."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.cache.catalog import Form
 from ohmykube.cache.refs import Ref, Signature
+from ohmykube.cache.sources.faults import GO_NETWORK
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import files, process
 from ohmykube.model.artifact import Kind
@@ -41,20 +42,7 @@ PART_BYTES = 1 << 20
 TRUSTED_ROOT = "trusted_root.json"
 """Beside the keyrings: sigstore's keys for hosts that cannot ask for them."""
 _SCHEMA = 1
-_CANNOT = (
-    "dial tcp",
-    "no such host",
-    "i/o timeout",
-    "connection refused",
-    "connection reset",
-    "network is unreachable",
-    "context deadline exceeded",
-    "TLS handshake",
-    "proxyconnect",
-    "error updating to TUF",
-    "unknown flag",
-    "unknown command",
-)
+_CANNOT = (*GO_NETWORK, "error updating to TUF", "unknown flag", "unknown command")
 """What cosign says when it could not look, as opposed to having seen a wrong signature."""
 
 

@@ -17,7 +17,7 @@ from ohmykube.kit import process
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NETWORK = (
+GO_NETWORK = (
     "dial tcp",
     "connection refused",
     "connection reset",
@@ -28,6 +28,10 @@ _NETWORK = (
     "network is unreachable",
     "no route to host",
     "context deadline exceeded",
+)
+"""What programs written in Go say when the network fails them."""
+_NETWORK = (
+    *GO_NETWORK,
     "unexpected EOF",
     "GOPROXY",
     "certificate",
