@@ -72,6 +72,8 @@ class Guests:
 
     def __call__(self, _target: SshTarget, argv: Sequence[str]) -> str:
         self.asked.append(tuple(argv))
+        if argv[0] == "sh":
+            return ""
         return self.card if argv[0] == "ip" else f"{int(time.time()) - self.behind}\n"
 
 
@@ -148,6 +150,7 @@ class World:
                 ask=self.guests,
                 answers=self.guests.answers,
                 command_of=self.command_of,
+                flatten=stand_alone,
             ),
             patience=PATIENCE,
         )
@@ -167,6 +170,12 @@ class World:
         found = marker.read(directory)
         assert found is not None
         marker.write(directory, replace(found, complete=False))
+
+
+def stand_alone(directory: Path) -> None:
+    """Do to a disk of the fake what qemu-img does to a real one."""
+    for name in ("basedisk", "backing"):
+        (directory / name).unlink(missing_ok=True)
 
 
 @contextmanager

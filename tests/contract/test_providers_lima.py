@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.testing import fake_limactl
-from ohmykube.testing.conformance import ProviderConformance, Subject
+from ohmykube.testing.conformance import (
+    BUILDING,
+    ProviderConformance,
+    Subject,
+    TemplatesConformance,
+)
 from tests.lima_world import World, world
 
 if TYPE_CHECKING:
@@ -32,6 +37,36 @@ class TestLima(ProviderConformance):
             for cluster in ("dev", "dev-2"):
                 for node in ("cp1", "w1"):
                     place.provider().delete(cluster, node)
+            assert not fake_limactl.processes(place.home.root)
+            assert nothing_left(place)
+
+
+class TestLimaTemplates(TemplatesConformance):
+    """Golden machines that are cloned."""
+
+    @pytest.fixture(params=["2.0.3", "2.2.0"])
+    def subject(self, request: pytest.FixtureRequest) -> Iterator[Subject]:
+        """Give Lima over an empty home; a file beside the disk stands for what is on it."""
+        with world(request.param) as place:
+
+            def mark(cluster: str, node: str) -> None:
+                (place.directory(cluster, node) / "on-disk").touch()
+
+            yield Subject(
+                open=lambda _cluster: place.provider(),
+                cluster="dev",
+                other="dev-2",
+                nodes=("cp1", "w1"),
+                answers=place.lives,
+                mark=mark,
+                marked=lambda c, n: (place.directory(c, n) / "on-disk").exists(),
+            )
+            provider = place.provider()
+            for template in provider.templates():
+                provider.remove_template(template.key)
+            for cluster in (BUILDING, "dev"):
+                for machine in provider.list(cluster):
+                    provider.delete(cluster, machine.node)
             assert not fake_limactl.processes(place.home.root)
             assert nothing_left(place)
 

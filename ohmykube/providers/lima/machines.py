@@ -8,16 +8,15 @@ a stop, at whose end limactl ends the networks of all machines that do not run (
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, OhmykubeError, ProviderError, TimeoutExceeded
-from ohmykube.kit import files, process, retry
+from ohmykube.kit import files, retry
 from ohmykube.progress import NodeProgress
-from ohmykube.providers.lima import marker, names, processes, records, template
+from ohmykube.providers.lima import marker, processes, records, template, words
 from ohmykube.providers.lima.answers import Status
 from ohmykube.providers.lima.disks import Disks
 from ohmykube.providers.lima.events import Events
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ohmykube.kit.retry import Clock
     from ohmykube.progress import Reporter
     from ohmykube.providers.lima.answers import Instance, LogEntry
-    from ohmykube.providers.lima.events import HostAgentEvent
     from ohmykube.providers.lima.home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.marker import Marker
@@ -150,11 +148,8 @@ class Machines:
             self._disks.ensure(name, disks)
             expressions = list(fields)
             if len(disks) > before:
-                entries = [
-                    {"name": names.disk(name, number + 1), "format": False}
-                    for number in range(len(disks))
-                ]
-                expressions.append(f".additionalDisks = {json.dumps(entries)}")
+                entries = template.disk_entries(name, len(disks))
+                expressions += template.expressions({"additionalDisks": entries})
             if expressions:
                 self._limactl.edit(name, *expressions)
 
@@ -181,7 +176,8 @@ class Machines:
         reasons = [look.why, *((failed.message, failed.why) if failed else ())]
         raise ProviderError(
             f"machine {whose.node} of cluster {whose.cluster} did not come up",
-            why="\n".join(reason for reason in reasons if reason) + self._last_words(name),
+            why="\n".join(reason for reason in reasons if reason)
+            + words.last(self._home.directory(name)),
             hint="ohmykube start" if look.state is State.NETDEAD else "ohmykube doctor",
             id="OMK-P-532",
         ) from failed
@@ -215,7 +211,7 @@ class Machines:
         told = Events(self._home.directory(whose.instance))
         while not starting.done():
             for event in told.new():
-                activity = _activity(event)
+                activity = words.activity(event)
                 if activity:
                     self._reporter.emit(NodeProgress(node=whose.node, activity=activity))
             self._clock.sleep(_POLL)
@@ -286,6 +282,11 @@ class Machines:
         if self._runs(whose.instance):
             self.reset(whose)
 
+    def stopped(self, look: Look) -> Marker:
+        """Stop an instance and return its mark."""
+        self.halt(look)
+        return _ours(look)
+
     def _runs(self, name: str) -> bool:
         instance = self._instance(name)
         return instance is not None and instance.status is not Status.STOPPED
@@ -317,6 +318,11 @@ class Machines:
             marker.claim(self._home, whose)
             self._tidy(besides=whose.instance)
             self._discard(whose.instance)
+        self.forget(whose)
+
+    def forget(self, whose: Marker) -> None:
+        """Drop what a cluster had for a machine that is gone, all of it with the last one."""
+        with self._home.exclusive():
             self._networks.forget(whose.cluster, whose.address)
             left = marker.owned(self._home).values()
             if whose.cluster and all(other.cluster != whose.cluster for other in left):
@@ -361,16 +367,6 @@ class Machines:
         self._disks.remove(name)
         marker.drop_claim(self._home, name)
 
-    def _last_words(self, name: str) -> str:
-        """Return the end of what the guest's console and the host agent said."""
-        found = []
-        for pattern in ("ha.stderr.log", "serial*.log"):
-            for path in sorted(self._home.directory(name).glob(pattern)):
-                text = process.tail(path.read_text(errors="replace")[-8192:], 5)
-                if text:
-                    found.append(f"\n{path}:\n{text}")
-        return "".join(found)
-
 
 def _ours(look: Look) -> Marker:
     if look.marker is None:
@@ -386,13 +382,3 @@ def foreign(name: str, directory: Path) -> LockedError:
         hint="choose another cluster name, or rename that machine with limactl",
         id="OMK-P-534",
     )
-
-
-def _activity(event: HostAgentEvent) -> str:
-    if event.errors:
-        return event.errors[-1]
-    if event.boot_line:
-        return event.boot_line
-    if event.running:
-        return "guest is up"
-    return "waiting for ssh of the guest" if event.ssh_port else ""

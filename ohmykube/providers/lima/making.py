@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, OhmykubeError
-from ohmykube.providers.lima import home, images, marker, names, template
+from ohmykube.model.names import HIDDEN
+from ohmykube.providers.lima import golden, home, images, marker, names, state, template
 from ohmykube.providers.lima.marker import Marker
 from ohmykube.providers.lima.template import Shape, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import MachineSpec
@@ -33,11 +34,17 @@ class Maker:
     machines: Machines
     options: Options
     host: Host
+    golden: golden.Golden
     emulated: bool
     cluster: Cluster | None
     """The desired one."""
 
     def source(self) -> tuple[images.Image | None, Mapping[str, object] | None]:
+        """Return the image that machines boot from, or the user's own template.
+
+        Raises:
+            ConfigError: it cannot be used.
+        """
         chosen = self.options
         if chosen.template is not None:
             return None, template.load(chosen.template, unverified=chosen.allow_unverified_image)
@@ -47,6 +54,14 @@ class Maker:
         return image, None
 
     def make(self, spec: MachineSpec, name: str, shape: Shape) -> Marker:
+        """Make a machine from its image, or from the template that the spec names.
+
+        Raises:
+            ConfigError: its image or size cannot be.
+            NotFoundError: there is no such template.
+            ProviderError, ResourceError: it could not be made; nothing of it is left.
+        """
+        original = self.golden.need(spec.template) if spec.template else None
         image, base = self.source()
         problem = self.home.too_long([name], [names.network(255)])
         if problem:
@@ -59,35 +74,61 @@ class Maker:
         self.home.ensure_key()
         with self.home.exclusive():
             network = self.networks.ensure(spec.cluster, self._own_networks()).network
-        disks = self.options.disks_of(spec.node)
+        hidden = spec.cluster.startswith(HIDDEN)
+        disks = () if hidden else self.options.disks_of(spec.node)
+        if hidden and shape.disk_gib is None:
+            shape = replace(shape, disk_gib=golden.DISK_GIB)
         claimed = Marker(
             instance=name,
             cluster=spec.cluster,
             node=spec.node,
             role=self._role(spec),
             id=uuid.uuid4().hex,
+            origin=original.id if original else "",
             network=network,
         )
-        text = template.render(
-            Template(
-                id=claimed.id,
-                instance=name,
-                shape=shape,
-                network=network,
-                image=image,
-                base=base,
-                disks=len(disks),
-                emulation=self.emulated,
-                routable=self.options.routable,
-                system=self.host.system,
-            )
+        wanted = Template(
+            id=claimed.id,
+            instance=name,
+            shape=shape,
+            network=network,
+            image=image,
+            base=base,
+            disks=len(disks),
+            emulation=self.emulated,
+            routable=self.options.routable,
+            system=self.host.system,
         )
         try:
-            self.machines.make(claimed, lambda: self.limactl.create(name, text), disks, text)
+            if original is not None:
+                self._clone(original, claimed, wanted, disks)
+                self.golden.cloned(spec.template)
+            else:
+                text = template.render(wanted)
+                self.machines.make(claimed, lambda: self.limactl.create(name, text), disks, text)
         except OhmykubeError:
             self._drop_empty(spec.cluster)
             raise
         return claimed
+
+    def _clone(
+        self, original: Marker, claimed: Marker, wanted: Template, disks: Sequence[int]
+    ) -> None:
+        made = next(iter(self.limactl.list(original.instance)), None)
+        for one in state.drift(made, wanted.shape) if made else ():
+            if one.shrinks:
+                raise ConfigError(
+                    f"the disk of node {claimed.node} cannot be smaller than the template's",
+                    why=str(one),
+                    hint=f"set disk to {one.made}GiB or more, or ohmykube up --template never",
+                    id="OMK-P-562",
+                )
+        fields = template.expressions(template.own_fields(wanted))
+        self.machines.make(
+            claimed,
+            lambda: self.limactl.clone(original.instance, claimed.instance, *fields),
+            disks,
+        )
 
     def _role(self, spec: MachineSpec) -> str:
         if self.cluster is None or self.cluster.name != spec.cluster:

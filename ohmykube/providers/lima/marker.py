@@ -88,7 +88,8 @@ def _parse(content: object) -> Marker | None:
         return None
     if not all(isinstance(text, str) for text in texts):
         return None
-    of_machine = names.is_name(found.cluster) and names.is_name(found.node)
+    of_machine = names.is_name(found.cluster.removeprefix(names.HIDDEN))
+    of_machine = of_machine and names.is_name(found.node)
     return found if of_machine or (not found.cluster and found.node == GOLDEN) else None
 
 

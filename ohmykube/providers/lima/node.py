@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, OhmykubeError, ProviderError
 from ohmykube.model.machine import Machine, MachineState, SshTarget
+from ohmykube.model.names import HIDDEN
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.lima import guest, marker, records, state, template
 from ohmykube.providers.lima.state import REPAIRS, Look, Repair, State
@@ -68,7 +69,8 @@ class Nodes:
     def _reshape(self, whose: Marker, differs: Sequence[state.Drift]) -> None:
         wanted = Shape(**{one.field: one.wanted for one in differs})
         fields = template.expressions(template.shape_fields(wanted))
-        disks = self.options.disks_of(whose.node)
+        hidden = whose.cluster.startswith(HIDDEN)
+        disks = () if hidden else self.options.disks_of(whose.node)
         if fields or disks:
             self.machines.reshape(whose.instance, fields, disks)
 

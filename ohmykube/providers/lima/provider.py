@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import parallel, process
+from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
 from ohmykube.providers.lima import (
     guest,
@@ -22,6 +24,7 @@ from ohmykube.providers.lima import (
     processes,
     state,
 )
+from ohmykube.providers.lima.golden import SCHEMA, Golden, flatten, instance_of
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.machines import Machines, Patience, foreign
 from ohmykube.providers.lima.making import Maker
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
     from ohmykube.model.cluster import Node
     from ohmykube.model.machine import Machine, MachineSpec
+    from ohmykube.providers.base import NewTemplate, Template
+    from ohmykube.providers.lima.golden import Flatten
     from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.network import Service
@@ -54,6 +59,8 @@ class Outside:
     """Tells whether ssh answers at a host and port."""
     command_of: Callable[[int], str] = processes.command
     """Tells the command line of a process."""
+    flatten: Flatten = flatten
+    """Makes a disk stand alone."""
 
 
 class LimaProvider(Provider):
@@ -141,6 +148,10 @@ class LimaProvider(Provider):
         )
 
     @cached_property
+    def _golden(self) -> Golden:
+        return Golden(self._home, self._limactl, self._outside.flatten)
+
+    @cached_property
     def _maker(self) -> Maker:
         return Maker(
             home=self._home,
@@ -149,6 +160,7 @@ class LimaProvider(Provider):
             machines=self._machines,
             options=self._options,
             host=self._host,
+            golden=self._golden,
             emulated=self._emulated,
             cluster=self.context.cluster,
         )
@@ -185,7 +197,8 @@ class LimaProvider(Provider):
     def clusters(self) -> Sequence[str]:
         """Return the clusters that have machines here."""
         ours = marker.owned(self._home).values()
-        return sorted({whose.cluster for whose in ours if whose.cluster})
+        names = {whose.cluster for whose in ours if whose.cluster}
+        return sorted(name for name in names if not name.startswith(HIDDEN))
 
     def create(self, spec: MachineSpec) -> Machine:
         """Make the machine whole and running, of the size asked for.
@@ -214,13 +227,7 @@ class LimaProvider(Provider):
         """
         name = names.instance(cluster, node)
         with self._home.node_locked(name):
-            look = self._admitted(name, cluster, node)
-            if look.state is State.ABSENT:
-                raise NotFoundError(
-                    f'cluster "{cluster}" has no node "{node}"',
-                    hint="ohmykube status",
-                    id="OMK-P-551",
-                )
+            look = self._there(name, cluster, node)
             awake = look.state is State.READY
             machine = self._nodes.machine(self._nodes.ready(look, self._desired(cluster, node)))
             if awake:
@@ -258,7 +265,68 @@ class LimaProvider(Provider):
         """
         return self._networks.publish(cluster, wanted)
 
+    # --- templates
+
+    def template_basis(self) -> str:
+        """Return what machines boot from, and the form of templates."""
+        image, base = self._maker.source()
+        source = image.digest or image.location if image else json.dumps(base, sort_keys=True)
+        return f"lima templates {SCHEMA} on {self._host.system} {self._host.arch}: {source}"
+
+    def templates(self) -> Sequence[Template]:
+        """Return the templates of this home of Lima."""
+        return self._golden.all()
+
+    def freeze(self, cluster: str, node: str, template: NewTemplate) -> Template:
+        """Take what makes a machine itself off it, stop it, and keep it as a template.
+
+        Raises:
+            NotFoundError: there is no such machine.
+            ProviderError: it cannot become one.
+        """
+        name = names.instance(cluster, node)
+        with self._home.node_locked(name):
+            look = self._there(name, cluster, node)
+            if self._golden.find(template.key) is None:
+                ready = self._nodes.machine(self._nodes.ready(look, Shape()))
+                if ready.ssh is not None:
+                    self._golden.strip(self._outside.ask, ready.ssh)
+                whose = self._machines.stopped(self._machines.look(name))
+                with self._home.exclusive():
+                    self._golden.keep(whose, template)
+                self._machines.forget(whose)
+            else:
+                self._machines.remove(look)
+        return self._found(template.key)
+
+    def _found(self, key: str) -> Template:
+        self._golden.need(key)
+        return next(one for one in self._golden.all() if one.key == key)
+
+    def remove_template(self, key: str) -> None:
+        """Remove a template; its clones do not need it."""
+        name = instance_of(key)
+        look = self._machines.look(name)
+        if look.marker is not None and not look.marker.cluster:
+            self._machines.remove(look)
+
+    def sweep_templates(self) -> None:
+        """Remove the machines that killed builds left."""
+        for whose in marker.owned(self._home).values():
+            if whose.cluster.startswith(HIDDEN):
+                self.delete(whose.cluster, whose.node)
+
     # --- parts
+
+    def _there(self, name: str, cluster: str, node: str) -> Look:
+        look = self._admitted(name, cluster, node)
+        if look.state is State.ABSENT:
+            raise NotFoundError(
+                f'cluster "{cluster}" has no node "{node}"',
+                hint="ohmykube status",
+                id="OMK-P-551",
+            )
+        return look
 
     def _made(self, spec: MachineSpec, name: str, shape: Shape) -> Machine:
         self._nodes.say(spec.node, "making its disk")

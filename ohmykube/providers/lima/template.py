@@ -7,6 +7,7 @@ know, so ``differences`` compares what it made with what was asked for.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,27 +84,36 @@ def _required(wanted: Template) -> dict[str, Any]:
         "portForwards": [],
         "user": {"name": USER, "home": f"/home/{USER}", "shell": "/bin/bash", "uid": 1000},
         "ssh": {"localPort": 0, "loadDotSSHPubKeys": False, "forwardAgent": False},
-        "networks": [{"lima": wanted.network}],
     }
     if mac:
         # Over vsock the network daemon would not know the port, and could not tell the address.
         content["ssh"]["overVsock"] = False
-    if wanted.routable:
-        card = {"socket": VMNET_SOCKET, "interface": ROUTABLE_CARD, "metric": _METRIC}
-        content["networks"].append(card)
     if wanted.emulation and not mac:
         options = dict(base.get("vmOpts") or {})
         # Otherwise QEMU is told to use the host's processor, which it can only with acceleration.
         types = dict.fromkeys(images.ARCHITECTURES.values(), "max")
         options["qemu"] = {**(options.get("qemu") or {}), "cpuType": types}
         content["vmOpts"] = options
+    return content | own_fields(wanted)
+
+
+def own_fields(wanted: Template) -> dict[str, Any]:
+    """Return the fields in which a machine differs from others of the same image."""
+    networks: list[dict[str, Any]] = [{"lima": wanted.network}]
+    if wanted.routable:
+        card = {"socket": VMNET_SOCKET, "interface": ROUTABLE_CARD, "metric": _METRIC}
+        networks.append(card)
+    content: dict[str, Any] = {"networks": networks, **shape_fields(wanted.shape)}
     if wanted.disks:
-        content["additionalDisks"] = [
-            {"name": names.disk(wanted.instance, number), "format": False}
-            for number in range(1, wanted.disks + 1)
-        ]
-    content |= shape_fields(wanted.shape)
+        content["additionalDisks"] = disk_entries(wanted.instance, wanted.disks)
     return content
+
+
+def disk_entries(instance: str, count: int) -> list[dict[str, Any]]:
+    """Return what a template says of additional disks, which the guest gets unformatted."""
+    return [
+        {"name": names.disk(instance, number), "format": False} for number in range(1, count + 1)
+    ]
 
 
 def shape_fields(shape: Shape) -> dict[str, Any]:
@@ -117,11 +127,8 @@ def shape_fields(shape: Shape) -> dict[str, Any]:
 
 
 def expressions(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return yq expressions that set plain fields, for ``edit`` and ``clone``."""
-    return tuple(
-        f".{key} = {value}" if isinstance(value, int) else f'.{key} = "{value}"'
-        for key, value in fields.items()
-    )
+    """Return yq expressions that set fields, for ``edit`` and ``clone``."""
+    return tuple(f".{key} = {json.dumps(value)}" for key, value in fields.items())
 
 
 def _image(image: Image) -> dict[str, str]:
