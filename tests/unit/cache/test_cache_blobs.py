@@ -216,3 +216,13 @@ def test_the_attached_note_names_the_schema(store: Store, bundle: Path) -> None:
     (note,) = (store.root / "attached").iterdir()
     assert json.loads(note.read_text())["schema"] == 1
     assert json.loads(note.read_text())["path"] == str(bundle)
+
+
+def test_a_blob_is_discarded_once(store: Store) -> None:
+    store.put_bytes(HELLO)
+    assert (store.discard(DIGEST), store.discard(DIGEST)) == (len(HELLO), 0)
+
+
+def test_a_note_that_is_removed_meanwhile_is_nothing_attached(store: Store, bundle: Path) -> None:
+    (store.root / "attached" / "gone.json").symlink_to("nowhere")
+    assert len(store.attached()) == 1

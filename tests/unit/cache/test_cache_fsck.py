@@ -163,7 +163,7 @@ def test_everything_that_does_not_agree_is_told(
     path.write_bytes(b"sho")
     store.discard(image.layers[1])
     (store.layout / "blobs/sha256/stranger").write_text("?")
-    bundles = [tmp_path / "changed", tmp_path / "lost"]
+    bundles = [tmp_path / "changed", tmp_path / "lost", tmp_path / "as it was"]
     for bundle in bundles:
         bundle.write_bytes(b"1")
         store.attach(bundle, {})

@@ -241,3 +241,9 @@ def test_the_store_works_without_its_index(tmp_path: Path) -> None:
     (store.root / "index.db").unlink()
     assert Store(store.root).trusted(digest).size == 5
     assert Store(store.root).trouble == ""
+
+
+def test_what_cannot_be_done_twice_is_given_up(index: Index, layout: Layout) -> None:
+    index.verified(ONE, STAMP)
+    assert index._use(lambda database: database.execute("nonsense"), None) is None
+    assert len(list(layout.quarantine.glob("index-*.db"))) == 2

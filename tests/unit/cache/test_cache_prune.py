@@ -19,6 +19,7 @@ from ohmykube.cache.prune import (
 )
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import LockedError
+from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 from tests import image_maker
 
@@ -263,3 +264,14 @@ def test_sizes_of_what_vanishes_are_nothing(tmp_path: Path) -> None:
 def test_a_file_that_is_finished_meanwhile_is_no_leftover(tmp_path: Path) -> None:
     (tmp_path / "gone").symlink_to("nowhere")
     assert ingest.leftovers(tmp_path) == []
+
+
+def test_half_written_lists_go_when_they_are_old(store: Store) -> None:
+    store.put_bytes(b"x")
+    old, new = (store.root / f"{files.TEMP_PREFIX}{name}" for name in ("old", "new"))
+    for path in (old, new, store.layout / old.name):
+        path.write_text("{")
+    (store.root / f"{files.TEMP_PREFIX}gone").symlink_to("nowhere")
+    os.utime(old, (1, 1))
+    assert freed(prune(store)) == {"partial": (1, 1)}
+    assert (old.exists(), new.exists()) == (False, True)
