@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +20,7 @@ from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from ohmykube.cache.bundle.content import Content
@@ -88,13 +91,15 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     with (
         read.counting(reporter, target.name, "write", sum(entry.size for entry in here)) as step,
         _target(target, form.split) as (sink, paths),
+        ThreadPoolExecutor(1, "hash") as thread,
     ):
+        copier = _Copier(sink, thread, step)
         end = 0
         for name, body in members.items():
             sink.write(archive.header(name, len(body)) + body + bytes(archive.padding(len(body))))
             end += archive.room(len(body))
         for entry in here:
-            _copy(store, entry, sink, step)
+            copier.copy(store, entry)
         end += bundle.area
         sink.write(bytes(archive.ending(end)))
     return Written(
@@ -123,26 +128,41 @@ def _target(target: Path, split: int) -> Iterator[tuple[_Sink, list[Path]]]:
     paths += divided.finish()
 
 
-def _copy(store: Store, entry: Entry, sink: _Sink, step: Callable[[int], None]) -> None:
-    """Write one member, hashing it meanwhile: what is damaged leaves no house."""
-    sink.write(archive.header(archive.blob_name(entry.digest), entry.size))
-    state, buffer = hashlib.sha256(), bytearray(_CHUNK)
-    view = memoryview(buffer)
-    with store.locate(entry.digest).open() as stream:
-        window = read.Window(stream, entry.size, step)
-        left = entry.size
-        while left and (count := window.readinto(view)):
-            state.update(view[:count])
-            sink.write(view[:count])
-            left -= count
-    if "sha256:" + state.hexdigest() != entry.digest:
-        store.verify(entry.digest)
-        raise IntegrityError(
-            f"{entry.digest} changed while it was read",
-            hint="run the same command again",
-            id="OMK-I-421",
-        )
-    sink.write(bytes(archive.padding(entry.size)))
+class _Copier:
+    """Writes blobs and hashes them in a thread meanwhile: what is damaged leaves no house."""
+
+    def __init__(self, sink: _Sink, thread: Executor, step: Callable[[int], None]) -> None:
+        self._sink = sink
+        self._thread = thread
+        self._step = step
+        # Two: one is hashed while the other is filled.
+        self._buffers = (memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK)))
+
+    def copy(self, store: Store, entry: Entry) -> None:
+        """Write one member."""
+        self._sink.write(archive.header(archive.blob_name(entry.digest), entry.size))
+        with store.locate(entry.digest).open() as stream:
+            found = self._content(read.Window(stream, entry.size, self._step))
+        if found != entry.digest:
+            store.verify(entry.digest)
+            raise IntegrityError(
+                f"{entry.digest} changed while it was read",
+                hint="run the same command again",
+                id="OMK-I-421",
+            )
+        self._sink.write(bytes(archive.padding(entry.size)))
+
+    def _content(self, window: read.Window) -> str:
+        state, hashing = hashlib.sha256(), None
+        for view in itertools.cycle(self._buffers):
+            count = window.readinto(view)
+            if hashing is not None:
+                hashing.result()
+            if not count:
+                return "sha256:" + state.hexdigest()
+            hashing = self._thread.submit(state.update, view[:count])
+            self._sink.write(view[:count])
+        raise AssertionError  # pragma: no cover - the buffers never end
 
 
 def _bundle(content: Content, here: list[Entry], head: dict[str, bytes], since: str) -> Bundle:
