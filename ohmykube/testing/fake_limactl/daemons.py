@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ohmykube.testing.fake_limactl.log import now
 
@@ -27,9 +27,14 @@ def fork(work: Callable[[], None], directory: Path, name: str, *, keep: int = 2)
     would stay taken.
     """
     child = os.fork()
-    if child:
-        os.waitpid(child, 0)
-        return
+    if child == 0:
+        _become(work, directory, name, keep)
+    os.waitpid(child, 0)
+
+
+def _become(  # pragma: no cover - in a process that nothing measures
+    work: Callable[[], None], directory: Path, name: str, keep: int
+) -> NoReturn:
     code = 1
     try:
         os.setsid()
@@ -53,6 +58,13 @@ def fork(work: Callable[[], None], directory: Path, name: str, *, keep: int = 2)
         os._exit(code)
 
 
+def write_pid(path: Path, pid: int) -> None:
+    """Name a process in a file that is never seen half written."""
+    fresh = path.with_suffix(f".{pid}.tmp")
+    fresh.write_text(f"{pid}\n")
+    fresh.replace(path)
+
+
 class Stop:
     """Tells whether a process was asked to end, was orphaned of its home or is too old."""
 
@@ -61,13 +73,11 @@ class Stop:
         self._end = time.monotonic() + life
         self._asked = False
 
-    def listen(self) -> None:
+    def listen(self) -> Stop:
         """Take SIGINT and SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, _number: int, _frame: object) -> None:
-        self._asked = True
+            signal.signal(number, lambda _number, _frame: self.ask())
+        return self
 
     def ask(self) -> None:
         """Ask from within."""
@@ -96,13 +106,11 @@ class HostAgent:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
 
-    def run(self) -> None:
+    def run(self, stop: Stop) -> None:
         """Work until stopped or until the driver ends."""
-        stop = Stop(self.directory, self.life)
-        stop.listen()
         driver = self._driver()
-        (self.directory / "qemu.pid").write_text(f"{driver}\n")
-        (self.directory / "ha.pid").write_text(f"{os.getpid()}\n")
+        write_pid(self.directory / "qemu.pid", driver)
+        write_pid(self.directory / "ha.pid", os.getpid())
         self.tell({"sshLocalPort": self.port})
         up = None if self.boot is None else time.monotonic() + self.boot
         while not stop.wanted() and os.waitpid(driver, os.WNOHANG) == (0, 0):
@@ -122,7 +130,7 @@ class HostAgent:
 
     def _driver(self) -> int:
         child = os.fork()
-        if child == 0:
+        if child == 0:  # pragma: no cover - another program at once
             self.listener.close()
             # A name of its own in the list of processes, and an end of its own.
             os.execvp("sleep", ["sleep", str(int(self.life) + 1)])  # noqa: S606

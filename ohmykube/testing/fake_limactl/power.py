@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from ohmykube.testing.fake_limactl import instances, template, usernet
-from ohmykube.testing.fake_limactl.daemons import HostAgent, fork, wait
+from ohmykube.testing.fake_limactl.daemons import HostAgent, Stop, fork, wait
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.home import live_pid
 from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, now
@@ -97,12 +97,10 @@ def _agent_dies(found: Inspected, why: str) -> NoReturn:
 def _boot(home: Home, found: Inspected, timeout: float) -> None:
     never = home.fault(Fault.START_TIMEOUT, found.name)
     degraded = home.fault(Fault.DEGRADED, found.name)
-    agent = HostAgent(
-        found.directory,
-        boot=None if never else home.seconds("FAKE_LIMA_BOOT_SECONDS", 0),
-        degraded=degraded,
-        life=home.seconds("FAKE_LIMA_LIFE_SECONDS", _LIFE),
-    )
+    life = home.seconds("FAKE_LIMA_LIFE_SECONDS", _LIFE)
+    boot = None if never else home.seconds("FAKE_LIMA_BOOT_SECONDS", 0)
+    agent = HostAgent(found.directory, boot=boot, degraded=degraded, life=life)
+    stop = Stop(found.directory, life)
     log = found.directory / "ha.stdout.log"
     log.unlink(missing_ok=True)
     (found.directory / "boot_id").write_text(f"{uuid.uuid4()}\n")
@@ -114,7 +112,8 @@ def _boot(home: Home, found: Inspected, timeout: float) -> None:
         f"  Hostname 127.0.0.1\n  Port {agent.port}\n"
     )
     home.voice.info(f"SSH Local Port: {agent.port}")
-    fork(agent.run, found.directory, "ha", keep=agent.listener.fileno())
+    keep = agent.listener.fileno()
+    fork(lambda: agent.run(stop.listen()), found.directory, "ha", keep=keep)
     agent.listener.close()
     wait(lambda: live_pid(found.directory / "ha.pid") > 0, 5)
     _join(home, found, agent.port)
@@ -201,9 +200,9 @@ def _start_network(home: Home, paths: usernet.Paths, network: dict[str, str]) ->
     leases = json.loads(paths.leases.read_text()) if paths.leases.exists() else {}
     state = usernet.State(network["gateway"], network["netmask"], leases)
     life = home.seconds("FAKE_LIMA_LIFE_SECONDS", _LIFE)
-    fork(
-        lambda: usernet.run(paths, state, life), paths.directory, f"usernet.{paths.directory.name}"
-    )
+    stop = Stop(paths.directory, life)
+    name = f"usernet.{paths.directory.name}"
+    fork(lambda: usernet.run(paths, state, stop.listen()), paths.directory, name)
     if not wait(lambda: live_pid(paths.pid) > 0, 10):
         raise Fatal(f"network {paths.directory.name} did not come up")
 

@@ -14,10 +14,12 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.testing.fake_limactl.daemons import Stop
+from ohmykube.testing.fake_limactl.daemons import write_pid
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ohmykube.testing.fake_limactl.daemons import Stop
 
 
 class Paths:
@@ -136,8 +138,12 @@ def respond(state: State, connection: socket.socket) -> None:
 def listen(path: Path) -> socket.socket:
     """Bind a unix socket."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    listener.listen(64)
+    try:
+        listener.bind(str(path))
+        listener.listen(64)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
@@ -164,14 +170,12 @@ def serve(paths: Paths, state: State, endpoint: socket.socket, stop: Stop) -> No
             path.unlink(missing_ok=True)
 
 
-def run(paths: Paths, state: State, life: float) -> None:
+def run(paths: Paths, state: State, stop: Stop) -> None:
     """Be the daemon."""
-    stop = Stop(paths.directory, life)
-    stop.listen()
     with contextlib.ExitStack() as stack:
         stack.enter_context(listen(paths.card))
         endpoint = stack.enter_context(listen(paths.endpoint))
-        paths.pid.write_text(f"{os.getpid()}\n")
+        write_pid(paths.pid, os.getpid())
         serve(paths, state, endpoint, stop)
 
 
