@@ -9,7 +9,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from ohmykube.cache import catalog, oci, pack, releases
+from ohmykube.cache import catalog, oci, pack, releases, signatures
 from ohmykube.cache.bundle.lacking import offline_lacks
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
@@ -391,5 +391,6 @@ def _pack(
             source=source,
             url=run.identity(role.value, source),
             content_digest=packed.content_digest,
+            signature=signatures.weakest(run.store, (m.path for m in members.values())),
         ),
     )

@@ -6,7 +6,7 @@ network, a signature is *unchecked*, and the reason is told. The sums of the cat
 case: a signature says in addition who made the file.
 
 What a publisher signed with is stored beside the artifact as *evidence*, one small JSON document,
-so that it can be judged again at any time and travels with a bundle.
+so that it can be judged again at any time, on any host that has the programs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ohmykube.kit import files, process
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from ohmykube.cache.refs import Key
     from ohmykube.cache.store import Store
@@ -189,6 +189,18 @@ def keep(store: Store, proof: Evidence, about: Ref) -> None:
     )
 
 
+def weakest(store: Store, paths: Iterable[Path]) -> Signature:
+    """Return the least that is known of the signatures of some blobs, given by their files."""
+    digests = {f"sha256:{path.name}" for path in paths}
+    known = {
+        str(ref.signature or _unproved(ref).state) for ref in store.refs() if ref.digest in digests
+    }
+    for state in (Signature.FAILED, Signature.UNCHECKED, Signature.ABSENT, Signature.VERIFIED):
+        if state in known:
+            return state
+    return Signature.UNCHECKED
+
+
 def is_evidence(ref: Ref) -> bool:
     """Tell whether a reference is that of evidence and not of an artifact."""
     return ref.kind is Kind.FILE and ref.name == EVIDENCE
@@ -252,8 +264,8 @@ def verify(
 def _unproved(ref: Ref) -> Verdict:
     """Say what is known of an artifact without evidence."""
     if ref.kind is Kind.PACKAGE:
-        why = "packed on this host from binaries that are listed by themselves"
-        return Verdict(Signature.ABSENT, why)
+        why = "packed on this host; the least that was known of the binaries in it"
+        return Verdict(Signature(ref.signature or Signature.ABSENT), why)
     if ref.source == "build":
         origin = f" from {ref.upstream_sum}" if ref.upstream_sum else ""
         return Verdict(Signature.ABSENT, f"built on this host{origin}")

@@ -243,6 +243,14 @@ def test_a_cache_is_judged_again(
         "registry.k8s.io/pause:3": "unchecked",
     }
     assert module in reports["kubeadm"].why
+    paths = {name: store.path(report.ref.digest) for name, report in reports.items()}
+    for names, state in (
+        (("upstream:kubelet",), "verified"),
+        (("upstream:kubelet", "kubeadm"), "absent"),
+        (("upstream:kubelet", "upstream:later", "upstream:ctr"), "unchecked"),
+        ((), "unchecked"),
+    ):
+        assert signatures.weakest(store, [paths[name] for name in names]).value == state
     key = (Kind.BINARY, "kubeadm", "1", "amd64")
     assert [r.ref.name for r in signatures.verify(store, verifier, only={key})] == ["kubeadm"]
     found = store.ref(Kind.BINARY, "upstream:kubelet", "1", "amd64")
