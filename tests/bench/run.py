@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import kit
+import templates
 from figures import Figures
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ NAME = "bench"
 
 LIMITS = {
     "up_to_floor": 1.5,
+    "up_from_template_to_floor": 0.6,
     "second_up_seconds": 12.0,
     "down_seconds": 5.0,
     "version_seconds": 0.150,
@@ -113,9 +115,14 @@ def floor(figures: Figures, place: Path, workers: int) -> list[str]:
     return phases
 
 
+def arguments(workers: int) -> list[str]:
+    """Return the arguments of ``up`` for the cluster of the floor."""
+    return ["up", "--workers", str(workers), "--provider", "nspawn"]
+
+
 def product(figures: Figures, env: dict[str, str], workers: int) -> None:
     """One round of the product: up, up again, down."""
-    up = [CLI, "up", "--name", NAME, "--workers", str(workers), "--provider", "nspawn"]
+    up = [CLI, *arguments(workers), "--template", "never", "--name", NAME]
     try:
         first = watch(up, env)
         figures.add("up_seconds", first.seconds)
@@ -130,6 +137,8 @@ def verdicts(figures: Figures) -> dict[str, Any]:
     """Hold the medians against the limits."""
     got = {
         "up_to_floor": figures.median("up_seconds") / figures.median("floor_seconds"),
+        "up_from_template_to_floor": figures.median("up_from_template_seconds")
+        / figures.median("floor_seconds"),
         **{name: figures.median(name) for name in LIMITS if name in figures.rounds},
     }
     return {
@@ -148,6 +157,7 @@ def main() -> int:
         raise SystemExit("the bench makes nodes and needs root: sudo make bench")
     figures = Figures()
     phases: list[str] = []
+    cloned: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="omk-bench-") as name:
         place = Path(name)
         kit.make(place / "kit")
@@ -157,6 +167,7 @@ def main() -> int:
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
             phases = floor(figures, place, options.workers)
             product(figures, env, options.workers)
+            cloned = templates.measure(figures, CLI, arguments(options.workers), env)
             figures.add("version_seconds", watch([CLI, "--version"], env).seconds)
     result = {
         "apiVersion": "ohmykube.dev/v1",
@@ -164,6 +175,7 @@ def main() -> int:
         "rounds": figures.rounds,
         "limits": verdicts(figures),
         "floorPhases": phases,
+        "upFromTemplatePhases": cloned,
     }
     print(json.dumps(result, indent=2))
     return 0 if all(v["met"] for v in result["limits"].values()) else 1
