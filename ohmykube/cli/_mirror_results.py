@@ -79,7 +79,7 @@ def line(content: dict[str, Any], form: str, *, unicode: bool) -> str:
     """Return a document of a stream: one line of JSON, or a YAML document with its separator."""
     if form == "json":
         return json.dumps(content, ensure_ascii=not unicode) + "\n"
-    return _output.render(content, form, unicode=unicode) + "---\n"
+    return "---\n" + _output.render(content, form, unicode=unicode)
 
 
 def served_text(result: ServeResult) -> str:

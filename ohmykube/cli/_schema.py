@@ -16,6 +16,7 @@ _SIMPLE: dict[object, dict[str, Any]] = {
     float: {"type": "number"},
     bool: {"type": "boolean"},
     types.NoneType: {"type": "null"},
+    Any: {},
 }
 
 
@@ -55,6 +56,8 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"enum": list(arguments)}
     if origin is list:
         return {"type": "array", "items": _of(arguments[0], definitions)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
     if origin is types.UnionType:
         return {"anyOf": [_of(one, definitions) for one in arguments]}
     name = f"{hint.__name__}Fields"

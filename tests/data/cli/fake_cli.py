@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ohmykube.workflows.up import UpResult
     from tests.data.cli.fake_bundles import FakeBundles
     from tests.data.cli.fake_images import FakeImages
+    from tests.data.cli.fake_mirror import FakeMirror
     from tests.data.cli.fake_templates import FakeTemplates
 
 NODES = ("dev-control-plane-1", "dev-worker-1", "dev-worker-2")
@@ -128,6 +129,12 @@ class FakeWorkflows:
         from tests.data.cli.fake_images import FakeImages
 
         return FakeImages(self.calls)
+
+    @property
+    def mirror(self) -> FakeMirror:
+        from tests.data.cli.fake_mirror import FakeMirror
+
+        return FakeMirror()
 
     @cached_property
     def template(self) -> FakeTemplates:

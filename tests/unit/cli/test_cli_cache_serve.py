@@ -10,34 +10,14 @@ import yaml
 
 from ohmykube.cli import _schema
 from ohmykube.kit.secret import Secret
-from ohmykube.progress import Message
-
-HEX = "sha256:" + "a" * 64
+from tests.data.cli.fake_mirror import HEX, FakeMirror
 
 
 @pytest.fixture
 def mirror(fakes, monkeypatch) -> FakeMirror:
-    made = FakeMirror()
-    monkeypatch.setattr(fakes, "mirror", made, raising=False)
+    made = FakeMirror(("fetched",))
+    monkeypatch.setattr(type(fakes), "mirror", made)
     return made
-
-
-class FakeMirror:
-    """Tells of one fetch and ends."""
-
-    def __init__(self) -> None:
-        self.options = None
-
-    def serve(self, services, options, follow=None):
-        from ohmykube.workflows.serve import ServeResult
-
-        self.options = options
-        fields = {"event": "fetched", "image": "docker.io/a", "digest": HEX, "bytes": "7"}
-        message = Message(text="fetched docker.io/a", fields=fields)
-        services.reporter.emit(message)
-        if follow is not None:
-            follow(message)
-        return ServeResult(address="http://127.0.0.1:5055", requests=3, sent=7_000_000, clients=1)
 
 
 def test_defaults(cli, mirror) -> None:
@@ -77,7 +57,7 @@ def test_events_come_as_they_happen_and_fit_the_schema(cli, mirror, form) -> Non
     if form == "json":
         documents = [json.loads(line) for line in outcome.out.splitlines()]
     else:
-        documents = [one for one in yaml.safe_load_all(outcome.out) if one]
+        documents = list(yaml.safe_load_all(outcome.out))
     validator = jsonschema.Draft202012Validator(_schema.schema())
     for document in documents:
         validator.validate(document)
