@@ -145,6 +145,23 @@ def test_what_was_fetched_names_its_file() -> None:
     assert fetched["licenses"] == [{"license": {"id": "Apache-2.0"}}]
 
 
+def test_a_file_without_a_sum_or_for_another_machine_is_listed() -> None:
+    """Of the newest release the sums are not in the catalog; of riscv64 there are no files."""
+    packages = [
+        ref(Kind.PACKAGE, "kubeadm", "1.37.2", source="upstream", arch=arch)
+        for arch in ("amd64", "riscv64")
+    ]
+    found = sbom.document(packages, name="dev", kubernetes="1.37.2")
+    inside = {c["bom-ref"]: c["components"] for c in found["components"]}
+    known, unknown = (
+        inside["package/kubeadm@1.37.2/amd64"],
+        inside["package/kubeadm@1.37.2/riscv64"],
+    )
+    assert "checksum" not in PackageURL.from_string(known[0]["purl"]).qualifiers
+    assert [part["name"] for part in unknown] == [part["name"] for part in known]
+    assert all("purl" not in part for part in unknown)
+
+
 def test_signatures_are_told() -> None:
     one = ref(Kind.BINARY, "x", signature=Signature.VERIFIED, upstream_sum="sha256:y", index="")
     found = sbom.document([one, replace(one, name="y", signature="")], name="dev")
