@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cli._cache_results import label, totals
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import platform
-from ohmykube.ui.console import one_line, seconds, shorten, size
+from ohmykube.ui.console import PLAIN_WIDTH, one_line, seconds, shorten, size
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
@@ -146,21 +147,19 @@ def damage(found: Verified) -> IntegrityError | None:
 
 
 def signatures_text(found: Sequence[Report]) -> str:
-    """Return one row for each artifact, then a sum."""
+    """Return one row for each artifact, then how many there are of each state, and why."""
     if not found:
         return "Nothing here.\n"
     rows = [
-        (
-            *_columns(one.ref),
-            "compared" if one.ref.upstream_sum else "",
-            one.state.value,
-            one.why.splitlines()[0] if one.why else "",
-        )
+        (*_columns(one.ref), "compared" if one.ref.upstream_sum else "", one.state.value)
         for one in found
     ]
-    counts = Counter(one.state.value for one in found)
-    told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    return table(("name", "version", "sum", "signature", "why"), rows) + f"\nsignatures: {told}\n"
+    counts = Counter((one.state.value, one_line(one.why)) for one in found)
+    text = table(("name", "version", "sum", "signature"), rows) + "\n"
+    for (state, why), count in sorted(counts.items()):
+        told = f"{count} {state}" + (f": {why}" if why else "")
+        text += textwrap.fill(told, PLAIN_WIDTH, subsequent_indent="    ") + "\n"
+    return text
 
 
 def bad_signatures(found: Sequence[Report]) -> IntegrityError | None:

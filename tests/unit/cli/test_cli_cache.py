@@ -1,0 +1,398 @@
+"""The commands on the cache, on a real one: what they print, what they remove, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.exceptions import BadParameter
+
+from ohmykube.cache.store import Ref, Signature, Store
+from ohmykube.cli import _cache_options, _documents
+from ohmykube.cli._run import run
+from ohmykube.cli._workflows import RealWorkflows
+from ohmykube.errors import LockedError
+from ohmykube.model.artifact import Kind
+from ohmykube.state.record import Record
+from ohmykube.state.store import StateStore
+from ohmykube.ui import console
+from tests import image_maker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import Outcome
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    return Store(home / "cache")
+
+
+@pytest.fixture
+def image(store: Store) -> image_maker.Image:
+    """An image, two versions of a binary and a package, and something that nobody needs."""
+    image = image_maker.image(20_000, 30_000)
+    image.put(store)
+    store.set_ref(
+        Ref(Kind.IMAGE, "registry.example/team/app:v2", "v2", "amd64", image.digest, 9, "load")
+    )
+    for version in ("v1.0", "v2.0"):
+        data = version.encode() * 500
+        digest = store.put_bytes(data)
+        store.set_ref(Ref(Kind.BINARY, "tool", version, "arm64", digest, len(data), "build"))
+    package = store.put_bytes(b"package")
+    store.set_ref(
+        Ref(
+            Kind.PACKAGE, "kubeadm", "1.36.3", "amd64", package, 7, "upstream",
+            upstream_sum=package, signature=Signature.VERIFIED, pinned=True,
+        )
+    )  # fmt: skip
+    return image
+
+
+@pytest.fixture
+def cli(home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Outcome]:
+    from tests.unit.cli.conftest import Outcome
+
+    def call(*argv: str) -> Outcome:
+        env = {"OHMYKUBE_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "80"}
+        capsys.readouterr()
+        code = run(["cache", *argv], workflows=RealWorkflows(), environ=env)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Put somebody before the terminal who gives an answer; returns what he was asked."""
+
+    def sit(text: str) -> list[str]:
+        asked: list[str] = []
+
+        def ask(question: str, _talk: object) -> str:
+            asked.append(question)
+            return text
+
+        monkeypatch.setattr(console, "can_ask", lambda _talk: True)
+        monkeypatch.setattr(console, "ask", ask)
+        return asked
+
+    return sit
+
+
+def record(home: Path, digest: str) -> None:
+    lock = {"artifacts": [{"digest": digest}]}
+    StateStore(home / "state").create(
+        Record(id="", name="dev", document={}, provider="fake", kubernetes_version="1", lock=lock)
+    )
+
+
+def rot(store: Store, digest: str) -> None:
+    path = store.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+
+
+def grow_old(store: Store) -> None:
+    for path in (store.layout / "blobs/sha256").iterdir():
+        os.utime(path, (1, 1))
+
+
+def check_document(document: dict[str, Any], kind: str) -> None:
+    assert document["kind"] == kind
+    wanted = _documents.KINDS[kind].__annotations__.keys() | {"apiVersion", "kind"}
+    assert document.keys() == wanted
+
+
+def test_the_group_explains_itself(cli) -> None:
+    outcome = cli()
+    assert outcome.code == 0
+    for name in ("ls", "stats", "verify", "fsck", "prune", "rm", "serve", "export", "import"):
+        assert f"\n  {name}" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["ls", "stats", "verify", "fsck", "prune", "rm"])
+def test_help_fits_80_columns(cli, name) -> None:
+    outcome = cli(name, "--help")
+    assert outcome.code == 0
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    assert "Examples:" in outcome.out
+
+
+@pytest.mark.parametrize("argv", [("ls",), ("stats",), ("verify",), ("fsck",), ("prune", "--yes")])
+def test_an_empty_cache_is_no_failure(cli, home, argv) -> None:
+    outcome = cli(*argv)
+    assert (outcome.code, outcome.err.count("error")) == (0, 0)
+    assert cli(*argv, "-o", "yaml").code == 0
+
+
+def test_ls(cli, store, image, home) -> None:
+    record(home, image.digest)
+    with store.lease("cluster dev", [store.refs()[0].digest]):
+        outcome = cli("ls")
+    assert outcome.code == 0
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    lines = [line.split() for line in outcome.out.splitlines()]
+    assert ["IMAGE", "VERSION", "SIZE", "USED"] in lines
+    assert ["registry.example/team/app", "v2", "51.4", "kB", "dev"] in lines
+    assert ["tool", "(arm64)", "v2.0", "2.0", "kB", "-"] in lines
+    assert ["tool", "(arm64)", "v1.0", "2.0", "kB", "cluster", "dev"] in lines
+    assert ["kubeadm", "1.36.3", "7", "B", "pinned"] in lines
+    document = cli("ls", "tool", "-o", "json").document
+    check_document(document, "CachedArtifacts")
+    assert [item["version"] for item in document["items"]] == ["v1.0", "v2.0"]
+    assert document["items"][0]["addedAt"].endswith("+00:00")
+    assert cli("ls", "no such thing").out == "Nothing here.\n"
+
+
+def test_ls_tells_what_lacks_something(cli, store, image) -> None:
+    store.discard(image.layers[0])
+    assert "incomplete: image/registry.example/team/app:v2@v2/amd64" in cli("ls").out
+
+
+def test_a_damaged_record_does_not_hide_the_cache(cli, store, image, home) -> None:
+    record(home, image.digest)
+    for path in (home / "state").rglob("record.json*"):
+        path.write_text("{")
+    outcome = cli("ls")
+    assert outcome.code == 0
+    assert "registry.example" in outcome.out
+    assert "warning" in outcome.err
+    assert cli("prune", "--yes").code != 0, "what the cluster needs is not known"
+
+
+def test_stats(cli, store, image, tmp_path) -> None:
+    store.set_ref(Ref(Kind.IMAGE, "again:v2", "v2", "amd64", image.digest, 9, "load"))
+    lone = store.put_bytes(b"lone")
+    bundles = [tmp_path / "a.tar", tmp_path / "b.tar"]
+    for bundle in bundles:
+        bundle.write_bytes(b"x")
+        store.attach(bundle, {lone: (0, 1)})
+    bundles[1].unlink()
+    store.count("hits", 3)
+    store.count("misses", 1)
+    with store.lease("cluster dev", []):
+        outcome = cli("stats")
+        document = cli("stats", "-o", "json").document
+    check_document(document, "CacheStatistics")
+    size = sum(store.locate(digest).size for digest in store.digests())
+    assert (document["uniqueSize"], document["unreferencedSize"]) == (size, 4)
+    images = next(kind for kind in document["kinds"] if kind["kind"] == "image")
+    assert images["logicalSize"] == 2 * images["uniqueSize"]
+    assert document["dedupeRatio"] > 1.5
+    assert document["totals"]["hits"] == 3
+    assert document["attached"] == {str(bundles[0]): 1, str(bundles[1]): 0}
+    assert "3 of 4 (75 %)" in outcome.out
+    assert "cluster dev, pid" in outcome.out
+    assert "changed or gone" in outcome.out
+    assert "(nothing refers to)" in outcome.out
+
+
+def test_stats_tell_what_is_wrong_with_the_index(cli, store, image) -> None:
+    store._index._close()
+    (store.root / "index.db").unlink()
+    (store.root / "index.db").mkdir()
+    assert "index.db" in cli("stats").out
+
+
+def test_verify_names_what_is_hit_and_the_next_command(cli, store, image) -> None:
+    assert "all as they should be" in cli("verify", "--jobs", "1").out
+    rot(store, image.layers[0])
+    assert cli("verify", "tool@v1.0").code == 0
+    outcome = cli("verify")
+    assert outcome.code == 12
+    assert "registry.example/team/app" in outcome.out
+    assert "OMK-I-308" in outcome.err
+    assert "ohmykube image load registry.example/team/app:v2" in outcome.err
+    assert not store.has(image.layers[0])
+    rot(store, store.refs()[1].digest)
+    outcome = cli("verify", "-o", "json")
+    check_document(outcome.document, "CacheVerified")
+    assert outcome.document["damaged"][0]["needed_by"] == ["binary/tool@v2.0/arm64"]
+    assert "ohmykube up" in outcome.err
+    assert cli("verify").code == 0
+
+
+def test_verify_says_when_nobody_needs_what_is_damaged(cli, store) -> None:
+    rot(store, store.put_bytes(b"lone"))
+    outcome = cli("verify")
+    assert outcome.code == 12
+    assert "nothing refers to them" in outcome.err
+
+
+def test_many_users_of_a_damaged_blob_are_counted(cli, store) -> None:
+    digest = store.put_bytes(b"shared")
+    for number in range(5):
+        store.set_ref(Ref(Kind.FILE, f"f{number}", "1", "noarch", digest, 6, "x"))
+    rot(store, digest)
+    assert "file f0, file f1 and 3 more" in cli("verify").out
+
+
+def test_verify_an_unknown_name(cli, image) -> None:
+    outcome = cli("verify", "too")
+    assert outcome.code == 6
+    assert "similar: tool" in outcome.err
+
+
+def test_signatures(cli, store, image) -> None:
+    outcome = cli("verify", "--signatures")
+    assert outcome.code == 0
+    assert "1 verified" in outcome.out
+    assert "2 absent: built on this host" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    bad = Ref(Kind.FILE, "bad", "1", "noarch", image.digest, 1, "x", signature=Signature.FAILED)
+    store.set_ref(bad)
+    outcome = cli("verify", "--signatures", "-o", "json")
+    assert outcome.code == 12
+    assert "OMK-I-309" in outcome.err
+    check_document(outcome.document, "CacheSignatures")
+    assert cli("verify", "--signatures", "kubeadm").code == 0
+    assert cli("verify", "--signatures", "nothing").out == "Nothing here.\n"
+
+
+def test_fsck_finds_and_rebuilds(cli, store, image) -> None:
+    assert cli("fsck").out == "All parts of the cache agree.\n"
+    store.discard(store.refs()[0].digest)
+    outcome = cli("fsck")
+    assert outcome.code == 12
+    assert "binary tool v1.0" in outcome.out
+    assert "ohmykube cache fsck --rebuild" in outcome.err
+    outcome = cli("fsck", "--rebuild", "-o", "json")
+    assert outcome.code == 0
+    check_document(outcome.document, "CacheChecked")
+    assert outcome.document["refsDropped"] == 1
+    rot(store, image.layers[0])
+    outcome = cli("fsck", "--rebuild")
+    assert outcome.code == 12
+    assert "OMK-I-308" in outcome.err
+    assert "The index is new" in outcome.out
+
+
+def test_prune_shows_asks_and_removes(cli, store, image, home, answer) -> None:
+    record(home, image.digest)
+    grow_old(store)
+    outcome = cli("prune", "--all", "--dry-run")
+    assert outcome.code == 0
+    assert "Would free 4.0 kB" in outcome.out
+    assert "binaries that packages were made of" in outcome.out
+    assert len(store.refs()) == 4
+    assert cli("prune", "--all").code == 2, "nobody to ask"
+    asked = answer("n")
+    outcome = cli("prune", "--all")
+    assert outcome.code == 2
+    assert "Would free 4.0 kB" in asked[0]
+    assert len(store.refs()) == 4
+    answer("y")
+    outcome = cli("prune", "--all", "-o", "json")
+    assert outcome.code == 0
+    check_document(outcome.document, "CachePruned")
+    assert outcome.document["freed"] == 4000
+    assert outcome.document["artifacts"] == ["binary/tool@v1.0/arm64", "binary/tool@v2.0/arm64"]
+    assert [ref.name for ref in store.refs()] == ["registry.example/team/app:v2", "kubeadm"]
+
+
+def test_prune_says_what_is_too_young(cli, store) -> None:
+    store.put_bytes(b"young")
+    outcome = cli("prune", "--yes")
+    assert outcome.code == 0
+    assert "5 B are not needed but younger than an hour" in outcome.out
+
+
+def test_prune_takes_sizes_ages_and_releases(cli, store, image) -> None:
+    grow_old(store)
+    outcome = cli("prune", "--max-size", "1GiB", "--older-than", "1s", "--keep-k8s", "1", "--yes")
+    assert outcome.code == 0
+    assert len(store.refs()) == 4, "all came a moment ago"
+    assert cli("prune", "--max-size", "1k", "--yes").code == 0
+    assert [ref.name for ref in store.refs()] == ["kubeadm"]
+    for option in (("--max-size", "much"), ("--older-than", "ever"), ("--keep-k8s", "-1")):
+        assert cli("prune", *option).code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("10GiB", 10 << 30), ("500MB", 500_000_000), ("2g", 2_000_000_000), ("7", 7), ("1.5k", 1500),
+     ("1KiB", 1024), ("3 t", 3_000_000_000_000)],
+)  # fmt: skip
+def test_sizes(text, size) -> None:
+    assert _cache_options.Size().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "age"), [("30d", 2_592_000.0), ("12h", 43_200.0), ("1.5m", 90.0), ("2w", 1_209_600.0)]
+)
+def test_ages(text, age) -> None:
+    assert _cache_options.Age().convert(text, None, None) == age
+
+
+@pytest.mark.parametrize("text", ["", "-1", "10", "x", "1y", "GiB"])
+def test_no_ages(text) -> None:
+    with pytest.raises(BadParameter):
+        _cache_options.Age().convert(text, None, None)
+
+
+def test_rm_asks_and_removes_with_the_blobs(cli, store, image, answer) -> None:
+    outcome = cli("rm", "tool")
+    assert outcome.code == 2
+    assert "binary/tool@v1.0/arm64" in outcome.err
+    outcome = cli("rm", "tool@v1.0", "--dry-run")
+    assert (outcome.code, len(store.refs())) == (0, 4)
+    assert "Would remove 1, which frees 2.0 kB" in outcome.out
+    assert cli("rm", "tool@v1.0").code == 2, "nobody to ask"
+    asked = answer("yes")
+    outcome = cli("rm", "tool", "--every")
+    assert outcome.code == 0
+    assert "tool (arm64)" in asked[0]
+    assert "Removed 2, which frees 4.0 kB" in outcome.out
+    outcome = cli("rm", "registry.example/team/app:v2", "--yes", "-o", "json")
+    check_document(outcome.document, "CacheRemoved")
+    assert outcome.document["freed"] > 50_000
+    assert [ref.name for ref in store.refs()] == ["kubeadm"]
+    assert len(store.digests()) == 1
+
+
+def test_rm_by_digest_and_kind(cli, store, image) -> None:
+    short = store.refs()[0].digest[7:19]
+    assert cli("rm", short, "--yes").code == 0
+    assert cli("rm", "binary/tool@v2.0/arm64", "--yes").code == 0
+    assert cli("rm", "package/tool", "--yes").code == 6
+
+
+def test_rm_spares_what_a_cluster_or_a_program_needs(cli, store, image, home) -> None:
+    record(home, image.digest)
+    outcome = cli("rm", "registry.example/team/app:v2", "--yes")
+    assert outcome.code == 5
+    assert "by dev" in outcome.err
+    assert store.has(image.digest)
+
+
+def test_rm_keeps_shared_blobs(cli, store, image) -> None:
+    store.set_ref(Ref(Kind.IMAGE, "again:v2", "v2", "amd64", image.digest, 9, "load"))
+    outcome = cli("rm", "again:v2", "--yes")
+    assert "which frees 0 B" in outcome.out
+    assert store.has(image.digest)
+
+
+def test_rm_while_somebody_uses_the_cache_leaves_the_blobs_to_prune(cli, store, image) -> None:
+    with store.using():
+        outcome = cli("rm", "tool@v1.0", "--yes")
+    assert outcome.code == 0
+    assert "2.0 kB stay until: ohmykube cache prune" in outcome.out
+    assert len(store.refs()) == 3
+    with pytest.raises(LockedError), store.using(), store.alone():
+        pass
+
+
+def test_progress_lines_have_bytes(cli, store, image) -> None:
+    outcome = cli("verify", "--progress", "json")
+    lines = [json.loads(line) for line in outcome.err.splitlines()]
+    items = [line for line in lines if line["type"] == "item"]
+    assert items[-1]["done"] == items[-1]["total"] > 50_000
+    assert items[-1]["unit"] == "bytes"
+    assert lines[-1]["type"] == "result"
