@@ -105,7 +105,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
             mirror=draw(st.sampled_from([None, "/srv/mirror", "https://m.example.com"])),
             registries=draw(
                 st.sampled_from(
-                    [{}, {"docker.io": ("https://m.example.com", "http://10.0.0.9:5000/hub")}]
+                    [{}, {"docker.io": ("https://m.example.com", "http://192.0.2.9:5000/hub")}]
                 )
             ),
         ),
