@@ -221,6 +221,7 @@ class PullThrough:
         try:
             found = Found(self._store.trusted(digest), OCTETS)
             self._store.count("hits")
+            self._store.count("bytes_saved", found.blob.size)
         except (NotFoundError, IntegrityError) as error:
             if isinstance(error, IntegrityError):
                 self._say(f"{error.message}; {error.why}", level="warning", event="damaged")
