@@ -44,7 +44,7 @@ LONGEST_WAIT = 86_400
 @click.option(
     "--provider",
     shell_complete=_options.complete_providers,
-    help="Who makes the machines: auto, nspawn, ssh, ...",
+    help="Who makes the machines: auto, lima, nspawn, ssh, ...",
 )
 @click.option("--cpus", type=click.FloatRange(0.1, 1024), metavar="N", help="CPUs of each node.")
 @click.option("--memory", metavar="SIZE", help="Memory of each node, such as 4GiB.")

@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 _PROVIDERS_GROUP = "ohmykube.providers"
-_BUILT_IN_PROVIDERS = ("auto", "nspawn", "ssh")
+_BUILT_IN_PROVIDERS = ("auto", "lima", "nspawn", "ssh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,8 +174,8 @@ class Provider(Strict):
 
     name: Name = Field(
         default="auto",
-        description="auto, nspawn, ssh or the name of an installed plugin. auto takes the first "
-        "that can make machines on this host; ssh is never guessed.",
+        description="auto, lima, nspawn, ssh or the name of an installed plugin. auto takes the "
+        "first that can make machines on this host; ssh is never guessed.",
     )
     ssh: Annotated[Ssh, BeforeValidator(_empty)] = Field(
         default_factory=Ssh, description="Only for the provider ssh."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,10 @@ def _provider(services: Services, name: str) -> Provider:
 
 
 def _candidate() -> str:
-    return [name for name in registry.AUTO_ORDER if name in registry.names()][-1]
+    known = [name for name in registry.AUTO_ORDER if name in registry.names()]
+    # Lima refuses to work for root, and nspawn works for nobody else, nor on another system.
+    for_root = sys.platform == "linux" and os.geteuid() == 0
+    return known[-1] if for_root else known[0]
 
 
 def _install(services: Services, packages: Sequence[str]) -> None:

@@ -349,6 +349,6 @@ def test_nothing_heavy_is_imported_before_a_file_is_read() -> None:
 
 def test_unknown_provider_names_those_that_are_installed() -> None:
     (problem,) = problems(HEAD + "spec: {provider: {name: vmware, options: {a: 1}}}\n")
-    start = "spec.provider.name, line 3: must be one of auto, nspawn, ssh"
+    start = "spec.provider.name, line 3: must be one of auto, lima, nspawn, ssh"
     assert problem.startswith(start)
     assert problem.endswith('got "vmware"')
