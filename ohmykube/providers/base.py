@@ -53,6 +53,8 @@ class Check:
     """What to type; empty when nothing is to be done."""
     packages: tuple[str, ...] = ()
     """Debian packages whose absence is the cause: ``doctor --fix`` installs them."""
+    for_network: bool = False
+    """Only what is made from the network needs it: an offline run goes on without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +215,10 @@ class Templates(Protocol):
 
 NO_TEMPLATE = "OMK-P-301"
 """Id of the error of ``create`` when the template that it was to clone is not there."""
+
+
+NOT_FROZEN = ("OMK-P-302", "OMK-P-303")
+"""Ids of the errors of ``freeze`` for a machine whose files cannot be a template."""
 
 
 @runtime_checkable

@@ -25,7 +25,11 @@ class Preflight:
             if check.status is CheckStatus.WARN:
                 text = f"{check.title}: {check.evidence}"
                 run.services.reporter.emit(Message(text=text, level="warning"))
-        failed = [check for check in checks if check.status is CheckStatus.FAIL]
+        failed = [
+            check
+            for check in checks
+            if check.status is CheckStatus.FAIL and not (check.for_network and run.offline)
+        ]
         if failed:
             raise PrerequisiteError(
                 f"this host cannot make machines with {run.provider.name}",

@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, cast
 
-from ohmykube.cache.bundle import read, sign
+from ohmykube.cache.bundle import parts, read, sign
 from ohmykube.cache.store import Signature
 from ohmykube.errors import IntegrityError, UsageError
 from ohmykube.kit import interrupt
@@ -90,6 +90,7 @@ def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = No
         todo = [entry for entry in found.bundle.blobs if entry.digest not in pool]
         total = sum(entry.size for entry in todo)
         with (
+            parts.readable(found.label),
             read.counting(reporter, found.label, "import", total) as step,
             found.source.open() as stream,
         ):

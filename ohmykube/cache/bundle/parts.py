@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -13,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
-from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.errors import IntegrityError, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
 from ohmykube.kit import files
 
@@ -114,6 +115,34 @@ def _listed(sums: Path) -> Iterator[Part]:
         if match is not None:
             path = sums.with_name(match["name"])
             yield Part(path, path.stat().st_size, f"sha256:{match['sum']}")
+
+
+@contextlib.contextmanager
+def readable(label: str) -> Iterator[None]:
+    """Turn an OSError of reading a bundle into an error that says what to do.
+
+    Raises:
+        PermissionDenied: this user may not read it.
+        IntegrityError: the medium cannot.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise PermissionDenied(
+            f"cannot read {label}",
+            why=str(error),
+            hint=f"ls -l {label}  (who owns it?)",
+            id="OMK-I-408",
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO):
+            raise
+        raise IntegrityError(
+            f"{label} cannot be read",
+            why=f"{error}: the medium is damaged, or was taken away",
+            hint=f"copy it again, then: ohmykube bundle verify {label}",
+            id="OMK-I-409",
+        ) from error
 
 
 def check(source: Source) -> None:

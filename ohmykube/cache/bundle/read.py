@@ -73,7 +73,7 @@ def load(path: Path) -> Archive:
         IntegrityError: it is truncated, has something it should not have, or contradicts itself.
     """
     source = parts.find(path)
-    with source.open() as stream:
+    with parts.readable(source.label), source.open() as stream:
         head = _Head(stream, source)
         data = head.first()
         bundle = document.read(data, source.label)
@@ -204,9 +204,13 @@ def verify(found: Archive, reporter: Reporter) -> int:
         IntegrityError: names what is damaged, or an image that lacks a blob.
         Interrupted: a stop was asked for.
     """
-    parts.check(found.source)
     total = sum(entry.size for entry in found.bundle.blobs)
-    with counting(reporter, found.label, "verify", total) as step, found.source.open() as stream:
+    with (
+        parts.readable(found.label),
+        counting(reporter, found.label, "verify", total) as step,
+        found.source.open() as stream,
+    ):
+        parts.check(found.source)
         for entry, (position, size) in zip(
             found.bundle.blobs, found.places().values(), strict=True
         ):

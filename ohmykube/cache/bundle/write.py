@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from ohmykube import __version__
 from ohmykube.cache import manifest, oci
 from ohmykube.cache.bundle import archive, document, parts, read, sign
-from ohmykube.errors import IntegrityError
+from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
@@ -77,6 +78,12 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     """
     older = set(form.since.bundle.whole) if form.since else set()
     here = [entry for entry in content.entries if entry.digest not in older]
+    if not target.parent.is_dir():
+        raise NotFoundError(
+            f"there is no directory {target.parent}",
+            hint=f"mkdir -p {target.parent}",
+            id="OMK-I-422",
+        )
     head = {
         archive.LAYOUT: _LAYOUT,
         archive.INDEX: _index(store, content, {entry.digest for entry in here}),
@@ -90,6 +97,7 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     members |= head
     with (
         read.counting(reporter, target.name, "write", sum(entry.size for entry in here)) as step,
+        _small_enough(target),
         _target(target, form.split) as (sink, paths),
         ThreadPoolExecutor(1, "hash") as thread,
     ):
@@ -109,6 +117,21 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
         digest=digests.of_bytes(data),
         signed=form.key is not None,
     )
+
+
+@contextlib.contextmanager
+def _small_enough(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise ResourceError(
+            f"{target} becomes larger than its file system allows",
+            why=str(error),
+            hint="run the same command with --split 3900M",
+            id="OMK-I-423",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ def _program(host: Host, program: str, package: str) -> Check:
         evidence=f"{found} is another netcat" if other else f"{program} is not installed",
         fix=f"apt-get install {package}",
         packages=(package,),
+        for_network=program == "mmdebstrap",
     )
 
 

@@ -14,16 +14,18 @@ from ohmykube.cache.sources.base import Source
 from ohmykube.cache.store import Ref, Store
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import IntegrityError, NetworkError, NotFoundError
+from ohmykube.errors import IntegrityError, NetworkError, NotFoundError, PrerequisiteError
 from ohmykube.kit import paths, platform
 from ohmykube.model.artifact import Kind
-from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.steps.base import Services
 from ohmykube.steps.create_nodes import PrepareNodes
 from ohmykube.steps.offline import Offline
 from ohmykube.steps.plan import Plan
+from ohmykube.steps.preflight import Preflight
 from ohmykube.steps.resolve import Resolve
+from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import bundle as bundles
 from ohmykube.workflows import session
@@ -295,3 +297,32 @@ def test_no_network_and_no_cache(there: Services, tmp_path: Path) -> None:
     with pytest.raises(NetworkError):
         bundles.create(there, closed, CreateOptions(target=tmp_path / "x.omk.tar"))
     assert not (tmp_path / "x.omk.tar").exists()
+
+
+def test_what_only_the_network_needs_may_lack_offline(there: Services) -> None:
+    class Bare(FakeProvider):
+        def check(self) -> list[Check]:
+            return [
+                Check(id="x", title="mmdebstrap", status=CheckStatus.FAIL, for_network=True),
+                *([Check(id="y", title="disk", status=CheckStatus.FAIL)] if self.full else []),
+            ]
+
+    with session.working(there, described("fake")) as run:
+        provider = Bare(ProviderContext(paths=there.paths, reporter=there.reporter))
+        run.provider, provider.full = provider, False  # type: ignore[attr-defined]
+        with pytest.raises(PrerequisiteError):
+            Preflight().run(run)
+        run.offline = True
+        Preflight().run(run)
+        provider.full = True  # type: ignore[attr-defined]
+        with pytest.raises(PrerequisiteError) as caught:
+            Preflight().run(run)
+        assert "disk" in caught.value.why
+        assert "mmdebstrap" not in caught.value.why
+
+
+def test_files_that_cannot_be_read_or_written(here: Services, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="there is no directory"):
+        bundles.create(here, described(), CreateOptions(target=tmp_path / "no" / "x.omk.tar"))
+    with pytest.raises(NotFoundError, match="there is no bundle"):
+        bundles.inspect(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import tarfile
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ohmykube.cache.bundle import archive, bring, document, parts, read
-from ohmykube.errors import IntegrityError, Interrupted, NotFoundError
+from ohmykube.errors import IntegrityError, Interrupted, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt
 from ohmykube.testing.reporter import RecordingReporter
@@ -372,3 +373,30 @@ def test_a_stop_is_heard(bundle) -> None:
     with pytest.raises(Interrupted):
         read.verify(found, reporter)
     assert reporter.events[-1].status.value == "failed"
+
+
+# -- media ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, PermissionDenied), (errno.EIO, IntegrityError)]
+)
+def test_media_that_cannot_be_read(bundle, monkeypatch, number, kind) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(number, "from the medium")
+
+    found = read.load(bundle)
+    monkeypatch.setattr(parts.Source, "open", failing)
+    for call in (lambda: read.load(bundle), lambda: read.verify(found, QUIET)):
+        with pytest.raises(kind, match="read") as caught:
+            call()
+        assert caught.value.hint
+
+
+def test_another_failure_is_no_damage(bundle, monkeypatch) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(parts.Source, "open", failing)
+    with pytest.raises(OSError, match="too many"):
+        read.load(bundle)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import tarfile
 
@@ -14,7 +16,7 @@ import pytest
 from ohmykube.cache import releases
 from ohmykube.cache.bundle import archive, content, document, parts, read
 from ohmykube.cache.store import Store
-from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 from tests.image_maker import image
 from tests.unit.cache.bundle.conftest import QUIET, file_ref, image_ref
@@ -188,3 +190,23 @@ def test_nothing_personal_is_in_it(workshop, tmp_path, bundle) -> None:
 def test_no_such_bundle(tmp_path) -> None:
     with pytest.raises(NotFoundError, match="there is no bundle"):
         parts.find(tmp_path / "nothing")
+
+
+def test_a_file_system_for_small_files(workshop, tmp_path) -> None:
+    """As FAT has it; the hint is to write parts."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(ResourceError, match="larger than its file system") as caught:
+            workshop.write(tmp_path / "big.omk.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "--split" in caught.value.hint
+    assert not list(tmp_path.glob("*big*"))
+
+
+def test_no_such_directory(workshop, tmp_path) -> None:
+    with pytest.raises(NotFoundError, match="there is no directory"):
+        workshop.write(tmp_path / "none" / "x.omk.tar")
