@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
 from ohmykube import progress
 from ohmykube.ansible import inventory, variables
+from ohmykube.errors import IntegrityError, LockedError, ProviderError
 from ohmykube.kit import files, locks, parallel
 from ohmykube.model.cluster import Role, TemplateUse
 from ohmykube.model.machine import MachineState
 from ohmykube.model.names import HIDDEN
-from ohmykube.providers.base import Templates
+from ohmykube.providers.base import NOT_FROZEN, Templates
 from ohmykube.state import layout
 from ohmykube.steps import template_keys
 from ohmykube.steps.base import Run
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.cluster import Cluster, Node
-    from ohmykube.providers.base import NewTemplate, Template
+    from ohmykube.providers.base import NewTemplate, Provider, Template
     from ohmykube.steps.base import Services
 
 BUILD_SECONDS = 1800
@@ -56,13 +58,25 @@ class UseTemplates:
         roles = {node.role for node in _to_make(run)}
         wanted = {role: new for role, new in wanted_templates(run).items() if role in roles}
         missing = missing_templates(run, wanted)
-        if missing and pays(run, missing):
-            build(run, missing)
+        if missing and pays(run, missing) and self._built(run, missing):
             missing = {}
         run.templates = {r: new.key for r, new in wanted.items() if r not in missing}
         if not run.templates:
             return "none yet: nodes are made from scratch"
         return f"{', '.join(role.value for role in run.templates)} cloned"
+
+    @staticmethod
+    def _built(run: Run, missing: Mapping[Role, NewTemplate]) -> bool:
+        """Build; where that was not asked for, a machine that cannot be frozen is only said."""
+        try:
+            build(run, missing)
+        except (ProviderError, IntegrityError) as error:
+            if error.id not in NOT_FROZEN or run.cluster.template is TemplateUse.BUILD:
+                raise
+            text = f"no template was made: {error.message}: {error.why}"
+            run.services.reporter.emit(progress.Message(text=text, level="warning"))
+            return False
+        return True
 
 
 class BuildTemplates:
@@ -100,6 +114,16 @@ def _to_make(run: Run) -> list[Node]:
 def lock_file(services: Services) -> Path:
     """Return the lock of whoever builds or removes templates."""
     return services.paths.data / "templates.lock"
+
+
+def sweep(services: Services, provider: Provider) -> None:
+    """Remove what a killed build left, unless another one is under way."""
+    if isinstance(provider, Templates):
+        with (
+            contextlib.suppress(LockedError),
+            locks.exclusive(lock_file(services), "the templates"),
+        ):
+            provider.sweep_templates()
 
 
 def prune(
@@ -181,8 +205,8 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
         cluster = template_keys.build_cluster(run.cluster, _name(paths.data), missing)
         nodes = {node.name: missing[node.role] for node in cluster.nodes}
         try:
-            _prepare(run, cluster, directory)
-            with progress.item(run.services.reporter, "templates", "freeze"):
+            with progress.item(run.services.reporter, "templates", f"build {', '.join(nodes)}"):
+                _prepare(run, cluster, directory)
                 parallel.each(nodes, lambda node: provider.freeze(cluster.name, node, nodes[node]))
         except BaseException:
             provider.sweep_templates()

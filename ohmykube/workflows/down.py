@@ -13,7 +13,7 @@ from ohmykube.model.machine import MachineState
 from ohmykube.progress import Message, NodeProgress, Status
 from ohmykube.providers import registry
 from ohmykube.state.store import NEWER
-from ohmykube.steps import engine
+from ohmykube.steps import engine, templates
 from ohmykube.steps.connect import Connect, disconnect
 from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.steps.inventory import Inventory
@@ -58,6 +58,7 @@ def down(services: Services, name: str) -> DownResult:
                 _reset_hosts(services, cluster)
             disconnect(store.directory(name))
             removed += _delete(services, provider, name)
+            templates.sweep(services, provider)
         store.remove(name)
         if services.invoker is not None:
             services.invoker.remove(users_copy(services.invoker, name))

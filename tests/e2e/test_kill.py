@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SEED = int(os.environ.get("OHMYKUBE_SEED", "20261123"))
 
 
+WAYS = ("never", "build")
+
+
 def _ghosts(cli: Cli, name: str) -> list[str]:
     """Return ansible and ssh processes of the killed run, given the moment that signals take."""
     end = time.monotonic() + 5
@@ -28,17 +31,23 @@ def _ghosts(cli: Cli, name: str) -> list[str]:
         time.sleep(0.1)
 
 
-def _kill_and_resume(cli: Cli, name: str, after: float) -> None:
-    run = cli.start("up", "--name", name, "--workers", "1", "--provider", "nspawn")
+def _kill_and_resume(cli: Cli, name: str, after: float, template: str) -> None:
+    up = ("up", "--name", name, "--workers", "1", "--provider", "nspawn", "--template", template)
+    if template == "build":  # each time anew, so that builds are killed too
+        cli.run("template", "prune", "--keep", "0", "--yes")
+    run = cli.start(*up)
     time.sleep(after)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert _ghosts(cli, name) == [], f"seed {SEED}: alive {after:.1f} s after the kill"
-    cli.run("up", "--name", name, "--workers", "1", "--provider", "nspawn")
+    cli.run(*up)
     status = cli.json("status", name)
     assert status["health"] == "healthy", f"seed {SEED}, killed after {after:.1f} s: {status}"
     cli.run("down", name, "--yes")
     assert wait_gone(name) == NOTHING
+    assert wait_gone("_template") == NOTHING, f"seed {SEED}: a build left this"
+    stored = cli.home / "data" / "nspawn-templates"
+    assert not list(stored.glob("tmp-*")), f"seed {SEED}: a build left this"
 
 
 @pytest.mark.nodes
@@ -46,7 +55,7 @@ def _kill_and_resume(cli: Cli, name: str, after: float) -> None:
 def test_kill_and_resume(cli: Cli, number: int) -> None:
     moments = random.Random(SEED)
     after = [moments.uniform(1, 45) for _ in range(number + 1)][-1]
-    _kill_and_resume(cli, f"kill{number}", after)
+    _kill_and_resume(cli, f"kill{number}", after, WAYS[number % 2])
 
 
 @pytest.mark.nodes
@@ -55,4 +64,4 @@ def test_kill_and_resume(cli: Cli, number: int) -> None:
 def test_kill_and_resume_ten_times(cli: Cli, number: int) -> None:
     moments = random.Random(SEED + 1)
     after = [moments.uniform(1, 45) for _ in range(number + 1)][-1]
-    _kill_and_resume(cli, f"kill{number}", after)
+    _kill_and_resume(cli, f"kill{number}", after, WAYS[number % 2])

@@ -6,6 +6,7 @@ The same holds of both, whichever way their nodes were made.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.nodes
 BARE, CLONED = "two", "two-more"
+MOST_ON_A_CLONE = 12
 WAYS = {BARE: "never", CLONED: "build"}
 
 # Names, modes and contents of all that makes a node, without what is its cluster's or its own.
@@ -81,6 +83,16 @@ def test_a_cloned_node_is_what_a_bare_one_becomes(cli: Cli, clusters: tuple[str,
     bare, cloned = (cli.on(name, "cp1", "sh", "-c", CONTENT).splitlines() for name in clusters)
     assert len(bare) > 40
     assert sorted(set(bare) ^ set(cloned)) == []
+
+
+def test_a_clone_needs_at_most_twelve_tasks(cli: Cli, clusters: tuple[str, str]) -> None:
+    """Each task costs time on each node; what a template brings needs no look of its own."""
+    done = {}
+    for name in clusters:
+        first, *_ = sorted((cli.home / "state/clusters" / name / "runs").iterdir())
+        log = (first / "ansible.log").read_text()
+        done[name] = int(re.findall(r"recap +ok=(\d+)", log)[0])
+    assert 0 < done[CLONED] <= MOST_ON_A_CLONE
 
 
 def test_nobody_has_the_identity_of_a_template(

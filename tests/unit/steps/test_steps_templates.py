@@ -9,13 +9,14 @@ import pytest
 
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import NotFoundError, UnreachableError
-from ohmykube.kit import paths
+from ohmykube.errors import NotFoundError, ProviderError, UnreachableError
+from ohmykube.kit import locks, paths
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Role, TemplateUse
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.model.names import HIDDEN
-from ohmykube.providers.base import NewTemplate, ProviderContext
+from ohmykube.progress import Message
+from ohmykube.providers.base import NOT_FROZEN, NewTemplate, ProviderContext
 from ohmykube.state import layout
 from ohmykube.steps import template_keys, templates
 from ohmykube.steps.base import Run, Services
@@ -210,6 +211,39 @@ def test_a_build_that_fails_leaves_nothing(
     assert list(provider.list(name)) == []
     assert list(provider.templates()) == []
     assert run.templates == {}
+
+
+@pytest.mark.parametrize("way", ["auto", "build"])
+def test_what_cannot_be_frozen_stops_only_who_asked_for_it(
+    run: Run, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise ProviderError("cannot become a template", why="containers ran", id=NOT_FROZEN[0])
+
+    monkeypatch.setattr(templates, "build", refuse)
+    run.cluster = replace(cluster(workers=2), template=TemplateUse(way))
+    if way == "build":
+        with pytest.raises(ProviderError):
+            STEP.run(run)
+        return
+    assert STEP.run(run) == "none yet: nodes are made from scratch"
+    reporter = run.services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    (message,) = reporter.of(Message)
+    assert "containers ran" in message.text
+
+
+def test_what_a_killed_build_left_is_swept_unless_one_is_under_way(
+    services: Services, provider: FakeCloningProvider
+) -> None:
+    provider.create(MachineSpec(cluster=f"{HIDDEN}x", node="a"))
+    with locks.exclusive(templates.lock_file(services), "a build"):
+        templates.sweep(services, provider)
+    assert len(provider.list(f"{HIDDEN}x")) == 1
+    templates.sweep(services, FakeProvider(provider.context))
+    assert len(provider.list(f"{HIDDEN}x")) == 1
+    templates.sweep(services, provider)
+    assert list(provider.list(f"{HIDDEN}x")) == []
 
 
 def test_the_second_of_two_builds_finds_all_done(run: Run, provider: FakeCloningProvider) -> None:
