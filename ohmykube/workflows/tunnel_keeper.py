@@ -86,7 +86,7 @@ class ClusterTunnels:
                 f'there is no cluster "{cluster}" whose nodes could be reached',
                 why="it does not exist, or `up` has not come so far",
                 hint="ohmykube list",
-                id="OMK-U-603",
+                id="OMK-I-606",
             )
 
     def __len__(self) -> int:

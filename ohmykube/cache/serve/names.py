@@ -63,7 +63,7 @@ def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
                 why="it is REGISTRY or REGISTRY=URL; a URL holds no name and no password",
                 hint="--mirror harbor.example, or --mirror docker.io=https://hub.example;"
                 " log in with `docker login`",
-                id="OMK-U-601",
+                id="OMK-I-604",
             )
         found[registry] = _upstream(registry, url.rstrip("/"))
     return found

@@ -115,7 +115,7 @@ def _address(text: str) -> tuple[str, int]:
             f'"{text}" is no address to listen at',
             why="it is ADDRESS:PORT",
             hint=f"--listen {DEFAULT_LISTEN}",
-            id="OMK-U-604",
+            id="OMK-I-607",
         )
     return ("127.0.0.1" if host == "localhost" else host), int(port)
 
@@ -130,13 +130,13 @@ def _token(path: Path | None) -> Secret | None:
             f"the token in {path} cannot be read",
             why=str(error),
             hint=f"ls -l {path}",
-            id="OMK-H-601",
+            id="OMK-I-609",
         ) from error
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise UsageError(
             f"{path} holds no token",
             why="a token is one line of printable characters without blanks",
             hint=f"openssl rand -hex 24 > {path}",
-            id="OMK-U-605",
+            id="OMK-I-608",
         )
     return Secret(text)

@@ -300,7 +300,7 @@ def test_beyond_this_host_only_with_a_token_or_on_purpose(
 ) -> None:
     with pytest.raises(UsageError, match="there is no token") as caught:
         serving.serve(services, ServeOptions(host="0.0.0.0", port=0))
-    assert caught.value.id == "OMK-U-602"
+    assert caught.value.id == "OMK-I-605"
     running = Running(ServeOptions(host="0.0.0.0", port=0, offline=True, open_to_all=True), None)
     running.url(eventually)
     running.stop()
