@@ -40,7 +40,21 @@ _LOCAL_SANS = ("127.0.0.1", "localhost")
 # Nodes that are system containers share the host's kernel: its swap and its cgroup version are not
 # theirs to change, and kubeadm's look at the kernel configuration says nothing about them.
 _CONTAINER_PREFLIGHT = ["SystemVerification", "Swap"]
-_CONTAINER_KUBELET: Mapping[str, object] = {"failSwapOn": False, "failCgroupV1": False}
+# So is its disk: the default limits, percentages of it, would keep pods from all nodes at once while
+# tens of gigabytes are free, and collect images that nothing can bring back.
+_CONTAINER_KUBELET: Mapping[str, object] = {
+    "failSwapOn": False,
+    "failCgroupV1": False,
+    "evictionHard": {
+        "memory.available": "100Mi",
+        "nodefs.available": "1Gi",
+        "nodefs.inodesFree": "1%",
+        "imagefs.available": "1Gi",
+        "imagefs.inodesFree": "1%",
+    },
+    "imageGCHighThresholdPercent": 100,
+    "imageGCLowThresholdPercent": 99,
+}
 # The conntrack sysctls belong to the initial network namespace.
 _CONTAINER_PROXY: Mapping[str, object] = {"conntrack": {"maxPerCore": 0, "min": 0}}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ADMIN = "/etc/kubernetes/admin.conf"
 CACHE = "/run/ohmykube-kubectl"
 """On the node, instead of root's home; a reset of the node removes it."""
+PRESSURES = frozenset(("DiskPressure", "MemoryPressure", "PIDPressure"))
 
 
 class Remote(Protocol):
@@ -37,6 +38,8 @@ class NodeCondition:
     ready: bool
     reason: str
     """Why it is not ready, in Kubernetes' own words; empty when it is."""
+    pressure: str = ""
+    """What it runs short of, so that it takes no pods: ``DiskPressure: …``; empty when nothing."""
     version: str
     """Kubelet version, such as ``v1.36.3``."""
 
@@ -50,11 +53,13 @@ def nodes(remote: Remote) -> tuple[NodeCondition, ...]:
         conditions = item["status"].get("conditions", [])
         ready: dict[str, str] = next((c for c in conditions if c["type"] == "Ready"), {})
         is_ready = ready.get("status") == "True"
+        short = [c for c in conditions if c["type"] in PRESSURES and c["status"] == "True"]
         found.append(
             NodeCondition(
                 name=item["metadata"]["name"],
                 ready=is_ready,
                 reason="" if is_ready else str(ready.get("message", "no status yet")),
+                pressure="; ".join(f"{c['type']}: {c.get('message', '')}" for c in short),
                 version=item["status"].get("nodeInfo", {}).get("kubeletVersion", ""),
             )
         )

@@ -28,6 +28,7 @@ class WaitReady:
         remote = shell_of(run, run.cluster.control_planes[0].name)
         wanted = {node.name for node in run.cluster.nodes}
         seen: dict[str, str] = {}
+        pressed: dict[str, str] = {}
         reporter = run.services.reporter
 
         def not_ready() -> dict[str, str]:
@@ -35,6 +36,7 @@ class WaitReady:
                 found = {node.name: node for node in readiness.nodes(remote)}
             except OhmykubeError as error:
                 return dict.fromkeys(wanted, error.why or error.message)
+            pressed.update({name: node.pressure for name, node in found.items()})
             reasons = {}
             for name in sorted(wanted):
                 node = found.get(name)
@@ -65,7 +67,9 @@ class WaitReady:
             retry.until(run.services.clock, wait, "the nodes to be Ready", probe)
             self._wait_dns(run, remote, wait)
         except TimeoutExceeded as error:
-            reasons = [f"{name}: {reason}" for name, reason in left.items()]
+            left = not_ready()
+            short = {name: what for name, what in pressed.items() if what}
+            reasons = [f"{name}: {reason}" for name, reason in {**short, **left}.items()]
             raise ClusterError(
                 f'cluster "{run.cluster.name}" is not healthy after {self.seconds:g} s',
                 why="\n".join(reasons) or error.message,

@@ -101,7 +101,14 @@ def test_system_containers_leave_the_kernel_alone() -> None:
     assert result["node_manage_kernel"] is False
     assert result["node_swap"] == "keep"
     assert "SystemVerification" in result["kubeadm_ignore_preflight_errors"]  # type: ignore[operator]
-    assert result["kubeadm_kubelet_configuration"] == {"failSwapOn": False, "failCgroupV1": False}
+    kubelet = result["kubeadm_kubelet_configuration"]
+    assert isinstance(kubelet, dict)
+    assert (kubelet["failSwapOn"], kubelet["failCgroupV1"]) == (False, False)
+    # The disk is the host's: a percentage of it says nothing about the node.
+    assert not any(
+        "%" in kubelet["evictionHard"][f"{fs}.available"] for fs in ("nodefs", "imagefs")
+    )
+    assert kubelet["imageGCHighThresholdPercent"] == 100
 
 
 def test_machines_of_their_own_are_managed_wholly() -> None:
@@ -118,15 +125,20 @@ def test_the_users_patches_win_over_ours() -> None:
         init_configuration={"nodeRegistration": {"criSocket": "x"}},
         join_configuration={"timeouts": {"discovery": "1m"}},
         cluster_configuration={"apiServer": {"extraArgs": []}},
-        kubelet_configuration={"failSwapOn": True, "maxPods": 50},
+        kubelet_configuration={
+            "failSwapOn": True,
+            "maxPods": 50,
+            "evictionHard": {"nodefs.available": "5%"},
+        },
         kube_proxy_configuration={"conntrack": {"min": 7}, "mode": "nftables"},
     )
     result = group_vars(cluster(kubeadm=patches), None, None, MACHINES, system_containers=True)
-    assert result["kubeadm_kubelet_configuration"] == {
-        "failSwapOn": True,
-        "failCgroupV1": False,
-        "maxPods": 50,
-    }
+    kubelet = result["kubeadm_kubelet_configuration"]
+    assert isinstance(kubelet, dict)
+    assert (kubelet["failSwapOn"], kubelet["failCgroupV1"]) == (True, False)
+    assert kubelet["maxPods"] == 50
+    assert kubelet["evictionHard"]["nodefs.available"] == "5%"
+    assert kubelet["evictionHard"]["imagefs.available"] == "1Gi"
     assert result["kubeadm_kube_proxy_configuration"] == {
         "conntrack": {"maxPerCore": 0, "min": 7},
         "mode": "nftables",

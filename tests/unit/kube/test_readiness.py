@@ -46,6 +46,17 @@ def test_nodes_are_sorted_and_say_why_they_are_not_ready() -> None:
         ("w2", False, "no status yet"),
     ]
     assert found[0].version == "v1.36.3"
+    assert {n.pressure for n in found} == {""}
+
+
+def test_a_ready_node_without_room_says_what_it_lacks() -> None:
+    item = node("w1", "True")
+    pressure = {"type": "DiskPressure", "status": "True", "message": "kubelet has disk pressure"}
+    item["status"]["conditions"].append(pressure)  # type: ignore[index]
+
+    found = readiness.nodes(lambda _argv, _stdin="": json.dumps({"items": [item]}))
+    assert found[0].ready
+    assert found[0].pressure == "DiskPressure: kubelet has disk pressure"
 
 
 def test_dns_address_is_the_tenth_of_the_range() -> None:
