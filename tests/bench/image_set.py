@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+REGISTRY = "bench.example"
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -123,7 +124,8 @@ def changed(made: ImageSet, megabytes: int) -> Image:
 def _converted(source: Store, store: Store, artifact: LockedArtifact, raw: Path) -> Image:
     parsed = manifest.read(source, artifact.digest)
     assert isinstance(parsed, manifest.Manifest)
-    layers = []
+    # A bottom layer of our own: these share no snapshot with the images of the running cluster.
+    layers = [_salt(raw)]
     for blob in parsed.layers:
         path = raw / blob.digest.removeprefix("sha256:")
         if not path.exists():
@@ -133,7 +135,7 @@ def _converted(source: Store, store: Store, artifact: LockedArtifact, raw: Path)
     config = json.loads(source.path(parsed.config.digest).read_bytes())
     ref = Ref(
         kind=Kind.IMAGE,
-        name=artifact.name,
+        name=f"{REGISTRY}/{artifact.name.partition('/')[2]}",
         version=artifact.version,
         arch=artifact.arch,
         digest=artifact.digest,
@@ -141,6 +143,14 @@ def _converted(source: Store, store: Store, artifact: LockedArtifact, raw: Path)
         source="bench",
     )
     return _assembled(store, ref, config, tuple(layers))
+
+
+def _salt(raw: Path) -> Path:
+    path = raw / "salt.tar"
+    if not path.exists():
+        with tarfile.open(path, "w") as archive:
+            _add(archive, "etc/bench", b"shared by all images of the bench\n")
+    return path
 
 
 def _plain(packed: IO[bytes], plain: IO[bytes], media: str) -> None:
