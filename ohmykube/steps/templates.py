@@ -202,7 +202,7 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
         directory = paths.state / layout.TEMPLATE_BUILD
         files.remove_tree(directory)
         files.ensure_directory(directory)
-        cluster = template_keys.build_cluster(run.cluster, _name(paths.data), missing)
+        cluster = template_keys.build_cluster(run.cluster, build_name(paths.data), missing)
         nodes = {node.name: missing[node.role] for node in cluster.nodes}
         try:
             with progress.item(run.services.reporter, "templates", f"build {', '.join(nodes)}"):
@@ -217,7 +217,8 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
         return run.templates_made
 
 
-def _name(data: Path) -> str:
+def build_name(data: Path) -> str:
+    """Return the name of the cluster in which templates below ``data`` are built."""
     # Names are the host's, and another data directory may build at the same time.
     return f"{HIDDEN}template-{hashlib.sha256(str(data).encode()).hexdigest()[:8]}"
 

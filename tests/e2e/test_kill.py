@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.steps.templates import build_name
 from tests.e2e.conftest import NOTHING, processes, wait_gone
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Cli
+    from ohmykube.steps.templates import build_name
+from tests.e2e.conftest import Cli
 
 SEED = int(os.environ.get("OHMYKUBE_SEED", "20261123"))
 
@@ -45,7 +47,8 @@ def _kill_and_resume(cli: Cli, name: str, after: float, template: str) -> None:
     assert status["health"] == "healthy", f"seed {SEED}, killed after {after:.1f} s: {status}"
     cli.run("down", name, "--yes")
     assert wait_gone(name) == NOTHING
-    assert wait_gone("_template") == NOTHING, f"seed {SEED}: a build left this"
+    building = build_name(cli.home / "data")
+    assert wait_gone(building) == NOTHING, f"seed {SEED}: a build left this"
     stored = cli.home / "data" / "nspawn-templates"
     assert not list(stored.glob("tmp-*")), f"seed {SEED}: a build left this"
 

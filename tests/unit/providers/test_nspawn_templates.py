@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import pytest
 from simulated_host import Simulation
 from test_nspawn_provider import files_left, provider_at
 
-from ohmykube.errors import IntegrityError, NotFoundError, ProviderError
+from ohmykube.errors import IntegrityError, NotFoundError, ProviderError, ResourceError
 from ohmykube.kit import digest
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.providers.base import NO_TEMPLATE, NewTemplate
@@ -290,6 +291,25 @@ def test_cloning_renews_the_age_of_a_template(provider: NspawnProvider, template
     assert before.last_used_at == 1 < after.last_used_at
 
 
+def test_what_overlayfs_notes_for_one_mount_is_taken_off(
+    provider: NspawnProvider, tmp_path: Path
+) -> None:
+    files = prepared(provider, tmp_path)
+    hiding = files.root / "opt/hiding"
+    hiding.mkdir(parents=True)
+    try:
+        os.setxattr(hiding, "trusted.overlay.opaque", b"y")
+        os.setxattr(hiding, "trusted.overlay.origin", b"1")
+    except OSError as error:
+        pytest.skip(f"no trusted attributes here: {error}")
+    provider.freeze(BUILDING, "worker", NEW)
+    kept = os.listxattr(tmp_path / "d/nspawn-templates" / KEY / "lower/opt/hiding")
+    assert kept == ["trusted.overlay.opaque"]
+    provider.create(machine("w1", template=KEY))
+    layer = node_files(tmp_path, "dev", "w1").lower / "opt/hiding"
+    assert os.getxattr(layer, "trusted.overlay.opaque") == b"y"
+
+
 def test_what_cannot_be_shared_is_refused(provider: NspawnProvider, tmp_path: Path) -> None:
     """Such files need the mount that wrote them."""
     files = prepared(provider, tmp_path)
@@ -349,6 +369,30 @@ def test_a_file_that_cannot_be_linked_is_copied(
     copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
     assert (tmp_path / "copy/file").read_text() == "text"
     assert (tmp_path / "copy/file").stat().st_nlink == 1
+
+
+def test_a_failure_to_link_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space for a name is no space for a copy either; nothing half made stays visible."""
+    write(tmp_path / "source/file", "text")
+
+    def full(*_args: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(ResourceError):
+        copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
+    assert not (tmp_path / "copy").exists()
+    monkeypatch.undo()
+    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "source"]
+
+
+def test_sockets_of_processes_that_ended_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "source/file", "text")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "source/socket"))
+    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: False)
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["file"]
 
 
 def test_the_size_counts_what_removing_gives_back(tmp_path: Path) -> None:
