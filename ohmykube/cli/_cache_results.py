@@ -79,7 +79,7 @@ class DamagedBlob(TypedDict):
 
     digest: str
     size: int
-    needed_by: list[str]
+    neededBy: list[str]
     why: str
 
 
@@ -263,7 +263,7 @@ def _verified(found: Verified) -> CacheVerified:
             DamagedBlob(
                 digest=one.digest,
                 size=one.size,
-                needed_by=[label(ref) for ref in one.refs],
+                neededBy=[label(ref) for ref in one.refs],
                 why=one.why,
             )
             for one in found.damaged

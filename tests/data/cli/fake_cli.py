@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
     from ohmykube.workflows.up import UpResult
     from tests.data.cli.fake_bundles import FakeBundles
+    from tests.data.cli.fake_cache import StockedCache
     from tests.data.cli.fake_images import FakeImages
     from tests.data.cli.fake_mirror import FakeMirror
     from tests.data.cli.fake_templates import FakeTemplates
@@ -129,6 +130,12 @@ class FakeWorkflows:
         from tests.data.cli.fake_images import FakeImages
 
         return FakeImages(self.calls)
+
+    @property
+    def cache(self) -> StockedCache:
+        from tests.data.cli.fake_cache import StockedCache
+
+        return StockedCache()
 
     @property
     def mirror(self) -> FakeMirror:

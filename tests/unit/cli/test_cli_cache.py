@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.exceptions import BadParameter
 
+from ohmykube.cache.signatures import Report
 from ohmykube.cache.store import Ref, Signature, Store
-from ohmykube.cli import _cache_options, _documents
+from ohmykube.cli import _cache_options, _cache_texts, _documents
 from ohmykube.cli._run import run
 from ohmykube.cli._workflows import RealWorkflows
 from ohmykube.errors import LockedError
@@ -214,7 +216,7 @@ def test_verify_names_what_is_hit_and_the_next_command(cli, store, image) -> Non
     rot(store, store.refs()[1].digest)
     outcome = cli("verify", "-o", "json")
     check_document(outcome.document, "CacheVerified")
-    assert outcome.document["damaged"][0]["needed_by"] == ["binary/tool@v2.0/arm64"]
+    assert outcome.document["damaged"][0]["neededBy"] == ["binary/tool@v2.0/arm64"]
     assert "ohmykube up" in outcome.err
     assert cli("verify").code == 0
 
@@ -246,14 +248,20 @@ def test_signatures(cli, store, image) -> None:
     assert "1 verified" in outcome.out
     assert "2 absent: built on this host" in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 80
-    bad = Ref(Kind.FILE, "bad", "1", "noarch", image.digest, 1, "x", signature=Signature.FAILED)
-    store.set_ref(bad)
-    outcome = cli("verify", "--signatures", "-o", "json")
-    assert outcome.code == 12
-    assert "OMK-I-309" in outcome.err
-    check_document(outcome.document, "CacheSignatures")
+    check_document(cli("verify", "--signatures", "-o", "json").document, "CacheSignatures")
     assert cli("verify", "--signatures", "kubeadm").code == 0
-    assert cli("verify", "--signatures", "nothing").out == "Nothing here.\n"
+    assert cli("verify", "--signatures", "nothing").code == 6
+
+
+def test_a_wrong_signature_is_a_failure(store, image) -> None:
+    good, bad = (
+        Report(ref=replace(store.refs()[0], signature=state), state=state, why="")
+        for state in (Signature.VERIFIED, Signature.FAILED)
+    )
+    assert _cache_texts.bad_signatures([good]) is None
+    error = _cache_texts.bad_signatures([good, bad])
+    assert error is not None
+    assert (error.id, error.exit_code) == ("OMK-I-309", 12)
 
 
 def test_fsck_finds_and_rebuilds(cli, store, image) -> None:
