@@ -14,8 +14,7 @@ from ohmykube.steps.templates import build_name
 from tests.e2e.conftest import NOTHING, processes, wait_gone
 
 if TYPE_CHECKING:
-    from ohmykube.steps.templates import build_name
-from tests.e2e.conftest import Cli
+    from tests.e2e.conftest import Cli
 
 SEED = int(os.environ.get("OHMYKUBE_SEED", "20261123"))
 
