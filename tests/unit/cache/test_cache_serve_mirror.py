@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache import transport
+from ohmykube.cache.catalog import Download, ImageSpec
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.prune import Policy, prune
@@ -21,11 +22,14 @@ from ohmykube.cache.serve import Listener, failures, names, pull_through_mirror
 from ohmykube.cache.serve.mirror import published
 from ohmykube.cache.serve.pull_through import ANY, SOURCE, PullThrough
 from ohmykube.cache.serve.release_files import ReleaseFiles
+from ohmykube.cache.sources import base as sources
+from ohmykube.cache.sources.remote import RemoteSource
 from ohmykube.cache.store import Store
 from ohmykube.errors import LockedError, PermissionDenied, ResourceError, UsageError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import platform
+from ohmykube.kit import paths, platform
 from ohmykube.model.artifact import Kind
+from ohmykube.model.cluster import Sources
 from ohmykube.progress import Message, NullReporter
 from tests import image_maker
 from tests.fault_server import Answer
@@ -619,3 +623,31 @@ def test_media_types(mirror: Mirror, registry: Registry) -> None:
     assert mirror(TAG)[1]["Content-Type"] == OCI_INDEX
     path = f"/v2/{NAME}/manifests/{image.digest}?ns=docker.io"
     assert mirror(path)[1]["Content-Type"] == OCI_MANIFEST
+
+
+def test_it_is_a_mirror_as_clusters_name_one(
+    mirror: Mirror, registry: Registry, tmp_path: Path
+) -> None:
+    """Another machine's ``sources.mirror`` gets files and images from here."""
+    image = image_maker.image(3000, arch="amd64")
+    registry.add(NAME, "1", image)
+    data = b"kubelet" * 100
+    url = registry.on("/release/v1/kubelet", Answer(data))
+    mirror.published[url] = digests.of_bytes(data)
+    other = Store(tmp_path / "other")
+    context = sources.SourceContext(
+        store=other,
+        sources=Sources(mirror=f"http://127.0.0.1:{mirror.listener.port}"),
+        reporter=NullReporter(),
+        paths=paths.from_environment(),
+    )
+    source = sources.load("mirror", context)
+    source.available()
+    spec = ImageSpec(
+        name="box", version="1", ref=FULL, node_roles=("worker",), binary="x", entrypoint="/x"
+    )
+    assert source.image(spec, "amd64") == image.digest
+    assert all(other.has(digest) for digest in image.blobs)
+    assert isinstance(source, RemoteSource)
+    file = source.file(Download(url=url, digest=digests.of_bytes(data)))
+    assert file.read_bytes() == data
