@@ -46,7 +46,7 @@ options:
     type: path
   limactl:
     description: The program, a name on PATH or a path.
-    type: path
+    type: str
     default: limactl
   stopped:
     description: Whether machines that do not run are hosts too.
@@ -121,7 +121,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 % (cluster, home)
             )
         try:
-            instances = lima_instances.listed(home, self.get_option("limactl"), list(marked))
+            program = os.path.expanduser(self.get_option("limactl"))
+            instances = lima_instances.listed(home, program, list(marked))
         except lima_instances.LimaError as error:
             raise AnsibleParserError("ohmykube.cluster.lima: %s" % error) from error
         return lima_instances.hosts(home, marked, instances)

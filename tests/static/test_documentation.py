@@ -17,11 +17,12 @@ from ohmykube.cli.help import MEANING
 from ohmykube.config import document, load
 from ohmykube.config.load import Overrides
 from ohmykube.kit import paths, process
-from ohmykube.model.machine import SshTarget
+from ohmykube.model.machine import MachineSpec, SshTarget
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
+from tests import lima_world
 
 ROOT = Path(__file__).resolve().parents[2]
 SKIP = {".venv", "roles", ".pytest_cache", "node_modules"}
@@ -131,6 +132,7 @@ def test_the_two_commands_come_first() -> None:
 # -- examples --------------------------------------------------------------------------------------
 
 PLUGIN = "ohmykube.cluster.cluster"
+LIMA = "ohmykube.cluster.lima"
 ROLES = sorted((ROOT / "roles").iterdir())
 EXAMPLES = [
     (f"{name_of(page)}-{number}", language, text)
@@ -152,6 +154,7 @@ def kind_of(language: str, text: str) -> str:
     signs = {
         "cluster": str(found.get("apiVersion")).startswith("ohmykube.dev/"),
         "plugin": found.get("plugin") == PLUGIN,
+        "lima": found.get("plugin") == LIMA,
         "changelog": set(found) <= {name for name, _ in sections},
         "hosts": all(
             isinstance(group, dict) and {"hosts", "children"} & set(group)
@@ -248,6 +251,19 @@ def test_examples_of_the_inventory_plugin_show_a_cluster(tmp_path: Path) -> None
     for file in written(tmp_path, "plugin", ".ohmykube.yml"):
         found = json.loads(ansible(tmp_path, "inventory", "-i", file, "--list").stdout)
         assert set(found["_meta"]["hostvars"]) == {node.name for node in cluster.nodes}
+
+
+def test_examples_of_the_plugin_for_lima_show_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lima_world.world() as place:
+        spec = MachineSpec(cluster="dev", node="cp1", cpus=1, memory_mib=512)
+        place.provider().create(spec)
+        monkeypatch.setenv("OHMYKUBE_LIMA_HOME", str(place.home.root))
+        monkeypatch.setenv("PATH", f"{place.program.parent}:{os.environ['PATH']}")
+        for file in written(tmp_path, "lima", ".lima.yml"):
+            found = json.loads(ansible(tmp_path, "inventory", "-i", file, "--list").stdout)
+            assert found["kube_control_plane"]["hosts"] == ["cp1"]
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda path: path.name)

@@ -42,7 +42,8 @@ cd /var/lib/containerd 2>/dev/null && rm -rf io.containerd.grpc.v1.introspection
   io.containerd.content.v1.content/ingest/* || true
 : >/etc/machine-id
 rm -f /var/lib/dbus/machine-id /var/lib/systemd/random-seed
-rm -rf /root/.ansible /root/.cache /home/*/.ansible /home/*/.cache /var/tmp/* /etc/ohmykube
+rm -rf /var/tmp/* /etc/ohmykube
+for home in /root /home/*; do rm -rf "$home/.ansible" "$home/.cache"; done
 find /var/log -type f -delete
 fstrim --all 2>/dev/null || true
 sync
