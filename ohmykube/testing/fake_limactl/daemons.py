@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 from ohmykube.testing.fake_limactl.log import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-_SLICE = 0.1
+_SLICE = 0.5
+"""Seconds until it is looked whether the home is still there."""
 
 
 def fork(work: Callable[[], None], directory: Path, name: str, *, keep: int = 2) -> None:
@@ -66,22 +67,56 @@ def write_pid(path: Path, pid: int) -> None:
 
 
 class Stop:
-    """Tells whether a process was asked to end, was orphaned of its home or is too old."""
+    """Tells whether a process was asked to end, was orphaned of its home or is too old.
+
+    It can be waited for with select: readable once something happened that is worth a look.
+    """
 
     def __init__(self, directory: Path, life: float) -> None:
         self._directory = directory
         self._end = time.monotonic() + life
         self._asked = False
+        self._pipe: tuple[int, int] | None = None
+
+    def __enter__(self) -> Stop:
+        # Not before: of the files that were open at a fork none is left.
+        self._pipe = os.pipe()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pipe, self._pipe = self._pipe, None
+        for descriptor in pipe or ():
+            os.close(descriptor)
+
+    def fileno(self) -> int:
+        """Return what becomes readable."""
+        assert self._pipe is not None  # noqa: S101 - within the block only
+        return self._pipe[0]
 
     def listen(self) -> Stop:
-        """Take SIGINT and SIGTERM."""
+        """Take SIGINT and SIGTERM, and notice the end of a child."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: self.ask())
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: self._wake())
         return self
 
     def ask(self) -> None:
         """Ask from within."""
         self._asked = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._pipe[1], b"x")
+
+    def wait(self, sources: Sequence[socket.socket], seconds: float) -> list[socket.socket]:
+        """Wait until a source can be read, or something happened; return those sources."""
+        watched: list[socket.socket | Stop] = [self, *sources]
+        found, _, _ = select.select(watched, [], [], seconds)
+        if self in found:
+            os.read(self.fileno(), 64)
+        return [one for one in found if isinstance(one, socket.socket)]
 
     def wanted(self) -> bool:
         """Tell it."""
@@ -108,6 +143,10 @@ class HostAgent:
 
     def run(self, stop: Stop) -> None:
         """Work until stopped or until the driver ends."""
+        with stop:
+            self._run(stop)
+
+    def _run(self, stop: Stop) -> None:
         driver = self._driver()
         write_pid(self.directory / "qemu.pid", driver)
         write_pid(self.directory / "ha.pid", os.getpid())
@@ -119,7 +158,9 @@ class HostAgent:
                 state = {"degraded": True} if self.degraded else {}
                 errors = {"errors": ["a requirement was not met"]} if self.degraded else {}
                 self.tell({"running": True, **state, **errors, "sshLocalPort": self.port})
-            self._answer(0.0 if up is not None and self.boot == 0 else _SLICE)
+            left = _SLICE if up is None else min(max(up - time.monotonic(), 0), _SLICE)
+            if stop.wait([self.listener], left):
+                self._answer()
         with contextlib.suppress(ProcessLookupError):
             os.kill(driver, signal.SIGKILL)
         if not self.directory.is_dir():
@@ -136,13 +177,11 @@ class HostAgent:
             os.execvp("sleep", ["sleep", str(int(self.life) + 1)])  # noqa: S606
         return child
 
-    def _answer(self, seconds: float) -> None:
-        ready, _, _ = select.select([self.listener], [], [], seconds)
-        if ready:
-            with contextlib.suppress(OSError):
-                connection, _address = self.listener.accept()
+    def _answer(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _address = self.listener.accept()
+            with connection:
                 connection.sendall(b"SSH-2.0-fake\r\n")
-                connection.close()
 
     def tell(self, status: dict[str, object]) -> None:
         """Write one event."""

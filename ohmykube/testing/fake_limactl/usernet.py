@@ -10,7 +10,6 @@ import contextlib
 import ipaddress
 import json
 import os
-import select
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -150,8 +149,7 @@ def listen(path: Path) -> socket.socket:
 def serve(paths: Paths, state: State, endpoint: socket.socket, stop: Stop) -> None:
     """Answer until stopped, then keep the leases and remove the sockets."""
     while not stop.wanted():
-        readable, _, _ = select.select([endpoint, *state.listeners.values()], [], [], 0.1)
-        for one in readable:
+        for one in stop.wait([endpoint, *state.listeners.values()], 0.5):
             with contextlib.suppress(OSError):
                 if one is endpoint:
                     connection, _address = one.accept()
@@ -173,6 +171,7 @@ def serve(paths: Paths, state: State, endpoint: socket.socket, stop: Stop) -> No
 def run(paths: Paths, state: State, stop: Stop) -> None:
     """Be the daemon."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(stop)
         stack.enter_context(listen(paths.card))
         endpoint = stack.enter_context(listen(paths.endpoint))
         write_pid(paths.pid, os.getpid())

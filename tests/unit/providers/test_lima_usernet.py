@@ -34,10 +34,11 @@ def state(home: Path) -> Iterator[fake.State]:
     stop = Stop(paths.directory, 600)
     listener = fake.listen(paths.endpoint)
     thread = threading.Thread(target=fake.serve, args=(paths, state, listener, stop))
-    thread.start()
-    yield state
-    stop.ask()
-    thread.join(30)
+    with stop:
+        thread.start()
+        yield state
+        stop.ask()
+        thread.join(30)
     assert not thread.is_alive()
 
 

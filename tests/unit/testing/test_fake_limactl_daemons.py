@@ -94,13 +94,18 @@ def test_a_process_may_be_too_old(directory: Path) -> None:
 
 
 def test_signals_ask_to_stop(directory: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    before = [signal.getsignal(number) for number in numbers]
     try:
-        stop = Stop(directory, 600).listen()
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.wanted()
+        with Stop(directory, 600).listen() as stop:
+            signal.raise_signal(signal.SIGCHLD)
+            assert stop.wait([], 60) == []
+            assert not stop.wanted()
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.wait([], 60) == []
+            assert stop.wanted()
     finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -141,10 +146,10 @@ def test_two_daemons_of_a_network_are_one(directory: Path) -> None:
     paths = usernet.Paths(directory, "n")
     paths.directory.mkdir(parents=True)
     state = usernet.State("192.168.231.1", "255.255.255.0", {})
-    with running(lambda stop: usernet.run(paths, state, stop), paths.directory) as stop:
+    with running(lambda stop: usernet.run(paths, state, stop), paths.directory):
         assert wait(lambda: live_pid(paths.pid) > 0, 30)
         with pytest.raises(OSError, match="in use"):
-            usernet.run(paths, state, stop)
+            usernet.run(paths, state, Stop(paths.directory, 600))
 
 
 @pytest.mark.parametrize(
