@@ -12,11 +12,14 @@ import subprocess
 import tarfile
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ohmykube.cache import releases
 from ohmykube.cache.bundle import archive, content, document, parts, read
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
+from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 from tests.image_maker import image
 from tests.unit.cache.bundle.conftest import QUIET, file_ref, image_ref
@@ -210,3 +213,24 @@ def test_a_file_system_for_small_files(workshop, tmp_path) -> None:
 def test_no_such_directory(workshop, tmp_path) -> None:
     with pytest.raises(NotFoundError, match="there is no directory"):
         workshop.write(tmp_path / "none" / "x.omk.tar")
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 511, 512, 513, 9728, 10240]), min_size=1, max_size=5),
+    split=st.sampled_from([0, 512, 1000, 10240, 1 << 20]),
+)
+def test_any_content_comes_back(workshop, tmp_path, sizes, split) -> None:
+    """Whatever the sizes of blobs and of parts: the same digests are found again."""
+    data = [bytes([number]) * size for number, size in enumerate(sizes)]
+    workshop.wanted = [
+        (file_ref(workshop.store, body, Kind.FILE, f"f{number}"), "other")
+        for number, body in enumerate(data)
+    ]
+    target = tmp_path / "any.omk.tar"
+    for old in tmp_path.glob("any.omk.tar*"):
+        old.unlink()
+    workshop.write(target, split=split)
+    found = read.load(target)
+    assert read.verify(found, QUIET) == sum(len(body) for body in set(data))
+    assert {ref.digest for ref in found.refs} == {digests.of_bytes(body) for body in data}
