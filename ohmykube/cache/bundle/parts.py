@@ -159,7 +159,7 @@ def check(source: Source) -> None:
     if wrong:
         raise IntegrityError(
             f"damaged: {', '.join(wrong)} of {source.label}",
-            why=f"of {len(source.parts)} parts, {len(wrong)} do not have the sum in {SUMS}",
+            why=f"of {len(source.parts)} parts, {len(wrong)} have other sums than listed",
             hint=f"copy {' '.join(wrong)} again; the other parts are good",
             id="OMK-I-405",
         )
