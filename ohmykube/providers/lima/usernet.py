@@ -88,7 +88,7 @@ class Usernet:
         return True
 
     def leases(self) -> Mapping[str, str]:
-        """Return MAC by address, the dead ones too."""
+        """Return MAC by address, those of machines that are gone and of the gateway too."""
         return self._strings("/services/dhcp/leases")
 
     def cam(self) -> Mapping[str, int]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ohmykube.testing.fake_limactl.daemons import Stop
 
 
+GATEWAY_CARD = "5a:94:ef:e4:0c:dd"
+"""The true gateway is among the leases, seen on 2.0.3."""
+
+
 class Paths:
     """The files of one network."""
 
@@ -41,7 +45,7 @@ class State:
 
     def __init__(self, gateway: str, netmask: str, leases: dict[str, str]) -> None:
         self.network = ipaddress.ip_network(f"{gateway}/{netmask}", strict=False)
-        self.leases = leases
+        self.leases = {**leases, str(self.network[2]): GATEWAY_CARD}
         self.cam: dict[str, int] = {}
         self.forwards: dict[tuple[str, str], str] = {}
         self.listeners: dict[tuple[str, str], socket.socket] = {}
@@ -51,15 +55,14 @@ class State:
         for address, owner in self.leases.items():
             if owner == mac:
                 return address
-        taken = {*self.leases, str(self.network[2])}
-        address = next(str(one) for one in self.network.hosts() if str(one) not in taken)
+        address = next(str(one) for one in self.network.hosts() if str(one) not in self.leases)
         self.leases[address] = mac
         return address
 
     def join(self, body: dict[str, Any]) -> dict[str, str]:
         """A machine came: card, and port of ssh that the daemon carries."""
         address = self.lease(body["mac"])
-        self.cam[body["mac"]] = len(self.cam) + 2
+        self.cam[body["mac"]] = len(self.cam)
         # The port itself is held by the host agent of the fake.
         self.forwards["tcp", f"127.0.0.1:{body['port']}"] = f"{address}:22"
         return {"address": address}

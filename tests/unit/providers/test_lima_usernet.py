@@ -58,12 +58,16 @@ def free_port() -> int:
 
 def test_leases_and_cards(usernet: Usernet, state: fake.State) -> None:
     assert usernet.alive()
-    assert usernet.leases() == {}
+    assert usernet.leases() == {"192.168.231.2": fake.GATEWAY_CARD}
     state.join({"mac": CARD, "port": 1})
     state.join({"mac": CARD[:-1] + "2", "port": 2})
     # The first machine gets .1, and .2 is the gateway whatever networks.yaml says.
-    assert usernet.leases() == {"192.168.231.1": CARD, "192.168.231.3": CARD[:-1] + "2"}
-    assert usernet.cam() == {CARD: 2, CARD[:-1] + "2": 3}
+    assert usernet.leases() == {
+        "192.168.231.1": CARD,
+        "192.168.231.2": fake.GATEWAY_CARD,
+        "192.168.231.3": CARD[:-1] + "2",
+    }
+    assert usernet.cam() == {CARD: 0, CARD[:-1] + "2": 1}
     assert usernet.forwards()[0] == Forward("127.0.0.1:1", guest(1, 22), "tcp")
 
 
@@ -131,6 +135,9 @@ def answering(path: Path, data: bytes) -> Callable[[], None]:
         with connection, listener:
             connection.recv(1 << 16)
             connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):  # closed with something unread, it would be reset
+                pass
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -128,7 +128,8 @@ def test_a_network(directory: Path) -> None:
         usernet.ask(paths, "/fake/leave", {"port": 5})
         assert usernet.ask(paths, "/services/forwarder/expose", _port_forward()) == b""
         assert usernet.ask(paths, "/bogus", {}) == b"404 page not found\n"
-        assert set(Usernet(paths.endpoint).leases().values()) == {"aa", "bb"}
+        cards = {"aa", "bb", usernet.GATEWAY_CARD}
+        assert set(Usernet(paths.endpoint).leases().values()) == cards
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as rude:
             rude.connect(str(paths.endpoint))
             rude.sendall(b"\r\n")
