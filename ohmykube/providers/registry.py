@@ -24,6 +24,8 @@ def names() -> tuple[str, ...]:
 def load(name: str, context: ProviderContext) -> Provider:
     """Make the provider called ``name``, or for ``auto`` the first that can work here.
 
+    When none can, the first that could work offline.
+
     Raises:
         NotFoundError: no such provider.
         PrerequisiteError: it cannot be loaded, or ``auto`` found none that can work.
@@ -31,6 +33,7 @@ def load(name: str, context: ProviderContext) -> Provider:
     if name != "auto":
         return _make(name, context)
     reasons = []
+    offline_only = None
     for candidate in AUTO_ORDER:
         if candidate not in names():
             continue
@@ -38,7 +41,11 @@ def load(name: str, context: ProviderContext) -> Provider:
         failed = [c for c in provider.check() if c.status is CheckStatus.FAIL]
         if not failed:
             return provider
+        if offline_only is None and all(check.for_network for check in failed):
+            offline_only = provider
         reasons.append(f"{candidate}: " + "; ".join(c.evidence or c.title for c in failed))
+    if offline_only is not None:  # whether that is enough is for the run's preflight to say
+        return offline_only
     raise PrerequisiteError(
         "no provider can make machines on this host",
         why="\n".join(reasons) or "none is installed",

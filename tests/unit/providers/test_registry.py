@@ -9,7 +9,7 @@ import pytest
 from ohmykube.errors import NotFoundError, PrerequisiteError
 from ohmykube.kit.paths import Paths
 from ohmykube.providers import registry
-from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.providers.ssh.provider import SshProvider
 from ohmykube.testing.reporter import RecordingReporter
@@ -44,3 +44,21 @@ def test_auto_says_what_is_missing(
     assert error.value.why is not None
     assert "mmdebstrap is not installed" in error.value.why
     assert error.value.hint == "ohmykube doctor --fix"
+
+
+def test_auto_takes_what_works_offline_when_nothing_else_works(
+    context: ProviderContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def checks(*lacking: str) -> None:
+        found = [
+            Check(id=name, title=name, status=CheckStatus.FAIL, for_network=name == "mmdebstrap")
+            for name in lacking
+        ]
+        monkeypatch.setattr(NspawnProvider, "check", lambda _: found)
+
+    monkeypatch.setattr(registry, "AUTO_ORDER", ("nspawn",))
+    checks("mmdebstrap")
+    assert isinstance(registry.load("auto", context), NspawnProvider)
+    checks("mmdebstrap", "root")
+    with pytest.raises(PrerequisiteError, match="no provider"):
+        registry.load("auto", context)
