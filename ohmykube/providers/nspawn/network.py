@@ -60,7 +60,7 @@ def make_node(host: Host, cluster: str, node: str, address: str) -> None:
         do(host, what, ["ip", "-n", bridge, "link", "delete", "dev", port])
     do(host, what, ["ip", "netns", "add", netns])
     lines = [
-        f"link add name {port} type veth peer name eth0 netns {netns}",
+        f"link add name {port} type veth peer name eth0 address {mac(address)} netns {netns}",
         f"link set dev {port} master {layout.BRIDGE} up",
     ]
     feed(host, what, ["ip", "-n", bridge, "-batch", "-"], lines)
@@ -71,6 +71,15 @@ def make_node(host: Host, cluster: str, node: str, address: str) -> None:
         f"route add default via {layout.GATEWAY}",
     ]
     feed(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
+
+
+def mac(address: str) -> str:
+    """Return the node's link address: the same for its life.
+
+    With a random one, all others would look for a restarted node under its old one for as long as
+    their neighbour tables remember it: half a minute and more.
+    """
+    return ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
 
 
 def remove(host: Host, netns: str) -> None:

@@ -458,3 +458,9 @@ def test_a_failed_command_keeps_its_result(v1: Simulation) -> None:
     with pytest.raises(ProviderError) as error:
         do(v1.host(), "x", ["ip"])
     assert isinstance(error.value.__cause__, process.CommandFailed)
+
+
+def test_the_link_address_of_a_node_follows_from_its_address() -> None:
+    """Restarted, it is found at once; two nodes of a cluster never have the same."""
+    assert network.mac("10.88.0.11") == "02:00:0a:58:00:0b"
+    assert len({network.mac(layout.address(number)) for number in range(11, 255)}) == 244
