@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, locks
+from ohmykube.model.names import HIDDEN
 from ohmykube.providers.nspawn import layout, network, node_root, records
 from ohmykube.providers.nspawn.claims import Claim
 from ohmykube.providers.nspawn.layout import ClusterFiles
@@ -83,6 +84,10 @@ class Clusters:
             return []
         found = [p.name for p in self.root.iterdir() if (p / "cluster.json").is_file()]
         return sorted(name for name in found if self.record(name) is not None)
+
+    def hidden(self) -> list[str]:
+        """Return the names of the directories of clusters that are made for ohmykube itself."""
+        return sorted(path.name for path in self.root.glob(f"{HIDDEN}*"))
 
     @contextlib.contextmanager
     def locked(self, cluster: str) -> Iterator[None]:

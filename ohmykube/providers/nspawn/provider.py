@@ -264,10 +264,10 @@ class NspawnProvider(Provider):
 
     def sweep_templates(self) -> None:
         """Remove what killed builds left."""
-        for name in self._clusters.names():
-            if name.startswith(HIDDEN):
-                for node in self._clusters.nodes(name):
-                    self.delete(name, node)
+        for name in self._clusters.hidden():
+            # A cluster without nodes is what a kill in the middle of its removal leaves.
+            for node in self._clusters.nodes(name) or ["none"]:
+                self.delete(name, node)
         self._templates.sweep()
 
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
