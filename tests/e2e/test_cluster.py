@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import documented, user_images
+from tests.e2e import documented, mirrored, user_images
 from tests.e2e import test_packaging as packaging
 from tests.e2e.conftest import NOTHING, wait_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.e2e.conftest import Cli
@@ -120,6 +120,12 @@ def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: st
 
 def test_ones_own_image_runs_on_every_node(cli: Cli, cluster: str, tmp_path: Path) -> None:
     user_images.check(cli, cluster, tmp_path)
+
+
+def test_pods_pull_through_the_mirror(
+    cli: Cli, cluster: str, tmp_path: Path, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    mirrored.check(cli, cluster, tmp_path, eventually)
 
 
 def test_a_second_up_changes_nothing_and_says_so(cli: Cli, cluster: str) -> None:
