@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AT_ONCE = 3
 """Images that one node pulls at a time."""
 ATTEMPTS = 3
-OPEN = retry.Wait(seconds=5, every=0.05, factor=1.5, longest=0.5)
+OPEN = retry.Wait(seconds=2, every=0.05, factor=1.5, longest=0.5)
 PULLED, STREAMED, NOTHING = "pull", "stream", "none"
 
 
