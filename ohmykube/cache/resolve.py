@@ -80,6 +80,9 @@ def resolve(
     run = _looked_for(cluster, store, arch, offline=offline)
     missing = run.missing()
     order = _order(cluster)
+    # What is missing is counted by who fetches it.
+    store.count("hits", len(run.found))
+    store.count("bytes_saved", sum(ref.size for ref in run.found.values()))
     if missing and offline:
         raise offline_lacks([run.described(want) for want in missing])
     if missing:
@@ -212,7 +215,7 @@ class _Run:
         self.arch = arch
         self.store = store
         self._order = frozenset(order)
-        self._found: dict[str, Ref] = {}
+        self.found: dict[str, Ref] = {}
 
     def missing(self) -> list[PackageRole | ImageSpec]:
         """Look for everything in the store and return what is not there."""
@@ -225,10 +228,10 @@ class _Run:
                 key = (Kind.IMAGE, reference, image.version, self.arch)
                 self._take(image.name, cached.get(key))
         wanted = (*PackageRole, *self.release.images)
-        return [want for want in wanted if _name(want) not in self._found]
+        return [want for want in wanted if _name(want) not in self.found]
 
     def _take(self, name: str, ref: Ref | None) -> None:
-        if ref is None or name in self._found or not set(ref.source.split("+")) <= self._order:
+        if ref is None or name in self.found or not set(ref.source.split("+")) <= self._order:
             return
         if ref.url != self.identity(name, ref.source):
             return
@@ -238,12 +241,12 @@ class _Run:
             else self.store.has(ref.digest)
         )
         if good:
-            self._found[name] = ref
+            self.found[name] = ref
 
     def keep(self, name: str, ref: Ref) -> None:
         """Record something that has just been brought."""
         self.store.set_ref(ref)
-        self._found[name] = ref
+        self.found[name] = ref
 
     def identity(self, name: str, source: str) -> str:
         """Return what a cached artifact must have been made from to be taken again."""
@@ -272,7 +275,7 @@ class _Run:
         """Return the lock; everything must have been found or kept."""
         packages = [self._locked_package(role) for role in PackageRole]
         images = [self._locked_image(image) for image in self.release.images]
-        refs = {image.name: self._found[image.name].name for image in self.release.images}
+        refs = {image.name: self.found[image.name].name for image in self.release.images}
         settings = {
             **self.release.settings,
             "pause_image": refs["pause"],
@@ -287,7 +290,7 @@ class _Run:
         )
 
     def _locked_package(self, role: PackageRole) -> LockedArtifact:
-        ref = self._found[role.value]
+        ref = self.found[role.value]
         return LockedArtifact(
             kind=Kind.PACKAGE,
             name=role.value,
@@ -300,7 +303,7 @@ class _Run:
         )
 
     def _locked_image(self, image: ImageSpec) -> LockedArtifact:
-        ref = self._found[image.name]
+        ref = self.found[image.name]
         return LockedArtifact(
             kind=Kind.IMAGE,
             name=ref.name,
