@@ -63,6 +63,7 @@ class Guests:
     def __init__(self) -> None:
         self.behind = 0
         self.silent = False
+        self.noon = False
         self.card = '[{"addr_info": [{"scope": "global", "local": "192.0.2.7"}]}]'
         self.asked: list[tuple[str, ...]] = []
 
@@ -72,7 +73,7 @@ class Guests:
 
     def __call__(self, _target: SshTarget, argv: Sequence[str]) -> str:
         self.asked.append(tuple(argv))
-        if argv[0] == "sh":
+        if argv[0] == "sh" or self.noon:
             return ""
         return self.card if argv[0] == "ip" else f"{int(time.time()) - self.behind}\n"
 
