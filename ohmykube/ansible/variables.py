@@ -40,8 +40,8 @@ _LOCAL_SANS = ("127.0.0.1", "localhost")
 # Nodes that are system containers share the host's kernel: its swap and its cgroup version are not
 # theirs to change, and kubeadm's look at the kernel configuration says nothing about them.
 _CONTAINER_PREFLIGHT = ["SystemVerification", "Swap"]
-# So is its disk: the default limits, percentages of it, would keep pods from all nodes at once while
-# tens of gigabytes are free, and collect images that nothing can bring back.
+# So is its disk: the default limits are percentages of it. They would keep pods from every node
+# while tens of gigabytes are free, and collect images that nothing can bring back.
 _CONTAINER_KUBELET: Mapping[str, object] = {
     "failSwapOn": False,
     "failCgroupV1": False,
