@@ -1,0 +1,222 @@
+"""In which order images go to a node, and when another attempt is made."""
+
+from __future__ import annotations
+
+import threading
+from typing import IO, TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cache.store import Ref, Store
+from ohmykube.errors import NodeError, NotFoundError
+from ohmykube.kit import paths
+from ohmykube.model.artifact import Kind
+from ohmykube.steps import node_delivery, node_images
+from ohmykube.steps.base import Services
+from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
+from ohmykube.steps.node_images import NodeImage, NodeImages, Survey
+from ohmykube.testing.reporter import RecordingReporter
+from tests import image_maker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+TOKEN = "t0k-en"
+
+
+class Link:
+    def wait(self, _clock: object, _limit: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Images(NodeImages):
+    """A node that remembers how it was filled and fails as often as told."""
+
+    def __init__(self, store: Store, failures: dict[str, int] | None = None) -> None:
+        self._store = store
+        self._failures = failures or {}
+        self._guard = threading.Lock()
+        self._gate = threading.Barrier(3)
+        self.wait_for_three = False
+        self.events: list[str] = []
+        self.have: dict[str, str] = {}
+        self.content: set[str] = set()
+        self.error: Exception = NodeError("it failed", why="who knows")
+
+    def survey(self, token: str = "") -> Survey:
+        images = {
+            name: NodeImage(name, digest, usable=True, pinned=True, size="")
+            for name, digest in self.have.items()
+        }
+        ours = frozenset({"_default"})
+        return Survey(images, frozenset(self.content), ours, ours)
+
+    def _event(self, text: str) -> None:
+        with self._guard:
+            self.events.append(text)
+
+    def pull(self, reference: str, digest: str, before: Survey) -> None:
+        self._event(f"+{reference}")
+        if self.wait_for_three:
+            self._gate.wait(20)
+        self._finish("pull", reference, digest)
+        self._event(f"-{reference}")
+
+    def load(
+        self, reference: str, digest: str, before: Survey, write: Callable[[IO[bytes]], None]
+    ) -> None:
+        class Sink:
+            size = 0
+
+            def write(self, data: bytes) -> int:
+                self.size += len(data)
+                return len(data)
+
+        sink = Sink()
+        write(sink)  # type: ignore[arg-type]
+        self._event(f"load {reference} {'whole' if sink.size > 90_000 else 'partial'}")
+        self._finish("load", reference, digest)
+
+    def _finish(self, how: str, reference: str, digest: str) -> None:
+        with self._guard:
+            left = self._failures.get(how, 0)
+            self._failures[how] = left - 1
+            if left > 0:
+                raise self.error
+            self.have[reference] = digest
+            blobs = node_delivery.oci.image_blobs(self._store, digest)
+            self.content |= {blob.digest for blob in blobs}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def ref(store: Store, name: str, image: image_maker.Image) -> Ref:
+    image.put(store)
+    return Ref(Kind.IMAGE, f"docker.io/library/{name}:1", "1", "amd64", image.digest, 1, "load")
+
+
+def bring(store: Store, images: Images, refs: Iterable[Ref]) -> Delivery:
+    delivery = Delivery("n1")
+    services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
+    access = Access(TOKEN, lambda _port: Link())
+    with NodeDelivery(services, images, delivery, store, access) as work:
+        work.bring(node_delivery.wanted_of(store, refs))
+    return delivery
+
+
+def test_three_at_a_time_the_biggest_first(store: Store) -> None:
+    sizes = (1000, 50_000, 3000, 90_000, 70_000, 10_000)
+    refs = [
+        ref(store, f"i{size}", image_maker.image(size, seed=n)) for n, size in enumerate(sizes, 1)
+    ]
+    images = Images(store)
+    images.wait_for_three = True
+    bring(store, images, refs)
+    begun = [event for event in images.events if event[0] == "+"]
+    assert {event[20:-2] for event in begun[:3]} == {"90000", "70000", "50000"}
+    assert len(begun) == len(sizes)
+
+
+def test_images_that_share_a_missing_layer_wait_for_each_other(store: Store) -> None:
+    base = image_maker.image(100_000)
+    refs = [ref(store, f"s{n}", image_maker.with_layer(base, 100, n)) for n in (1, 2, 3)]
+    refs.append(ref(store, "alone", image_maker.image(500, seed=9)))
+    images = Images(store)
+    bring(store, images, refs)
+    first = next(event for event in images.events if event[:2] == "+d" and "/s" in event)[1:]
+    after = images.events[images.events.index(f"-{first}") :]
+    others = {f"+{one.name}" for one in refs[:3] if one.name != first}
+    assert others <= set(after)
+
+
+def test_a_pull_that_fails_is_repeated_and_then_the_image_is_streamed(store: Store) -> None:
+    one = ref(store, "a", image_maker.image(100_000))
+    images = Images(store, {"pull": 1})
+    assert bring(store, images, [one]).way == "pull"
+    images = Images(store, {"pull": 2})
+    delivery = bring(store, images, [one])
+    assert (delivery.way, delivery.why) == ("stream", "pulling failed")
+    assert images.events[-1] == f"load {one.name} whole"
+
+
+def test_what_never_arrives_is_told_with_the_reason(store: Store) -> None:
+    one = ref(store, "a", image_maker.image(1000))
+    with pytest.raises(NodeError, match=r"did not take docker.io/library/a:1") as caught:
+        bring(store, Images(store, {"pull": 9, "load": 9}), [one])
+    assert caught.value.why == "who knows"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NodeError("x", why="write: no space left on device"), NodeError),
+        (NotFoundError("the blob is gone"), NotFoundError),
+    ],
+)
+def test_some_failures_are_final(store: Store, error: Exception, expected: type) -> None:
+    images = Images(store, {"pull": 9})
+    images.error = error
+    with pytest.raises(expected):
+        bring(store, images, [ref(store, "a", image_maker.image(1000))])
+    assert len(images.events) == 1
+
+
+def test_an_archive_that_was_too_small_is_sent_whole_once(store: Store) -> None:
+    base = image_maker.image(100_000)
+    one = ref(store, "a", image_maker.with_layer(base, 100, 2))
+
+    class Streaming(Images):
+        def survey(self, token: str = "") -> Survey:
+            found = super().survey(token)
+            return Survey(found.images, found.content)
+
+    images = Streaming(store, {"load": 1})
+    images.content = set(base.blobs)
+    assert bring(store, images, [one]).way == "stream"
+    assert images.events == [f"load {one.name} partial", f"load {one.name} whole"]
+    images = Streaming(store, {"load": 9})
+    with pytest.raises(NodeError):
+        bring(store, images, [one])
+
+
+SURVEY = """\
+@hosts
+/etc/containerd/certs.d/_default/hosts.toml
+/etc/containerd/certs.d/localhost_5000_/hosts.toml
+@ours
+/etc/containerd/certs.d/_default/hosts.toml
+@check
+REF                        TYPE                                       DIGEST  STATUS SIZE UNPACKED
+docker.io/library/app:1    application/vnd.oci.image.manifest.v1+json {a} complete (3/3) 7.7 MiB/7.7 MiB     true
+docker.io/library/app:2    application/vnd.oci.image.manifest.v1+json {b} incomplete (2/3) 1.0 KiB/7.7 MiB     false
+docker.io/library/app:3    application/vnd.oci.image.manifest.v1+json {b} unavailable (0/?) 0.0 B/?     false
+sha256:aaaa                application/vnd.oci.image.manifest.v1+json {a} complete (3/3) 7.7 MiB/7.7 MiB     true
+@labels
+REF TYPE DIGEST SIZE PLATFORMS LABELS
+docker.io/library/app:1    application/vnd.oci.image.manifest.v1+json {a} 7.7 MiB   linux/amd64 io.cri-containerd.image=managed,io.cri-containerd.pinned=pinned
+docker.io/library/app:2    application/vnd.oci.image.manifest.v1+json {b} -         -           -
+@content
+{a}
+@end
+"""  # noqa: E501 - as ctr prints it
+
+
+def test_what_containerd_says_is_understood() -> None:
+    a, b = (f"sha256:{letter * 64}" for letter in "ab")
+    survey = node_images.parse_survey(SURVEY.format(a=a, b=b))
+    assert survey.has("docker.io/library/app:1", a)
+    assert not survey.has("docker.io/library/app:1", b)
+    assert not survey.has("docker.io/library/app:2", b)
+    assert not survey.has("docker.io/library/none:1", b)
+    assert survey.images["docker.io/library/app:1"].size == "7.7 MiB"
+    assert survey.content == {a}
+    assert survey.asks_us("docker.io/library/app:1")
+    assert not survey.asks_us("localhost:5000/app:1")
+    assert len(survey.images) == 4
