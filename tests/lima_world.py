@@ -71,7 +71,7 @@ class Guests:
         """Answer at the port of ssh, unless silent."""
         return not self.silent and state.greets(host, port)
 
-    def __call__(self, _target: SshTarget, argv: Sequence[str]) -> str:
+    def __call__(self, _target: SshTarget, argv: Sequence[str], /) -> str:
         self.asked.append(tuple(argv))
         if argv[0] == "sh" or self.noon:
             return ""

@@ -27,7 +27,7 @@ WORST_CLOCK = 2.0
 class Guest(Protocol):
     """Runs a command in a guest as root and returns its output."""
 
-    def __call__(self, target: SshTarget, argv: Sequence[str]) -> str:
+    def __call__(self, target: SshTarget, argv: Sequence[str], /) -> str:
         """Run it.
 
         Raises:

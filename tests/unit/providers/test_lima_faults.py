@@ -27,6 +27,7 @@ from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.lima import marker, records
 from ohmykube.providers.lima.home import Home
+from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.network import Networks, Service
 from ohmykube.testing import fake_limactl
 from tests.lima_world import World, world
@@ -34,6 +35,8 @@ from tests.lima_world import World, world
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from ohmykube.providers.lima.answers import LogEntry
 
 SPEC = MachineSpec(cluster="dev", node="cp1", cpus=1, memory_mib=512, disk_gib=10)
 WORKER = dataclasses.replace(SPEC, node="w1")
@@ -482,7 +485,15 @@ def test_a_limactl_that_makes_something_else_is_found_out(place: World) -> None:
     provider = place.provider(place.cluster(template=str(path)))
     config = place.home.root / "_config"
     config.mkdir(parents=True)
-    provider._limactl.create = lambda name, _text: foreign(place, name)  # type: ignore[assignment, return-value, method-assign]
+
+    class Other(Limactl):
+        """Makes what it was not asked for."""
+
+        def create(self, name: str, template: str, *, timeout: float = 0) -> tuple[LogEntry, ...]:
+            del template
+            return super().create(name, f"images: [{{location: {place.image}}}]\n")
+
+    provider._limactl = Other(place.home.root, run=place.run)
     with pytest.raises(ProviderError) as caught:
         provider.create(SPEC)
     assert caught.value.id == "OMK-P-531"

@@ -17,6 +17,7 @@ from ohmykube.providers.lima import events, golden, guest, words
 from tests.lima_world import world
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TARGET = SshTarget(address="127.0.0.1", user="omk", port=1, ephemeral_host_key=True)
@@ -51,8 +52,8 @@ def test_a_command_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_clock_that_is_right_is_left_alone() -> None:
     asked = []
 
-    def answer(_target: SshTarget, argv: list[str]) -> str:
-        asked.append(argv)
+    def answer(_target: SshTarget, argv: Sequence[str], /) -> str:
+        asked.append(list(argv))
         return "1000\n"
 
     assert guest.set_clock(answer, TARGET, lambda: 1001.5) == 0.0

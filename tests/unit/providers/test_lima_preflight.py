@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.errors import PrerequisiteError
 from ohmykube.kit.paths import Paths
 from ohmykube.providers import registry
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
@@ -161,7 +162,7 @@ def test_auto_passes_over_lima_where_it_cannot_work(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = {name for name in registry.names() if name in registry.AUTO_ORDER}
     assert "nspawn" in found
-    with pytest.raises(registry.PrerequisiteError) as caught:
+    with pytest.raises(PrerequisiteError) as caught:
         registry.load("auto", context)
     assert "nspawn: " in str(caught.value.why)
     assert not fake_limactl.processes(tmp_path)
