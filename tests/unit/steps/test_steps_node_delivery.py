@@ -42,6 +42,8 @@ class Images(NodeImages):
         self._guard = threading.Lock()
         self._gate = threading.Barrier(3)
         self.wait_for_three = False
+        self.wait_for = ""
+        self._came = threading.Event()
         self.events: list[str] = []
         self.have: dict[str, str] = {}
         self.content: set[str] = set()
@@ -63,6 +65,10 @@ class Images(NodeImages):
         self._event(f"+{reference}")
         if self.wait_for_three:
             self._gate.wait(20)
+        if reference == self.wait_for:
+            self._came.set()
+        elif self.wait_for and not self._came.wait(5):
+            raise NodeError(f"{self.wait_for} never began beside {reference}")
         self._finish("pull", reference, digest)
         self._event(f"-{reference}")
 
@@ -129,6 +135,8 @@ def test_images_that_share_a_missing_layer_wait_for_each_other(store: Store) -> 
     refs = [ref(store, f"s{n}", image_maker.with_layer(base, 100, n)) for n in (1, 2, 3)]
     refs.append(ref(store, "alone", image_maker.image(500, seed=9)))
     images = Images(store)
+    # The smallest comes last, but before all who wait for the base layer.
+    images.wait_for = refs[-1].name
     bring(store, images, refs)
     first = next(event for event in images.events if event[:2] == "+d" and "/s" in event)[1:]
     after = images.events[images.events.index(f"-{first}") :]
