@@ -138,6 +138,7 @@ def test_images_that_share_a_missing_layer_wait_for_each_other(store: Store) -> 
     # The smallest comes last, but before all who wait for the base layer.
     images.wait_for = refs[-1].name
     bring(store, images, refs)
+    assert len(images.events) == 2 * len(refs), "an image was pulled twice"
     first = next(event for event in images.events if event[:2] == "+d" and "/s" in event)[1:]
     after = images.events[images.events.index(f"-{first}") :]
     others = {f"+{one.name}" for one in refs[:3] if one.name != first}
