@@ -40,10 +40,10 @@ def _ago(moment: float) -> str:
     passed = max(0.0, time.time() - moment)
     if passed < 60:
         return "now"
-    for unit, length in (("d", _DAY), ("h", 3600.0), ("m", 60.0)):
+    for unit, length in (("d", _DAY), ("h", 3600.0)):
         if passed >= length:
             return f"{int(passed // length)}{unit} ago"
-    raise AssertionError(passed)
+    return f"{int(passed // 60)}m ago"
 
 
 def artifacts_text(found: Sequence[Artifact]) -> str:

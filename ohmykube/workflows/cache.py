@@ -82,10 +82,6 @@ class CacheStats:
         """How many times larger the cache would be without sharing."""
         return self.logical / self.unique if self.unique else 1.0
 
-    def total(self, metric: str) -> int:
-        """Return a counter's sum over all days."""
-        return sum(day.get(metric, 0) for day in self.counters.values())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
@@ -287,8 +283,8 @@ def find(store: Store, word: str) -> tuple[Ref, ...]:
 
     Args:
         store: the cache.
-        word: ``name``, ``name@version``, ``name@version/arch``, each with ``kind/`` before it, or a digest of at least
-            12 digits.
+        word: ``name``, ``name@version`` or ``name@version/arch``, each perhaps with ``kind/``
+            before it, or a digest of at least 12 digits.
 
     Raises:
         NotFoundError: there is none; the nearest names are told.

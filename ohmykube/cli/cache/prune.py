@@ -10,6 +10,7 @@ from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
+    from ohmykube.cache.prune import Policy
     from ohmykube.cli._app import App
 
 
@@ -70,10 +71,24 @@ def prune(
     if not dry_run and plan.freed:
         if not yes:
             text = _cache_texts.pruned_text(plan, dry_run=True)
-            _cache_options.confirm(app, text.rstrip("\n"), "ohmykube cache prune --yes")
+            _cache_options.confirm(app, text.rstrip("\n"), _again(policy))
         app.acting()
         plan = work.prune(app.services, policy, dry_run=False)
     app.show(
         _cache_results.pruned(plan, dry_run=dry_run),
         lambda: _cache_texts.pruned_text(plan, dry_run=dry_run),
     )
+
+
+def _again(policy: Policy) -> str:
+    """Return the same command that does not ask."""
+    words = ["ohmykube cache prune"]
+    if policy.everything:
+        words.append("--all")
+    if policy.max_bytes is not None:
+        words.append(f"--max-size {policy.max_bytes}")
+    if policy.older_than is not None:
+        words.append(f"--older-than {policy.older_than:.0f}s")
+    if policy.keep_k8s is not None:
+        words.append(f"--keep-k8s {policy.keep_k8s}")
+    return " ".join([*words, "--yes"])

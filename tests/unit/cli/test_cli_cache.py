@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,27 @@ def test_ls(cli, store, image, home) -> None:
     assert cli("ls", "no such thing").out == "Nothing here.\n"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-100, "now"), (5, "now"), (65, "1m ago"), (7300, "2h ago"), (3 * 86_400 + 5, "3d ago")],
+)
+def test_ls_tells_how_long_ago(cli, store, seconds, text) -> None:
+    digest = store.put_bytes(b"x")
+    used = time.time() - seconds
+    store.set_ref(Ref(Kind.FILE, "f", "1", "noarch", digest, 1, "x", last_used_at=used))
+    assert cli("ls").out.splitlines()[1].endswith(f"1 B    {text}")
+
+
+def test_signatures_of_an_empty_cache(cli) -> None:
+    assert cli("verify", "--signatures").out == "Nothing here.\n"
+
+
+def test_prune_without_options_tells_the_same_command(cli, store) -> None:
+    store.put_bytes(b"junk")
+    grow_old(store)
+    assert "try: ohmykube cache prune --yes" in cli("prune").err
+
+
 def test_ls_tells_what_lacks_something(cli, store, image) -> None:
     store.discard(image.layers[0])
     assert "incomplete: image/registry.example/team/app:v2@v2/amd64" in cli("ls").out
@@ -290,7 +312,10 @@ def test_prune_shows_asks_and_removes(cli, store, image, home, answer) -> None:
     assert "Would free 4.0 kB" in outcome.out
     assert "binaries that packages were made of" in outcome.out
     assert len(store.refs()) == 4
-    assert cli("prune", "--all").code == 2, "nobody to ask"
+    outcome = cli("prune", "--all", "--max-size", "1k", "--older-than", "1d", "--keep-k8s", "2")
+    assert outcome.code == 2, "nobody to ask"
+    again = "--all --max-size 1000 --older-than 86400s --keep-k8s 2 --yes"
+    assert f"try: ohmykube cache prune {again}" in outcome.err
     asked = answer("n")
     outcome = cli("prune", "--all")
     assert outcome.code == 2
