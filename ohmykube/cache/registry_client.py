@@ -67,7 +67,6 @@ class Repository:
         host = _HOSTS.get(reference.registry, reference.registry)
         return cls(f"https://{host}", reference.name)
 
-
     @classmethod
     def below(cls, url: str, reference: Reference) -> Repository:
         """Return the repository of the same name on a mirror; a path in ``url`` comes before it."""
