@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ohmykube.kit.paths import Paths
@@ -219,6 +219,29 @@ NO_TEMPLATE = "OMK-P-301"
 
 NOT_FROZEN = ("OMK-P-302", "OMK-P-303")
 """Ids of the errors of ``freeze`` for a machine whose files cannot be a template."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Service:
+    """An address and port in a cluster that its host is to reach."""
+
+    address: str
+    port: int
+    protocol: str = "tcp"
+    """``tcp`` or ``udp``."""
+
+
+@runtime_checkable
+class HostExposure(Protocol):
+    """A provider whose machines are in a network that their host has no route to."""
+
+    def publish(self, cluster: str, wanted: Sequence[Service]) -> Mapping[Service, str]:
+        """Let this host reach exactly these services of the cluster; say where, as ``host:port``.
+
+        MUST withdraw those of before that are not wanted any more, give a service the same place
+        again, and bring all of them back after the cluster was stopped and started.
+        """
+        ...
 
 
 @runtime_checkable

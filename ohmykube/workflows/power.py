@@ -11,6 +11,7 @@ from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps import engine
 from ohmykube.steps.connect import Connect
 from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
+from ohmykube.steps.publish import Publish
 from ohmykube.steps.wait_ready import WaitReady
 from ohmykube.workflows import session
 
@@ -45,7 +46,7 @@ def start(services: Services, name: str) -> PowerResult:
 
         parallel.each(nodes, begin)
         run.machines = {m.node: m for m in run.provider.list(name)}
-        engine.execute((Connect(), FetchKubeconfig(), WaitReady(WAIT_SECONDS)), run)
+        engine.execute((Connect(), FetchKubeconfig(), WaitReady(WAIT_SECONDS), Publish()), run)
     return PowerResult(cluster=name, nodes=tuple(nodes))
 
 

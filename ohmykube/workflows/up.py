@@ -17,6 +17,7 @@ from ohmykube.steps.offline import Offline
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.playbook import Playbook
 from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.publish import Publish
 from ohmykube.steps.record import Remember
 from ohmykube.steps.resolve import Resolve
 from ohmykube.steps.serve import Serve
@@ -98,6 +99,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
                 Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
                 FetchKubeconfig(),
                 WaitReady(options.wait_seconds),
+                Publish(),
                 Remember("configured"),
             ),
             run,

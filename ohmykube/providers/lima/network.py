@@ -12,7 +12,7 @@ import ipaddress
 import json
 import socket
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from ohmykube.providers.base import Service
     from ohmykube.providers.lima.home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.usernet import Forward
@@ -37,15 +38,6 @@ PORTS = range(26443, 28443)
 _ROUTES = Path("/proc/net/route")
 _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 SSH_PORT = 22
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Service:
-    """An address and port in the cluster that this host is to reach."""
-
-    address: str
-    port: int
-    protocol: str = "tcp"
 
 
 def routed(path: Path = _ROUTES) -> tuple[ipaddress.IPv4Network, ...]:

@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 
     from ohmykube.model.cluster import Node
     from ohmykube.model.machine import Machine, MachineSpec
-    from ohmykube.providers.base import NewTemplate, Template
+    from ohmykube.providers.base import NewTemplate, Service, Template
     from ohmykube.providers.lima.golden import Flatten
     from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
-    from ohmykube.providers.lima.network import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,10 +25,11 @@ from ohmykube.errors import (
 from ohmykube.model.cluster import Node, Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
+from ohmykube.providers.base import Service
 from ohmykube.providers.lima import marker, records
 from ohmykube.providers.lima.home import Home
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.network import Networks, Service
+from ohmykube.providers.lima.network import Networks
 from ohmykube.testing import fake_limactl
 from tests.lima_world import World, world
 

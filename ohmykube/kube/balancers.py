@@ -1,0 +1,48 @@
+"""Services of type LoadBalancer, as a running cluster has them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ohmykube.kube.readiness import ADMIN, CACHE
+
+if TYPE_CHECKING:
+    from ohmykube.kube.readiness import Remote
+
+_PROTOCOLS = ("tcp", "udp")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BalancedPort:
+    """One port at one address of a service."""
+
+    service: str
+    """``namespace/name``."""
+    address: str
+    port: int
+    protocol: str
+    """``tcp`` or ``udp``."""
+
+
+def balanced(remote: Remote) -> tuple[BalancedPort, ...]:
+    """Return the ports of all services that have an IPv4 address from a load balancer, sorted.
+
+    Raises:
+        OhmykubeError: the API does not answer.
+    """
+    ask = ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, "--request-timeout=5s"]
+    text = remote([*ask, "get", "services", "--all-namespaces", "-ojson"])
+    found = []
+    for item in json.loads(text)["items"]:
+        if item["spec"].get("type") != "LoadBalancer":
+            continue
+        name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+        ingress = item.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+        addresses = [one["ip"] for one in ingress if "." in one.get("ip", "")]
+        for port in item["spec"].get("ports", []):
+            protocol = port.get("protocol", "TCP").lower()
+            if protocol in _PROTOCOLS:
+                found += [BalancedPort(name, ip, port["port"], protocol) for ip in addresses]
+    return tuple(sorted(found))
