@@ -20,7 +20,7 @@ from ohmykube.cache.archive import tarball
 from ohmykube.cache.archive.tarball import Member, bad
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files
+from ohmykube.kit import files, interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ class TarFile(Contents):
     def open(self, name: str) -> IO[bytes]:
         """See ``Contents``."""
         member = self._members[name]
-        return cast("IO[bytes]", io.BufferedReader(_Region(self._path, member), digests.CHUNK))
+        return _region(self._path.open("rb", buffering=0), member.offset, member.size)
 
     def put(self, name: str, store: Store, digest: str) -> None:
         """See ``Contents``."""
@@ -189,7 +189,8 @@ class Directory(Contents):
     def open(self, name: str) -> IO[bytes]:
         """See ``Contents``."""
         descriptor = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW)
-        return os.fdopen(descriptor, "rb")
+        stream = os.fdopen(descriptor, "rb", buffering=0)
+        return _region(stream, 0, os.fstat(descriptor).st_size)
 
     def put(self, name: str, store: Store, digest: str) -> None:
         """See ``Contents``."""
@@ -197,19 +198,24 @@ class Directory(Contents):
             store.put_stream(stream, expected=digest)
 
 
-class _Region(io.RawIOBase):
-    """The bytes of one member of a file."""
+def _region(stream: io.FileIO, offset: int, size: int) -> IO[bytes]:
+    return cast("IO[bytes]", io.BufferedReader(_Region(stream, offset, size), digests.CHUNK))
 
-    def __init__(self, path: Path, member: Member) -> None:
+
+class _Region(io.RawIOBase):
+    """Part of a file; reading it ends when a stop is asked for."""
+
+    def __init__(self, stream: io.FileIO, offset: int, size: int) -> None:
         super().__init__()
-        self._file = path.open("rb", buffering=0)
-        self._file.seek(member.offset)
-        self._left = member.size
+        self._file = stream
+        self._file.seek(offset)
+        self._left = size
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
+        interrupt.check()
         view = memoryview(buffer)[: self._left]  # type: ignore[arg-type]
         done = self._file.readinto(view)
         self._left -= done

@@ -13,8 +13,15 @@ import zstandard
 
 from ohmykube.cache.archive import images, names, reading
 from ohmykube.cache.store import Store
-from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError, UsageError
+from ohmykube.errors import (
+    IntegrityError,
+    Interrupted,
+    NotFoundError,
+    OhmykubeError,
+    UsageError,
+)
 from ohmykube.kit import digest as digests
+from ohmykube.kit import interrupt
 from tests import image_maker
 
 if TYPE_CHECKING:
@@ -462,3 +469,12 @@ def test_parts_of_names() -> None:
     assert names.repository_of(f"localhost:5000/app@sha256:{'0' * 64}") == "localhost:5000/app"
     assert names.of_annotations({"org.opencontainers.image.ref.name": "dev"}) == ()
     assert names.of_annotations({}) == ()
+
+
+@forms
+def test_a_stop_while_reading_leaves_nothing(form: Callable, store: Store, tmp_path: Path) -> None:
+    path = form(tmp_path / "a", image_maker.oci_files(image_maker.image(3_000_000), APP))
+    interrupt.requested.set()
+    with pytest.raises(Interrupted):
+        load(path, store)
+    assert left(store) == ([], [], [])
