@@ -123,7 +123,15 @@ def sweep(services: Services, provider: Provider) -> None:
             contextlib.suppress(LockedError),
             locks.exclusive(lock_file(services), "the templates"),
         ):
-            provider.sweep_templates()
+            _clean(services, provider)
+
+
+def _clean(services: Services, provider: Templates) -> None:
+    """Remove machines, connections and files of builds that did not end."""
+    directory = services.paths.state / layout.TEMPLATE_BUILD
+    disconnect(directory)
+    provider.sweep_templates()
+    files.remove_tree(directory)
 
 
 def prune(
@@ -195,13 +203,11 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
     paths = run.services.paths
     path = lock_file(run.services)
     with locks.exclusive(path, "the building of templates", wait_seconds=BUILD_SECONDS):
-        provider.sweep_templates()
+        _clean(run.services, provider)
         missing = missing_templates(run, wanted)
         if not missing:
             return ()
-        directory = paths.state / layout.TEMPLATE_BUILD
-        files.remove_tree(directory)
-        files.ensure_directory(directory)
+        directory = files.ensure_directory(paths.state / layout.TEMPLATE_BUILD)
         cluster = template_keys.build_cluster(run.cluster, build_name(paths.data), missing)
         nodes = {node.name: missing[node.role] for node in cluster.nodes}
         try:
