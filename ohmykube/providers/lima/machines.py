@@ -209,12 +209,12 @@ class Machines:
 
     def _follow(self, whose: Marker, starting: Future[tuple[LogEntry, ...]]) -> None:
         told = Events(self._home.directory(whose.instance))
-        while not starting.done():
-            for event in told.new():
-                activity = words.activity(event)
-                if activity:
-                    self._reporter.emit(NodeProgress(node=whose.node, activity=activity))
-            self._clock.sleep(_POLL)
+        ended = False
+        while not ended:
+            ended = starting.done()  # asked first: what was told before the end is told on
+            for activity in filter(None, map(words.activity, told.new())):
+                self._reporter.emit(NodeProgress(node=whose.node, activity=activity))
+            self._clock.sleep(0 if ended else _POLL)
 
     def _settle(self, name: str) -> Look:
         """Look until a machine that was started is READY, or cannot become so any more."""
