@@ -1,13 +1,15 @@
-"""Copies of directory trees that share what is never written in place.
+"""Copies of directory trees that cost next to no bytes.
 
-A hard link costs no bytes, and a file that nobody writes in place cannot show that it is shared:
-removing or replacing one name leaves the others. Who calls says which files are like that.
+Where the file system can (btrfs, xfs), a copy shares the blocks of its source until one of the two
+is written. Elsewhere a file that nobody writes in place becomes a hard link: removing or replacing
+one name leaves the others. Who calls says which files are like that.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -19,6 +21,9 @@ from ohmykube.kit import files
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FICLONE = 0x40049409
+"""ioctl_ficlone(2)."""
+_NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS)
 _UNLINKABLE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 """Too many links, another file system, a file system without hard links: the bytes are copied."""
 
@@ -33,7 +38,7 @@ def copy_tree(source: Path, target: Path, shared: Callable[[Path], bool]) -> Non
         source: the tree.
         target: the new tree, on the same file system for links to work.
         shared: tells for a path below ``source``, relative to it, whether the file is never
-            written in place; such a file is hard-linked.
+            written in place; such a file may be hard-linked.
 
     Raises:
         ResourceError, PermissionDenied: as ``kit.files.explained``.
@@ -56,10 +61,28 @@ def _copy_directory(
             here = target / entry.name
             if entry.is_dir(follow_symlinks=False):
                 _copy_directory(Path(entry.path), here, below, shared)
+            elif _reflinked(entry, here):
+                _copy_status(Path(entry.path), here)
             elif not (shared(below) and _linked(entry.path, here)):
                 _copy_file(Path(entry.path), here)
     # Last: making the entries above has changed the directory's times.
     _copy_status(source, target)
+
+
+def _reflinked(entry: os.DirEntry[str], target: Path) -> bool:
+    """Make a file of its own that shares all blocks; tell whether that was possible."""
+    if not entry.is_file(follow_symlinks=False) or entry.stat().st_size == 0:
+        return False
+    with Path(entry.path).open("rb") as source, target.open("xb") as copy:
+        try:
+            fcntl.ioctl(copy, _FICLONE, source.fileno())
+        except OSError as error:
+            if error.errno not in _NO_REFLINK:
+                raise
+        else:
+            return True
+    target.unlink()
+    return False
 
 
 def _linked(source: str, target: Path) -> bool:
