@@ -57,6 +57,8 @@ class Deliver:
                 Delivery(node, error=self._reach.lost.get(node)) if done is None else done.result()
             )
         interrupt.check()
+        self._store.count("bytes_out", sum(d.sent for d in self.deliveries.values()))
+        self._store.count("bytes_saved", sum(d.skipped for d in self.deliveries.values()))
         fine = [d for d in self.deliveries.values() if d.error is None]
         return f"{len(fine)} of {len(self.deliveries)} nodes"
 

@@ -72,4 +72,5 @@ class PullImages:
             digest=digest,
             size=oci.image_size(self._store, digest),
             source=SOURCE,
+            index=client.index_of(digest),
         )

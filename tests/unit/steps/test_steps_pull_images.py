@@ -33,6 +33,9 @@ class Registry:
             raise NetworkError("not there")
         return image_maker.image(2000, seed=len(arch), arch=arch).put(self._store)
 
+    def index_of(self, digest: str) -> str:
+        return f"index of {digest}"
+
 
 class OneRun:
     def __init__(self) -> None:
@@ -55,6 +58,7 @@ def test_each_architecture_once(tmp_path: Path) -> None:
         ("docker.io", "library/app", "arm64"),
     ]
     assert {(ref.name, ref.arch) for ref in store.refs()} == pulled.refs.keys()
+    assert all(ref.index == f"index of {ref.digest}" for ref in store.refs())
     assert all(ref.source == "pull" and ref.size > 2000 for ref in pulled.refs.values())
 
 
