@@ -104,7 +104,7 @@ def test_a_killed_freeze_gives_a_whole_template_or_none(
     assert total > 30
     provider.remove_template(KEY)
     seen = set()
-    for at in points(total, 25):
+    for at in points(total, 12):
         prepared(provider, tmp_path)
         killed(monkeypatch, at, freeze)
         again = provider_at(simulation, tmp_path)
@@ -135,7 +135,7 @@ def test_a_killed_creation_of_a_clone_is_ended_by_the_next(
         total = counted(monkeypatch, lambda: provider.create(spec))
         provider.delete("dev", "w1")
     assert total > 30
-    for at in points(total, 25):
+    for at in points(total, 12):
         killed(monkeypatch, at, lambda: provider.create(spec))
         again = provider_at(simulation, tmp_path)
         assert again.create(spec).state is MachineState.RUNNING
@@ -159,7 +159,7 @@ def test_a_killed_removal_leaves_no_half_template(
 
     make()
     total = counted(monkeypatch, lambda: provider.remove_template(KEY))
-    for at in points(total, 8):
+    for at in points(total, 4):
         make()
         whole = sums(tmp_path / "d/nspawn-templates" / KEY)
         killed(monkeypatch, at, lambda: provider.remove_template(KEY))
