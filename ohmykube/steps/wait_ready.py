@@ -26,63 +26,68 @@ class WaitReady:
     def run(self, run: Run) -> str:
         """Raise ClusterError naming what is not ready and why."""
         remote = shell_of(run, run.cluster.control_planes[0].name)
-        wanted = {node.name for node in run.cluster.nodes}
-        seen: dict[str, str] = {}
-        pressed: dict[str, str] = {}
-        reporter = run.services.reporter
-
-        def not_ready() -> dict[str, str]:
-            try:
-                found = {node.name: node for node in readiness.nodes(remote)}
-            except OhmykubeError as error:
-                return dict.fromkeys(wanted, error.why or error.message)
-            pressed.update({name: node.pressure for name, node in found.items()})
-            reasons = {}
-            for name in sorted(wanted):
-                node = found.get(name)
-                reason = node.reason if node else "has not joined"
-                if node and node.ready:
-                    if seen.get(name) != "":
-                        event = NodeProgress(node=name, activity="Ready", status=Status.OK)
-                        reporter.emit(event)
-                    seen[name] = ""
-                else:
-                    reasons[name] = seen[name] = reason
-                    reporter.emit(NodeProgress(node=name, activity="not Ready yet"))
-            return reasons
-
-        left: dict[str, str] = {}
-
-        def probe() -> bool | None:
-            nonlocal left
-            left = not_ready()
-            return None if left else True
-
+        nodes = _Nodes(run, remote)
         wait = retry.Wait(seconds=self.seconds, every=0.3, factor=1.2, longest=1.0)
         try:
             # Without a pod network nodes stay NotReady, by kubelet's own rule.
             if run.cluster.network.cni == "none":
-                not_ready()
+                nodes.look()
                 return "no pod network was asked for: nodes become Ready once you install one"
-            retry.until(run.services.clock, wait, "the nodes to be Ready", probe)
-            self._wait_dns(run, remote, wait)
+            retry.until(run.services.clock, wait, "the nodes to be Ready", nodes.are_ready)
+            _wait_dns(run, remote, wait)
         except TimeoutExceeded as error:
-            left = not_ready()
-            short = {name: what for name, what in pressed.items() if what}
-            reasons = [f"{name}: {reason}" for name, reason in {**short, **left}.items()]
+            # Once more: a node that is Ready may have run short of something since.
+            left = nodes.look()
+            reasons = {**nodes.pressures, **left}
             raise ClusterError(
                 f'cluster "{run.cluster.name}" is not healthy after {self.seconds:g} s',
-                why="\n".join(reasons) or error.message,
+                why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+                or error.message,
                 hint="ohmykube status, then ohmykube up to go on",
                 id="OMK-K-102",
             ) from error
-        return f"{len(wanted)} Ready, DNS answers"
+        return f"{len(nodes.wanted)} Ready, DNS answers"
 
-    @staticmethod
-    def _wait_dns(run: Run, remote: readiness.Remote, wait: retry.Wait) -> None:
-        network = run.cluster.network
 
-        def probe() -> bool | None:
-            return readiness.dns_answers(remote, network.service_cidr, network.dns_domain) or None
+class _Nodes:
+    """The nodes as the API server sees them, told to the reporter as they change."""
 
-        retry.until(run.services.clock, wait, "the cluster's DNS", probe)
+    def __init__(self, run: Run, remote: readiness.Remote) -> None:
+        self._reporter = run.services.reporter
+        self._remote = remote
+        self._ready: set[str] = set()
+        self.wanted = sorted(node.name for node in run.cluster.nodes)
+        self.pressures: dict[str, str] = {}
+        """What nodes ran short of when last looked at."""
+
+    def are_ready(self) -> bool | None:
+        """Return True once all are, else None."""
+        return None if self.look() else True
+
+    def look(self) -> dict[str, str]:
+        """Return why nodes are not ready, by name; empty when all are."""
+        try:
+            found = {node.name: node for node in readiness.nodes(self._remote)}
+        except OhmykubeError as error:
+            return dict.fromkeys(self.wanted, error.why or error.message)
+        self.pressures = {name: node.pressure for name, node in found.items() if node.pressure}
+        reasons = {}
+        for name in self.wanted:
+            node = found.get(name)
+            if node is None or not node.ready:
+                reasons[name] = node.reason if node else "has not joined"
+                self._reporter.emit(NodeProgress(node=name, activity="not Ready yet"))
+                self._ready.discard(name)
+            elif name not in self._ready:
+                self._reporter.emit(NodeProgress(node=name, activity="Ready", status=Status.OK))
+                self._ready.add(name)
+        return reasons
+
+
+def _wait_dns(run: Run, remote: readiness.Remote, wait: retry.Wait) -> None:
+    network = run.cluster.network
+
+    def probe() -> bool | None:
+        return readiness.dns_answers(remote, network.service_cidr, network.dns_domain) or None
+
+    retry.until(run.services.clock, wait, "the cluster's DNS", probe)
