@@ -11,6 +11,7 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import NotFoundError, ProviderError, UnreachableError
 from ohmykube.kit import locks, paths
+from ohmykube.kit.secret import Secret
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Role, TemplateUse
 from ohmykube.model.machine import MachineSpec, MachineState
@@ -22,6 +23,8 @@ from ohmykube.steps import template_keys, templates
 from ohmykube.steps.base import Run, Services
 from ohmykube.steps.connect import Connect
 from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.playbook import Playbook
+from ohmykube.steps.serve import Serve
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
@@ -211,6 +214,49 @@ def test_a_build_that_fails_leaves_nothing(
     assert list(provider.list(name)) == []
     assert list(provider.templates()) == []
     assert run.templates == {}
+
+
+def test_a_build_prepares_one_machine_of_each_role_and_freezes_it(
+    run: Run, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs real machines is played: connecting, serving, the playbook."""
+    played = []
+
+    def connected(self: Connect, inner: Run) -> str:
+        inner.ssh_config = inner.directory / layout.SSH_CONFIG
+        return ""
+
+    def served(self: Serve, inner: Run) -> str:
+        inner.cache_token = Secret("hush")
+        return ""
+
+    def prepared(self: Playbook, inner: Run) -> str:
+        assert inner.inventory is not None
+        text = inner.inventory.read_text()
+        played.append((self.playbook, sorted(inner.machines), "hush" in text, "10.244" in text))
+        for node in inner.machines:
+            provider.mark(inner.cluster.name, node)
+        return ""
+
+    monkeypatch.setattr(Connect, "run", connected)
+    monkeypatch.setattr(Serve, "run", served)
+    monkeypatch.setattr(Playbook, "run", prepared)
+    freeze(provider, *(NewTemplate(key=f"{n:016x}", role="worker", summary="") for n in range(5)))
+    run.cluster = cluster(workers=2)
+    assert STEP.run(run) == "control-plane, worker cloned"
+    assert played == [(template_keys.PLAYBOOK, ["control-plane", "worker"], False, True)]
+    assert set(run.templates_made) == set(run.templates.values())
+    kept = {template.key: template.role for template in provider.templates()}
+    assert set(run.templates_made) <= set(kept)
+    assert sorted(kept.values()) == ["control-plane", *["worker"] * templates.KEPT]
+    assert not (run.services.paths.state / layout.TEMPLATE_BUILD).exists()
+    CreateNodes().run(run)
+    assert all(provider.marked("dev", node) for node in ("cp1", "w1", "w2"))
+    assert list(provider.clusters()) == ["dev"]
+    again = replace(run, machines={}, templates={}, templates_made=())
+    assert STEP.run(again) == "control-plane, worker cloned"
+    assert again.templates_made == ()
+    assert len(played) == 1
 
 
 @pytest.mark.parametrize("way", ["auto", "build"])
