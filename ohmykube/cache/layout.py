@@ -151,7 +151,9 @@ class Layout:
     @contextlib.contextmanager
     def using(self) -> Iterator[None]:
         """See ``Store.using``."""
-        self.prepare()
+        # What can be read only is used as it is, whatever directories it lacks.
+        if self.writable or not os.access(self.root, os.R_OK | os.X_OK):
+            self.prepare()
         with contextlib.ExitStack() as stack:
             stream = self._users_file_to_read()
             if stream is not None:
@@ -193,7 +195,7 @@ class Layout:
         """Return the lock file; None where nobody can lock, as on a read-only file system."""
         try:
             return self._users_file()
-        except PermissionDenied:
+        except (PermissionDenied, FileNotFoundError):
             with self.reading(), contextlib.suppress(FileNotFoundError):
                 return (self.locks / "users.lock").open()  # flock asks for no right to write
         return None
