@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 3
 """Images that one node pulls at a time."""
+WEIGHTY = 1 << 20
+"""Images that share a missing blob of so many bytes are pulled in turn. containerd fetches none
+twice at a time either, but who waits for a blob there keeps one of the places."""
 ATTEMPTS = 3
 OPEN = retry.Wait(seconds=2, every=0.05, factor=1.5, longest=0.5)
 PULLED, STREAMED, NOTHING = "pull", "stream", "none"
@@ -46,6 +49,10 @@ class Wanted(NamedTuple):
         """Return the blobs that are not in ``content``."""
         there = frozenset(content)
         return {digest: size for digest, size in self.blobs.items() if digest not in there}
+
+    def weighty(self, content: Iterable[str]) -> frozenset[str]:
+        """Return the blobs that are not in ``content`` and worth waiting for."""
+        return frozenset(d for d, size in self.lacking(content).items() if size >= WEIGHTY)
 
 
 @dataclass(slots=True)
@@ -217,10 +224,10 @@ class NodeDelivery:
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             while pending or running:
                 interrupt.check()
-                busy = {d for w in running.values() for d in w.lacking(content)}
+                busy = {d for w in running.values() for d in w.weighty(content)}
                 while len(running) < AT_ONCE and (chosen := _next(pending, busy, content)):
                     pending.remove(chosen)
-                    busy |= set(chosen.lacking(content))
+                    busy |= chosen.weighty(content)
                     ref = chosen.ref
                     future = pool.submit(self._images.pull, ref.name, ref.digest, survey)
                     running[future] = chosen
@@ -304,8 +311,8 @@ def _union(wanted: Iterable[Wanted], content: Iterable[str]) -> dict[str, int]:
 
 
 def _next(pending: Sequence[Wanted], busy: set[str], content: set[str]) -> Wanted | None:
-    """Return the first image that waits for no blob which is on its way already."""
-    return next((image for image in pending if busy.isdisjoint(image.lacking(content))), None)
+    """Return the first image that waits for no large blob which is on its way already."""
+    return next((image for image in pending if busy.isdisjoint(image.weighty(content))), None)
 
 
 def _lock(wanted: Sequence[Wanted]) -> ArtifactLock:

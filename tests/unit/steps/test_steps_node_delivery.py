@@ -118,9 +118,11 @@ def bring(store: Store, images: Images, refs: Iterable[Ref]) -> Delivery:
 
 
 def test_three_at_a_time_the_biggest_first(store: Store) -> None:
+    common = image_maker.image(100)  # too small to be waited for
     sizes = (1000, 50_000, 3000, 90_000, 70_000, 10_000)
     refs = [
-        ref(store, f"i{size}", image_maker.image(size, seed=n)) for n, size in enumerate(sizes, 1)
+        ref(store, f"i{size}", image_maker.with_layer(common, size, n))
+        for n, size in enumerate(sizes, 1)
     ]
     images = Images(store)
     images.wait_for_three = True
@@ -131,7 +133,7 @@ def test_three_at_a_time_the_biggest_first(store: Store) -> None:
 
 
 def test_images_that_share_a_missing_layer_wait_for_each_other(store: Store) -> None:
-    base = image_maker.image(100_000)
+    base = image_maker.image(2_000_000)
     refs = [ref(store, f"s{n}", image_maker.with_layer(base, 100, n)) for n in (1, 2, 3)]
     refs.append(ref(store, "alone", image_maker.image(500, seed=9)))
     images = Images(store)
