@@ -39,15 +39,22 @@ from ohmykube.progress import (
     StepStarted,
 )
 from ohmykube.providers.base import (
+    NO_TEMPLATE,
+    NOT_FROZEN,
     Capabilities,
     Check,
     CheckStatus,
     Fixable,
+    NewTemplate,
     Provider,
     ProviderContext,
+    Template,
+    Templates,
 )
 
 __all__ = [
+    "NOT_FROZEN",
+    "NO_TEMPLATE",
     "Capabilities",
     "Check",
     "CheckStatus",
@@ -66,6 +73,7 @@ __all__ = [
     "Message",
     "Network",
     "NetworkError",
+    "NewTemplate",
     "Node",
     "NodeError",
     "NodeProgress",
@@ -89,6 +97,8 @@ __all__ = [
     "StepEnded",
     "StepStarted",
     "Taint",
+    "Template",
+    "Templates",
     "TimeoutExceeded",
     "UnreachableError",
     "run",
