@@ -103,8 +103,9 @@ def installed() -> Iterator[RealLimactl]:
             raise Unavailable(f"{needed} is not installed")
     given = os.environ.get("OHMYKUBE_REAL_LIMACTL")
     binary = Path(given) if given else fetch()
-    # Sockets lie below it, so it must be short; /tmp may be unwritable for the ordinary user.
-    root = Path(tempfile.mkdtemp(prefix="l", dir="/tmp"))
+    # Sockets lie below it, so it must be short.
+    short = "/tmp" if os.access("/tmp", os.W_OK) else None
+    root = Path(tempfile.mkdtemp(prefix="l", dir=short))
     try:
         yield _install(binary, root, copy=not given)
     finally:
