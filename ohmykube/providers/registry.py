@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ohmykube.providers.base import ProviderContext
 
 GROUP = "ohmykube.providers"
+AUTO = "auto"
 AUTO_ORDER = ("lima", "nspawn")
 """What ``auto`` tries, first that can work wins; ``ssh`` needs hosts and is never guessed."""
 
@@ -30,7 +31,7 @@ def load(name: str, context: ProviderContext) -> Provider:
         NotFoundError: no such provider.
         PrerequisiteError: it cannot be loaded, or ``auto`` found none that can work.
     """
-    if name != "auto":
+    if name != AUTO:
         return _make(name, context)
     reasons = []
     offline_only = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, PrerequisiteError
 from ohmykube.kit import locks
+from ohmykube.providers import registry
 from ohmykube.providers.base import Templates
 from ohmykube.state import layout
 from ohmykube.steps import engine, templates
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.providers.base import Template
+    from ohmykube.providers.base import Provider, Template
     from ohmykube.steps.base import Services
 
 
@@ -35,8 +36,16 @@ class Built:
     seconds: float
 
 
-def _provider(services: Services, name: str, cluster: Cluster | None = None) -> Templates:
-    provider = session.provider_of(services, name, cluster)
+def _provider(services: Services, name: str) -> Templates:
+    """Return the provider called ``name``; for ``auto`` the first one that keeps templates."""
+    if name == registry.AUTO:
+        installed = [one for one in registry.AUTO_ORDER if one in registry.names()]
+        found = [session.provider_of(services, one, None) for one in installed]
+        name = next((one.name for one in found if isinstance(one, Templates)), name)
+    return _keeping(session.provider_of(services, name, None))
+
+
+def _keeping(provider: Provider) -> Templates:
     if not isinstance(provider, Templates):
         raise PrerequisiteError(
             f"provider {provider.name} keeps no templates",
@@ -66,7 +75,7 @@ def build(services: Services, cluster: Cluster) -> Built:
     """
     started = services.clock.now()
     provider = session.provider_of(services, cluster.provider, cluster)
-    _provider(services, provider.name, cluster)
+    _keeping(provider)
     directory = services.paths.state / layout.TEMPLATE_BUILD
     run = Run(
         services=services,

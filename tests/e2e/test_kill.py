@@ -35,7 +35,7 @@ def _ghosts(cli: Cli, name: str) -> list[str]:
 def _kill_and_resume(cli: Cli, name: str, after: float, template: str) -> None:
     up = ("up", "--name", name, "--workers", "1", "--provider", "nspawn", "--template", template)
     if template == "build":  # each time anew, so that builds are killed too
-        cli.run("template", "prune", "--keep", "0", "--yes")
+        cli.run("template", "prune", "--keep", "0", "--yes", "--provider", "nspawn")
     run = cli.start(*up)
     time.sleep(after)
     os.kill(run.pid, signal.SIGKILL)

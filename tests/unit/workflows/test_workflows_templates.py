@@ -81,6 +81,12 @@ def test_a_provider_that_keeps_none_says_so(services: Services) -> None:
         assert caught.value.id == "OMK-P-306"
 
 
+def test_without_a_name_it_is_the_first_provider_that_keeps_some(services: Services) -> None:
+    """Whether it could make machines now does not matter for looking at its templates."""
+    assert templates.list_templates(services, "auto") == ()
+    assert not services.paths.data.exists()
+
+
 def test_the_last_used_comes_first(
     services: Services, freeze: Callable[[str], FakeCloningProvider]
 ) -> None:
