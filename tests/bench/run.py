@@ -1,146 +1,86 @@
-"""`make bench`: speed and memory against the floor, in one run, as JSON on standard output.
+"""`make bench`: speed and memory against floor and peers, in one run, as JSON on standard output.
 
-    python tests/bench/run.py [--rounds 3] [--workers 2]
+    python tests/bench/run.py [--rounds 3] [--workers 2] [--only clusters,images,artifacts]
 
-Floor and `ohmykube up` alternate, so a machine that gets slower gets slower for both. Every figure
-is given as the list of rounds and its median; ratios are those of medians.
+What is compared alternates, so a machine that gets slower gets slower for all. Every figure is
+given as the list of rounds and its median; ratios of clusters are those of medians, the others are
+taken in each round.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import artifacts
+import clusters
+import cost
+import delivery
+import image_set
 import kit
-import templates
+import packages
 from figures import Figures
 
-HERE = Path(__file__).parent
-CLI = str(Path(sys.executable).parent / "ohmykube")
-NAME = "bench"
+from ohmykube.cache.store import Store
 
-LIMITS = {
-    "up_to_floor": 1.5,
-    "up_from_template_to_floor": 0.6,
-    "second_up_seconds": 12.0,
-    "down_seconds": 5.0,
-    "version_seconds": 0.150,
-    "cli_peak_mib": 100.0,
-}
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ohmykube.model.artifact import ArtifactLock
+
+GROUPS = ("clusters", "images", "artifacts")
+LIMITS = {**clusters.LIMITS, **delivery.LIMITS, **packages.LIMITS, **artifacts.LIMITS}
 
 
-@dataclass
-class Watched:
-    """A finished command: wall seconds, peak resident memory of itself and of its children."""
-
-    seconds: float
-    peak_mib: float
-    children_peak_mib: float
-    """Largest sum over all descendants at one instant; nodes are not counted."""
-    output: str
-
-
-def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
-    """Run a command to its end while looking at its memory twenty times a second."""
-    begin = time.monotonic()
-    with tempfile.TemporaryFile() as sink:
-        child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
-        own = below = 0.0
-        while True:
-            with contextlib.suppress(OSError):
-                own = max(own, _mib(child.pid, "VmHWM"))
-            below = max(below, sum(_resident(pid) for pid in _descendants(child.pid)))
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(0.05)
-                break
-        seconds = time.monotonic() - begin
-        sink.seek(0)
-        output = sink.read().decode(errors="replace")
-    if child.returncode != 0:
-        raise SystemExit(f"{' '.join(argv)} ended with {child.returncode}\n{output[-4000:]}")
-    return Watched(seconds, own, below, output)
+def _clusters(
+    figures: Figures, options: argparse.Namespace, env: dict[str, str], place: Path
+) -> dict[str, Any]:
+    phases: list[str] = []
+    cloned: dict[str, float] = {}
+    for _ in _rounds("clusters", options.rounds):
+        phases, cloned = clusters.measure(figures, place, env, options.workers)
+    return {"floorPhases": phases, "upFromTemplatePhases": cloned}
 
 
-def _mib(pid: int, key: str) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _resident(pid: int) -> float:
-    with contextlib.suppress(OSError):
-        return _mib(pid, "VmRSS")
-    return 0.0
-
-
-def _descendants(pid: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # Nodes outlive the command, but as long as it runs it is their parent.
-                if "/omk/" in (entry / "cgroup").read_text():
-                    continue
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(entry.name))
-    found: list[int] = []
-    queue = [pid]
-    while queue:
-        children = parents.get(queue.pop(), [])
-        found += children
-        queue += children
-    return found
-
-
-def floor(figures: Figures, place: Path, workers: int) -> list[str]:
-    """One round of the floor; returns its phases."""
-    work = place / "floor"
-    script = str(HERE / "floor.sh")
+def _images(
+    figures: Figures, rounds: int, env: Mapping[str, str], place: Path, lock: ArtifactLock
+) -> None:
+    made = image_set.make(Store(Path(env["OHMYKUBE_CACHE_DIR"])), lock, place / "images")
+    name = "bench-images"
     try:
-        done = watch([script, "up", str(place / "kit"), str(work), str(workers)])
+        cost.of([clusters.CLI, *clusters.arguments(0), "--name", name], env)
+        node = delivery.node_of(name, Path(env["OHMYKUBE_HOME"]))
+        for _ in _rounds("images", rounds):
+            delivery.measure(figures, node, made)
     finally:
-        subprocess.run([script, "down", str(work)], check=True)
-    phases = [line for line in done.output.splitlines() if line[:6].strip()[:1].isdigit()]
-    figures.add("floor_seconds", float(phases[-1].split()[0]))
-    return phases
+        cost.of([clusters.CLI, "down", name, "--yes"], env)
 
 
-def arguments(workers: int) -> list[str]:
-    """Return the arguments of ``up`` for the cluster of the floor."""
-    return ["up", "--workers", str(workers), "--provider", "nspawn"]
+def _artifacts(
+    figures: Figures, rounds: int, env: Mapping[str, str], place: Path, lock: ArtifactLock
+) -> None:
+    store = Store(Path(env["OHMYKUBE_CACHE_DIR"]))
+    for _ in _rounds("artifacts", rounds):
+        packages.measure(figures, store, lock, place)
+        artifacts.measure(figures, clusters.CLI, env, place / "artifacts")
 
 
-def product(figures: Figures, env: dict[str, str], workers: int) -> None:
-    """One round of the product: up, up again, down."""
-    up = [CLI, *arguments(workers), "--template", "never", "--name", NAME]
-    try:
-        first = watch(up, env)
-        figures.add("up_seconds", first.seconds)
-        figures.add("cli_peak_mib", first.peak_mib)
-        figures.add("ansible_peak_mib", first.children_peak_mib)
-        figures.add("second_up_seconds", watch(up, env).seconds)
-    finally:
-        figures.add("down_seconds", watch([CLI, "down", NAME, "--yes"], env).seconds)
+def _rounds(what: str, number: int) -> Iterator[None]:
+    for done in range(number):
+        print(f"{what}: round {done + 1} of {number}", file=sys.stderr, flush=True)
+        yield
 
 
 def verdicts(figures: Figures) -> dict[str, Any]:
-    """Hold the medians against the limits."""
-    got = {
-        "up_to_floor": figures.median("up_seconds") / figures.median("floor_seconds"),
-        "up_from_template_to_floor": figures.median("up_from_template_seconds")
-        / figures.median("floor_seconds"),
-        **{name: figures.median(name) for name in LIMITS if name in figures.rounds},
-    }
+    """Hold what was measured against the limits."""
+    got = {name: figures.median(name) for name in LIMITS if name in figures.rounds}
+    if "floor_seconds" in figures.rounds:
+        got |= clusters.ratios(figures)
     return {
         name: {"median": round(value, 3), "limit": LIMITS[name], "met": value <= LIMITS[name]}
         for name, value in got.items()
@@ -152,30 +92,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default=",".join(GROUPS))
     options = parser.parse_args()
+    wanted = options.only.split(",")
+    if unknown := set(wanted) - set(GROUPS):
+        parser.error(f"unknown group: {', '.join(sorted(unknown))}")
     if os.geteuid() != 0:
         raise SystemExit("the bench makes nodes and needs root: sudo make bench")
     figures = Figures()
-    phases: list[str] = []
-    cloned: dict[str, float] = {}
+    more: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="omk-bench-") as name:
         place = Path(name)
-        kit.make(place / "kit")
+        lock = kit.make(place / "kit")
         cache = os.environ.get("OHMYKUBE_CACHE_DIR") or str(kit.paths.from_environment().cache)
         env = {**os.environ, "OHMYKUBE_HOME": str(place / "omk"), "OHMYKUBE_CACHE_DIR": cache}
-        for number in range(options.rounds):
-            print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-            phases = floor(figures, place, options.workers)
-            product(figures, env, options.workers)
-            cloned = templates.measure(figures, CLI, arguments(options.workers), env)
-            figures.add("version_seconds", watch([CLI, "--version"], env).seconds)
+        if "clusters" in wanted:
+            more = _clusters(figures, options, env, place)
+        if "images" in wanted:
+            _images(figures, options.rounds, env, place, lock)
+        if "artifacts" in wanted:
+            _artifacts(figures, options.rounds, env, place, lock)
     result = {
         "apiVersion": "ohmykube.dev/v1",
         "kind": "Benchmark",
         "rounds": figures.rounds,
         "limits": verdicts(figures),
-        "floorPhases": phases,
-        "upFromTemplatePhases": cloned,
+        **more,
     }
     print(json.dumps(result, indent=2))
     return 0 if all(v["met"] for v in result["limits"].values()) else 1
