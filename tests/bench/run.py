@@ -89,7 +89,9 @@ def verdicts(figures: Figures) -> dict[str, Any]:
 
 def main() -> int:
     """Run all rounds; the code says whether every limit was met."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default=",".join(GROUPS))
