@@ -17,12 +17,13 @@ from ohmykube.providers.lima.quirks import MINIMUM
 from ohmykube.providers.lima.template import VMNET_SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.providers.lima.home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.options import Options
+    from ohmykube.providers.lima.state import Drift
 
 INSTALL = "install Lima 2.0 or newer: https://lima-vm.io/docs/installation/"
 OTHER = "or use system containers, as root: ohmykube up --provider nspawn"
@@ -216,3 +217,21 @@ def _routable(host: Host) -> Check:
         evidence=VMNET_SOCKET if there else evidence,
         fix=fix,
     )
+
+
+def sizes(differs: Mapping[str, Sequence[Drift]]) -> list[Check]:
+    """Return what there is to say of machines whose size is not the desired one, by node."""
+    if not differs:
+        return []
+    shrinks = any(one.shrinks for found in differs.values() for one in found)
+    told = "; ".join(f"{node}: {', '.join(map(str, found))}" for node, found in differs.items())
+    when = "a disk cannot become smaller" if shrinks else "applies when they are started next"
+    return [
+        Check(
+            id="lima-sizes",
+            title="sizes of the machines",
+            status=CheckStatus.FAIL if shrinks else CheckStatus.WARN,
+            evidence=f"{told} ({when})",
+            fix="set disk as it was, or more" if shrinks else "ohmykube stop; ohmykube start",
+        )
+    ]

@@ -5,17 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.kit import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+_PROC = Path("/proc")
 
 
-def command(pid: int) -> str:
+def command(pid: int, proc: Path = _PROC) -> str:
     """Return the command line of a process; empty when there is none."""
+    if proc.is_dir():
+        try:
+            return (proc / str(pid) / "cmdline").read_text(errors="replace").replace("\0", " ")
+        except OSError:
+            return ""
     return process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False).stdout
 
 

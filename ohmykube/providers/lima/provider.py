@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import parallel, process
 from ohmykube.model.names import HIDDEN
-from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
+from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.lima import (
     guest,
     home,
@@ -36,7 +36,7 @@ from ohmykube.providers.lima.template import Shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ohmykube.model.cluster import Node
+    from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine, MachineSpec
     from ohmykube.providers.base import NewTemplate, Service, Template
     from ohmykube.providers.lima.golden import Flatten
@@ -172,7 +172,21 @@ class LimaProvider(Provider):
     def check(self) -> Sequence[Check]:
         """Look whether this host can start machines of Lima."""
         cluster = self.context.cluster
-        return preflight.check(self._host, self._home, self._limactl, self._options, cluster)
+        found = preflight.check(self._host, self._home, self._limactl, self._options, cluster)
+        works = all(check.status is not CheckStatus.FAIL for check in found)
+        return [*found, *(self._sizes(cluster) if works and cluster is not None else ())]
+
+    def _sizes(self, cluster: Cluster) -> Sequence[Check]:
+        """Compare the machines that exist with what is desired, for a run passes over running ones."""
+        owned = marker.owned(self._home).items()
+        ours = [name for name, m in owned if m.cluster == cluster.name and m.complete]
+        listed = {instance.name: instance for instance in self._limactl.list(*ours)} if ours else {}
+        differs = {
+            node.name: state.drift(listed[name], self._desired(cluster.name, node.name))
+            for node in cluster.nodes
+            if (name := names.instance(cluster.name, node.name)) in listed
+        }
+        return preflight.sizes({node: found for node, found in differs.items() if found})
 
     def prepare(self) -> None:
         """Make the key of the machines, and see that there is an image for them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -160,8 +161,19 @@ def test_a_process_that_is_gone(tmp_path: Path) -> None:
     gone = tmp_path / "x.pid"
     gone.write_text("999999999\n")
     assert processes.command(999999999) == ""
+    assert "python" in processes.command(os.getpid())
     processes.end(gone, tmp_path)
     assert not gone.exists()
     gone.write_text("999999999\n")
     processes.end(gone, tmp_path, lambda _pid: str(tmp_path))
     processes.end(gone, tmp_path)
+
+
+def test_a_host_without_proc_is_asked_by_ps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ps"
+    program.write_text('#!/bin/sh\necho "limactl $4"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert processes.command(7, tmp_path / "absent") == "limactl 7\n"

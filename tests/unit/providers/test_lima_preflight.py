@@ -8,6 +8,8 @@ import pytest
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit.paths import Paths
+from ohmykube.model.cluster import Node, Role
+from ohmykube.model.machine import MachineSpec
 from ohmykube.providers import registry
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.lima import preflight
@@ -152,6 +154,23 @@ def test_the_provider_says_the_same(place: World) -> None:
     provider = place.provider(host=host(place))
     assert failed({check.id: check for check in provider.check()}) == set()
     assert provider.capabilities.powers
+
+
+@pytest.mark.parametrize(("disk", "status"), [(5, CheckStatus.FAIL), (20, CheckStatus.WARN)])
+def test_other_sizes_are_told_before_anything_is_done(
+    place: World, disk: int, status: CheckStatus
+) -> None:
+    where = host(place)
+    spec = MachineSpec(cluster="dev", node="cp1", cpus=1, memory_mib=512, disk_gib=10)
+    place.provider(host=where).create(spec)
+    node = Node(name="cp1", role=Role.CONTROL_PLANE, cpus=1, memory_mib=512, disk_gib=disk)
+    checks = place.provider(place.cluster(node=node), where).check()
+    (check,) = [one for one in checks if one.id == "lima-sizes"]
+    assert check.status is status
+    assert f"cp1: disk 10 GiB, not {disk} GiB" in check.evidence
+    same = Node(name="cp1", role=Role.CONTROL_PLANE, cpus=1, memory_mib=512, disk_gib=10)
+    checks = place.provider(place.cluster(node=same), where).check()
+    assert "lima-sizes" not in {one.id for one in checks}
 
 
 def test_auto_passes_over_lima_where_it_cannot_work(
