@@ -55,6 +55,7 @@ class UseTemplates:
 
     def run(self, run: Run) -> str:
         """Raise what a build raises."""
+        sweep(run.services, run.provider)
         roles = {node.role for node in _to_make(run)}
         wanted = {role: new for role, new in wanted_templates(run).items() if role in roles}
         missing = missing_templates(run, wanted)

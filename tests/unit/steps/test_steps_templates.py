@@ -128,9 +128,13 @@ def test_templates_that_are_there_are_cloned(run: Run, provider: FakeCloningProv
     assert all(after[key] > before[key] for key in before)
 
 
-def test_without_templates_nodes_are_made_from_scratch(run: Run) -> None:
+def test_without_templates_nodes_are_made_from_scratch(
+    run: Run, provider: FakeCloningProvider
+) -> None:
+    provider.create(MachineSpec(cluster=f"{HIDDEN}killed", node="a"))
     assert STEP.run(run) == "none yet: nodes are made from scratch"
     assert run.templates == {}
+    assert list(provider.list(f"{HIDDEN}killed")) == [], "what a killed build left stays for ever"
 
 
 def test_one_role_may_have_a_template_and_the_other_none(
