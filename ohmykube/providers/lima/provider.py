@@ -177,9 +177,10 @@ class LimaProvider(Provider):
         return [*found, *(self._sizes(cluster) if works and cluster is not None else ())]
 
     def _sizes(self, cluster: Cluster) -> Sequence[Check]:
-        """Compare the machines that exist with what is desired, for a run passes over running ones."""
+        """Compare the machines that exist with what is desired: a run passes over running ones."""
         owned = marker.owned(self._home).items()
-        ours = [name for name, m in owned if m.cluster == cluster.name and m.complete]
+        ours = [name for name, m in owned if m.cluster == cluster.name]
+        ours = [name for name in ours if (self._home.directory(name) / "lima.yaml").is_file()]
         listed = {instance.name: instance for instance in self._limactl.list(*ours)} if ours else {}
         differs = {
             node.name: state.drift(listed[name], self._desired(cluster.name, node.name))
