@@ -45,7 +45,12 @@ class Reason(enum.Enum):
     DIGEST = (r"expected digest", "check the digest of the image")
     DOWNLOAD = (r"failed to download", "check the location of the image and its digest")
     NOT_READY = (r"did not receive an event with the \Srunning\S status|degraded, status", "")
-    AGENT_DIED = (r"host agent process has exited", "look into ha.stderr.log of the instance")
+    NETWORK_DEAD = (r"failed to stop usernet", "ohmykube start  (restarts the network)")
+    """What was asked for is done; the network daemon is there in name only."""
+    AGENT_DIED = (
+        r"host agent process has exited|exiting, status=",
+        "look into ha.stderr.log of the instance",
+    )
     BAD_TEMPLATE = (
         r"failed to (validate|unmarshal)|the YAML is invalid|field `|network \S+ is not defined",
         "",

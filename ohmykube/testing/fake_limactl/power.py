@@ -48,8 +48,10 @@ def start(home: Home, name: str, timeout: float) -> None:
     if home.fault(Fault.START_HANG, name):
         raise Hung
     _check_disks(home, found)
-    reconcile(home, starting=name)
+    stale = reconcile(home, starting=name)
     home.voice.info(f"Starting the instance {quote(name)} with internal VM driver {quote('qemu')}")
+    if stale & set(found.networks):
+        _connects_too_early(home, found)
     if home.fault(Fault.START_FAILS, name):
         _agent_dies(found, "qemu failed")
     _boot(home, found, timeout)
@@ -88,10 +90,26 @@ def _check_disks(home: Home, found: Inspected) -> None:
 
 
 def _agent_dies(found: Inspected, why: str) -> NoReturn:
+    _log(found, why)
+    raise Fatal("host agent process has exited: exit status 1")
+
+
+def _log(found: Inspected, why: str) -> None:
     # limactl itself does not say why: that is in the log of the host agent only.
     entry = {"level": "fatal", "msg": why, "time": now()}
     (found.directory / "ha.stderr.log").write_text(json.dumps(entry) + "\n")
-    raise Fatal("host agent process has exited: exit status 1")
+
+
+def _connects_too_early(home: Home, found: Inspected) -> NoReturn:
+    # The sockets of a killed daemon were taken for those of the new one, which is up only now.
+    card = usernet.Paths(home.root, found.networks[0]).card
+    why = f"error calling fd_connect: fd_connect: dial unix {card}: connect: connection refused"
+    _log(found, why)
+    path = found.directory / "ha.stderr.log"
+    raise Fatal(
+        "exiting, status={Running:false Degraded:false Exiting:true Errors:[] SSHLocalPort:0 "
+        f'CloudInitProgress:<nil>}} (hint: see "{path}")'
+    )
 
 
 def _boot(home: Home, found: Inspected, timeout: float) -> None:
@@ -169,9 +187,13 @@ def _after(home: Home, found: Inspected) -> None:
         wait(lambda: not live_pid(usernet.Paths(home.root, found.networks[0]).pid), 5)
 
 
-def reconcile(home: Home, *, starting: str = "") -> None:
-    """Run the daemons of the networks that running instances have, and stop the others."""
-    active = set()
+def reconcile(home: Home, *, starting: str = "") -> set[str]:
+    """Run the daemons of the networks that running instances have, and stop the others.
+
+    Returns the names of networks whose daemon had been killed.
+    """
+    active: set[str] = set()
+    stale: set[str] = set()
     for name in home.names():
         found = home.inspect(name)
         if found is None:
@@ -184,19 +206,20 @@ def reconcile(home: Home, *, starting: str = "") -> None:
         paths = usernet.Paths(home.root, name)
         pid = live_pid(paths.pid)
         if name in active and not pid:
+            if paths.pid.exists():
+                stale.add(name)
             _start_network(home, paths, network)
         elif name not in active and pid:
             os.kill(pid, signal.SIGINT)
             wait(lambda pid=pid, paths=paths: live_pid(paths.pid) != pid, 10)  # type: ignore[misc]
+    return stale
 
 
 def _start_network(home: Home, paths: usernet.Paths, network: dict[str, str]) -> None:
     paths.directory.mkdir(parents=True, exist_ok=True)
     if paths.pid.exists():
-        # Its daemon was killed: the sockets lie there and nobody listens.
         for path in (paths.endpoint, paths.card, paths.pid):
             path.unlink(missing_ok=True)
-        raise Fatal(f"fd_connect: dial unix {paths.endpoint}: connect: connection refused")
     leases = json.loads(paths.leases.read_text()) if paths.leases.exists() else {}
     state = usernet.State(network["gateway"], network["netmask"], leases)
     life = home.seconds("FAKE_LIMA_LIFE_SECONDS", _LIFE)

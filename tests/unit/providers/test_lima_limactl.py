@@ -242,6 +242,8 @@ def test_shell_goes_to_the_root_directory_of_the_guest() -> None:
         ("did not receive an event with the `running` status", Reason.NOT_READY),
         ("degraded, status={Running:true Degraded:true}", Reason.NOT_READY),
         ("host agent process has exited: exit status 2", Reason.AGENT_DIED),
+        ("exiting, status={Running:false Exiting:true} (hint: see ...)", Reason.AGENT_DIED),
+        ('failed to stop usernet "user-v2": Get "http://lima/services"', Reason.NETWORK_DEAD),
         ("instance `h` directory `/x/h` exists but its `lima.yaml` could not", Reason.HALF_MADE),
         ("unable to load instance h: open /x/h/lima.yaml: no such file", Reason.HALF_MADE),
         ("something new", Reason.OTHER),
