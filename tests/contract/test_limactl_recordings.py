@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from ohmykube.providers.lima import events
 from ohmykube.providers.lima.answers import Disk, Instance, LogEntry, Network, lines, log_entries
 from ohmykube.testing import fake_limactl
-from ohmykube.testing.fake_limactl import program
+from ohmykube.testing.fake_limactl import program, usernet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,6 +147,52 @@ def test_recorded_disks_and_networks_are_understood() -> None:
     assert (disk.name, disk.size, disk.format, disk.instance) == ("d1", 1 << 30, "qcow2", "")
     modes = [Network.parse(raw).mode for raw in parsed(["network", "list"])]
     assert sorted(set(modes)) == ["bridged", "host", "shared", "user-v2"]
+
+
+BOOT = json.loads(DATA.with_name("boot-2.0.3.json").read_text())
+"""What was seen of one machine that ran: its network, its events, and the death of its agent."""
+
+
+def test_the_network_answers_as_recorded() -> None:
+    state = usernet.State("192.168.104.1", "255.255.255.0", {})
+    state.join({"mac": "52:55:55:00:bf:93", "port": 37303})
+
+    def ask(method: str, path: str, body: dict[str, str]) -> list[Any]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            request = json.dumps(body)
+            head = f"{method} {path} HTTP/1.1\r\nContent-Length: {len(request)}\r\n\r\n"
+            ours.sendall((head + request).encode())
+            usernet.respond(state, theirs)
+            theirs.close()
+            with ours.makefile("rb") as stream:
+                head, _, answer = stream.read().decode().partition("\r\n\r\n")
+        return [int(head.split()[1]), answer]
+
+    for path in ("/services/dhcp/leases", "/services/forwarder/all", "/cam", "/bogus"):
+        code, text = BOOT[f"GET {path}"]
+        given = ask("GET", path, {})
+        assert given[0] == code
+        if code == 200:
+            there = json.loads(text.replace("@GUEST@", "192.168.104.1"))
+            assert json.loads(given[1]) == there, path
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    body = {"local": f"127.0.0.1:{port}", "remote": "a:22", "protocol": "tcp"}
+    for name in ("expose", "expose2", "unexpose", "unexpose2"):
+        path = f"/services/forwarder/{name.removesuffix('2')}"
+        assert ask("POST", path, body) == BOOT[name], name
+
+
+def test_the_events_of_a_boot(tmp_path: Path) -> None:
+    (tmp_path / events.NAME).write_text(BOOT["events"])
+    told = events.Events(tmp_path).new()
+    assert [(one.ready, one.ssh_port) for one in told] == [(False, 37303), (True, 37303)]
+
+
+def test_an_instance_without_its_host_agent() -> None:
+    found = Instance.parse(BOOT["broken"])
+    assert (found.status, found.has_errors, found.ssh_port) == ("Broken", True, 0)
 
 
 def test_recorded_words_are_understood() -> None:
