@@ -235,3 +235,12 @@ def sizes(differs: Mapping[str, Sequence[Drift]]) -> list[Check]:
             fix="set disk as it was, or more" if shrinks else "ohmykube stop; ohmykube start",
         )
     ]
+
+
+def image(location: str, error: OhmykubeError | None = None) -> Check:
+    """Return whether there is an image to make machines from."""
+    evidence = location
+    if error is not None:
+        evidence = f"{error.message}: {error.why}" if error.why else error.message
+    fix = error.hint or "" if error else ""
+    return _result("image", "machine image", ok=error is None, evidence=evidence, fix=fix)

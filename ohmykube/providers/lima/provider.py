@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import NotFoundError
+from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.kit import parallel, process
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
@@ -173,8 +173,16 @@ class LimaProvider(Provider):
         """Look whether this host can start machines of Lima."""
         cluster = self.context.cluster
         found = preflight.check(self._host, self._home, self._limactl, self._options, cluster)
+        found.append(self._image())
         works = all(check.status is not CheckStatus.FAIL for check in found)
         return [*found, *(self._sizes(cluster) if works and cluster is not None else ())]
+
+    def _image(self) -> Check:
+        try:
+            image, _ = self._maker.source()
+        except OhmykubeError as error:
+            return preflight.image("", error)
+        return preflight.image(image.location if image else str(self._options.template))
 
     def _sizes(self, cluster: Cluster) -> Sequence[Check]:
         """Compare the machines that exist with what is desired: a run passes over running ones."""

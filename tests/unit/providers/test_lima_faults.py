@@ -25,7 +25,7 @@ from ohmykube.errors import (
 from ohmykube.model.cluster import Node, Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
-from ohmykube.providers.base import Service
+from ohmykube.providers.base import CheckStatus, Service
 from ohmykube.providers.lima import marker, records
 from ohmykube.providers.lima.home import Home
 from ohmykube.providers.lima.limactl import Limactl
@@ -443,8 +443,26 @@ def test_an_unknown_image_makes_nothing(place: World) -> None:
 
 
 def test_an_unknown_template_is_refused(place: World) -> None:
-    with pytest.raises(ConfigError, match="options of provider lima"):
-        place.provider(place.cluster(template="/no/such.yaml"))
+    provider = place.provider(place.cluster(template="/no/such.yaml"))
+    with pytest.raises(ConfigError) as caught:
+        provider.create(SPEC)
+    assert caught.value.id == "OMK-P-514"
+    (check,) = [one for one in provider.check() if one.id == "lima-image"]
+    assert check.status is CheckStatus.FAIL
+    assert not place.home.clusters.exists()
+
+
+def test_a_template_that_is_gone_does_not_keep_machines_alive(place: World) -> None:
+    path = place.root / "mine.yaml"
+    path.write_text(f"images: [{{location: {place.image}}}]\n")
+    cluster = place.cluster(template=str(path))
+    place.provider(cluster).create(SPEC)
+    path.unlink()
+    provider = place.provider(cluster)
+    provider.stop("dev", "cp1")
+    assert provider.start("dev", "cp1").state is MachineState.RUNNING
+    provider.delete("dev", "cp1")
+    assert list(provider.clusters()) == []
 
 
 def test_a_template_of_the_user(place: World) -> None:

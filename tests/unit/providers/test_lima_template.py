@@ -58,7 +58,7 @@ def test_options_are_read() -> None:
         ({"image": 3}, "image: a text is needed, not 3"),
         ({"emulation": "yes"}, "emulation: must be true or false, not 'yes'"),
         ({"digest": DIGEST}, "belongs to an image at a URL"),
-        ({"template": "rel.yaml"}, "no file 'rel.yaml'; give an absolute path"),
+        ({"template": "rel.yaml"}, "'rel.yaml' is no absolute path"),
         ({"template": "/no/such", "image": "debian-12"}, "names its images itself"),
         ({"disks": []}, "disks: must map node names"),
         ({"disks": {"w9": ["1GiB"]}}, "disks.w9: there is no such node"),
