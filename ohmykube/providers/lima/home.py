@@ -194,8 +194,12 @@ def locate(environ: Mapping[str, str] | None = None) -> Home:
         root = Path(moved).expanduser().absolute() / "lima"
     else:
         root = user / ".omk" / "lima"
-    theirs = Path(env.get("LIMA_HOME") or user / ".lima")
-    if _resolved(root).is_relative_to(_resolved(theirs)):
+    # Whoever looks at ours with limactl may have set LIMA_HOME to it; that makes it not theirs.
+    theirs = [
+        user / ".lima",
+        *([Path(env["LIMA_HOME"])] if chosen and env.get("LIMA_HOME") else ()),
+    ]
+    if any(_resolved(root).is_relative_to(_resolved(one)) for one in theirs):
         raise PrerequisiteError(
             f"{root} holds virtual machines of your own",
             why="clusters get a directory of Lima that nothing else uses",

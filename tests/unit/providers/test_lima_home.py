@@ -28,6 +28,7 @@ ONE = "/users/me"
         ({"HOME": ONE, "OHMYKUBE_HOME": "/srv/omk"}, "/srv/omk/lima"),
         ({"HOME": ONE, "OHMYKUBE_HOME": "/srv/omk", "OHMYKUBE_LIMA_HOME": "/l"}, "/l"),
         ({"HOME": ONE, "LIMA_HOME": "/srv/theirs"}, f"{ONE}/.omk/lima"),
+        ({"HOME": ONE, "LIMA_HOME": f"{ONE}/.omk/lima"}, f"{ONE}/.omk/lima"),
     ],
 )
 def test_the_home_is_found(environ: dict[str, str], root: str) -> None:
