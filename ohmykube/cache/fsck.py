@@ -190,16 +190,17 @@ _REBUILD = "ohmykube cache fsck --rebuild"
 def _lists(store: Store) -> Iterable[Finding]:
     refs = store.root / "refs.json"
     blobs = store.digests()
-    if blobs and not store.refs():
+    index = store.layout / "index.json"
+    # Both lists are written with the first reference: a run stopped before leaves blobs.
+    if blobs and not store.refs() and (refs.is_file() or index.is_file()):
         detail = "it cannot be read" if refs.is_file() else "it is missing"
         yield Finding(
             subject="refs.json",
             detail=f"{detail}, so nothing says what {len(blobs)} blobs are",
             repaired_by=_REBUILD,
         )
-    if store.trouble:
+    if store.trouble and (store.root / "index.db").exists():
         yield Finding(subject="index.db", detail=store.trouble, repaired_by=_REBUILD)
-    index = store.layout / "index.json"
     if any(ref.kind is Kind.IMAGE for ref in store.refs()) and not index.is_file():
         yield Finding(
             subject="oci/index.json",

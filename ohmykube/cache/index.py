@@ -39,7 +39,8 @@ TOUCH_SECONDS = 600.0
 """Uses nearer together than this count as one."""
 _BUSY_SECONDS = 2.0
 _LOST = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY)
+"""What fails one use and leaves the index as good as it was."""
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS blob(
     digest TEXT PRIMARY KEY, size INTEGER, inode INTEGER, mtime_ns INTEGER,
@@ -259,12 +260,15 @@ class Index:
                 files.hand_over(descriptor, modes)
             finally:
                 os.close(descriptor)
-        return "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+        if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+            return "rw"
+        # Even a reader needs a -shm beside a database in WAL mode, unless nobody else writes it.
+        return "ro" if path.with_name(path.name + "-wal").exists() else "ro&immutable=1"
 
     def _recover(self, error: sqlite3.Error) -> bool:
         """Do what an error asks for; tell whether a second attempt makes sense."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in _BUSY:
+        if code in _PASSING:
             return False
         seen = self._inode()
         self._close()

@@ -195,7 +195,7 @@ def trouble(findings: Sequence[Finding], done: Rebuilt | None) -> IntegrityError
         return None
     return IntegrityError(
         "the parts of the cache do not agree",
-        why=f"{len(findings)} findings, listed above",
+        why="one finding, listed above" if len(findings) == 1 else f"{len(findings)}, listed above",
         hint=findings[0].repaired_by,
         id="OMK-I-310",
     )

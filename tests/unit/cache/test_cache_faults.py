@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache import fsck
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.prune import Policy, prune
 from ohmykube.cache.store import Ref, Store
@@ -250,6 +251,9 @@ def test_a_read_only_file_system_serves_and_says_what_it_cannot(small_disk: Path
         with pytest.raises(PermissionDenied, match="cannot write"):
             call()
     assert read_only.has(kept)
+    assert not read_only.trouble, "the index can be read"
+    assert read_only.counters()
+    assert fsck.check(read_only) == ()
 
 
 def test_a_damaged_blob_where_nothing_can_be_moved_is_still_refused(store: Store) -> None:

@@ -211,3 +211,19 @@ def test_rebuilding_makes_all_that_the_blobs_can_tell(
     done = fsck.rebuild(again, QUIET, jobs=2)
     assert (len(done.verified.damaged), done.refs_dropped) == (1, 1)
     assert [ref.name for ref in again.refs()] == ["reg/app:1"]
+
+
+def test_blobs_of_a_run_that_was_stopped_before_its_first_reference_are_no_damage(
+    store: Store,
+) -> None:
+    store.put_bytes(b"stopped")
+    assert findings(store) == {}
+
+
+def test_an_index_that_was_never_made_is_no_damage(store: Store) -> None:
+    refer(store, b"runc")
+    store._index._close()
+    (store.root / "index.db").unlink()
+    again = Store(store.root)
+    again._index._why = "nothing can be written here"
+    assert findings(again) == {}
