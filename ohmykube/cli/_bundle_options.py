@@ -11,7 +11,7 @@ import click
 F = TypeVar("F", bound=Any)
 _SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,11})(?P<unit>[KMGT]?)(?:iB|B)?")
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-LEAST = 1 << 20
+LEAST, MOST = 1 << 20, 1 << 50
 
 
 class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
@@ -25,9 +25,28 @@ class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer s
             return value
         match = _SIZE.fullmatch(value)
         size = int(match["number"]) << _UNITS[match["unit"]] if match else 0
-        if size < LEAST:
-            self.fail(f"{value!r} is not a size such as 3900M, at least 1M", param, ctx)
+        if not LEAST <= size <= MOST:
+            self.fail(f"{value!r} is not a size such as 3900M, from 1M to 1024T", param, ctx)
         return size
+
+
+class Target(click.Path):
+    """The file that a bundle becomes; what it cannot be is told before anything is read."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        path = Path(value)
+        if str(value) == "-":
+            self.fail("a bundle is a file, it does not go to stdout", param, ctx)
+        if not str(value).isprintable():
+            self.fail(f"{str(value)!r} has a character that no line can show", param, ctx)
+        if path.is_dir():
+            example = path / "dev.omk.tar"
+            self.fail(f"{str(value)!r} is a directory; name a file such as {example}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def form(function: F) -> F:

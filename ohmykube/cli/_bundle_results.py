@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ohmykube.cli._output import document
+from ohmykube.kit import platform
 
 if TYPE_CHECKING:
     from ohmykube.cache.bundle.bring import Brought
     from ohmykube.cache.bundle.document import Component
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
+
+
+_VERSION_WIDTH = 16
 
 
 class BundleWritten(TypedDict):
@@ -98,6 +102,8 @@ def written(result: Written) -> dict[str, Any]:
 
 def written_text(result: Written) -> str:
     """Return the files and what to do with them."""
+    from ohmykube.cache.bundle.document import verifying  # noqa: PLC0415 - pydantic is slow to import
+
     bundle = result.bundle
     first, *rest = result.paths
     parts = f" and {_count(len(rest), 'part')}" if rest else ""
@@ -106,7 +112,7 @@ def written_text(result: Written) -> str:
         lines.append(f"{_count(len(bundle.absent), 'blob')} left to the older bundle")
     lines += [f"not in it: {text}" for text in bundle.lacks]
     lines.append("signed" if result.signed else "not signed")
-    return "\n".join([*lines, "", f"  ohmykube bundle verify {first}"]) + "\n"
+    return "\n".join([*lines, "", f"  {verifying(str(first))}"]) + "\n"
 
 
 def report(found: Checked) -> dict[str, Any]:
@@ -158,18 +164,28 @@ def inspect_text(found: Checked) -> str:
     size = f"{_count(len(bundle.blobs), 'blob')}, {_size(found.archive.source.size)}"
     lines = [
         f"{found.archive.label}: {what}, {size}",
-        f"made by {bundle.tool} for cluster {bundle.name}",
+        f"made by {bundle.tool}" + (f" for cluster {bundle.name}" if bundle.kubernetes else ""),
         _signature(found),
     ]
     if bundle.since:
         absent = _count(len(bundle.absent), "blob")
         lines.append(f"adds to the bundle {bundle.since}, which has {absent} of it")
     lines += [f"not in it: {text}" for text in bundle.lacks]
-    rows = [
-        (c.kind, c.name, c.version, c.arch, c.part_of or c.digest.removeprefix("sha256:")[:12])
-        for c in bundle.components
+    tables = [
+        table((kind, "version", "blob"), [_row(c) for c in bundle.components if c.kind == kind])
+        for kind in dict.fromkeys(c.kind for c in bundle.components)
     ]
-    return "\n".join(lines) + "\n\n" + table(("kind", "name", "version", "arch", "blob"), rows)
+    return "\n".join(lines) + "\n\n" + "\n".join(tables)
+
+
+def _row(component: Component) -> tuple[str, ...]:
+    from ohmykube.ui.console import shorten  # noqa: PLC0415 - only for people
+
+    name = component.name.removesuffix(f":{component.version}")
+    if component.arch not in (platform.architecture(), "noarch"):
+        name += f" ({component.arch})"
+    blob = component.part_of or component.digest.removeprefix("sha256:")[:12]
+    return name, shorten(component.version, _VERSION_WIDTH), blob
 
 
 def verify_text(found: Checked) -> str:

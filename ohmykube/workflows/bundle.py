@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 SUFFIX = ".omk.tar"
 _COLLECTION = Path("ansible_collections/ohmykube/cluster")
 _BUILD_SECONDS = 300.0
+_UNSAID = re.compile(r"[^ -~]")
+"""What the name in a bundle's list cannot hold; a file may be called anything."""
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +220,7 @@ def export(
     wanted: list[tuple[Ref, Role]] = [(ref, "other") for ref in refs]
     with store.lease(f"export {target.name}", [ref.digest for ref in refs]):
         made = content.Content(
-            name=target.name.removesuffix(SUFFIX),
+            name=_UNSAID.sub("_", target.name.removesuffix(SUFFIX))[:_LONGEST_NAME],
             refs=tuple(refs),
             entries=content.entries(store, wanted),
             components=content.components(refs, None),

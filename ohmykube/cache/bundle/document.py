@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -134,12 +135,18 @@ class _Refs(_Part):
 M = TypeVar("M", bound=_Part)
 
 
+def verifying(label: str) -> str:
+    """Return the command that checks a bundle, as a shell takes it whatever the file is called."""
+    name = f"./{label}" if label.startswith("-") else label
+    return f"ohmykube bundle verify {shlex.quote(name)}"
+
+
 def bad(label: str, why: str) -> IntegrityError:
     """Return the error for a bundle that must not be used; ``label`` names the file."""
     return IntegrityError(
         f"{label} is not a bundle that can be trusted",
         why=why,
-        hint=f"copy it again from where it was made, then: ohmykube bundle verify {label}",
+        hint=f"copy it again from where it was made, then: {verifying(label)}",
         id="OMK-I-402",
     )
 

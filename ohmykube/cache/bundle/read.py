@@ -246,7 +246,7 @@ def damaged(found: Archive, entry: Entry) -> IntegrityError:
     return IntegrityError(
         f"{', '.join(names) or 'a blob'} is damaged in {files}",
         why=f"{entry.digest} ({entry.kind}, {entry.size} bytes) has another digest there",
-        hint=f"copy {files} again, then: ohmykube bundle verify {found.label}",
+        hint=f"copy {files} again, then: {document.verifying(found.label)}",
         id="OMK-I-406",
     )
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
+    type=_bundle_options.Target(),
     metavar="FILE",
     help="The file to write (default: NAME-k8sVERSION-ARCH.omk.tar here).",
 )

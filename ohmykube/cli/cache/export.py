@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,8 @@ from ohmykube.cli import _bundle_options, _bundle_results, _options
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ohmykube.cli._app import App
 
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
+    type=_bundle_options.Target(),
     metavar="FILE",
     required=True,
     help="The file to write.",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ohmykube.cache.bundle import document
 from ohmykube.cli import _bundle_options
 from ohmykube.cli._bundle_workflows import RealBundleWorkflows
 from ohmykube.cli._lazy import LazyGroup
@@ -14,6 +15,7 @@ from ohmykube.errors import NotFoundError
 from ohmykube.kit.paths import from_environment
 from ohmykube.progress import NullReporter
 from ohmykube.steps.base import Services
+from tests.data.cli import fake_bundles
 from tests.data.cli.fake_bundles import DIGEST
 
 COMMANDS = (
@@ -170,3 +172,39 @@ def test_the_real_workflows_are_reached(tmp_path) -> None:
     ):
         with pytest.raises(NotFoundError):
             call()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("-", "does not go to stdout"), ("a\nb.tar", "no line can show"), (".", "is a directory")],
+)
+def test_what_no_bundle_can_be_written_to(cli, fakes, described, name, why) -> None:
+    for words in (("cache", "export"), ("bundle", "create", "-f", described)):
+        outcome = cli(*words, "--to", name)
+        assert outcome.code == 2
+        assert why in " ".join(outcome.err.split())
+    assert not fakes.calls
+
+
+def test_the_next_command_can_be_pasted(cli) -> None:
+    for name, said in (("-a.tar", "./-a.tar"), ("a b.tar", "'a b.tar'"), ("ü.tar", "'ü.tar'")):
+        outcome = cli("cache", "export", "--to", name)
+        assert f"ohmykube bundle verify {said}\n" in outcome.out.replace(".sha256", "")
+
+
+def test_inspect_fits_80_columns(cli, monkeypatch) -> None:
+    found = fake_bundles.bundle()
+    names = {
+        "image": ("registry.k8s.io/kube-controller-manager:v1.36.3", "v1.36.3"),
+        "package": ("containerd", "containerd-2.3.4_runc-1.4.3_cni-plugins-1.9.1"),
+    }
+    components = tuple(
+        document.Component(kind=kind, name=name, version=version, arch="riscv64", digest=DIGEST)
+        for kind, (name, version) in names.items()
+    )
+    bundle = found.model_copy(update={"components": components})
+    monkeypatch.setattr(fake_bundles, "bundle", lambda **_: bundle)
+    out = cli("bundle", "inspect", "dev.omk.tar").out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "registry.k8s.io/kube-controller-manager (riscv64)   v1.36.3" in out
+    assert "containerd-2.3.…" in out

@@ -326,3 +326,9 @@ def test_files_that_cannot_be_read_or_written(here: Services, tmp_path: Path) ->
         bundles.create(here, described(), CreateOptions(target=tmp_path / "no" / "x.omk.tar"))
     with pytest.raises(NotFoundError, match="there is no bundle"):
         bundles.inspect(tmp_path)
+
+
+def test_an_export_may_be_called_anything(here: Services, tmp_path: Path) -> None:
+    target = tmp_path / f"Büro {'é' * 100}\nzwei.omk.tar"
+    bundles.export(here, ["registry.k8s.io/pause:3.10.2"], target, write.Form())
+    assert read.load(target).bundle.name == f"B_ro {'_' * 100}_zwei"
