@@ -22,7 +22,11 @@ def load(group: str, name: str) -> object:
     found = [point for point in metadata.entry_points(group=group) if point.name == name]
     if not found:
         known = ", ".join(names(group)) or "none"
-        raise NotFoundError(f'no plugin "{name}" in {group}', why=f"installed: {known}")
+        raise NotFoundError(
+            f'no plugin "{name}" in {group}',
+            why=f"installed: {known}",
+            hint="name one of these, or install the package that brings it",
+        )
     point = found[0]
     try:
         loaded: object = point.load()

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
@@ -79,6 +80,13 @@ def find(path: Path) -> Source:
         NotFoundError: there is none, or a part is not there.
         IntegrityError: the sums cannot be read.
     """
+    if not path.name:  # nothing was given, or ``.``, or ``/``
+        raise NotFoundError(
+            f"there is no bundle {path}",
+            why="it is a directory",
+            hint=f"ls -l {path}",
+            id="OMK-I-401",
+        )
     sums = path if path.name.endswith(SUMS) else path.with_name(path.name + SUMS)
     if path.is_file() and path != sums:
         return Source(str(path), (Part(path, path.stat().st_size),))
@@ -86,7 +94,7 @@ def find(path: Path) -> Source:
         raise NotFoundError(
             f"there is no bundle {path}",
             why=f"neither {path} nor {sums.name} beside it is a file",
-            hint=f"ls -l {path.parent}",
+            hint=f"ls -l {shlex.quote(str(path.parent))}",
             id="OMK-I-401",
         )
     return Source(str(path), tuple(_listed(sums)))

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import itertools
 import json
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -81,7 +82,7 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     if not target.parent.is_dir():
         raise NotFoundError(
             f"there is no directory {target.parent}",
-            hint=f"mkdir -p {target.parent}",
+            hint=f"mkdir -p {shlex.quote(str(target.parent))}",
             id="OMK-I-422",
         )
     head = {

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -193,6 +194,9 @@ def test_nothing_personal_is_in_it(workshop, tmp_path, bundle) -> None:
 def test_no_such_bundle(tmp_path) -> None:
     with pytest.raises(NotFoundError, match="there is no bundle"):
         parts.find(tmp_path / "nothing")
+    for nowhere in ("", ".", "/"):
+        with pytest.raises(NotFoundError, match="there is no bundle"):
+            parts.find(Path(nowhere))
 
 
 def test_a_file_system_for_small_files(workshop, tmp_path) -> None:
