@@ -19,6 +19,7 @@ import pytest
 from ohmykube.cache import fsck
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.prune import Policy, prune
+from ohmykube.cache.registry_client import Reference, RegistryClient, Repository
 from ohmykube.cache.store import Ref, Store
 from ohmykube.cache.transport import Transport
 from ohmykube.errors import OhmykubeError, PermissionDenied, ResourceError
@@ -314,3 +315,26 @@ def test_eight_cold_runs_fetch_each_url_once(store: Store, server: FaultServer) 
         "bytes_in": 1_500_000,
         "bytes_saved": 10_500_000,
     }
+
+
+def test_eight_cold_pulls_of_an_image_fetch_each_blob_once(
+    store: Store, server: FaultServer, tmp_path: Path
+) -> None:
+    image = image_maker.image(50_000, 400_000, 900_000)
+    for name in ("1", image.digest):
+        server.on(f"/v2/app/manifests/{name}", Answer(image.manifest))
+    blobs = {f"/v2/app/blobs/{digest}": data for digest, data in image.blobs.items()}
+    for path, data in blobs.items():
+        server.on(path, Answer(data))
+
+    def pull() -> None:
+        downloader = Downloader(Store(store.root), NullReporter(), Transport())
+        client = RegistryClient(downloader, tmp_path / "config.json")
+        repository = Repository(server.url, "app")
+        assert client.pull(Reference("reg.test", "app", "1"), "amd64", at=repository)
+
+    children = [child(pull) for _ in range(8)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in children]
+    assert codes == [0] * 8
+    assert {path: server.count[path] for path in blobs} == dict.fromkeys(blobs, 1)
+    assert set(store.digests()) == {image.digest, *image.blobs}
