@@ -169,7 +169,7 @@ def inspect_text(found: Checked) -> str:
     ]
     if bundle.since:
         absent = _count(len(bundle.absent), "blob")
-        lines.append(f"adds to the bundle {bundle.since}, which has {absent} of it")
+        lines.append(f"adds to the bundle {_short(bundle.since)}, which has {absent} of it")
     lines += [f"not in it: {text}" for text in bundle.lacks]
     tables = [
         table((kind, "version", "blob"), [_row(c) for c in bundle.components if c.kind == kind])
@@ -195,7 +195,7 @@ def verify_text(found: Checked) -> str:
     lines = [f"{found.archive.label} is whole: {size}", _signature(found)]
     if bundle.absent:
         lines.append(
-            f"{_count(len(bundle.absent), 'blob')} must come from the bundle {bundle.since}"
+            f"{_count(len(bundle.absent), 'blob')} must come from the bundle {_short(bundle.since)}"
         )
     return "\n".join(lines) + "\n"
 
@@ -231,6 +231,10 @@ def imported_text(result: Brought) -> str:
         f"({_size(result.copied_bytes)}), {result.present} were there, "
         f"{_count(len(result.archive.refs), 'reference')}\n"
     )
+
+
+def _short(digest: str) -> str:
+    return digest[: len("sha256:") + 12]
 
 
 def _size(count: int) -> str:
