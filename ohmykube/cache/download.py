@@ -152,7 +152,7 @@ class _Job:
         self.owner.reporter.emit(Message(text=text))
 
     def _whole(self) -> None:
-        if self._resumable() is None:
+        if self._resumable() is None or self.part.is_symlink():
             self._restart()
         for last in (False, True):
             self._transfer()
@@ -244,7 +244,7 @@ class _Job:
         if total is not None and total > self.max_bytes:
             transport.too_large(self.url, self.max_bytes)
         done = told = offset
-        with files.explained(self.part), self.part.open("ab") as stream:
+        with files.explained(self.part), files.appending(self.part) as stream:
             for chunk in transport.chunks(response, self.url):
                 done += len(chunk)
                 if done > self.max_bytes:

@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import LockedError
 from ohmykube.kit import files
 
 if TYPE_CHECKING:
@@ -29,11 +30,18 @@ def leftovers(directory: Path, older_than: float = DAY_SECONDS) -> list[Path]:
     ``older_than`` seconds.
     """
     found = []
-    for entry in sorted(directory.iterdir()) if directory.is_dir() else ():
+    for entry in entries(directory):
         with contextlib.suppress(FileNotFoundError):  # finished meanwhile
             if entry.stat().st_mtime < time.time() - older_than or _abandoned(entry):
                 found.append(entry)
     return found
+
+
+def entries(directory: Path) -> list[Path]:
+    """Return what is in a directory of the cache, sorted; nothing behind a stranger's link."""
+    if files.is_strangers_link(directory) or not directory.is_dir():
+        return []
+    return sorted(directory.iterdir())
 
 
 def size_of(path: Path) -> int:
@@ -51,8 +59,14 @@ def remove(path: Path) -> int:
 
     Raises:
         PermissionDenied: this user may not.
-        LockedError: something is mounted below it.
+        LockedError: something is mounted below it, or its directory has become a stranger's link.
     """
+    if files.is_strangers_link(path.parent):
+        raise LockedError(
+            f"{path.parent} is a link that another user made, so nothing in it is removed",
+            hint=f"ls -ld {path.parent}  (whose is it?)",
+            id="OMK-I-311",
+        )
     size = size_of(path)
     files.remove_tree(path)
     return size

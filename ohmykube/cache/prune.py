@@ -291,7 +291,7 @@ def _leftovers(store: Store, policy: Policy) -> dict[Class, list[Path]]:
     age = 0.0 if policy.everything else QUARANTINE_SECONDS
     partial = 0.0 if policy.everything else float(ingest.DAY_SECONDS)
     return {
-        Class.WORK: sorted(work.iterdir()) if work.is_dir() else [],
+        Class.WORK: ingest.entries(work),
         Class.PARTIAL: [*ingest.leftovers(store.ingest, partial), *_half_written(store)],
         Class.QUARANTINE: ingest.leftovers(store.quarantine, age),
     }

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 TEMP_PREFIX = ".omk-tmp-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_TAKEN = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY)
+_TAKEN = (
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EBUSY,
+    errno.ELOOP,  # a link where none is followed
+)
 _MOUNTS = Path("/proc/self/mountinfo")
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
@@ -192,10 +199,28 @@ def replacing(path: Path, mode: int = 0o600, group: int | None = None) -> Iterat
         sync_directory(path.parent)
 
 
+def appending(path: Path) -> IO[bytes]:
+    """Open a file to append to, made when absent; a link at ``path`` is refused with OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
 def write(path: Path, data: bytes | str, mode: int = 0o600, group: int | None = None) -> None:
     """Replace the content of ``path`` in one step (see ``replacing``)."""
     with replacing(path, mode, group) as stream:
         stream.write(data.encode() if isinstance(data, str) else data)
+
+
+def is_strangers_link(path: Path) -> bool:
+    """Tell whether ``path`` is a link that neither this user nor root made.
+
+    Where a group may write, a member could have put it there to have us remove what it leads to.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.geteuid())
 
 
 def sweep(directory: Path) -> None:

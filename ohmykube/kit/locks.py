@@ -105,9 +105,14 @@ def exclusive(
 
 
 def open_file(path: Path, modes: Modes = PRIVATE) -> IO[str]:
-    """Open a lock file, made when absent; raises PermissionDenied and such as ``explained``."""
+    """Open a lock file, made when absent; raises PermissionDenied and such as ``explained``.
+
+    A link is refused: in a directory of a group its members could have us write to, and share with
+    them, any file of ours.
+    """
     with explained(path):
-        stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, modes.file), "r+")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, modes.file)
+        stream = os.fdopen(descriptor, "r+")
         if modes is not PRIVATE:  # the umask took rights from a file that is new
             hand_over(stream.fileno(), modes)
         return stream

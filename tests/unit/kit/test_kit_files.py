@@ -289,3 +289,29 @@ def test_errors_have_the_classes_promised() -> None:
     absent = Path("/no/such/x")
     with pytest.raises(ResourceError, match=f"for {absent}"), files.explained(absent):
         raise OSError(122, "quota")
+
+
+def test_only_links_of_others_are_a_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    assert not files.is_strangers_link(link)
+    assert not files.is_strangers_link(tmp_path)
+    assert not files.is_strangers_link(tmp_path / "absent")
+    os.lchown(link, 12345, -1) if os.geteuid() == 0 else monkeypatch.setattr(
+        os, "geteuid", lambda: 12345
+    )
+    assert files.is_strangers_link(link)
+    assert not files.is_strangers_link(tmp_path)
+
+
+def test_nothing_is_appended_through_a_link(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    for _ in range(2):
+        with files.appending(file) as stream:
+            stream.write(b"x")
+    assert file.read_bytes() == b"xx"
+    (tmp_path / "link").symlink_to(file)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.appending(tmp_path / "link")

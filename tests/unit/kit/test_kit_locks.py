@@ -9,6 +9,7 @@ import pytest
 
 from ohmykube.errors import LockedError
 from ohmykube.kit import locks
+from ohmykube.kit.files import Modes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 HOLD = """
 import pathlib, sys
 from ohmykube.kit import locks
+from ohmykube.kit.files import Modes
 with locks.exclusive(pathlib.Path(sys.argv[1]), "it"):
     print("held", flush=True)
     sys.stdin.read()
@@ -115,3 +117,17 @@ def test_a_user_without_a_name_is_a_number(path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
     with locks.exclusive(path, "it"):
         assert '"user": "4000000"' in path.read_text()
+
+
+def test_a_link_in_place_of_a_lock_file_is_not_followed(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.write_text("secret")
+    private.chmod(0o600)
+    (tmp_path / "it.lock").symlink_to(private)
+    shared = Modes(0o2770, 0o660, os.getegid())
+    with pytest.raises(LockedError), locks.exclusive(tmp_path / "it.lock", "it", modes=shared):
+        pass
+    with pytest.raises(LockedError):
+        locks.open_file(tmp_path / "it.lock", shared)
+    assert private.read_text() == "secret"
+    assert private.stat().st_mode & 0o777 == 0o600
