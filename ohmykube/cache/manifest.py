@@ -21,6 +21,10 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))
 
 
+Media = Annotated[str, pydantic.Field(max_length=255, pattern=r"^[!-~]+$")]
+"""It becomes a header of HTTP, which a line break in it would end."""
+
+
 class _Part(pydantic.BaseModel):
     # Unknown fields are other people's and stay in the bytes; ours are strict.
     model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="ignore")
@@ -37,7 +41,7 @@ class Platform(_Part):
 class Descriptor(_Part):
     """A reference to a blob; ``size`` in bytes."""
 
-    media_type: Annotated[str, pydantic.Field(alias="mediaType", max_length=255)]
+    media_type: Annotated[Media, pydantic.Field(alias="mediaType")]
     digest: Annotated[str, pydantic.Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     size: Annotated[int, pydantic.Field(ge=0, lt=1 << 40)]
     platform: Platform | None = None
@@ -47,7 +51,7 @@ class Descriptor(_Part):
 class Manifest(_Part):
     """One image for one platform."""
 
-    media_type: Annotated[str, pydantic.Field(alias="mediaType")] = OCI_MANIFEST
+    media_type: Annotated[Media, pydantic.Field(alias="mediaType")] = OCI_MANIFEST
     config: Descriptor
     layers: Annotated[tuple[Descriptor, ...], pydantic.Field(max_length=1000, strict=False)]
 
@@ -60,7 +64,7 @@ class Manifest(_Part):
 class Index(_Part):
     """One image for several platforms."""
 
-    media_type: Annotated[str, pydantic.Field(alias="mediaType")] = OCI_INDEX
+    media_type: Annotated[Media, pydantic.Field(alias="mediaType")] = OCI_INDEX
     manifests: Annotated[tuple[Descriptor, ...], pydantic.Field(max_length=1000, strict=False)]
 
     @property

@@ -17,7 +17,7 @@ import threading
 import urllib.parse
 from contextlib import ExitStack, closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from ohmykube.cache import unpack
 from ohmykube.cache.serve.content import Refused
@@ -202,6 +202,13 @@ class Listener:
         return sum(hmac.compare_digest(given, token.encode()) for token in self._tokens) > 0
 
 
+def _opened(found: Found) -> IO[bytes]:
+    try:
+        return found.blob.path.open("rb")
+    except FileNotFoundError as error:  # a server that lives long keeps nothing from ``prune``
+        raise NotFoundError(f"{found.blob.digest} was removed meanwhile") from error
+
+
 def _secret_of(authorization: str) -> str:
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "basic":
@@ -253,7 +260,10 @@ class _Handler(BaseHTTPRequestHandler):
             )
 
     def _route(self) -> None:
-        url = urllib.parse.urlsplit(self.path)
+        try:
+            url = urllib.parse.urlsplit(self.path)
+        except ValueError as error:  # such as http://[
+            raise Refused(http.HTTPStatus.BAD_REQUEST, "UNSUPPORTED", str(error)) from error
         query = urllib.parse.parse_qs(url.query)
         path = urllib.parse.unquote(url.path)
         registry = query.get("ns", [""])[0]
@@ -282,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_blob(self, found: Found) -> None:
         digest, size = found.blob.digest, found.blob.size
-        with found.blob.path.open("rb") as stream:
+        with _opened(found) as stream:
             first, last = 0, size - 1
             status = http.HTTPStatus.OK
             asked = self._asked_range(size, digest)

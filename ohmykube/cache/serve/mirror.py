@@ -37,7 +37,7 @@ def pull_through_mirror(
     """Return a mirror of ``upstreams`` over the store, with the user's docker login."""
     # Told by the mirror itself, one line for each thing fetched.
     downloader = Downloader(store, NullReporter(), Transport(PATIENCE))
-    files = ReleaseFiles(store) if offline else ReleaseFiles(store, downloader, published)
+    files = ReleaseFiles(store, None if offline else downloader, published)
     return PullThrough(
         store,
         upstreams,

@@ -15,6 +15,7 @@ from ohmykube.cache.refs import Ref
 from ohmykube.cache.serve import failures
 from ohmykube.cache.serve.content import Found
 from ohmykube.cache.serve.flight import Flights
+from ohmykube.cache.signatures import is_evidence
 from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.model.artifact import Kind
 
@@ -38,7 +39,7 @@ class ReleaseFiles:
         downloader: Downloader | None = None,
         published: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """``published``: URL to digest of what may be fetched; without a downloader nothing is."""
+        """``published``: URL to digest of files we know; without a downloader none is fetched."""
         self._store = store
         self._downloader = downloader
         self._published = published
@@ -69,15 +70,26 @@ class ReleaseFiles:
         return Found(self._store.trusted(digest), media)
 
     def _digest(self, place: str) -> str | None:
-        for ref in self._store.refs():
-            if ref.kind in _SERVED and _place(ref.url) == place and self._store.has(ref.digest):
-                return ref.digest
-        known = {_place(url): url for url in self._published()} if self._downloader else {}
-        url = known.get(place)
-        if self._downloader is None or url is None:
+        published = self._published()
+        url = {_place(url): url for url in published}.get(place)
+        if url is None:
+            return next((r.digest for r in self._store.refs() if self._is_at(r, place)), None)
+        # What was reviewed counts, whatever a bundle says to be at that place.
+        digest = published[url]
+        if self._store.has(digest):
+            return digest
+        if self._downloader is None:
             return None
-        fetch = functools.partial(self._fetch, self._downloader, url, self._published()[url])
+        fetch = functools.partial(self._fetch, self._downloader, url, digest)
         return self._flights.do(url, fetch)
+
+    def _is_at(self, ref: Ref, place: str) -> bool:
+        """Tell whether a reference is to the file at that place, not to what came out of it."""
+        if ref.kind not in _SERVED or is_evidence(ref) or _place(ref.url) != place:
+            return False
+        told = urllib.parse.urlsplit(ref.url).fragment
+        itself = told == ref.digest if told or ref.kind is Kind.BINARY else True
+        return itself and self._store.has(ref.digest)
 
     def _fetch(self, downloader: Downloader, url: str, digest: str) -> str:
         try:

@@ -22,6 +22,7 @@ from ohmykube.cache.serve import Listener, failures, names, pull_through_mirror
 from ohmykube.cache.serve.mirror import published
 from ohmykube.cache.serve.pull_through import ANY, SOURCE, PullThrough
 from ohmykube.cache.serve.release_files import ReleaseFiles
+from ohmykube.cache.signatures import EVIDENCE
 from ohmykube.cache.sources import base as sources
 from ohmykube.cache.sources.remote import RemoteSource
 from ohmykube.cache.store import Store
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from ohmykube.cache.blobs import Blob
     from ohmykube.progress import Event
 
 QUICK = transport.Timing(connect=2, read=2, attempts=2, pause=0.01, longest=0.5)
@@ -651,3 +653,61 @@ def test_it_is_a_mirror_as_clusters_name_one(
     assert isinstance(source, RemoteSource)
     file = source.file(Download(url=url, digest=digests.of_bytes(data)))
     assert file.read_bytes() == data
+
+
+def test_what_came_out_of_an_archive_is_not_served_in_its_place(mirror: Mirror) -> None:
+    tool, proof = mirror.store.put_bytes(b"tool"), mirror.store.put_bytes(b"{}")
+    url = "https://example.org/tool.tar.gz"
+    own = "https://example.org/own"
+    archive = digests.of_bytes(b"archive")
+    set_ref = mirror.store.set_ref
+    set_ref(Ref(Kind.BINARY, "upstream:t", "1", "amd64", tool, 4, "upstream", f"{url}#{archive}"))
+    set_ref(Ref(Kind.BINARY, "upstream:u", "1", "amd64", tool, 4, "upstream", f"{url}#"))
+    set_ref(Ref(Kind.FILE, EVIDENCE, tool, "amd64", proof, 2, "upstream", url))
+    set_ref(Ref(Kind.BINARY, "upstream:o", "1", "amd64", tool, 4, "upstream", f"{own}#{tool}"))
+    assert mirror("/example.org/tool.tar.gz")[0] == 404
+    assert mirror("/example.org/own")[::2] == (200, b"tool")
+    mirror.published[url] = archive
+    mirror.store.put_bytes(b"archive")
+    assert mirror("/example.org/tool.tar.gz")[::2] == (200, b"archive")
+
+
+def test_a_reviewed_file_is_served_whatever_a_reference_says(mirror: Mirror) -> None:
+    reviewed, other = mirror.store.put_bytes(b"right"), mirror.store.put_bytes(b"wrong")
+    url = "https://example.org/f"
+    mirror.published[url] = reviewed
+    mirror.store.set_ref(Ref(Kind.FILE, "f", "1", "any", other, 5, "bundle", url))
+    assert mirror("/example.org/f")[::2] == (200, b"right")
+
+
+def test_a_media_type_that_would_end_the_header_is_refused(
+    mirror: Mirror, registry: Registry
+) -> None:
+    image = image_maker.image(10, media="a/b\r\nX-Forged: 1")
+    registry.add(NAME, "1", image)
+    status, headers, _ = mirror(TAG)
+    assert status >= 500
+    assert "X-Forged" not in headers
+
+
+def test_a_blob_that_is_pruned_at_the_last_moment(
+    mirror: Mirror, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = image_maker.image(10)
+    registry.add(NAME, "1", image)
+    pull(mirror, image)
+    real = Store.trusted
+
+    def then_pruned(store: Store, digest: str) -> Blob:
+        blob = real(store, digest)
+        store.discard(digest)
+        return blob
+
+    monkeypatch.setattr(Store, "trusted", then_pruned)
+    assert mirror(blob_path(image.layers[0]))[0] == 404
+    monkeypatch.undo()
+    assert mirror(blob_path(image.layers[0]))[0] == 200
+
+
+def test_a_path_that_is_no_url(mirror: Mirror) -> None:
+    assert mirror("http://[/x")[0] == 400
