@@ -85,7 +85,8 @@ class Attachments:
     def drop(self, blob: Blob) -> None:
         """Forget one blob of a bundle, because it is damaged; the others stay."""
         for bundle in self.all():
-            if bundle.path == blob.path:
+            # One that has changed is ignored whole; noted again, it would count as it is now.
+            if bundle.path == blob.path and bundle.intact:
                 self.add(blob.path, {d: p for d, p in bundle.blobs.items() if d != blob.digest})
 
     def all(self) -> tuple[Attached, ...]:

@@ -38,8 +38,9 @@ class Reach:
             try:
                 found = frozenset(manifest.closure(self._store, digest, isolate=False))
             except (NotFoundError, IntegrityError):
-                # A package is no manifest, and a damaged manifest leads nowhere.
-                found = frozenset((digest,))
+                # A package is no manifest, and a damaged manifest leads nowhere; but another run
+                # may bring one that is whole before it is asked about again.
+                return frozenset((digest,))
             self._known[digest] = found
         return self._known[digest]
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache.blobs import Blob
 from ohmykube.cache.store import Attached, Ref, Store
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HELLO = b"hello, world"
@@ -226,3 +228,23 @@ def test_a_blob_is_discarded_once(store: Store) -> None:
 def test_a_note_that_is_removed_meanwhile_is_nothing_attached(store: Store, bundle: Path) -> None:
     (store.root / "attached" / "gone.json").symlink_to("nowhere")
     assert len(store.attached()) == 1
+
+
+def test_a_bundle_that_changes_while_it_is_read_stays_ignored(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "b.omk.tar"
+    bundle.write_bytes(HELLO + b"more")
+    more = digests.of_bytes(b"more")
+    store.attach(bundle, {DIGEST: (0, len(HELLO)), more: (len(HELLO), 4)})
+    real = Blob.hash
+
+    def hash_changed(blob: Blob, tell: Callable[[int], None] | None = None) -> str:
+        bundle.write_bytes(b"cut")
+        return real(blob, tell)
+
+    monkeypatch.setattr(Blob, "hash", hash_changed)
+    with pytest.raises(IntegrityError):
+        store.trusted(DIGEST)
+    assert not store.has(DIGEST)
+    assert not store.has(more)

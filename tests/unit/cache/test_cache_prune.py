@@ -17,6 +17,7 @@ from ohmykube.cache.prune import (
     Pruned,
     prune,
 )
+from ohmykube.cache.reach import Reach
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import LockedError
 from ohmykube.kit import files
@@ -275,3 +276,35 @@ def test_half_written_lists_go_when_they_are_old(store: Store) -> None:
     os.utime(old, (1, 1))
     assert freed(prune(store)) == {"partial": (1, 1)}
     assert (old.exists(), new.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["build", "ingest", "quarantine"])
+def test_what_a_strangers_link_leads_to_stays(
+    store: Store, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_bytes(b"x")
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "thesis").write_text("years")
+    os.utime(documents / "thesis", (1, 1))
+    if (store.root / name).is_dir():
+        (store.root / name).rmdir()
+    (store.root / name).symlink_to(documents)
+    monkeypatch.setattr(files, "is_strangers_link", lambda path: path == store.root / name)
+    prune(store, Policy(everything=True))
+    assert (documents / "thesis").exists()
+    with pytest.raises(LockedError) as caught:
+        ingest.remove(store.root / name / "thesis")
+    assert caught.value.id == "OMK-I-311"
+    assert (documents / "thesis").exists()
+
+
+def test_a_manifest_that_came_after_the_first_look_keeps_its_layers(store: Store) -> None:
+    image = image_maker.image(1000)
+    for data in image.blobs.values():
+        store.put_bytes(data)
+    reach = Reach(store)
+    with store.lease("up", [image.digest]):
+        assert reach.below(image.digest) == {image.digest}
+        store.put_bytes(image.manifest)
+        assert reach.below(image.digest) == {image.digest, *image.blobs}
