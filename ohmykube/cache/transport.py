@@ -198,9 +198,14 @@ class Transport:
             response = self._send(current, request.method, sent, request.form)
             if response.status not in _MOVED:
                 return response, current
-            target = urllib.parse.urljoin(current, response.headers.get("Location", ""))
+            location = response.headers.get("Location", "")
             response.close()
-            here, there = urllib.parse.urlsplit(current), urllib.parse.urlsplit(target)
+            here = urllib.parse.urlsplit(current)
+            try:
+                target = urllib.parse.urljoin(current, location)
+                there = urllib.parse.urlsplit(target)
+            except ValueError as error:  # such as http://[
+                raise _redirect_error(url, f"{shown(current)} redirects to {location!r}") from error
             if there.scheme not in ("http", "https") or (here.scheme, there.scheme) == (
                 "https",
                 "http",

@@ -644,3 +644,24 @@ def test_no_space_left(tmp_path: Path, server: FaultServer, clock: Clock) -> Non
         assert one.store.digests() == ()
     finally:
         subprocess.run(["umount", str(root)], check=True)
+
+
+def test_a_link_in_place_of_a_part_is_not_followed(
+    downloader: Downloader, server: FaultServer, tmp_path: Path
+) -> None:
+    url = server.on("/f", Answer(BODY, etag='"one"'))
+    leave_part(downloader, url, b"")
+    mine = tmp_path / "mine"
+    mine.write_bytes(BODY[:1000])
+    part = downloader.store.partial(DIGEST)
+    part.unlink()
+    part.symlink_to(mine)
+    assert downloader.fetch(url, DIGEST).read_bytes() == BODY
+    assert mine.read_bytes() == BODY[:1000]
+
+
+def test_a_redirect_to_what_is_no_url(downloader: Downloader, server: FaultServer) -> None:
+    url = server.on("/f", Answer(status=302, headers={"Location": "http://[/x"}))
+    with pytest.raises(NetworkError) as caught:
+        downloader.fetch(url, DIGEST)
+    assert caught.value.id == "OMK-I-234"
