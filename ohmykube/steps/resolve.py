@@ -20,9 +20,12 @@ class Resolve:
     def run(self, run: Run) -> str:
         """Raise NetworkError when no source has it, IntegrityError on a wrong digest."""
         store = Store(run.services.paths.cache)
-        run.lock = resolve.resolve(run.cluster, store, run.services.reporter, offline=run.offline)
-        # Until the run has ended and the record names them, nobody may prune them.
-        digests = [artifact.digest for artifact in run.lock.artifacts]
-        run.cleanup.enter_context(store.lease(f"up of {run.cluster.name}", digests))
+        with store.using():  # nobody may prune between finding them and the lease
+            run.lock = resolve.resolve(
+                run.cluster, store, run.services.reporter, offline=run.offline
+            )
+            # Until the run has ended and the record names them, nobody may prune them.
+            digests = [artifact.digest for artifact in run.lock.artifacts]
+            run.cleanup.enter_context(store.lease(f"up of {run.cluster.name}", digests))
         megabytes = sum(artifact.size for artifact in run.lock.artifacts) / 1e6
         return f"{len(run.lock.artifacts)} artifacts, {megabytes:.0f} MB"
