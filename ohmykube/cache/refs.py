@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import IntegrityError
+from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class RefList:
         """
         path = self._layout.refs
         try:
-            with self._layout.reading():
+            with files.explained(self._layout.root), self._layout.reading():
                 document = json.loads(path.read_bytes())
             schema = document["schema"]
             if schema > SCHEMA:

@@ -463,3 +463,9 @@ def test_what_belongs_to_others_is_left_as_it_is(place: Path, as_user: AsUser) -
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     status = (place / "mine").stat()
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o660, GROUP)
+
+
+def test_a_file_in_place_of_the_cache_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(LockedError, match="cache is in the way"):
+        Store(tmp_path / "cache").refs()
