@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import sys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ohmykube.cache.bundle.document import Role
     from ohmykube.cache.store import Ref
+    from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import Services
 
@@ -76,9 +78,27 @@ def create(services: Services, cluster: Cluster, options: CreateOptions) -> writ
     """
     store, reporter = Store(services.paths.cache), services.reporter
     older = read.load(options.since) if options.since else None
-    lock = resolve.resolve(cluster, store, reporter, paths=services.paths)
-    wanted = content.of_lock(store, lock)
-    wanted += [(ref, "node") for ref in _images(store, options.images, lock.arch)]
+    with contextlib.ExitStack() as stack:
+        with store.using():  # nobody may prune between finding them and the lease
+            lock = resolve.resolve(cluster, store, reporter, paths=services.paths)
+            wanted = content.of_lock(store, lock)
+            wanted += [(ref, "node") for ref in _images(store, options.images, lock.arch)]
+            found = [ref.digest for ref, _ in wanted]
+            stack.enter_context(store.lease(f"bundle of {cluster.name}", found))
+        return _create(services, cluster, options, older=older, lock=lock, wanted=wanted)
+
+
+def _create(
+    services: Services,
+    cluster: Cluster,
+    options: CreateOptions,
+    *,
+    older: read.Archive | None,
+    lock: ArtifactLock,
+    wanted: list[tuple[Ref, Role]],
+) -> write.Written:
+    """Add what is not in the lock, and write the bundle."""
+    store, reporter = Store(services.paths.cache), services.reporter
     provider = session.provider_of(services, cluster.provider, cluster)
     lacks = []
     if isinstance(provider, Portable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,13 @@ from ohmykube.cache.sources.base import Source
 from ohmykube.cache.store import Ref, Store
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import IntegrityError, NetworkError, NotFoundError, PrerequisiteError
+from ohmykube.errors import (
+    IntegrityError,
+    LockedError,
+    NetworkError,
+    NotFoundError,
+    PrerequisiteError,
+)
 from ohmykube.kit import paths, platform
 from ohmykube.model.artifact import Kind
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
@@ -33,11 +39,13 @@ from ohmykube.workflows.bundle import CreateOptions
 from ohmykube.workflows.up import UpOptions, up
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from ohmykube.cache.catalog import Component, ImageSpec
     from ohmykube.cache.sources.base import SourceContext
+    from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
 
 
@@ -332,3 +340,31 @@ def test_an_export_may_be_called_anything(here: Services, tmp_path: Path) -> Non
     target = tmp_path / f"Büro {'é' * 100}\nzwei.omk.tar"
     bundles.export(here, ["registry.k8s.io/pause:3.10.2"], target, write.Form())
     assert read.load(target).bundle.name == f"B_ro {'_' * 100}_zwei"
+
+
+@pytest.mark.parametrize("step", ["create", "up"])
+def test_nobody_prunes_between_finding_and_lease(
+    here: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    kept: list[str] = []
+    real = resolve.resolve
+
+    def resolved(*words: Any, **options: Any) -> ArtifactLock:
+        monkeypatch.setattr(Store, "lease", lease)
+        return real(*words, **options)
+
+    def lease(store: Store, owner: str, digests: Iterable[str]) -> AbstractContextManager[None]:
+        monkeypatch.setattr(Store, "lease", true_lease)
+        with pytest.raises(LockedError), store.alone():
+            pass
+        kept.append(owner)
+        return true_lease(store, owner, digests)
+
+    true_lease = Store.lease
+    monkeypatch.setattr(resolve, "resolve", resolved)
+    if step == "create":
+        bundles.create(here, described(), CreateOptions(target=tmp_path / "b.omk.tar"))
+    else:
+        with session.working(here, described("fake")) as run:
+            Resolve().run(run)
+    assert kept == [{"create": "bundle of dev", "up": "up of dev"}[step]]
