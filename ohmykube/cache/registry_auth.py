@@ -161,6 +161,7 @@ class Authorizer:
         self._transport = transport
         self._config = config or docker_config()
         self._guard = threading.Lock()
+        self._renewing: dict[Repository, threading.Lock] = {}
         self._headers: dict[Repository, str] = {}
 
     def header(self, repository: Repository) -> str | None:
@@ -179,7 +180,10 @@ class Authorizer:
             RefusedLogin: it gives none.
             NetworkError: its token service cannot be reached.
         """
+        # One lock for each: a token service that does not answer holds up its own clients alone.
         with self._guard:
+            renewing = self._renewing.setdefault(repository, threading.Lock())
+        with renewing:
             if self._headers.get(repository) not in (None, stale):
                 return
             kept, problem = None, ""

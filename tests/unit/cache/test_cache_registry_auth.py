@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
 import urllib.parse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -179,3 +180,36 @@ def test_a_public_image_needs_no_helper(config: Path, server: FaultServer) -> No
     assert "docker-credential-gone" in (caught.value.why or "")
     with pytest.raises(NetworkError, match="refuses a/b"):
         authorizer.renew(repository, "Basic realm=x", "Bearer t")
+
+
+def test_a_token_service_that_is_silent_holds_up_nobody_else(
+    config: Path, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("{}")
+    server.on("/token", Answer(b'{"token": "t"}'))
+    silent, asked = threading.Event(), threading.Event()
+    authorizer = Authorizer(Transport(QUICK))
+    real = authorizer._transport.small
+
+    def small(url: str, **options: Any) -> bytes:
+        if "silent" in url:
+            asked.set()
+            assert silent.wait(20)
+        return real(url.replace("silent", "token"), **options)
+
+    monkeypatch.setattr(authorizer._transport, "small", small)
+    slow, quick = Repository(server.url, "a/slow"), Repository(server.url, "a/quick")
+    words = (slow, f'Bearer realm="{server.url}/silent"', None)
+    thread = threading.Thread(target=authorizer.renew, args=words)
+    thread.start()
+    assert asked.wait(20)
+    # A thread too: where one waits for the other, this test fails instead of hanging.
+    other = threading.Thread(target=authorizer.renew, args=(quick, challenge(server), None))
+    other.start()
+    other.join(10)
+    held_up = authorizer.header(quick) is None
+    silent.set()
+    for one in (thread, other):
+        one.join(20)
+    assert not held_up
+    assert authorizer.header(slow) == "Bearer t"
