@@ -27,7 +27,9 @@ _SURVEY = (
 echo @hosts
 find "$certs" -name hosts.toml 2>/dev/null
 echo @ours
-find "$certs" -name hosts.toml -exec grep -lsF "$sign" {} +
+find "$certs" -name hosts.toml -exec grep -lsFf /dev/fd/3 {} + 3<<EOF
+$sign
+EOF
 echo @check
 $ctr images check || exit 1
 echo @labels

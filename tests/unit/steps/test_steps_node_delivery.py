@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import IO, TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import NodeError, NotFoundError
-from ohmykube.kit import paths
+from ohmykube.kit import paths, process
 from ohmykube.model.artifact import Kind
 from ohmykube.steps import node_delivery, node_images
 from ohmykube.steps.base import Services
@@ -19,7 +20,7 @@ from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 TOKEN = "t0k-en"
@@ -231,3 +232,38 @@ def test_what_containerd_says_is_understood() -> None:
     assert survey.asks_us("docker.io/library/app:1")
     assert not survey.asks_us("localhost:5000/app:1")
     assert len(survey.images) == 4
+
+
+def test_the_token_is_no_argument_of_any_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grep = process.which("grep")
+    said = tmp_path / "said"
+    for name, text in (("grep", f'echo "$*" >>{said}; exec {grep} "$@"'), ("ctr", "exit 0")):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    for registry, header in (("_default", "Bearer s3cret"), ("quay.io", "Bearer other")):
+        file = tmp_path / "certs.d" / registry / "hosts.toml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f'Authorization = ["{header}"]\n')
+
+    class Here:
+        node = "n1"
+
+        def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = 30) -> str:
+            assert "s3cret" not in " ".join(argv)
+            return process.run(argv, input=stdin, timeout=timeout).stdout
+
+        def feed(
+            self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float
+        ) -> None:
+            raise AssertionError("nothing is fed")
+
+    found = NodeImages(Here(), str(tmp_path / "certs.d")).survey("s3cret")
+    assert found.hosts == {"_default", "quay.io"}
+    assert found.ours == {"_default"}
+    assert "hosts.toml" in said.read_text()
+    assert "s3cret" not in said.read_text()
