@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import ingest, releases
 from ohmykube.cache.catalog import GoRecipe
 from ohmykube.cache.reach import Reach
-from ohmykube.errors import ConfigError
+from ohmykube.errors import ConfigError, NotFoundError
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 
@@ -161,7 +161,10 @@ def needed(store: Store, keep: Iterable[str]) -> frozenset[str]:
 def _plan(store: Store, reach: Reach, policy: Policy, keep: frozenset[str]) -> _Plan:
     refs = store.refs()
     roots = needed(store, keep)
-    sizes = {digest: store.locate(digest).size for digest in store.digests()}
+    sizes: dict[str, int] = {}
+    for digest in store.digests():
+        with contextlib.suppress(NotFoundError):  # moved to quarantine meanwhile
+            sizes[digest] = store.locate(digest).size
     rooted = reach.all(roots)
     everybody = reach.holders(refs)
     candidates = [ref for ref in refs if ref.digest not in roots]
@@ -315,5 +318,8 @@ def _freed(kind: Class, blobs: dict[str, tuple[Class, int]], paths: Sequence[Pat
 
 
 def _age(store: Store, digest: str) -> float:
-    """Return seconds since a blob came in; a time in the future counts as now."""
-    return max(0.0, time.time() - store.locate(digest).path.stat().st_mtime)
+    """Return seconds since a blob came in; a time in the future counts as now, as does its end."""
+    try:
+        return max(0.0, time.time() - store.locate(digest).path.stat().st_mtime)
+    except (NotFoundError, FileNotFoundError):
+        return 0.0

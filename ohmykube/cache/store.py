@@ -63,13 +63,16 @@ class Store:
         """
         blob = self._find(digest)
         if blob is None:
-            raise NotFoundError(
-                f"{digest} is not in the cache",
-                why=f"{self._pool.file(digest)} does not exist",
-                hint="run `ohmykube up` again to fetch it",
-                id="OMK-I-101",
-            )
+            raise self._absent(digest)
         return blob
+
+    def _absent(self, digest: str) -> NotFoundError:
+        return NotFoundError(
+            f"{digest} is not in the cache",
+            why=f"{self._pool.file(digest)} does not exist",
+            hint="run `ohmykube up` again to fetch it",
+            id="OMK-I-101",
+        )
 
     def has(self, digest: str) -> bool:
         """Tell whether the blob is there, in the pool or attached; ValueError when malformed."""
@@ -102,7 +105,10 @@ class Store:
             NotFoundError: it is not in the store.
         """
         blob = self.locate(digest)
-        stamp = Stamp.of(blob)
+        try:
+            stamp = Stamp.of(blob)
+        except FileNotFoundError as error:  # pruned meanwhile
+            raise self._absent(digest) from error
         if not self._index.is_verified(digest, stamp):
             self.verify(digest)
         self._index.touch((digest,))
@@ -121,8 +127,11 @@ class Store:
             NotFoundError: it is not in the store.
         """
         blob = self.locate(digest)
-        stamp = Stamp.of(blob)
-        found = blob.hash(tell)
+        try:
+            stamp = Stamp.of(blob)
+            found = blob.hash(tell)
+        except FileNotFoundError as error:  # pruned meanwhile
+            raise self._absent(digest) from error
         if found == digest:
             self._index.verified(digest, stamp)
             return blob.size

@@ -19,13 +19,15 @@ from ohmykube.cache.prune import (
 )
 from ohmykube.cache.reach import Reach
 from ohmykube.cache.store import Ref, Store
-from ohmykube.errors import LockedError
+from ohmykube.errors import LockedError, NotFoundError
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 from tests import image_maker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ohmykube.cache.blobs import Blob
 
 LARGE = 1 << 60
 
@@ -308,3 +310,43 @@ def test_a_manifest_that_came_after_the_first_look_keeps_its_layers(store: Store
         assert reach.below(image.digest) == {image.digest}
         store.put_bytes(image.manifest)
         assert reach.below(image.digest) == {image.digest, *image.blobs}
+
+
+def test_a_blob_that_goes_while_prune_looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = (store.put_bytes(data) for data in (b"1", b"2", b"3"))
+    real, locate = Store.digests, Store.locate
+
+    def digests(self: Store) -> tuple[str, ...]:
+        found = real(self)
+        self.discard(first)
+        return found
+
+    def located(self: Store, digest: str) -> Blob:
+        blob = locate(self, digest)
+        if digest == second:
+            self.discard(second)
+        return blob
+
+    monkeypatch.setattr(Store, "digests", digests)
+    monkeypatch.setattr(Store, "locate", located)
+    prune(store, Policy(everything=True), dry_run=True)
+    monkeypatch.undo()
+    assert store.digests() == (third,)
+
+
+@pytest.mark.parametrize("how", ["trusted", "verify"])
+def test_a_blob_that_goes_while_it_is_looked_at_is_not_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    digest = store.put_bytes(b"1")
+    locate = Store.locate
+
+    def located(self: Store, digest: str) -> Blob:
+        blob = locate(self, digest)
+        self.discard(digest)
+        return blob
+
+    monkeypatch.setattr(Store, "locate", located)
+    with pytest.raises(NotFoundError) as caught:
+        getattr(store, how)(digest)
+    assert caught.value.id == "OMK-I-101"
