@@ -81,7 +81,11 @@ class _HttpServer(ThreadingHTTPServer):
         if not self._slots.acquire(timeout=_WAIT_SECONDS):
             self.shutdown_request(connection)
             return
-        super().process_request(connection, cast("tuple[str, int]", client_address))
+        try:
+            super().process_request(connection, cast("tuple[str, int]", client_address))
+        except BaseException:  # no thread could be started
+            self._slots.release()
+            raise
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)

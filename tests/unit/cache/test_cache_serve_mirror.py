@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
+import socketserver
 import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -715,3 +717,24 @@ def test_a_path_that_is_no_url(mirror: Mirror) -> None:
     with socket.create_connection(("127.0.0.1", mirror.listener.port), timeout=10) as client:
         client.sendall(b"GET http://[/x HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_host_without_threads_left_serves_again_when_it_has_some(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Semaphore(0)
+
+    def no_thread(server: object, request: object, address: object) -> None:
+        failed.release()
+        raise RuntimeError("can't start new thread")
+
+    server = mirror.listener._http
+    assert server is not None
+    server._slots = threading.BoundedSemaphore(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(socketserver.ThreadingMixIn, "process_request", no_thread)
+        for _ in range(2):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                mirror("/v2/")
+            assert failed.acquire(timeout=10)
+    assert mirror("/v2/")[0] == 200
