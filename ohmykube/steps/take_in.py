@@ -94,7 +94,7 @@ class TakeIn:
                 f"there is no archive {source}",
                 why="it is no file, and no directory with an oci-layout",
                 hint="ls -l, or name an image of docker, podman or nerdctl",
-                id="OMK-I-503",
+                id="OMK-I-508",
             )
         names.full(source)  # refuses what no program could have, such as options
         wanted = programs.PROGRAMS if self._origin is Origin.AUTO else (self._origin.value,)

@@ -71,7 +71,7 @@ def test_events_come_as_they_happen_and_fit_the_schema(cli, mirror, form) -> Non
 def test_addresses_that_are_none(cli, mirror, text) -> None:
     outcome = cli("cache", "serve", "--listen", text)
     assert outcome.code == 2
-    assert "OMK-I-607" in outcome.err
+    assert "OMK-I-610" in outcome.err
     assert mirror.options is None
 
 
