@@ -171,18 +171,32 @@ def test_faults_of_the_registry_fail_the_pull_and_say_why(
 def test_a_tunnel_that_is_lost_in_mid_blob(
     containerd: Containerd, mirror: Listener, registry: Registry
 ) -> None:
-    """Until it is open again the port refuses; then containerd goes on where it was."""
+    """Where it is open again at once, containerd goes on where it was, in the same pull."""
+    made = image(12_000_000)
+    registry.add("library/box", "1", made)
+    with contextlib.closing(Wire(mirror.port, cut_after=5_000_000)) as wire:
+        code, output = containerd.pull(wire.port, ref=BOX)
+    assert code == 0, output
+    assert wire.cut_after == 0
+    assert containerd.complete()
+    assert any(b"\r\nRange: bytes=" in request for request in wire.requests)
+    assert registry.pulls().count(made.layers[0]) == 1
+
+
+def test_a_tunnel_that_stays_lost(
+    containerd: Containerd, mirror: Listener, registry: Registry
+) -> None:
+    """The pull fails; the next one ends well, and the registry is not asked for the blob again."""
     made = image(12_000_000)
     registry.add("library/box", "1", made)
     with contextlib.closing(Wire(mirror.port, cut_after=5_000_000, closes=True)) as wire:
         code, _ = containerd.pull(wire.port, ref=BOX)
         assert code != 0
         assert wire.cut_after == 0
-    with contextlib.closing(Wire(mirror.port)) as again:
-        code, output = containerd.pull(again.port, ref=BOX)
+    # What came of the blob may be gone: containerd's collector runs when a pull has ended.
+    code, output = containerd.pull(mirror.port, ref=BOX)
     assert code == 0, output
     assert containerd.complete()
-    assert any(b"\r\nRange: bytes=" in request for request in again.requests)
     assert registry.pulls().count(made.layers[0]) == 1
 
 
