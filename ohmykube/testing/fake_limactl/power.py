@@ -211,7 +211,7 @@ def reconcile(home: Home, *, starting: str = "") -> set[str]:
             _start_network(home, paths, network)
         elif name not in active and pid:
             os.kill(pid, signal.SIGINT)
-            wait(lambda pid=pid, paths=paths: live_pid(paths.pid) != pid, 10)  # type: ignore[misc]
+            wait(lambda pid=pid, paths=paths: live_pid(paths.pid) != pid, 60)  # type: ignore[misc]
     return stale
 
 
@@ -226,7 +226,7 @@ def _start_network(home: Home, paths: usernet.Paths, network: dict[str, str]) ->
     stop = Stop(paths.directory, life)
     name = f"usernet.{paths.directory.name}"
     fork(lambda: usernet.run(paths, state, stop.listen()), paths.directory, name)
-    if not wait(lambda: live_pid(paths.pid) > 0, 10):
+    if not wait(lambda: live_pid(paths.pid) > 0, 60):
         raise Fatal(f"network {paths.directory.name} did not come up")
 
 
@@ -250,7 +250,7 @@ def stop(home: Home, name: str, *, force: bool) -> None:
             raise Fatal(f"did not receive an event with the {quote('exiting')} status")
         _leave(home, found)
         os.kill(found.host_agent, signal.SIGINT)
-        wait(lambda: not _alive(found), 10)
+        wait(lambda: not _alive(found), 60)
         home.voice.info("Waiting for the instance to shut down")
         home.voice.info(f"The instance {name} has shut down")
     reconcile(home)
