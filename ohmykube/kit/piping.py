@@ -55,6 +55,19 @@ def feed(
     return result
 
 
+def hold(argv: Sequence[str], *, timeout: float) -> process.Result:
+    """Run a program whose standard input stays open, and empty, until it ends or we do.
+
+    A program at the far end of a connection can tell by it that nobody waits any more.
+
+    Raises:
+        CommandFailed: code other than 0, or time limit passed.
+    """
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb"), os.fdopen(reader, "rb") as source:
+        return process.run(argv, timeout=timeout, stdin=source)
+
+
 def read(argv: Sequence[str], take: Callable[[io.BufferedReader], T], *, timeout: float) -> T:
     """Run a program and return what ``take`` makes of its standard output.
 

@@ -43,9 +43,21 @@ echo @end
 # Pulling by digest makes containerd check the manifest as well; the name by digest is what the
 # kubelet shows as the image's identity. What the tag meant before is let go: the kubelet's garbage
 # collection takes its layers once no pod runs from them.
+# A node without a terminal tells nobody that its connection has ended, except by the end of the
+# standard input: then the pull must end too, or containerd keeps what it was writing locked.
 _PULL = f"""\
 labels="--label {_LABELS.replace(" ", " --label ")}"
-$ctr images pull --hosts-dir "$4" $labels "$2" >/dev/null
+exec 3<&0
+$ctr images pull --hosts-dir "$4" $labels "$2" </dev/null >/dev/null 3<&- &
+pull=$!
+{{ while read -r _; do :; done; kill "$pull"; }} <&3 >/dev/null 2>&1 &
+watch=$!
+code=0
+wait "$pull" || code=$?
+kill "$watch" 2>/dev/null || :
+wait "$watch" 2>/dev/null || :
+[ "$code" = 0 ] || exit "$code"
+exec 3<&-
 made=$2
 """
 _IMPORT = """\
@@ -79,6 +91,10 @@ class Shell(Protocol):
 
     def feed(self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float) -> None:
         """Run a command whose standard input is what ``write`` writes; raises NodeError."""
+        ...
+
+    def hold(self, argv: Sequence[str], timeout: float) -> None:
+        """Run a command whose standard input ends with us or with it; raises NodeError."""
         ...
 
 
@@ -136,7 +152,7 @@ class NodeImages:
 
     def pull(self, reference: str, digest: str, before: Survey) -> None:
         """Let containerd fetch an image, then name it; what it has already it does not fetch."""
-        self._shell(self._argv(_PULL, reference, digest, before), timeout=TRANSFER_SECONDS)
+        self._shell.hold(self._argv(_PULL, reference, digest, before), TRANSFER_SECONDS)
 
     def load(
         self, reference: str, digest: str, before: Survey, write: Callable[[IO[bytes]], None]

@@ -46,6 +46,17 @@ class NodeShell:
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 
+    def hold(self, argv: Sequence[str], timeout: float) -> None:
+        """Run a command whose standard input, empty, lasts as long as we and it.
+
+        Raises:
+            NodeError: it failed or did not end in time.
+        """
+        try:
+            piping.hold(self._argv(argv), timeout=timeout)
+        except process.CommandFailed as error:
+            raise self._failed(argv, error) from error
+
     def _argv(self, argv: Sequence[str]) -> list[str]:
         return [*self._prefix, "--", shlex.join([*self._become, *argv])]
 

@@ -7,15 +7,17 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
 
 from ohmykube.cache.archive import images, reading
 from ohmykube.cache.store import Ref, Store
-from ohmykube.errors import IntegrityError, NodeError, UnreachableError
-from ohmykube.kit import paths, piping, process
+from ohmykube.errors import IntegrityError, Interrupted, NodeError, UnreachableError
+from ohmykube.kit import interrupt, paths, piping, process, retry
 from ohmykube.model.artifact import Kind
 from ohmykube.steps import node_delivery
 from ohmykube.steps.base import Services
@@ -27,7 +29,6 @@ from tests.contract.own_containerd import TOKEN, Containerd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 pytestmark = pytest.mark.nodes
 
@@ -38,6 +39,18 @@ HOSTS = """\
 capabilities = ["pull", "resolve"]
 [host."http://127.0.0.1:{port}".header]
 Authorization = ["Bearer {token}"]
+"""
+FAR = """\
+import os, subprocess, sys, threading
+far = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, start_new_session=True)
+def relay():
+    while data := os.read(0, 65536):
+        far.stdin.write(data)
+    far.stdin.close()
+threading.Thread(target=relay, daemon=True).start()
+code = far.wait()
+sys.stderr.flush()
+os._exit(code)
 """
 
 
@@ -68,13 +81,22 @@ class LocalShell:
         except process.CommandFailed as error:
             raise NodeError("it failed", why=error.why) from error
 
+    def hold(self, argv: Sequence[str], timeout: float) -> None:
+        # As ssh without a terminal: of its end the far side sees the end of its input, no more.
+        far = [sys.executable, "-c", FAR, *self._env, *argv]
+        try:
+            piping.hold(far, timeout=timeout)
+        except process.CommandFailed as error:
+            raise NodeError("it failed", why=error.why) from error
+
 
 class Link:
     """The tunnel: a relay at a port that stays, which loses or changes bytes when told to."""
 
     def __init__(self) -> None:
         self.refuse = False
-        self.cut_after = self.flip_after = 0
+        self.cut_after = self.flip_after = self.stall_after = 0
+        self.stalled, self.go_on = threading.Event(), threading.Event()
         self.opened = 0
         self.requests: list[bytes] = []
         self._up = False
@@ -126,6 +148,10 @@ class Link:
                 if self.flip_after and done > self.flip_after:
                     self.flip_after = 0
                     data = data[:-1] + bytes([data[-1] ^ 1])
+                if self.stall_after and done > self.stall_after:
+                    self.stall_after = 0
+                    self.stalled.set()
+                    self.go_on.wait(60)
                 client.sendall(data)
                 if self.cut_after and done > self.cut_after:
                     self.cut_after, self._up = 0, False
@@ -239,6 +265,43 @@ def test_a_tunnel_lost_in_mid_blob_is_opened_again(node: Node) -> None:
     assert (delivery.way, node.has(ref)) == ("pull", True)
     assert any(b"\r\nRange: bytes=" in request for request in node.link.requests)
     assert delivery.sent < 1.6 * ref.size
+
+
+def pulls(node: Node) -> list[int]:
+    """Return the processes that pull from the test's containerd, or wait for the pull's end."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{node.certs}".encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found
+
+
+def test_a_pull_that_is_stopped_in_mid_blob_leaves_nothing_that_hinders_the_next(
+    node: Node,
+) -> None:
+    ref = node.ref(APP, image_maker.image(20_000_000))
+    node.link.stall_after = 8_000_000
+
+    def stop() -> None:
+        if node.link.stalled.wait(60):
+            interrupt.requested.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    try:
+        with pytest.raises(Interrupted):
+            node.bring(ref)
+        stopper.join()
+        interrupt.requested.clear()
+        left = retry.Wait(seconds=20, every=0.1)
+        retry.until(retry.SystemClock(), left, "no pull", lambda: not pulls(node) or None)
+        assert node.bring(ref).way == "pull"
+        assert node.has(ref)
+        assert not pulls(node)
+    finally:
+        interrupt.requested.clear()
+        node.link.go_on.set()
 
 
 def test_a_bit_flipped_on_the_way_ends_well(node: Node) -> None:

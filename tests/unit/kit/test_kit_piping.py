@@ -74,6 +74,22 @@ def test_a_reader_that_wants_no_more_ends_the_program() -> None:
         piping.read(["yes"], refuse, timeout=20)
 
 
+_HELD = """\
+exec 3<&0
+{ read -r _ || :; echo ended >&2; } <&3 &
+sleep 0.1
+kill $!
+"""
+
+
+def test_an_input_that_is_held_ends_neither_before_the_program_nor_after_it() -> None:
+    done = piping.hold(["sh", "-c", _HELD], timeout=20)
+    assert (done.code, done.stderr) == (0, "")
+    with pytest.raises(process.CommandFailed) as caught:
+        piping.hold(["sh", "-c", "echo why >&2; exit 3"], timeout=20)
+    assert (caught.value.result.code, caught.value.why) == (3, "why")
+
+
 def test_a_stop_ends_both_ways() -> None:
     ended = threading.Event()
 
