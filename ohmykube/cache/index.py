@@ -10,6 +10,7 @@ in its manifest.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -253,9 +254,11 @@ class Index:
     def _make(self) -> str:
         """Create an absent file with the rights of this cache; return the mode to open it with."""
         path = self._layout.index
+        if files.is_strangers_link(path):
+            raise OSError(errno.ELOOP, "it is a link that another user made", str(path))
         if not path.exists():
             modes = self._layout.modes
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, modes.file)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, modes.file)
             try:
                 files.hand_over(descriptor, modes)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -75,9 +76,10 @@ def remove(path: Path) -> int:
 def _abandoned(path: Path) -> bool:
     if not path.name.startswith(PUT_PREFIX) or path.stat().st_mtime > time.time() - _YOUNG_SECONDS:
         return False
-    if not os.access(path, os.R_OK):  # another user's: its age alone tells
+    # Another user's, a link or a pipe: its age alone tells.
+    if not (os.access(path, os.R_OK) and stat.S_ISREG(path.lstat().st_mode)):
         return False
-    with path.open("rb") as stream:
+    with files.reading_plain(path) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

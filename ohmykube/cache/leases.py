@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import tempfile
 import time
 from dataclasses import dataclass
@@ -85,7 +86,9 @@ class Leases:
 
 
 def _look(path: Path) -> Lease | None:
-    with path.open("rb") as stream:
+    if not stat.S_ISREG(path.lstat().st_mode):  # a link or a pipe is nobody's lease
+        return None
+    with files.reading_plain(path) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -205,6 +205,16 @@ def appending(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
+def reading_plain(path: Path) -> IO[bytes]:
+    """Open a file to read without following a link and without waiting for a pipe's other end.
+
+    Raises:
+        OSError: as open(2) says, ELOOP for a link.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.fdopen(os.open(path, flags), "rb")
+
+
 def write(path: Path, data: bytes | str, mode: int = 0o600, group: int | None = None) -> None:
     """Replace the content of ``path`` in one step (see ``replacing``)."""
     with replacing(path, mode, group) as stream:

@@ -247,3 +247,22 @@ def test_what_cannot_be_done_twice_is_given_up(index: Index, layout: Layout) -> 
     index.verified(ONE, STAMP)
     assert index._use(lambda database: database.execute("nonsense"), None) is None
     assert len(list(layout.quarantine.glob("index-*.db"))) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a link another user's")
+@pytest.mark.parametrize("there", [True, False])
+def test_an_index_behind_a_strangers_link_is_left_alone(
+    layout: Layout, tmp_path: Path, there: bool
+) -> None:
+    other = tmp_path / "other.db"
+    if there:
+        other.touch()
+    layout.index.unlink(missing_ok=True)
+    layout.index.symlink_to(other)
+    os.lchown(layout.index, 12345, -1)
+    index = Index(layout)
+    index.verified(ONE, STAMP)
+    assert index.is_verified(ONE, STAMP)
+    assert index.trouble
+    assert other.exists() == there
+    assert not there or other.stat().st_size == 0

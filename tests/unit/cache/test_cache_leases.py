@@ -85,3 +85,19 @@ def test_an_unfinished_note_goes_when_it_is_old(store: Store) -> None:
             ".new-held",
             ".new-young",
         ]
+
+
+@pytest.mark.parametrize("name", ["1-x.lease", ".new-x"])
+def test_what_is_no_file_is_no_lease_and_holds_nobody_up(
+    store: Store, name: str, tmp_path: Path
+) -> None:
+    with store.lease("one", [ONE]):
+        pass
+    directory = store.root / "leases"
+    os.mkfifo(directory / name)
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (directory / f"2{name}").symlink_to(other)
+    with store.lease("one", [ONE]):
+        assert [lease.owner for lease in store.leases()] == ["one"]
+    assert other.read_text() == "kept"

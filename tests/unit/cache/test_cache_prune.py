@@ -350,3 +350,12 @@ def test_a_blob_that_goes_while_it_is_looked_at_is_not_there(
     with pytest.raises(NotFoundError) as caught:
         getattr(store, how)(digest)
     assert caught.value.id == "OMK-I-101"
+
+
+def test_a_pipe_in_the_place_of_a_put_holds_nobody_up(store: Store) -> None:
+    store.put_bytes(b"x")
+    pipe = store.ingest / f"{ingest.PUT_PREFIX}x"
+    os.mkfifo(pipe)
+    os.utime(pipe, (time.time() - 600,) * 2)
+    assert ingest.leftovers(store.ingest) == []
+    assert ingest.leftovers(store.ingest, 60) == [pipe]
