@@ -36,13 +36,17 @@ class Built:
     seconds: float
 
 
-def _provider(services: Services, name: str) -> Templates:
-    """Return the provider called ``name``; for ``auto`` the first one that keeps templates."""
-    if name == registry.AUTO:
-        installed = [one for one in registry.AUTO_ORDER if one in registry.names()]
-        found = [session.provider_of(services, one, None) for one in installed]
-        name = next((one.name for one in found if isinstance(one, Templates)), name)
-    return _keeping(session.provider_of(services, name, None))
+def _providers(services: Services, name: str) -> tuple[Templates, ...]:
+    """Return the provider called ``name``; for ``auto`` all that keep templates.
+
+    Which of them ``up`` takes depends on the host as it is now; templates of before stay where
+    they are.
+    """
+    if name != registry.AUTO:
+        return (_keeping(session.provider_of(services, name, None)),)
+    installed = [one for one in registry.AUTO_ORDER if one in registry.names()]
+    found = [session.provider_of(services, one, None) for one in installed]
+    return tuple(one for one in found if isinstance(one, Templates))
 
 
 def _keeping(provider: Provider) -> Templates:
@@ -57,12 +61,12 @@ def _keeping(provider: Provider) -> Templates:
 
 
 def list_templates(services: Services, provider: str) -> tuple[Template, ...]:
-    """Return the templates of a provider, the last used first; changes nothing.
+    """Return the templates of a provider (``auto``: of all), the last used first; changes nothing.
 
     Raises:
         PrerequisiteError: the provider keeps none.
     """
-    found = _provider(services, provider).templates()
+    found = [t for one in _providers(services, provider) for t in one.templates()]
     return tuple(sorted(found, key=lambda one: (-one.last_used_at, one.key)))
 
 
@@ -110,9 +114,12 @@ def prune(
         LockedError: a build is under way.
         PrerequisiteError: the provider keeps none.
     """
-    found = _provider(services, provider)
+    found = _providers(services, provider)
     with locks.exclusive(templates.lock_file(services), "the templates"):
-        return templates.prune(found, keep=keep, max_bytes=max_bytes, dry_run=dry_run)
+        gone = [
+            templates.prune(one, keep=keep, max_bytes=max_bytes, dry_run=dry_run) for one in found
+        ]
+    return tuple(template for of_one in gone for template in of_one)
 
 
 def select(services: Services, provider: str, words: Sequence[str]) -> tuple[Template, ...]:
@@ -122,12 +129,12 @@ def select(services: Services, provider: str, words: Sequence[str]) -> tuple[Tem
         NotFoundError: a word fits none.
         PrerequisiteError: the provider keeps none.
     """
-    there = _provider(services, provider).templates()
+    there = list_templates(services, provider)
     chosen: dict[str, Template] = {}
     for word in words:
         fitting = [template for template in there if word and template.key.startswith(word)]
         if not fitting:
-            known = ", ".join(template.key for template in there) or "none"
+            known = ", ".join(sorted(template.key for template in there)) or "none"
             raise NotFoundError(
                 f'no template "{word}"',
                 why=f"templates here: {known}",
@@ -145,7 +152,10 @@ def remove(services: Services, provider: str, chosen: Sequence[Template]) -> Non
         LockedError: a build is under way.
         PrerequisiteError: the provider keeps none.
     """
-    owner = _provider(services, provider)
+    owners = _providers(services, provider)
     with locks.exclusive(templates.lock_file(services), "the templates"):
-        for template in chosen:
-            owner.remove_template(template.key)
+        for owner in owners:
+            there = {template.key for template in owner.templates()}
+            for template in chosen:
+                if template.key in there:
+                    owner.remove_template(template.key)

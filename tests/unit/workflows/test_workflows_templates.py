@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,10 +82,31 @@ def test_a_provider_that_keeps_none_says_so(services: Services) -> None:
         assert caught.value.id == "OMK-P-306"
 
 
-def test_without_a_name_it_is_the_first_provider_that_keeps_some(services: Services) -> None:
-    """Whether it could make machines now does not matter for looking at its templates."""
+def test_without_a_name_there_are_those_of_all_providers(services: Services) -> None:
+    """Whether they could make machines now does not matter for looking at their templates."""
     assert templates.list_templates(services, "auto") == ()
     assert not services.paths.data.exists()
+
+
+def test_each_provider_removes_its_own(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    keepers = {}
+    for name in ("lima", "nspawn"):
+        places = dataclasses.replace(services.paths, data=services.paths.data / name)
+        context = ProviderContext(paths=places, reporter=services.reporter)
+        keepers[name] = FakeCloningProvider(context)
+    for name, keeper in keepers.items():
+        keeper.create(MachineSpec(cluster=f"{HIDDEN}{name}", node="a"))
+        key = name.encode().hex()
+        keeper.freeze(f"{HIDDEN}{name}", "a", NewTemplate(key=key, role="worker", summary="s"))
+    monkeypatch.setattr(registry, "load", lambda name, _context: keepers[name])
+    monkeypatch.setattr(registry, "names", lambda: ("fake", "lima", "nspawn"))
+    found = templates.list_templates(services, "auto")
+    assert {bytes.fromhex(t.key).decode() for t in found} == {"lima", "nspawn"}
+    (chosen,) = templates.select(services, "auto", [b"nspawn".hex()])
+    templates.remove(services, "auto", [chosen])
+    assert [len(keeper.templates()) for keeper in keepers.values()] == [1, 0]
+    assert len(templates.prune(services, "auto", keep=0, max_bytes=None, dry_run=False)) == 1
+    assert templates.list_templates(services, "auto") == ()
 
 
 def test_the_last_used_comes_first(
