@@ -241,6 +241,10 @@ class _Layout(_Reader):
 class _DockerArchive(_Reader):
     """``docker save``: ``manifest.json`` names config and layers, and there is no manifest."""
 
+    def __init__(self, contents: Contents, store: Store, arch: str) -> None:
+        super().__init__(contents, store, arch)
+        self._hashed: dict[str, str] = {}
+
     def images(self, data: bytes) -> tuple[Found, ...]:
         listing = self.json(data, "manifest.json")
         if not isinstance(listing, list) or not listing:
@@ -283,7 +287,9 @@ class _DockerArchive(_Reader):
             self.bad(f"it lacks the layer {name}")
         head = self.contents.head(name)
         packed = next((form for magic, form in _PACKED.items() if head.startswith(magic)), "")
-        digest = self.contents.digest(name)
+        # Images share layers, and a list may name one as often as it likes: hashed once.
+        digest = self._hashed.get(name) or self.contents.digest(name)
+        self._hashed[name] = digest
         if not packed and digest != diff:
             self.bad(f"the layer {name} hashes to {digest}, its config says {diff}")
         return oci.Descriptor(_TAR + packed, digest, size)

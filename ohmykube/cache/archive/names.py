@@ -40,8 +40,9 @@ def full(text: str) -> str:
         Reference.parse(complete)
     except ValueError:
         raise UsageError(
-            f"{ascii(text)[:80]} is not an image name",
+            f"{ascii(text)[:80]} is not an image name" if text else "an image's name is empty",
             why="an image name looks like app:dev or registry.example/team/app:1.2",
+            hint="docker images  (names that there are; an archive is given by its path)",
             id="OMK-I-507",
         ) from None
     return complete

@@ -141,6 +141,23 @@ def test_a_docker_archive_with_compressed_layers(
     assert found["digest"] == digests.of_bytes(files[layer])
 
 
+def test_a_layer_is_hashed_once_however_often_it_is_named(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = docker_files(image_maker.image(2000), "app:dev")
+    (layer,) = [name for name in files if name.endswith("layer.tar")]
+    listing = json.loads(files["manifest.json"])
+    listing.append({**listing[0], "RepoTags": ["other:dev"]})
+    files["manifest.json"] = json.dumps(listing).encode()
+    hashed: list[str] = []
+    with reading.opened(as_file(tmp_path / "a", files), store) as contents:
+        digest = contents.digest
+        monkeypatch.setattr(contents, "digest", lambda name: (hashed.append(name), digest(name))[1])
+        found = images.understand(contents, store, "amd64")
+    assert [image.references[0] for image in found] == [APP, "docker.io/library/other:dev"]
+    assert hashed == [layer]
+
+
 def test_a_link_to_a_layer_of_the_same_archive(store: Store, tmp_path: Path) -> None:
     import tarfile
 
@@ -456,10 +473,13 @@ def test_full_names(text: str) -> None:
     assert names.full(FULL[text]) == FULL[text]
 
 
-@pytest.mark.parametrize("text", ["", "--help", "App", "a b", "a:b:c", "a/", "/a", "a@sha256:1"])
+@pytest.mark.parametrize("text", ["--help", "App", "a b", "a:b:c", "a/", "/a", "a@sha256:1"])
 def test_what_is_no_name(text: str) -> None:
-    with pytest.raises(UsageError, match="is not an image name"):
+    with pytest.raises(UsageError, match="is not an image name") as caught:
         names.full(text)
+    assert caught.value.hint
+    with pytest.raises(UsageError, match="name is empty"):
+        names.full("")
 
 
 def test_parts_of_names() -> None:
