@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 
 from ohmykube.cache.serve.content import Refused
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import IntegrityError, NetworkError, OhmykubeError, ResourceError
 
+log = logging.getLogger(__name__)
+
+HERE = "the mirror cannot ask for it; its log says why"
 LOGIN = "OMK-I-242"
 """Error id of ``registry_client`` for a registry that wants another login."""
 LATER_SECONDS = 60
@@ -42,7 +46,9 @@ def refused(error: OhmykubeError, what: str, unknown: str) -> Refused:
     for kind, status, code in _KINDS:
         if isinstance(error, kind):
             return Refused(status, code, told)
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", told)
+    # Something of this host, whose words, such as a credential helper's, are not for clients.
+    log.warning("%s", told)
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", f"{what}: {HERE}")
 
 
 def may_pass(error: OhmykubeError) -> bool:

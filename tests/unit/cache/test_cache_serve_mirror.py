@@ -29,7 +29,13 @@ from ohmykube.cache.signatures import EVIDENCE
 from ohmykube.cache.sources import base as sources
 from ohmykube.cache.sources.remote import RemoteSource
 from ohmykube.cache.store import Store
-from ohmykube.errors import LockedError, PermissionDenied, ResourceError, UsageError
+from ohmykube.errors import (
+    LockedError,
+    PermissionDenied,
+    PrerequisiteError,
+    ResourceError,
+    UsageError,
+)
 from ohmykube.kit import digest as digests
 from ohmykube.kit import paths, platform
 from ohmykube.model.artifact import Kind
@@ -390,6 +396,16 @@ def test_errors_of_this_host() -> None:
         (PermissionDenied("not yours"), 503),
     ):
         assert failures.refused(error, "x", "BLOB_UNKNOWN").status == status
+
+
+def test_what_a_credential_helper_says_is_for_the_log_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = PrerequisiteError("`docker-credential-x` does not give it", why="password hunter2")
+    answer = failures.refused(error, "docker.io/a:1", "BLOB_UNKNOWN")
+    assert answer.status == 503
+    assert answer.message == f"docker.io/a:1: {failures.HERE}"
+    assert "hunter2" in caplog.text
 
 
 def test_a_mirror_as_the_command_makes_it(store: Store) -> None:
