@@ -44,7 +44,9 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
     known = [n.name for n in cluster.nodes]
     if node not in known:
         raise NotFoundError(
-            f'no node "{node}" in cluster "{name}"', why=f"nodes: {', '.join(known)}"
+            f'no node "{node}" in cluster "{name}"',
+            why=f"nodes: {', '.join(known)}",
+            hint="ohmykube status",
         )
     path = services.state.directory(name) / layout.SSH_CONFIG
     if not path.exists():

@@ -205,7 +205,9 @@ def _chosen(cluster: Cluster, nodes: Sequence[str]) -> tuple[str, ...]:
     for node in nodes:
         if node not in known:
             raise NotFoundError(
-                f'no node "{node}" in cluster "{cluster.name}"', why=f"nodes: {', '.join(known)}"
+                f'no node "{node}" in cluster "{cluster.name}"',
+                why=f"nodes: {', '.join(known)}",
+                hint="ohmykube status",
             )
     return tuple(node for node in known if not nodes or node in nodes)
 

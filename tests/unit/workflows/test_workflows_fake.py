@@ -270,6 +270,7 @@ def test_access_before_up_has_ended(services: Services) -> None:
     with pytest.raises(NotFoundError, match='no node "w9"') as error:
         access.shell_argv(services, "dev", "w9", ())
     assert "cp1, w1, w2" in str(error.value.why)
+    assert error.value.hint == "ohmykube status"
 
 
 @pytest.mark.usefixtures("as_root")

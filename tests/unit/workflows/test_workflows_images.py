@@ -145,8 +145,9 @@ def test_only_chosen_nodes_are_touched(estate: Estate) -> None:
     result = estate.load(estate.archive(picture(2000)), nodes=("w2",))
     assert [node.node for node in result.nodes] == ["w2"]
     assert not (estate.root / "w1" / "images.json").exists()
-    with pytest.raises(NotFoundError, match='no node "w9"'):
+    with pytest.raises(NotFoundError, match='no node "w9"') as caught:
         estate.load(estate.archive(picture(2000)), nodes=("w9",))
+    assert caught.value.hint == "ohmykube status"
 
 
 def test_a_changed_image_takes_the_place_of_the_old_one(estate: Estate) -> None:
