@@ -72,6 +72,7 @@ class CacheImport(TypedDict):
     copiedBytes: int
     present: int
     references: int
+    replaced: list[str]
     signed: bool
     signer: str
 
@@ -218,6 +219,7 @@ def imported(result: Brought) -> dict[str, Any]:
             "copiedBytes": result.copied_bytes,
             "present": result.present,
             "references": len(result.archive.refs),
+            "replaced": list(result.replaced),
             "signed": result.archive.signature is not None,
             "signer": result.signer,
         },

@@ -10,6 +10,7 @@ from ohmykube.cache.bundle import parts, read, sign
 from ohmykube.cache.store import Signature
 from ohmykube.errors import IntegrityError, UsageError
 from ohmykube.kit import interrupt
+from ohmykube.progress import Message
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,8 @@ class Brought:
     copied_bytes: int
     present: int
     """Blobs that the cache had already."""
+    replaced: tuple[str, ...] = ()
+    """Names that meant something else before an unsigned bundle gave them."""
 
 
 def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = None) -> Brought:
@@ -65,9 +68,14 @@ def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = Non
     with store.using():
         read.absent(found, lambda digest: digest in places or store.has(digest))
         store.attach(file, places)
-        _name(store, found, trusted=bool(signer))
+        replaced = _name(store, found, reporter, trusted=bool(signer))
     return Brought(
-        archive=found, signer=signer, copied=0, copied_bytes=0, present=len(found.bundle.whole)
+        archive=found,
+        signer=signer,
+        copied=0,
+        copied_bytes=0,
+        present=len(found.bundle.whole),
+        replaced=replaced,
     )
 
 
@@ -102,13 +110,14 @@ def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = No
                     store.put_stream(cast("IO[bytes]", window), expected=entry.digest)
                 except IntegrityError as error:
                     raise read.damaged(found, entry) from error
-        _name(store, found, trusted=bool(signer))
+        replaced = _name(store, found, reporter, trusted=bool(signer))
     return Brought(
         archive=found,
         signer=signer,
         copied=len(todo),
         copied_bytes=total,
         present=len(found.bundle.blobs) - len(todo),
+        replaced=replaced,
     )
 
 
@@ -118,10 +127,24 @@ def _signer(found: Archive, allowed: Path | None) -> str:
     return sign.signer(found.manifest, found.signature, allowed, found.label)
 
 
-def _name(store: Store, found: Archive, *, trusted: bool) -> None:
-    """Set the references; what an unsigned bundle says about signatures is hearsay."""
+def _name(store: Store, found: Archive, reporter: Reporter, *, trusted: bool) -> tuple[str, ...]:
+    """Set the references; what an unsigned bundle says about signatures is hearsay.
+
+    Returns the names that meant something else before, unless an allowed signer gave them.
+    """
+    replaced = []
     for ref in found.refs:
         before = store.ref(ref.kind, ref.name, ref.version, ref.arch)
         if before is not None and before.digest == ref.digest:
             continue
         store.set_ref(ref if trusted else replace(ref, signature=Signature.UNCHECKED))
+        if before is not None and not trusted:
+            replaced.append(f"{ref.kind} {ref.name} {ref.version}")
+            reporter.emit(
+                Message(
+                    text=f"{found.label}, which no allowed signer signed, replaces {replaced[-1]}: "
+                    f"it was {before.digest}, now it is {ref.digest}",
+                    level="warning",
+                )
+            )
+    return tuple(replaced)

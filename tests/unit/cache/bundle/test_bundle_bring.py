@@ -262,6 +262,23 @@ def test_keys_that_cannot_sign(workshop, tmp_path) -> None:
     assert not (tmp_path / "x.omk.tar").exists()
 
 
+@pytest.mark.parametrize("take", [bring.use, bring.copy])
+def test_what_an_unsigned_bundle_replaces_is_named(take, signed, key, tmp_path, elsewhere) -> None:
+    ref = read.load(signed).refs[2]
+    other = replace(ref, digest=elsewhere.put_bytes(b"another"))
+    elsewhere.set_ref(other)
+    told = RecordingReporter()
+    brought = take(elsewhere, signed, told)
+    assert brought.replaced == (f"{ref.kind} {ref.name} {ref.version}",)
+    (line,) = [event.text for event in told.events if getattr(event, "level", "") == "warning"]
+    assert ref.name in line
+    assert other.digest in line
+    assert ref.digest in line
+    assert take(elsewhere, signed, told).replaced == ()
+    elsewhere.set_ref(other)
+    assert take(elsewhere, signed, told, allowed(tmp_path, key)).replaced == ()
+
+
 def test_hearsay_about_publishers(workshop, signed, key, tmp_path, elsewhere) -> None:
     """Only somebody whom we allow to sign may say that a publisher's signature was right."""
     ref, role = workshop.wanted[2]
