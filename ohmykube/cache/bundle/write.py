@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from ohmykube.progress import Reporter
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_CHUNK = 4 << 20
+_CHUNK = 1 << 20
+"""Linux takes writes of 4 MiB into its cache several times slower than those of 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
