@@ -164,21 +164,14 @@ class Layout:
     def alone(self, wait_seconds: float, clock: Clock, users: Callable[[], str]) -> Iterator[None]:
         """See ``Store.alone``; ``users`` tells who is known to use the cache."""
         self.prepare()
-        end = clock.now() + wait_seconds
         with self._users_file() as stream:
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if clock.now() >= end:
-                        raise LockedError(
-                            "the cache is in use by another run",
-                            why=users() or None,
-                            hint="wait until it has ended, then run the same command again",
-                            id="OMK-I-105",
-                        ) from None
-                    clock.sleep(0.2)
+            if not locks.acquire(stream, wait_seconds, clock):
+                raise LockedError(
+                    "the cache is in use by another run",
+                    why=users() or None,
+                    hint="wait until it has ended, then run the same command again",
+                    id="OMK-I-105",
+                )
             yield
 
     def exclusive(

@@ -81,27 +81,33 @@ def exclusive(
         LockedError: somebody else holds it; names the holder.
         PermissionDenied: the lock file cannot be made or opened.
     """
-    clock = clock or SystemClock()
     ensure_directory(path.parent, modes.directory, modes.group)
-    end = clock.now() + wait_seconds
     with open_file(path, modes) as stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if clock.now() >= end:
-                    raise LockedError(
-                        f"{what} is in use by another run",
-                        why=_holder(stream),
-                        hint="wait until it has ended, then run the same command again",
-                    ) from None
-                clock.sleep(0.2)
+        if not acquire(stream, wait_seconds, clock or SystemClock()):
+            raise LockedError(
+                f"{what} is in use by another run",
+                why=_holder(stream),
+                hint="wait until it has ended, then run the same command again",
+            )
         # The note is a courtesy: a full disk must not keep anybody from cleaning up.
         with contextlib.suppress(OSError):
             os.ftruncate(stream.fileno(), 0)
             os.pwrite(stream.fileno(), _note().encode(), 0)
         yield stream.fileno()
+
+
+def acquire(stream: IO[str], wait_seconds: float, clock: Clock) -> bool:
+    """Take the flock of an open file alone; tell whether it could be had in time."""
+    end = clock.now() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.now() >= end:
+                return False
+            clock.sleep(0.2)
+        else:
+            return True
 
 
 def open_file(path: Path, modes: Modes = PRIVATE) -> IO[str]:
