@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cost
 import templates
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
         child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
         own = below = 0.0
         while True:
-            with contextlib.suppress(OSError):
-                own = max(own, _mib(child.pid, "VmHWM"))
-            below = max(below, sum(_resident(pid) for pid in _descendants(child.pid)))
+            own = max(own, cost.memory_mib(child.pid, "VmHWM"))
+            below = max(
+                below, sum(cost.memory_mib(pid, "VmRSS") for pid in _descendants(child.pid))
+            )
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.05)
                 break
@@ -60,19 +62,6 @@ def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
     if child.returncode != 0:
         raise SystemExit(f"{' '.join(argv)} ended with {child.returncode}\n{output[-4000:]}")
     return Watched(seconds, own, below, output)
-
-
-def _mib(pid: int, key: str) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _resident(pid: int) -> float:
-    with contextlib.suppress(OSError):
-        return _mib(pid, "VmRSS")
-    return 0.0
 
 
 def _descendants(pid: int) -> list[int]:

@@ -34,7 +34,7 @@ def of(argv: Sequence[str], env: Mapping[str, str] | None = None, stdin: int | N
         peak, pid = 0.0, 0
         while not pid:
             # Not ru_maxrss: it counts what the parent had when the child was made, too.
-            peak = max(peak, _peak_mib(child.pid))
+            peak = max(peak, memory_mib(child.pid, "VmHWM"))
             pid, status, usage = os.wait4(child.pid, os.WNOHANG)
             if not pid:
                 time.sleep(0.01)
@@ -47,10 +47,11 @@ def of(argv: Sequence[str], env: Mapping[str, str] | None = None, stdin: int | N
     return Cost(seconds, usage.ru_utime + usage.ru_stime, peak, output)
 
 
-def _peak_mib(pid: int) -> float:
+def memory_mib(pid: int, key: str) -> float:
+    """Return a line of ``/proc/<pid>/status`` such as VmHWM; 0 for a process that is gone."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{key}:"):
                 return int(line.split()[1]) / 1024
     return 0.0
 
