@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from ohmykube.providers import ssh_config
 from ohmykube.state import layout, record
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
+from tests import inventory_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +49,6 @@ OF_THE_PROVIDER = {
     "node_hosts",
     "kubeadm_ignore_preflight_errors",
 }
-
-
-def _plain(value: dict[str, Any]) -> Any:
-    """Return text that Ansible shows as never to be evaluated as the text alone."""
-    return value["__ansible_unsafe"] if list(value) == ["__ansible_unsafe"] else value
 
 
 def machines(cluster: Cluster) -> dict[str, Machine]:
@@ -104,35 +99,13 @@ class Kept:
         self.inventory.write_text(json.dumps(wanted))
 
     def ansible(self, *arguments: object, check: bool = True) -> process.Result:
-        """Run a program of Ansible where the collection is and the CLI's package is not."""
-        absent = self.place / "absent" / "ohmykube"
-        absent.mkdir(parents=True, exist_ok=True)
-        (absent / "__init__.py").write_text("raise ImportError('the package is not installed')\n")
-        (self.place / "ansible.cfg").touch()
-        env = {
-            **os.environ,
-            "PYTHONPATH": str(absent.parent),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_CONFIG": str(self.place / "ansible.cfg"),
-            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
-            "ANSIBLE_NOCOLOR": "true",
-            "_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR": "ignore",
-        }
-        argv = [sys.executable, "-m", "ansible", *map(str, arguments)]
-        return process.run(argv, timeout=120, env=env, cwd=self.place, check=check)
+        return inventory_place.ansible(self.place, *arguments, check=check)
 
     def listed(self) -> dict[str, Any]:
-        """Return what ``ansible-inventory --list`` says."""
-        done = self.ansible("inventory", "-i", self.inventory.name, "--list")
-        found: dict[str, Any] = json.loads(done.stdout, object_hook=_plain)
-        return found
+        return inventory_place.listed(self.inventory)
 
     def refused(self) -> str:
-        """Return, on one line, why Ansible does not take the inventory."""
-        done = self.ansible("inventory", "-i", self.inventory.name, "--list", check=False)
-        assert done.code != 0
-        assert "Traceback" not in done.stderr
-        return " ".join(done.stderr.split())
+        return inventory_place.refused(self.inventory)
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils import lima_instances
 
-from ohmykube.kit import process
 from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.lima import home, marker
+from tests import inventory_place
 from tests.lima_world import World, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ohmykube.kit import process
+
 ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = "ohmykube.cluster.lima"
-
-
-def _plain(value: dict[str, Any]) -> Any:
-    """Return text that Ansible shows as never to be evaluated as the text alone."""
-    return value["__ansible_unsafe"] if list(value) == ["__ansible_unsafe"] else value
 
 
 @dataclass(frozen=True)
@@ -48,33 +43,13 @@ class Place:
         self.file.write_text(json.dumps(wanted))
 
     def ansible(self, *arguments: object, check: bool = True) -> process.Result:
-        """Run a program of Ansible where the collection is and the CLI's package is not."""
-        absent = self.directory / "absent" / "ohmykube"
-        absent.mkdir(parents=True, exist_ok=True)
-        (absent / "__init__.py").write_text("raise ImportError('the package is not installed')\n")
-        (self.directory / "ansible.cfg").touch()
-        env = {
-            **os.environ,
-            "PYTHONPATH": str(absent.parent),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
-            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
-            "ANSIBLE_NOCOLOR": "true",
-            "_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR": "ignore",
-        }
-        argv = [sys.executable, "-m", "ansible", *map(str, arguments)]
-        return process.run(argv, timeout=120, env=env, cwd=self.directory, check=check)
+        return inventory_place.ansible(self.directory, *arguments, check=check)
 
     def listed(self) -> dict[str, Any]:
-        done = self.ansible("inventory", "-i", self.file.name, "--list")
-        found: dict[str, Any] = json.loads(done.stdout, object_hook=_plain)
-        return found
+        return inventory_place.listed(self.file)
 
     def refused(self) -> str:
-        done = self.ansible("inventory", "-i", self.file.name, "--list", check=False)
-        assert done.code != 0
-        assert "Traceback" not in done.stderr
-        return " ".join(done.stderr.split())
+        return inventory_place.refused(self.file)
 
 
 @pytest.fixture(scope="module")
