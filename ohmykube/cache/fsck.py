@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache.reach import Reach
+from ohmykube.cache.reach import MANIFESTS, Reach
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt, parallel
@@ -217,7 +217,7 @@ def _ref(store: Store, reach: Reach, ref: Ref) -> Iterable[Finding]:
         )
         return
     size = store.locate(ref.digest).size
-    if ref.kind is not Kind.IMAGE and size != ref.size:
+    if ref.kind not in MANIFESTS and size != ref.size:
         yield Finding(
             subject=subject,
             detail=f"its blob has {size} bytes instead of {ref.size}",

@@ -22,7 +22,7 @@ from ohmykube.kit import digest, files, interrupt
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ohmykube.cache.blobs import Blob
     from ohmykube.cache.store import Ref, Store
@@ -87,14 +87,24 @@ def layer(store: Store, entries: Mapping[str, Entry]) -> Layer:
     Raises:
         ResourceError: no space left.
     """
-    entries = {**_parents(entries), **entries}
+    whole = {**_parents(entries), **entries}
+    return pack_layer(store, lambda sink: _write_entries(whole, sink))
+
+
+def pack_layer(store: Store, write: Callable[[Sink], None], level: int = LEVEL) -> Layer:
+    """Store a layer whose plain tar is what ``write`` writes, in pieces of any size.
+
+    Raises:
+        ResourceError: no space left.
+        Exception: whatever ``write`` raised; nothing is stored then.
+    """
     with store.using():
         with files.explained(store.ingest):
             descriptor, name = tempfile.mkstemp(prefix="layer-", dir=store.ingest)
         temp = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as target, files.explained(temp):
-                diff_id = _write_layer(entries, target)
+                diff_id = _pack(write, target, level)
             stored, size = store.adopt(temp)
         finally:
             temp.unlink(missing_ok=True)
@@ -106,19 +116,23 @@ def _parents(entries: Iterable[str]) -> dict[str, Entry]:
     return {name: Entry() for name in names - {"."}}
 
 
-def _write_layer(entries: Mapping[str, Entry], target: IO[bytes]) -> str:
+def _pack(write: Callable[[Sink], None], target: IO[bytes], level: int) -> str:
     # At least one worker: without any, zstd does not cut its input into jobs and gives other bytes.
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        LEVEL, write_checksum=True, threads=max(1, os.cpu_count() or 1)
+        level, write_checksum=True, threads=max(1, os.cpu_count() or 1)
     )
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
     with compressor.stream_writer(target, closefd=False) as writer:
-        sink = _Hashing(writer)
-        with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
-            for name in sorted(entries):
-                interrupt.check()
-                _add(archive, name, entries[name])
+        sink = Sink(writer)
+        write(sink)
     return sink.digest
+
+
+def _write_entries(entries: Mapping[str, Entry], sink: Sink) -> None:
+    with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        for name in sorted(entries):
+            interrupt.check()
+            _add(archive, name, entries[name])
 
 
 def _add(archive: tarfile.TarFile, name: str, entry: Entry) -> None:
@@ -139,8 +153,8 @@ def _add(archive: tarfile.TarFile, name: str, entry: Entry) -> None:
         archive.addfile(header)
 
 
-class _Hashing:
-    """Passes writes on and keeps the digest of what went through."""
+class Sink:
+    """Takes the plain tar of a layer: passes writes on, keeps the digest of what went through."""
 
     def __init__(self, target: zstandard.ZstdCompressionWriter) -> None:
         self._target = target

@@ -1,8 +1,8 @@
 """Takes out of the cache what is not needed, in the order in which it is missed least.
 
 Work directories of builds and abandoned files go first, then what nothing refers to. Only then,
-and only when the cache is larger than its budget, go references: binaries that packages and images
-were made of, then everything else by its last use. What a cluster's record, a pin or a running
+and only when the cache is larger than its budget, go references: what can be made again from other
+blobs, then everything else by its last use. What a cluster's record, a pin or a running
 program's lease names stays with all that it leads to.
 """
 
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import ingest, releases
+from ohmykube.cache import ingest, releases, repack
 from ohmykube.cache.catalog import GoRecipe
 from ohmykube.cache.reach import Reach
 from ohmykube.errors import ConfigError, NotFoundError
@@ -38,6 +38,10 @@ BUDGET_SHARE = 0.2
 WAIT_SECONDS = 10.0
 
 
+INTERMEDIATE = frozenset({Kind.BINARY, Kind.REPACKED})
+"""Binaries that packages and images were made of, and layers packed anew."""
+
+
 class Class(enum.StrEnum):
     """What sort of thing is taken out, in order."""
 
@@ -48,7 +52,7 @@ class Class(enum.StrEnum):
     QUARANTINE = "quarantine"
     UNREFERENCED = "unreferenced"
     INTERMEDIATE = "intermediate"
-    """Binaries that packages and images were made of."""
+    """What can be made again from other blobs: see ``INTERMEDIATE`` below."""
     UNUSED = "unused"
     """Packages, images and files that no cluster needs."""
 
@@ -171,6 +175,7 @@ def _plan(store: Store, reach: Reach, policy: Policy, keep: frozenset[str]) -> _
     limit = policy.max_bytes if policy.max_bytes is not None else budget(store)
     shrink = _Shrink(reach, sizes, refs, rooted)
     shrink.drop(_outdated(store, candidates, policy))
+    shrink.drop(repack.orphans(ref for ref in refs if ref.key not in shrink.dropped))
     for ref in _by_value(store, candidates):
         if shrink.total <= limit:
             break
@@ -237,7 +242,7 @@ def _outdated(store: Store, refs: Sequence[Ref], policy: Policy) -> list[Ref]:
 
 def _by_value(store: Store, refs: Iterable[Ref]) -> list[Ref]:
     """Return what is missed least first."""
-    return sorted(refs, key=lambda ref: (ref.kind is not Kind.BINARY, _last_use(store, ref)))
+    return sorted(refs, key=lambda ref: (ref.kind not in INTERMEDIATE, _last_use(store, ref)))
 
 
 def _last_use(store: Store, ref: Ref) -> float:
@@ -285,8 +290,8 @@ def _parts(version: str) -> set[tuple[Kind, str, str]]:
 def _class(users: Sequence[Ref]) -> Class:
     if not users:
         return Class.UNREFERENCED
-    binaries = all(ref.kind is Kind.BINARY for ref in users)
-    return Class.INTERMEDIATE if binaries else Class.UNUSED
+    intermediate = all(ref.kind in INTERMEDIATE for ref in users)
+    return Class.INTERMEDIATE if intermediate else Class.UNUSED
 
 
 def _leftovers(store: Store, policy: Policy) -> dict[Class, list[Path]]:

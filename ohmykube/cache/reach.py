@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ohmykube.cache.store import Ref, Store
 
 
+MANIFESTS = frozenset({Kind.IMAGE, Kind.REPACKED})
+"""Kinds of references to a manifest: its blobs are needed too."""
+
+
 class Reach:
     """Answers about one store; a manifest is read once. Changes nothing."""
 
@@ -27,7 +31,7 @@ class Reach:
         The index that an image's name led to is among them while it is here: nothing needs it to
         be whole, and it goes with its image.
         """
-        if ref.kind is not Kind.IMAGE:
+        if ref.kind not in MANIFESTS:
             return frozenset((ref.digest,))
         index = {ref.index} if ref.index and self._store.has(ref.index) else set()
         return self.below(ref.digest) | index

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ohmykube.cache.blobs import Pool
     from ohmykube.cache.layout import Layout
 
-SCHEMA = 2
-"""2 added what is known about the origin (sum, signature) and about the use (pin, times)."""
+SCHEMA = 3
+"""2 added what is known about the origin (sum, signature) and about the use (pin, times); 3 added
+references of kind ``repacked``."""
 _LOCK_SECONDS = 60.0
 
 

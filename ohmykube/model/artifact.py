@@ -22,6 +22,8 @@ class Kind(enum.StrEnum):
     """Any other file that a bundle carries, such as a wheel or a cluster manifest."""
     CHART = "chart"
     """A Helm chart archive."""
+    REPACKED = "repacked"
+    """A second manifest of an image, whose layers are packed anew (``cache.repack``)."""
 
 
 class PackageRole(enum.StrEnum):

@@ -8,23 +8,37 @@ or containerd does not ask this host), an archive with the missing blobs is stre
 from __future__ import annotations
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import Interrupted, NodeError, OhmykubeError
-from ohmykube.kit import interrupt
-from ohmykube.progress import NodeProgress, Status
-from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery, Wanted, wanted_of
+from ohmykube.cache import repack
+from ohmykube.errors import (
+    Interrupted,
+    LockedError,
+    NodeError,
+    OhmykubeError,
+    PermissionDenied,
+    ResourceError,
+)
+from ohmykube.kit import interrupt, parallel
+from ohmykube.progress import Message, NodeProgress, Status, item
+from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import NodeImages
 from ohmykube.steps.serve import token
-from ohmykube.steps.tunnel import Tunnel
+from ohmykube.steps.tunnel import SharedForward
+from ohmykube.steps.wanted_images import wanted_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ohmykube.cache.store import Ref, Store
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.base import Run, Services
     from ohmykube.steps.reach import Reach
+    from ohmykube.steps.wanted_images import Wanted
+
+SEVERAL = 2
+"""So many nodes have to lack an image before its layers are repacked for them: packing costs about
+as much processor time as two nodes save by it."""
 
 
 class Deliver:
@@ -43,56 +57,102 @@ class Deliver:
 
     def run(self, run: Run) -> str:
         """Fill ``deliveries``; a node that fails is told there and stops no other."""
-        wanted = wanted_of(self._store, self._refs())
-        found = [d for d in self._reach.nodes if d in self._reach.shells]
+        refs = tuple(self._refs())
+        wanted = wanted_of(self._store, refs)
+        found = [node for node in self._reach.nodes if node in self._reach.shells]
         secret = token(run.directory).reveal() if found else ""
-        with (
-            self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)),
-            ThreadPoolExecutor(max_workers=max(1, len(found))) as pool,
-        ):
-            futures = {node: pool.submit(self._node, run, node, wanted, secret) for node in found}
+        with self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)):
+            works = [self._work(run, node, secret) for node in found]
+            self._all(works, lambda work: work.look(self._mine(work.node, wanted)))
+            if self._repacked(run, [ref for work in works for ref in work.lacking]):
+                wanted = wanted_of(self._store, refs)
+            with self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)):
+                self._all(works, lambda work: work.bring(self._mine(work.node, wanted)))
+        done = {work.node: work.delivery for work in works}
         for node in self._reach.nodes:
-            done = futures.get(node)
-            self.deliveries[node] = (
-                Delivery(node, error=self._reach.lost.get(node)) if done is None else done.result()
-            )
+            lost = Delivery(node, error=self._reach.lost.get(node))
+            self.deliveries[node] = done.get(node, lost)
         interrupt.check()
         self._store.count("bytes_out", sum(d.sent for d in self.deliveries.values()))
         self._store.count("bytes_saved", sum(d.skipped for d in self.deliveries.values()))
         fine = [d for d in self.deliveries.values() if d.error is None]
         return f"{len(fine)} of {len(self.deliveries)} nodes"
 
-    def _node(self, run: Run, node: str, wanted: Sequence[Wanted], secret: str) -> Delivery:
-        clock, emit = run.services.clock, run.services.reporter.emit
-        started = clock.now()
+    def _work(self, run: Run, node: str, secret: str) -> _NodeWork:
+        images = NodeImages(self._reach.shells[node])
+        access = Access(secret, functools.partial(_link, run, node))
         delivery = Delivery(node)
-        mine = [w for w in wanted if w.ref.arch == self._reach.architectures[node]]
+        inner = NodeDelivery(run.services, images, delivery, self._store, access)
+        return _NodeWork(run.services, delivery, inner)
+
+    def _mine(self, node: str, wanted: Sequence[Wanted]) -> list[Wanted]:
+        arch = self._reach.architectures[node]
+        mine = [w for w in wanted if w.ref.arch == arch]
+        if not mine:
+            raise _no_image(node, arch, wanted)
+        return mine
+
+    def _all(self, works: Sequence[_NodeWork], call: Callable[[_NodeWork], None]) -> None:
+        """Call for every node at once that has not failed."""
+        todo = [work for work in works if work.delivery.error is None]
+        parallel.each(todo, lambda work: work.guarded(call), at_most=max(1, len(todo)))
+
+    def _repacked(self, run: Run, lacking: Sequence[Ref]) -> bool:
+        """Unpack once here, and pack cheaper, what several nodes would have to gunzip each."""
+        several = [ref for ref, count in Counter(lacking).items() if count >= SEVERAL]
+        layers = repack.todo(self._store, several)
+        if not layers:
+            return False
         try:
-            if not mine:
-                raise _no_image(node, self._reach.architectures[node], wanted)
-            images = NodeImages(self._reach.shells[node])
-            access = Access(secret, functools.partial(_tunnel, run, node))
-            with NodeDelivery(run.services, images, delivery, self._store, access) as work:
-                work.bring(mine)
+            with item(run.services.reporter, f"{len(layers)} layers", "repacked"):
+                repack.make(self._store, several)
+        except (LockedError, PermissionDenied, ResourceError) as error:
+            text = f"layers are sent as they are: {error.message}"
+            run.services.reporter.emit(Message(level="warning", text=text))
+            return False
+        return True
+
+
+class _NodeWork:
+    """One node's part; what goes wrong there is kept in ``delivery``."""
+
+    def __init__(self, services: Services, delivery: Delivery, inner: NodeDelivery) -> None:
+        self.node = delivery.node
+        self.delivery = delivery
+        self.lacking: list[Ref] = []
+        """What the node has not, after ``look``."""
+        self._services = services
+        self._inner = inner
+
+    def look(self, wanted: Sequence[Wanted]) -> None:
+        self.lacking = [image.ref for image in self._inner.look(wanted)]
+
+    def bring(self, wanted: Sequence[Wanted]) -> None:
+        with self._inner as work:
+            work.bring(wanted)
+        delivery = self.delivery
+        status = Status.CHANGED if delivery.delivered else Status.OK
+        event = NodeProgress(node=self.node, activity=_what(delivery), status=status)
+        self._services.reporter.emit(event)
+
+    def guarded(self, call: Callable[[_NodeWork], None]) -> None:
+        started = self._services.clock.now()
+        try:
+            call(self)
         except Interrupted as error:
-            delivery.error = error
+            self.delivery.error = error
         except OhmykubeError as error:
-            delivery.error = error
-            emit(
-                NodeProgress(
-                    node=node, activity="failed", status=Status.FAILED, detail=error.message
-                )
+            self.delivery.error = error
+            event = NodeProgress(
+                node=self.node, activity="failed", status=Status.FAILED, detail=error.message
             )
-        else:
-            what = _what(delivery)
-            status = Status.CHANGED if delivery.delivered else Status.OK
-            emit(NodeProgress(node=node, activity=what, status=status))
-        delivery.seconds = clock.now() - started
-        return delivery
+            self._services.reporter.emit(event)
+        self.delivery.seconds += self._services.clock.now() - started
 
 
-def _tunnel(run: Run, node: str, port: int) -> Tunnel:
-    return Tunnel(run.need_ssh_config(), node, port, run.run_directory / f"tunnel-{node}.log")
+def _link(run: Run, node: str, port: int) -> SharedForward:
+    log_file = run.run_directory / f"tunnel-{node}.log"
+    return SharedForward(run.need_ssh_config(), node, port, log_file)
 
 
 def _what(delivery: Delivery) -> str:
@@ -103,7 +163,8 @@ def _what(delivery: Delivery) -> str:
 
 
 def _digests(wanted: Iterable[Wanted]) -> list[str]:
-    return sorted({digest for image in wanted for digest in image.blobs})
+    forms = (form for image in wanted for form in (image.form, image.repacked) if form)
+    return sorted({digest for form in forms for digest in form.blobs})
 
 
 def _no_image(node: str, arch: str, wanted: Sequence[Wanted]) -> NodeError:

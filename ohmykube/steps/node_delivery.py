@@ -18,41 +18,22 @@ from ohmykube.errors import (
     UnreachableError,
 )
 from ohmykube.kit import interrupt, retry
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 from ohmykube.progress import ItemProgress, Status
+from ohmykube.steps.wanted_images import lock_of, union
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ohmykube.cache.store import Ref, Store
     from ohmykube.steps.base import Services
     from ohmykube.steps.node_images import NodeImages, Survey
+    from ohmykube.steps.wanted_images import Form, Wanted
 
 AT_ONCE = 3
 """Images that one node pulls at a time."""
-WEIGHTY = 1 << 20
-"""Images that share a missing blob of so many bytes are pulled in turn. containerd fetches none
-twice at a time either, but who waits for a blob there keeps one of the places."""
 ATTEMPTS = 3
 OPEN = retry.Wait(seconds=2, every=0.05, factor=1.5, longest=0.5)
 PULLED, STREAMED, NOTHING = "pull", "stream", "none"
-
-
-class Wanted(NamedTuple):
-    """An image that a node should have."""
-
-    ref: Ref
-    blobs: Mapping[str, int]
-    """Digest to bytes: manifest, config, layers."""
-
-    def lacking(self, content: Iterable[str]) -> dict[str, int]:
-        """Return the blobs that are not in ``content``."""
-        there = frozenset(content)
-        return {digest: size for digest, size in self.blobs.items() if digest not in there}
-
-    def weighty(self, content: Iterable[str]) -> frozenset[str]:
-        """Return the blobs that are not in ``content`` and worth waiting for."""
-        return frozenset(d for d, size in self.lacking(content).items() if size >= WEIGHTY)
 
 
 @dataclass(slots=True)
@@ -95,12 +76,17 @@ class Access(NamedTuple):
     """Begins to open a link to a port of this host's loopback."""
 
 
-def wanted_of(store: Store, refs: Iterable[Ref]) -> tuple[Wanted, ...]:
-    """Return the images of references with their blobs; raises as ``oci.image_blobs``."""
-    return tuple(
-        Wanted(ref, {blob.digest: blob.size for blob in oci.image_blobs(store, ref.digest)})
-        for ref in refs
-    )
+class _Pull(NamedTuple):
+    """An image and the form in which its layers come."""
+
+    image: Wanted
+    form: Form
+
+    def to_fetch(self, there: frozenset[str]) -> dict[str, int]:
+        return {**self.form.lacking(there), **self.image.own(there)}
+
+    def weight(self, there: frozenset[str]) -> int:
+        return sum(self.form.lacking(there).values())
 
 
 class NodeDelivery:
@@ -123,28 +109,37 @@ class NodeDelivery:
         self._server: Server | None = None
         self._link: Link | None = None
         self._total = 0
+        self._survey: Survey | None = None
 
     def __enter__(self) -> NodeDelivery:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stack.close()
         if self._server is not None:
             self._delivery.sent += self._server.stats.sent
         self._delivery.skipped = max(0, self._total - self._delivery.sent)
-        self._stack.close()
+
+    def look(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Return those that the node has not, or not whole."""
+        self._survey = self._look()
+        return self._missing(wanted, self._survey)
+
+    def _missing(self, wanted: Sequence[Wanted], survey: Survey) -> list[Wanted]:
+        return [w for w in wanted if not survey.has(w.ref.name, w.ref.digest)]
 
     def bring(self, wanted: Sequence[Wanted]) -> None:
-        """Bring what is missing.
+        """Bring what is missing, by what ``look`` has seen if that came before.
 
         Raises:
             NodeError: an image is not there or not whole after several attempts.
             IntegrityError: a blob of the store is damaged; it was not sent.
         """
         last: OhmykubeError | None = None
-        self._total = sum(_union(wanted, ()).values())
-        survey = self._look()
+        self._total = sum(union(w.form.blobs for w in wanted).values())
+        survey = self._survey or self._look()
         for attempt in range(1, ATTEMPTS + 1):
-            todo = [w for w in wanted if not survey.has(w.ref.name, w.ref.digest)]
+            todo = self._missing(wanted, survey)
             if not todo:
                 return
             self._delivery.delivered = list(
@@ -152,13 +147,16 @@ class NodeDelivery:
             )
             try:
                 self._attempt(todo, survey, attempt, wanted)
+                # Enough to see that all went well; what is wrong needs the whole picture.
+                if self._are_there(todo):
+                    return
             except Interrupted:
                 raise
             except OhmykubeError as error:
                 self._give_up_on(error)
                 last = error
             survey = self._look()
-        todo = [w for w in wanted if not survey.has(w.ref.name, w.ref.digest)]
+        todo = self._missing(wanted, survey)
         if todo:
             names = ", ".join(w.ref.name for w in todo)
             raise self._refused(names, last) from last
@@ -184,13 +182,20 @@ class NodeDelivery:
     def _look(self) -> Survey:
         return self._images.survey(self._access.token)
 
+    def _are_there(self, todo: Sequence[Wanted]) -> bool:
+        found = self._images.look([w.ref.name for w in todo])
+        return not self._missing(todo, found)
+
     def _attempt(
         self, todo: Sequence[Wanted], survey: Survey, attempt: int, wanted: Sequence[Wanted]
     ) -> None:
         why = "pulling failed" if attempt == ATTEMPTS else self._obstacle(todo, survey, wanted)
         if not why:
             self._delivery.way = PULLED
-            self._pull(todo, survey)
+            there = survey.content | survey.unpacked
+            # What is cheaper is tried first; what is plain must do when it did not.
+            pulls = [_Pull(w, w.cheapest(there) if attempt == 1 else w.form) for w in todo]
+            self._pull(pulls, survey)
             return
         self._delivery.way, self._delivery.why = STREAMED, why
         self._stream(todo, survey, partial=attempt == 1)
@@ -202,8 +207,7 @@ class NodeDelivery:
         if not all(survey.asks_us(w.ref.name) for w in todo):
             return "containerd does not ask us"
         if self._server is None:
-            lock = _lock(wanted)
-            server = Server(self._store, lock, self._access.token)
+            server = Server(self._store, lock_of(wanted), self._access.token)
             self._server = self._stack.enter_context(server)
         if self._link is None:
             self._link = self._access.open(self._server.port)
@@ -214,35 +218,38 @@ class NodeDelivery:
             return "sshd refuses the tunnel"
         return ""
 
-    def _pull(self, todo: Sequence[Wanted], survey: Survey) -> None:
+    def _pull(self, pulls: Sequence[_Pull], survey: Survey) -> None:
         """Pull several at a time, biggest first; images that share a missing blob in turn."""
-        content = set(survey.content)
-        pending = sorted(todo, key=lambda w: (-sum(w.lacking(content).values()), w.ref.name))
-        total = sum(_union(todo, content).values())
-        running: dict[Future[None], Wanted] = {}
+        there = survey.content | survey.unpacked
+        pending = sorted(pulls, key=lambda one: (-one.weight(there), one.image.ref.name))
+        total = sum(union(one.to_fetch(there) for one in pulls).values())
+        running: dict[Future[None], _Pull] = {}
         failures: list[BaseException] = []
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             while pending or running:
                 interrupt.check()
-                busy = {d for w in running.values() for d in w.weighty(content)}
-                while len(running) < AT_ONCE and (chosen := _next(pending, busy, content)):
+                busy = {d for one in running.values() for d in one.form.weighty(there)}
+                while len(running) < AT_ONCE and (chosen := _next(pending, busy, there)):
                     pending.remove(chosen)
-                    busy |= chosen.weighty(content)
-                    ref = chosen.ref
-                    future = pool.submit(self._images.pull, ref.name, ref.digest, survey)
-                    running[future] = chosen
+                    busy |= chosen.form.weighty(there)
+                    running[pool.submit(self._one, chosen, survey)] = chosen
                 done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 self._tell(total)
                 for future in done:
-                    image = running.pop(future)
+                    pulled = running.pop(future)
                     error = future.exception()
                     if error is None:
-                        content |= set(image.blobs)
+                        there |= pulled.form.blobs.keys()
                     else:
                         failures.append(error)
         self._tell(total, Status.FAILED if failures else Status.OK)
         if failures:
             raise failures[0]
+
+    def _one(self, pull: _Pull, survey: Survey) -> None:
+        ref = pull.image.ref
+        by = "" if pull.form.digest == ref.digest else pull.form.digest
+        self._images.pull(ref.name, ref.digest, survey, by)
 
     def _tell(self, total: int, status: Status | None = None) -> None:
         sent = self._server.stats.sent if self._server is not None else self._delivery.sent
@@ -251,7 +258,8 @@ class NodeDelivery:
             item=node,
             activity="receives",
             status=status,
-            done=min(sent, total),
+            # The last bytes are counted a moment after the node has them.
+            done=total if status is Status.OK else min(sent, total),
             total=total,
             unit="bytes",
         )
@@ -260,17 +268,21 @@ class NodeDelivery:
     # -- stream --------------------------------------------------------------------------------
 
     def _stream(self, todo: Sequence[Wanted], survey: Survey, *, partial: bool) -> None:
-        content = set(survey.content) if partial else set()
-        total = sum(_union(todo, content).values())
-        for image in sorted(todo, key=lambda w: (-sum(w.lacking(content).values()), w.ref.name)):
-            self._stream_one(image, content, survey)
-            content |= set(image.blobs)
+        there = survey.content | survey.unpacked if partial else frozenset()
+        total = sum(union(w.form.lacking(there) for w in todo).values())
+
+        def rank(image: Wanted) -> tuple[int, str]:
+            return (-sum(image.form.lacking(there).values()), image.ref.name)
+
+        for image in sorted(todo, key=rank):
+            self._stream_one(image, there, survey)
+            there |= image.form.blobs.keys()
             self._tell(total)
         self._tell(total, Status.OK)
 
-    def _stream_one(self, image: Wanted, content: set[str], survey: Survey) -> None:
+    def _stream_one(self, image: Wanted, there: frozenset[str], survey: Survey) -> None:
         ref = image.ref
-        without = frozenset(content) & image.blobs.keys()
+        without = image.form.blobs.keys() - image.form.lacking(there).keys()
         write = _partial_of(self._store, ref, without, self._delivery)
         try:
             self._images.load(ref.name, ref.digest, survey, write)
@@ -296,7 +308,7 @@ class _Counted:
 
 
 def _partial_of(
-    store: Store, ref: Ref, without: frozenset[str], delivery: Delivery
+    store: Store, ref: Ref, without: Collection[str], delivery: Delivery
 ) -> Callable[[IO[bytes]], None]:
     def write(sink: IO[bytes]) -> None:
         counted = cast("IO[bytes]", _Counted(sink, delivery))
@@ -305,30 +317,6 @@ def _partial_of(
     return write
 
 
-def _union(wanted: Iterable[Wanted], content: Iterable[str]) -> dict[str, int]:
-    there = frozenset(content)
-    return {digest: size for image in wanted for digest, size in image.lacking(there).items()}
-
-
-def _next(pending: Sequence[Wanted], busy: set[str], content: set[str]) -> Wanted | None:
+def _next(pending: Sequence[_Pull], busy: set[str], there: frozenset[str]) -> _Pull | None:
     """Return the first image that waits for no large blob which is on its way already."""
-    return next((image for image in pending if busy.isdisjoint(image.weighty(content))), None)
-
-
-def _lock(wanted: Sequence[Wanted]) -> ArtifactLock:
-    return ArtifactLock(
-        kubernetes_version="",
-        arch=wanted[0].ref.arch,
-        artifacts=tuple(
-            LockedArtifact(
-                kind=Kind.IMAGE,
-                name=image.ref.name,
-                version=image.ref.version,
-                arch=image.ref.arch,
-                digest=image.ref.digest,
-                size=image.ref.size,
-                source=image.ref.source,
-            )
-            for image in wanted
-        ),
-    )
+    return next((one for one in pending if busy.isdisjoint(one.form.weighty(there))), None)

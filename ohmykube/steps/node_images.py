@@ -21,7 +21,23 @@ PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C
 ctr="ctr --namespace k8s.io"
 """
-# Three questions at once: most of the time of each is the start of a program.
+# "$@" says which images, as filters; none means all.
+_LOOK = """\
+out=$(mktemp -d) || exit 1
+trap 'rm -rf "$out"' EXIT
+$ctr images check "$@" >"$out/check" & check=$!
+$ctr images ls "$@" >"$out/labels" & labels=$!
+"""
+_TELL = """\
+wait "$check" || exit 1
+wait "$labels" || exit 1
+for part in $parts; do
+  echo "@$part"
+  cat "$out/$part"
+done
+echo @end
+"""
+# All questions at once: most of the time of each is the start of a program.
 _SURVEY = (
     _PREFIX
     + """\
@@ -31,50 +47,57 @@ echo @ours
 find "$certs" -name hosts.toml -exec grep -lsFf /dev/fd/3 {} + 3<<EOF
 $sign
 EOF
-out=$(mktemp -d) || exit 1
-trap 'rm -rf "$out"' EXIT
-$ctr images check >"$out/check" & check=$!
-$ctr images ls >"$out/labels" & labels=$!
-$ctr content ls -q >"$out/content" || exit 1
-wait "$check" || exit 1
-wait "$labels" || exit 1
-for part in check labels content; do
-  echo "@$part"
-  cat "$out/$part"
-done
-echo @end
 """
+    + _LOOK
+    + """\
+$ctr snapshots ls >"$out/snapshots" & snapshots=$!
+$ctr content ls -q >"$out/content" || exit 1
+wait "$snapshots" || exit 1
+parts="check labels content snapshots"
+"""
+    + _TELL
 )
-# $1 is the name to give, $2 the name by digest, $3 a name that means nothing any more, $4 certs.d.
+_CONFIRM = _PREFIX + _LOOK + 'parts="check labels"\n' + _TELL
+# $1 is the name to give, $2 the name by digest, $3 a name that means nothing any more, $4 certs.d,
+# $5 the name by digest of the repacked image when it comes by that, which is not kept.
 # Pulling by digest makes containerd check the manifest as well; the name by digest is what the
 # kubelet shows as the image's identity. What the tag meant before is let go: the kubelet's garbage
 # collection takes its layers once no pod runs from them.
+_NAME = f"""\
+name() {{
+  [ "$1" != "$2" ] || return 0
+  $ctr images tag --force "$1" "$2" >/dev/null
+  $ctr images label "$2" {_LABELS} >/dev/null
+}}
+"""
 # A node without a terminal tells nobody that its connection has ended, except by the end of the
 # standard input: then the pull must end too, or containerd keeps what it was writing locked.
 _PULL = f"""\
-labels="--label {_LABELS.replace(" ", " --label ")}"
+certs=$4
+fetch() {{
+  $ctr images pull --hosts-dir "$certs" "$@" </dev/null >/dev/null 3<&- &
+  pull=$!
+  {{ while read -r _; do :; done; kill "$pull"; }} <&3 >/dev/null 2>&1 &
+  watch=$!
+  code=0
+  wait "$pull" || code=$?
+  kill "$watch" 2>/dev/null || :
+  wait "$watch" 2>/dev/null || :
+  return "$code"
+}}
 exec 3<&0
-$ctr images pull --hosts-dir "$4" $labels "$2" </dev/null >/dev/null 3<&- &
-pull=$!
-{{ while read -r _; do :; done; kill "$pull"; }} <&3 >/dev/null 2>&1 &
-watch=$!
-code=0
-wait "$pull" || code=$?
-kill "$watch" 2>/dev/null || :
-wait "$watch" 2>/dev/null || :
-[ "$code" = 0 ] || exit "$code"
+[ -z "$5" ] || fetch "$5"
+fetch --label {_LABELS.replace(" ", " --label ")} "$2"
 exec 3<&-
-made=$2
+name "$2" "$1"
+[ -z "$5" ] || $ctr images rm "$5" >/dev/null
 """
-_IMPORT = """\
+_IMPORT = f"""\
 $ctr images import - >/dev/null
-made=$1
+$ctr images label "$1" {_LABELS} >/dev/null
+name "$1" "$2"
 """
-_SETTLE = f"""\
-for to in "$1" "$2"; do
-    [ "$to" = "$made" ] || $ctr images tag --force "$made" "$to" >/dev/null
-    $ctr images label "$to" {_LABELS} >/dev/null
-done
+_SETTLE = """\
 [ -z "$3" ] || $ctr images rm "$3" >/dev/null
 """
 _ROW = re.compile(
@@ -129,6 +152,8 @@ class Survey:
     """Registries with a ``hosts.toml``."""
     ours: frozenset[str] = field(default_factory=frozenset)
     """Those of ``hosts`` that lead to this host's server with our token."""
+    unpacked: frozenset[str] = frozenset()
+    """Chain IDs of the layers that are unpacked."""
 
     def has(self, reference: str, digest: str) -> bool:
         """Tell whether a pod could start from the image now, and it would stay."""
@@ -156,9 +181,24 @@ class NodeImages:
         text = self._shell(["sh", "-s"], head + _SURVEY, timeout=SURVEY_SECONDS)
         return parse_survey(text, self._certs)
 
-    def pull(self, reference: str, digest: str, before: Survey) -> None:
-        """Let containerd fetch an image, then name it; what it has already it does not fetch."""
-        self._shell.hold(self._argv(_PULL, reference, digest, before), TRANSFER_SECONDS)
+    def look(self, references: Sequence[str]) -> Survey:
+        """Look at these images only."""
+        filters = [f'name=="{reference}"' for reference in references]
+        text = self._shell(["sh", "-s", "--", *filters], _CONFIRM, timeout=SURVEY_SECONDS)
+        return parse_survey(text, self._certs)
+
+    def pull(self, reference: str, digest: str, before: Survey, by: str = "") -> None:
+        """Let containerd fetch an image, then name it; what it has already it does not fetch.
+
+        Args:
+            reference: the image's name.
+            digest: of its manifest.
+            before: what the node had.
+            by: digest of another manifest with the same config that unpacks to the same layers; it
+                is pulled first, and leaves no name behind.
+        """
+        argv = self._argv(_PULL, reference, digest, before)
+        self._shell.hold([*argv, exact_name(reference, by) if by else ""], TRANSFER_SECONDS)
 
     def load(
         self, reference: str, digest: str, before: Survey, write: Callable[[IO[bytes]], None]
@@ -172,7 +212,7 @@ class NodeImages:
         # With a digest in it a reference is its own exact name.
         name = reference if names.tag_of(reference) else exact
         stale = _stale(before, reference, exact)
-        text = _PREFIX + "set -e\n" + script + _SETTLE
+        text = _PREFIX + "set -e\n" + _NAME + script + _SETTLE
         return ["sh", "-c", text, "sh", name, exact, stale, self._certs]
 
 
@@ -231,9 +271,11 @@ def parse_survey(text: str, certs: str = CERTS) -> Survey:
         paths = [line.removeprefix(certs).strip("/") for line in parts.get(key, [])]
         return frozenset(path.partition("/")[0] for path in paths)
 
+    snapshots = [line.split() for line in parts.get("snapshots", [])]
     return Survey(
         images=images,
         content=frozenset(parts.get("content", [])),
+        unpacked=frozenset(words[0] for words in snapshots if words[-1:] == ["Committed"]),
         hosts=registries("hosts"),
         ours=registries("ours"),
     )

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import fsck, ingest, prune, signatures
+from ohmykube.cache import fsck, ingest, prune, repack, signatures
 from ohmykube.cache.reach import Reach
 from ohmykube.cache.store import Store
 from ohmykube.errors import LockedError, NotFoundError, OhmykubeError, UsageError
@@ -357,7 +357,9 @@ def remove(services: Services, found: Sequence[Artifact], *, dry_run: bool = Fal
         PermissionDenied: this user may not change the cache.
     """
     store = _store(services)
-    refs = tuple(one.ref for one in found)
+    named = {one.ref.key for one in found}
+    others = [ref for ref in store.refs() if ref.key not in named]
+    refs = (*(one.ref for one in found), *repack.orphans(others))
     reach = Reach(store)
     suspects = {digest for ref in refs for digest in reach.of(ref)}
     keep = roots(services)

@@ -9,17 +9,19 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache import manifest, oci, repack
 from ohmykube.cache.archive import images, reading
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError, Interrupted, NodeError, UnreachableError
 from ohmykube.kit import interrupt, paths, piping, process, retry
 from ohmykube.model.artifact import Kind
-from ohmykube.steps import node_delivery
+from ohmykube.steps import wanted_images
 from ohmykube.steps.base import Services
 from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import NodeImages, Survey
@@ -185,7 +187,7 @@ class Node:
     def bring(self, *refs: Ref, images: NodeImages | None = None) -> Delivery:
         delivery = Delivery("n1")
         access = Access(TOKEN, self.link.open)
-        wanted = node_delivery.wanted_of(self.store, refs)
+        wanted = wanted_images.wanted_of(self.store, refs)
         with NodeDelivery(
             self.services, images or self.images, delivery, self.store, access
         ) as work:
@@ -403,3 +405,85 @@ def test_an_archive_that_docker_would_write_runs_its_way(node: Node, tmp_path: P
     # What containerd keeps, skopeo reads again: with the config's digest as the image's identity.
     shown = node.shell(["ctr", "-n", "k8s.io", "images", "export", "-", APP], timeout=60)
     assert shown
+
+
+BIG = 3_000_000
+
+
+def repacked(node: Node, image: image_maker.Image, name: str = APP) -> tuple[Ref, int]:
+    """Return a reference, and the bytes that travel when its layers come repacked."""
+    ref = node.ref(name, image)
+    assert repack.make(node.store, [ref]) == 1
+    digest = repack.known(node.store)[ref.digest]
+    return ref, oci.image_size(node.store, digest) + len(image.manifest)
+
+
+def test_repacked_layers_leave_the_image_with_its_own_digest(node: Node) -> None:
+    image = image_maker.image(BIG, 400_000, 1000)
+    ref, expected = repacked(node, image)
+    delivery = node.bring(ref)
+    assert (delivery.way, delivery.error) == ("pull", None)
+    assert expected <= delivery.sent <= expected * 1.01
+    survey = node.images.survey()
+    assert node.has(ref)
+    assert set(survey.images) == {APP, f"docker.io/library/app@{ref.digest}"}
+    form = wanted_images.wanted_of(node.store, [ref])[0].form
+    assert frozenset().union(*form.chains.values()) <= survey.unpacked
+    assert form.lacking(survey.content | survey.unpacked) == {}
+
+    assert node.bring(ref).way == "none"
+    # A new layer on top: what is below is unpacked, though its blobs are not there.
+    second, new = changed(image, 2)
+    after = node.ref(APP, second)
+    warm = node.bring(after)
+    assert new <= warm.sent <= new * 1.01
+    assert node.has(after)
+
+
+def test_a_partial_archive_leaves_out_what_is_only_unpacked(node: Node) -> None:
+    image = image_maker.image(BIG)
+    ref, _ = repacked(node, image)
+    node.bring(ref)
+    node.link.refuse = True
+    second, new = changed(image, 2)
+    after = node.ref(APP, second)
+    warm = node.bring(after)
+    assert warm.way == "stream"
+    assert new < warm.sent < new + 20_000
+    assert node.has(after)
+
+
+def test_a_damaged_repacked_layer_costs_only_time(node: Node) -> None:
+    image = image_maker.image(BIG)
+    ref, _ = repacked(node, image)
+    form = wanted_images.wanted_of(node.store, [ref])[0].repacked
+    assert form is not None
+    victim = node.store.path(max(form.blobs, key=lambda digest: form.blobs[digest]))
+    data = bytearray(victim.read_bytes())
+    data[1000] ^= 1
+    victim.unlink()
+    victim.write_bytes(data)
+    delivery = node.bring(ref)
+    assert node.has(ref)
+    assert (delivery.way, delivery.error) == ("pull", None)
+    assert delivery.sent > ref.size - 1
+    assert image.layers[0] in node.images.survey().content
+
+
+def test_containerd_refuses_repacked_layers_of_another_image(node: Node) -> None:
+    image, other = image_maker.image(BIG), image_maker.image(BIG, seed=5)
+    ref, _ = repacked(node, image)
+    repacked(node, other, OTHER)
+    (mine, theirs) = (
+        manifest.read(node.store, repack.known(node.store)[one.digest]) for one in (image, other)
+    )
+    assert isinstance(mine, manifest.Manifest)
+    assert isinstance(theirs, manifest.Manifest)
+    parts = [oci.Descriptor(b.media_type, b.digest, b.size) for b in (mine.config, *theirs.layers)]
+    lie = node.store.put_bytes(oci.manifest_bytes(parts[0], parts[1:]))
+    (record,) = (one for one in node.store.refs() if one.name == ref.digest)
+    node.store.set_ref(replace(record, digest=lie))
+    delivery = node.bring(ref)
+    assert node.has(ref)
+    assert delivery.error is None
+    assert image.layers[0] in node.images.survey().content

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from ohmykube.cache import manifest
+from ohmykube.cache import manifest, repack
 from ohmykube.cache.serve.content import Found
 from ohmykube.cache.serve.listener import Listener
 from ohmykube.errors import IntegrityError, OhmykubeError
@@ -37,13 +37,17 @@ class Catalogue:
         self.manifests: set[str] = set()
         self.packages: set[str] = set()
         self.damaged: IntegrityError | None = None
-        """About the first damaged blob that was asked for."""
+        """About the first damaged blob that was asked for and cannot be done without."""
+        self._spare: set[str] = set()
+        repacked = repack.known(store)
         indexes = {ref.digest: ref.index for ref in store.refs() if ref.index}
         for artifact in lock.artifacts:
             if artifact.kind is Kind.IMAGE:
                 self._add_image(artifact.name, artifact.digest)
                 if index := indexes.get(artifact.digest, ""):
                     self._add_index(index)
+                if other := repacked.get(artifact.digest, ""):
+                    self._add_repacked(other)
             elif artifact.kind is Kind.PACKAGE:
                 self.packages.add(artifact.digest)
 
@@ -58,6 +62,13 @@ class Catalogue:
         if self._store.has(digest):
             self.types[digest] = manifest.read(self._store, digest).media_type
             self.manifests.add(digest)
+
+    def _add_repacked(self, digest: str) -> None:
+        """Let an image be pulled by the manifest of its repacked layers as well."""
+        found = manifest.closure(self._store, digest)
+        self._spare |= found.keys() - self.types.keys()
+        self.types = found | self.types
+        self.manifests.add(digest)
 
     @property
     def digests(self) -> frozenset[str]:
@@ -91,7 +102,8 @@ class Catalogue:
         try:
             return Found(self._store.trusted(digest), media, packed)
         except IntegrityError as error:
-            self.damaged = self.damaged or error
+            if digest not in self._spare:  # who gets none of these takes the image as it is
+                self.damaged = self.damaged or error
             raise
 
 

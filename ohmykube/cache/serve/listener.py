@@ -97,10 +97,16 @@ class _HttpServer(ThreadingHTTPServer):
             self._slots.release()
 
     def hang_up(self) -> None:
-        """End the connections that clients keep open."""
+        """End the connections that clients keep open, and wait until all that was sent is counted.
+
+        A thread that is still at something else, such as hashing a blob, is left to itself.
+        """
         for connection in tuple(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        for _ in range(CONNECTIONS):
+            if not self._slots.acquire(timeout=_WAIT_SECONDS):
+                return
 
     def handle_error(self, request: object, client_address: object) -> None:
         # The base class prints a traceback; a client that hangs up is no news.

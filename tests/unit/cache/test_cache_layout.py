@@ -360,7 +360,7 @@ def test_the_first_schema_is_read_and_written_anew(store: Store) -> None:
     assert (found.name, found.signature, found.pinned, found.added_at) == ("runc", "", False, 0)
     store.set_ref(ref(HELLO, "crun", signature=Signature.VERIFIED, pinned=True))
     document = json.loads(path.read_text())
-    assert document["schema"] == SCHEMA == 2
+    assert document["schema"] == SCHEMA == 3
     crun, runc = store.refs()
     assert (crun.signature, crun.pinned, runc.url) == (Signature.VERIFIED, True, "u")
     assert crun.added_at > 0
@@ -422,7 +422,7 @@ def test_a_reference_to_an_attached_blob_is_possible(store: Store, tmp_path: Pat
 
 def test_a_newer_cache_is_refused_for_rebuilding_too(store: Store) -> None:
     store.put_bytes(b"hello")
-    (store.root / "refs.json").write_text('{"schema": 3, "refs": []}')
+    (store.root / "refs.json").write_text(f'{{"schema": {SCHEMA + 1}, "refs": []}}')
     with pytest.raises(IntegrityError, match="newer"):
         store.rebuild()
 

@@ -8,11 +8,12 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache import oci
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import NodeError, NotFoundError
 from ohmykube.kit import paths, process
 from ohmykube.model.artifact import Kind
-from ohmykube.steps import node_delivery, node_images
+from ohmykube.steps import node_images, wanted_images
 from ohmykube.steps.base import Services
 from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import NodeImage, NodeImages, Survey
@@ -62,7 +63,10 @@ class Images(NodeImages):
         with self._guard:
             self.events.append(text)
 
-    def pull(self, reference: str, digest: str, before: Survey) -> None:
+    def look(self, references: Sequence[str]) -> Survey:
+        return self.survey()
+
+    def pull(self, reference: str, digest: str, before: Survey, by: str = "") -> None:
         self._event(f"+{reference}")
         if self.wait_for_three:
             self._gate.wait(20)
@@ -95,7 +99,7 @@ class Images(NodeImages):
             if left > 0:
                 raise self.error
             self.have[reference] = digest
-            blobs = node_delivery.oci.image_blobs(self._store, digest)
+            blobs = oci.image_blobs(self._store, digest)
             self.content |= {blob.digest for blob in blobs}
 
 
@@ -114,7 +118,7 @@ def bring(store: Store, images: Images, refs: Iterable[Ref]) -> Delivery:
     services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
     access = Access(TOKEN, lambda _port: Link())
     with NodeDelivery(services, images, delivery, store, access) as work:
-        work.bring(node_delivery.wanted_of(store, refs))
+        work.bring(wanted_images.wanted_of(store, refs))
     return delivery
 
 

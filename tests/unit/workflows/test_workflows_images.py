@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ohmykube.cache import oci, repack
 from ohmykube.cache.store import Store
 from ohmykube.config import load as config
 from ohmykube.config.overrides import Overrides
@@ -139,6 +140,25 @@ def test_progress_is_told_in_bytes(estate: Estate) -> None:
     last = [event for event in reporter.of(ItemProgress) if event.unit == "bytes"][-1]
     assert (last.item, last.done, last.total) == ("w1", size_of(image), size_of(image))
     assert [event.activity for event in reporter.of(NodeProgress)][-1] == "1 new, pulled"
+
+
+def test_layers_are_repacked_for_several_nodes_and_not_for_one(estate: Estate) -> None:
+    image = picture(repack.WORTH + 50_000)
+    path = estate.archive(image)
+    estate.load(path, nodes=("w1",))
+    assert repack.known(estate.store) == {}
+    result = estate.load(path)
+    digest = repack.known(estate.store)[image.digest]
+    size = oci.image_size(estate.store, digest) + len(image.manifest)
+    assert [(n.node, n.way, n.sent) for n in result.nodes] == [
+        ("cp1", "pull", size), ("w1", "none", 0), ("w2", "pull", size),
+    ]  # fmt: skip
+    exact = f"docker.io/library/app@{image.digest}"
+    assert all(set(estate.state(node)["images"]) == {APP, exact} for node in estate.nodes)
+    reporter = estate.services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    items = [event.item for event in reporter.of(ItemProgress) if event.activity == "repacked"]
+    assert items == ["1 layers", "1 layers"]
 
 
 def test_only_chosen_nodes_are_touched(estate: Estate) -> None:
