@@ -29,7 +29,7 @@ _CLASSES = {
     "partial": "unfinished downloads",
     "quarantine": "quarantine",
     "unreferenced": "blobs that nothing refers to",
-    "intermediate": "binaries that packages were made of",
+    "intermediate": "what can be made again here",
     "unused": "artifacts that no cluster needs",
 }
 
