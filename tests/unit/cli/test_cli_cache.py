@@ -339,7 +339,7 @@ def test_prune_says_what_is_too_young(cli, store) -> None:
 
 def test_prune_takes_sizes_ages_and_releases(cli, store, image) -> None:
     grow_old(store)
-    outcome = cli("prune", "--max-size", "1GiB", "--older-than", "1s", "--keep-k8s", "1", "--yes")
+    outcome = cli("prune", "--max-size", "1GiB", "--older-than", "1h", "--keep-k8s", "1", "--yes")
     assert outcome.code == 0
     assert len(store.refs()) == 4, "all came a moment ago"
     assert cli("prune", "--max-size", "1k", "--yes").code == 0
