@@ -196,7 +196,7 @@ def write(
         HostEntry(
             name=node.name,
             group=group_of(node.role),
-            variables=host_vars(node, machine, ssh_config, lock),
+            variables=host_vars(node, machine, ssh_config, lock, access),
         )
         for node, machine in wanted
     ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
-from ohmykube.model.artifact import ArtifactLock, PackageRole
+from ohmykube.model.artifact import ArtifactLock, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Cluster, Node, Role
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class CacheAccess:
     """URL as seen from a node, such as ``http://127.0.0.1:5055``."""
     token: Secret
     """Bearer token."""
+    repacked: Mapping[str, str] = field(default_factory=dict)
+    """Digest of an image to that of its repacked form, which the server has too."""
 
 
 def group_vars(
@@ -125,7 +127,11 @@ def group_vars(
 
 
 def host_vars(
-    node: Node, machine: Machine, ssh_config: Path | None, lock: ArtifactLock | None
+    node: Node,
+    machine: Machine,
+    ssh_config: Path | None,
+    lock: ArtifactLock | None,
+    cache: CacheAccess | None = None,
 ) -> Vars:
     """Return the variables of one node.
 
@@ -135,6 +141,7 @@ def host_vars(
         ssh_config: the OpenSSH client configuration in which the node has its ``Host`` entry; None
             leaves the connection to the caller (tests use ``connection: local``).
         lock: gives the images that a node of this role needs, biggest first.
+        cache: knows which of them it has repacked.
 
     Raises:
         ProviderError: the machine has no address.
@@ -157,9 +164,16 @@ def host_vars(
     if node.taints is not None:
         result["kubeadm_node_taints"] = [str(taint) for taint in node.taints]
     if lock is not None:
-        images = lock.images(node.role.value)
-        result["cache_images"] = [{"ref": image.name, "digest": image.digest} for image in images]
+        repacked = cache.repacked if cache is not None else {}
+        result["cache_images"] = [
+            _image(image, repacked.get(image.digest, "")) for image in lock.images(node.role.value)
+        ]
     return result
+
+
+def _image(image: LockedArtifact, repacked: str) -> dict[str, str]:
+    found = {"ref": image.name, "digest": image.digest}
+    return {**found, "repacked": repacked} if repacked else found
 
 
 def group_of(role: Role) -> str:

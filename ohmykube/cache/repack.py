@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.cache import manifest, oci
 from ohmykube.cache.manifest import Manifest
@@ -42,6 +42,20 @@ _GZIP = ("+gzip", ".tar.gzip")
 """How the media types of such layers end: OCI and Docker schema 2."""
 
 
+class Image(Protocol):
+    """A reference of kind image, or what a lock says of one."""
+
+    @property
+    def digest(self) -> str:
+        """Of its manifest."""
+        ...
+
+    @property
+    def arch(self) -> str:
+        """``amd64`` or ``arm64``."""
+        ...
+
+
 def known(store: Store) -> dict[str, str]:
     """Return digest of an image's manifest to that of its repacked one; complete ones only."""
     return {
@@ -58,16 +72,16 @@ def orphans(refs: Iterable[Ref]) -> list[Ref]:
     return [ref for ref in all_refs if ref.kind is Kind.REPACKED and ref.name not in meant]
 
 
-def todo(store: Store, refs: Iterable[Ref]) -> dict[str, str]:
+def todo(store: Store, wanted: Iterable[Image]) -> dict[str, str]:
     """Return the layers that ``make`` would repack, each with the digest of its plain tar."""
     there = known(store)
-    images = _images(store, [ref for ref in refs if ref.digest not in there])
+    images = _images(store, [image for image in wanted if image.digest not in there])
     twins = _twins(store, there)
     layers = {layer: diff for _, image in images for layer, diff in _worth(store, image)}
     return {layer: diff for layer, diff in layers.items() if layer not in twins}
 
 
-def make(store: Store, refs: Sequence[Ref]) -> int:
+def make(store: Store, wanted: Sequence[Image]) -> int:
     """Repack the images that have layers worth it; return how many were.
 
     A layer of several images is repacked once, several layers at a time. What was repacked before
@@ -76,7 +90,7 @@ def make(store: Store, refs: Sequence[Ref]) -> int:
 
     Args:
         store: has all of their blobs.
-        refs: references of kind image.
+        wanted: the images.
 
     Raises:
         IntegrityError: a blob is damaged.
@@ -84,34 +98,34 @@ def make(store: Store, refs: Sequence[Ref]) -> int:
     """
     with store.using():
         there = known(store)
-        wanted = list(todo(store, refs).items())
+        layers = list(todo(store, wanted).items())
         at_most = os.cpu_count() or 1
-        made = parallel.each(wanted, lambda job: _repacked(store, *job), at_most=at_most)
+        made = parallel.each(layers, lambda job: _repacked(store, *job), at_most=at_most)
         twins = _twins(store, there)
-        twins |= {layer: new for (layer, _), new in zip(wanted, made, strict=True) if new}
-        images = _images(store, [ref for ref in refs if ref.digest not in there])
-        return sum(_record(store, ref, image, twins) for ref, image in images)
+        twins |= {layer: new for (layer, _), new in zip(layers, made, strict=True) if new}
+        images = _images(store, [image for image in wanted if image.digest not in there])
+        return sum(_record(store, image, read, twins) for image, read in images)
 
 
-def _images(store: Store, refs: Iterable[Ref]) -> list[tuple[Ref, Manifest]]:
-    """Return the references to single images with their manifests, each image once."""
-    each = {ref.digest: ref for ref in refs}
-    read = [(ref, manifest.read(store, ref.digest)) for ref in each.values()]
-    return [(ref, one) for ref, one in read if isinstance(one, Manifest)]
+def _images(store: Store, wanted: Iterable[Image]) -> list[tuple[Image, Manifest]]:
+    """Return the single images with their manifests, each once."""
+    each = {image.digest: image for image in wanted}
+    read = [(image, manifest.read(store, image.digest)) for image in each.values()]
+    return [(image, one) for image, one in read if isinstance(one, Manifest)]
 
 
-def _record(store: Store, ref: Ref, image: Manifest, twins: dict[str, oci.Descriptor]) -> bool:
-    layers = [twins.get(layer.digest) or _same(layer) for layer in image.layers]
-    if not any(layer.digest in twins for layer in image.layers):
+def _record(store: Store, image: Image, read: Manifest, twins: dict[str, oci.Descriptor]) -> bool:
+    layers = [twins.get(layer.digest) or _same(layer) for layer in read.layers]
+    if not any(layer.digest in twins for layer in read.layers):
         return False
-    data = oci.manifest_bytes(_same(image.config), layers)
+    data = oci.manifest_bytes(_same(read.config), layers)
     digest = store.put_bytes(data)
     store.set_ref(
         Ref(
             kind=Kind.REPACKED,
-            name=ref.digest,
+            name=image.digest,
             version=FORM,
-            arch=ref.arch,
+            arch=image.arch,
             digest=digest,
             size=oci.image_size(store, digest),
             source="repack",

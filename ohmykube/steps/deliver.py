@@ -11,19 +11,12 @@ import functools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import repack
-from ohmykube.errors import (
-    Interrupted,
-    LockedError,
-    NodeError,
-    OhmykubeError,
-    PermissionDenied,
-    ResourceError,
-)
+from ohmykube.errors import Interrupted, NodeError, OhmykubeError
 from ohmykube.kit import interrupt, parallel
-from ohmykube.progress import Message, NodeProgress, Status, item
+from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import NodeImages
+from ohmykube.steps.repacking import SEVERAL, repacked
 from ohmykube.steps.serve import token
 from ohmykube.steps.tunnel import SharedForward
 from ohmykube.steps.wanted_images import wanted_of
@@ -35,10 +28,6 @@ if TYPE_CHECKING:
     from ohmykube.steps.base import Run, Services
     from ohmykube.steps.reach import Reach
     from ohmykube.steps.wanted_images import Wanted
-
-SEVERAL = 2
-"""So many nodes have to lack an image before its layers are repacked for them: packing costs about
-as much processor time as two nodes save by it."""
 
 
 class Deliver:
@@ -64,7 +53,9 @@ class Deliver:
         with self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)):
             works = [self._work(run, node, secret) for node in found]
             self._all(works, lambda work: work.look(self._mine(work.node, wanted)))
-            if self._repacked(run, [ref for work in works for ref in work.lacking]):
+            lacking = Counter(ref for work in works for ref in work.lacking)
+            several = [ref for ref, nodes in lacking.items() if nodes >= SEVERAL]
+            if repacked(run.services.reporter, self._store, several):
                 wanted = wanted_of(self._store, refs)
             with self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)):
                 self._all(works, lambda work: work.bring(self._mine(work.node, wanted)))
@@ -96,21 +87,6 @@ class Deliver:
         """Call for every node at once that has not failed."""
         todo = [work for work in works if work.delivery.error is None]
         parallel.each(todo, lambda work: work.guarded(call), at_most=max(1, len(todo)))
-
-    def _repacked(self, run: Run, lacking: Sequence[Ref]) -> bool:
-        """Unpack once here, and pack cheaper, what several nodes would have to gunzip each."""
-        several = [ref for ref, count in Counter(lacking).items() if count >= SEVERAL]
-        layers = repack.todo(self._store, several)
-        if not layers:
-            return False
-        try:
-            with item(run.services.reporter, f"{len(layers)} layers", "repacked"):
-                repack.make(self._store, several)
-        except (LockedError, PermissionDenied, ResourceError) as error:
-            text = f"layers are sent as they are: {error.message}"
-            run.services.reporter.emit(Message(level="warning", text=text))
-            return False
-        return True
 
 
 class _NodeWork:

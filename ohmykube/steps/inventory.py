@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import inventory, variables
+from ohmykube.cache import repack
+from ohmykube.cache.store import Store
 from ohmykube.steps.fetch_kubeconfig import API_PORT
 from ohmykube.steps.tunnel import ENDPOINT
 
@@ -22,7 +24,11 @@ class Inventory:
         """Write ``inventory/`` into the run directory."""
         access = None
         if run.cache_token is not None:
-            access = variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token)
+            access = variables.CacheAccess(
+                endpoint=ENDPOINT,
+                token=run.cache_token,
+                repacked=repack.known(Store(run.services.paths.cache)),
+            )
         run.inventory = inventory.write(
             run.run_directory / "inventory",
             cluster=run.cluster,

@@ -35,6 +35,13 @@ options:
         description: Digest of its manifest or index. Without it any image of that name will do.
         type: str
         default: ""
+      repacked:
+        description: >-
+          Digest of another manifest with the same config, whose layers are cheaper to unpack. It is pulled first and
+          leaves no name; then nothing but the manifest of the image itself is missing. Where it cannot be had, the
+          image comes as it is.
+        type: str
+        default: ""
   mirrors:
     description: Registry, or C(_default) for all others, and the URLs to ask before the registry itself.
     type: dict
@@ -166,7 +173,7 @@ REFERENCE = re.compile(
 )
 DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 NO_DIGEST = "-"
-# $1 is the reference and $2 its digest. Pulling by digest makes containerd check the manifest too; the
+# $1 is the reference, $2 its digest, $3 that of its repacked form. Pulling by digest makes containerd check the manifest too; the
 # name by digest is what the kubelet shows as the image's identity.
 PULL = """
 ctr="ctr --namespace k8s.io images"
@@ -174,13 +181,17 @@ hosts=$0
 labels="--label {pinned} --label {managed}"
 name=$1
 [ "$2" = - ] || name=${{1%:*}}@$2
+by=
+[ "$3" = - ] || by=${{1%:*}}@$3
+[ -z "$by" ] || $ctr pull --hosts-dir "$hosts" "$by" >/dev/null || by=
 $ctr pull --hosts-dir "$hosts" $labels "$name" >/dev/null || exit 1
+[ -z "$by" ] || $ctr rm "$by" >/dev/null
 [ "$2" = - ] || {{ $ctr tag --force "$name" "$1" && $ctr label "$1" {pinned} {managed}; }} >/dev/null
 """.format(pinned=PINNED, managed=MANAGED)
 PULL_ALL = """
 hosts=$1 parallel=$2 each=$3
 shift 3
-printf '%s\\n' "$@" | xargs -n 2 -P "$parallel" sh -c "$each" "$hosts"
+printf '%s\\n' "$@" | xargs -n 3 -P "$parallel" sh -c "$each" "$hosts"
 """
 
 
@@ -262,7 +273,11 @@ class Images:
         return [image for image in self._params["images"] if not matches(image, found)]
 
     def _start(self, missing):
-        pairs = [word for image in missing for word in (image["ref"], image["digest"] or NO_DIGEST)]
+        words = [
+            word
+            for image in missing
+            for word in (image["ref"], image["digest"] or NO_DIGEST, image["repacked"] or NO_DIGEST)
+        ]
         shell = [
             "sh",
             "-c",
@@ -273,7 +288,7 @@ class Images:
             PULL,
         ]
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
-        start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell, *pairs]  # fmt: skip
+        start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell, *words]  # fmt: skip
         for attempt in range(START_ATTEMPTS):
             try:
                 programs.run(start)
@@ -328,6 +343,10 @@ def check(params):
             raise ValueError("%r is no full image reference with a tag" % image["ref"])
         if image["digest"] and not DIGEST.match(image["digest"]):
             raise ValueError("%r is no sha256 digest" % image["digest"])
+        if image["repacked"] and not DIGEST.match(image["repacked"]):
+            raise ValueError("%r is no sha256 digest" % image["repacked"])
+        if image["repacked"] and not image["digest"]:
+            raise ValueError("%s has a repacked form, but no digest" % image["ref"])
     for registry, urls in params["mirrors"].items():
         registries.directory_name(registry)
         if not isinstance(urls, list):
@@ -346,6 +365,7 @@ OPTIONS = {
         "options": {
             "ref": {"type": "str", "required": True},
             "digest": {"type": "str", "default": ""},
+            "repacked": {"type": "str", "default": ""},
         },
     },
     "mirrors": {"type": "dict", "default": {}},

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
+from ansible_collections.ohmykube.cluster.plugins.modules import images as role
 
 from ohmykube.cache import manifest, oci, repack
 from ohmykube.cache.archive import images, reading
+from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError, Interrupted, NodeError, UnreachableError
 from ohmykube.kit import interrupt, paths, piping, process, retry
@@ -487,3 +489,21 @@ def test_containerd_refuses_repacked_layers_of_another_image(node: Node) -> None
     assert node.has(ref)
     assert delivery.error is None
     assert image.layers[0] in node.images.survey().content
+
+
+def test_the_role_pulls_repacked_layers_too(node: Node) -> None:
+    image, bare = image_maker.image(BIG), image_maker.image(1000, seed=3)
+    ref, expected = repacked(node, image)
+    other = node.ref(OTHER, bare)
+    lock = wanted_images.lock_of(wanted_images.wanted_of(node.store, [ref, other]))
+    form = repack.known(node.store)[ref.digest]
+    words = [ref.name, ref.digest, form, other.name, other.digest, role.NO_DIGEST]
+    with Server(node.store, lock, TOKEN) as server:
+        node.link.open(server.port).wait(None, None)
+        node.shell(["sh", "-c", role.PULL_ALL, "sh", str(node.certs), "3", role.PULL, *words])
+    expected += oci.image_size(node.store, other.digest)
+    assert expected <= server.stats.sent <= expected * 1.01
+    assert node.has(ref, other)
+    names = {f"docker.io/library/{one}" for one in ("app", "other")}
+    exact = {f"{name}@{one.digest}" for name, one in zip(sorted(names), (ref, other), strict=True)}
+    assert set(node.images.survey().images) == {APP, OTHER, *exact}

@@ -207,6 +207,16 @@ def test_images_of_a_node_are_those_of_its_role_biggest_first() -> None:
     ]
 
 
+def test_a_node_is_told_of_the_repacked_form_of_an_image() -> None:
+    pause, other = f"sha256:{'c' * 64}", f"sha256:{'9' * 64}"
+    access = CacheAccess(endpoint="http://h", token=Secret("t"), repacked={pause: other})
+    found = host_vars(WORKER, MACHINES[1], None, LOCK, access)["cache_images"]
+    assert found == [
+        {"ref": "registry.k8s.io/kube-proxy:v1.36.3", "digest": f"sha256:{'d' * 64}"},
+        {"ref": "registry.k8s.io/pause:3.10.2", "digest": pause, "repacked": other},
+    ]
+
+
 def test_a_node_has_its_connection_labels_and_taints() -> None:
     result = host_vars(WORKER, MACHINES[1], Path("/run/a b/ssh_config"), None)
     assert result["ansible_host"] == "dev-w-1"

@@ -30,8 +30,10 @@ case "$*" in
 "images pull"*)
   for last; do :; done
   [ -e $NOTES/offline ] && exit 1
+  [ -e $NOTES/as-it-is ] && [ "${last#*@}" = "$(cat $NOTES/as-it-is)" ] && exit 1
   row "$last" "${last#*@}" io.cri-containerd.pinned=pinned ;;
 "images tag --force"*) row "$5" "${4#*@}" - ;;
+"images rm"*) rm "$(file "$3")" ;;
 "images label"*) row "$3" "$(cut -d' ' -f3 "$(file "$3")")" "$4,$5" ;;
 esac
 """
@@ -78,6 +80,28 @@ def test_other_digest_is_pulled_again(run_module: RunModule, machine: FakeNode) 
     converge(run_module, machine, images=[PAUSE])
     again = converge(run_module, machine, images=[{**PAUSE, "digest": OTHER}])
     assert again["pulled"] == [PAUSE["ref"]]
+
+
+def test_the_repacked_form_comes_first_and_leaves_no_name(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    image = {**PAUSE, "repacked": OTHER}
+    assert converge(run_module, machine, images=[image])["pulled"] == [PAUSE["ref"]]
+    pulls = [call.rsplit("@")[-1] for call in machine.calls("ctr") if " pull " in call]
+    assert pulls == [OTHER, DIGEST]
+    names = {path.name for path in (machine.notes / "images").iterdir()}
+    assert names == {"registry.k8s.io_pause:3.10.2", f"registry.k8s.io_pause@{DIGEST}"}
+    again = converge(run_module, machine, images=[image])
+    assert (again["changed"], again["present"]) == (False, [PAUSE["ref"]])
+
+
+def test_without_its_repacked_form_an_image_comes_as_it_is(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    (machine.notes / "as-it-is").write_text(OTHER)
+    image = {**PAUSE, "repacked": OTHER}
+    assert converge(run_module, machine, images=[image])["pulled"] == [PAUSE["ref"]]
+    assert not any(" rm " in call for call in machine.calls("ctr"))
 
 
 def test_without_digest_any_will_do(run_module: RunModule, machine: FakeNode) -> None:
@@ -171,6 +195,8 @@ def test_host_files(run_module: RunModule, machine: FakeNode) -> None:
         {"images": [{"ref": "registry.k8s.io/pause"}]},
         {"images": [{"ref": "x; rm -rf /:1"}]},
         {"images": [{"ref": "r.io/a:1", "digest": "sha256:short"}]},
+        {"images": [{**PAUSE, "repacked": "sha256:short"}]},
+        {"images": [{"ref": PAUSE["ref"], "repacked": OTHER}]},
         {"mirrors": {"../etc": ["http://h"]}},
         {"mirrors": {"r.io": "http://h"}},
         {"parallel": 0},
