@@ -7,6 +7,7 @@ or containerd does not ask this host), an archive with the missing blobs is stre
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -50,15 +51,17 @@ class Deliver:
         wanted = wanted_of(self._store, refs)
         found = [node for node in self._reach.nodes if node in self._reach.shells]
         secret = token(run.directory).reveal() if found else ""
-        with self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)):
+        owner = f"delivery to {run.cluster.name}"
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._store.lease(owner, _digests(wanted)))
             works = [self._work(run, node, secret) for node in found]
             self._all(works, lambda work: work.look(self._mine(work.node, wanted)))
             lacking = Counter(ref for work in works for ref in work.lacking)
             several = [ref for ref, nodes in lacking.items() if nodes >= SEVERAL]
             if repacked(run.services.reporter, self._store, several):
                 wanted = wanted_of(self._store, refs)
-            with self._store.lease(f"delivery to {run.cluster.name}", _digests(wanted)):
-                self._all(works, lambda work: work.bring(self._mine(work.node, wanted)))
+                stack.enter_context(self._store.lease(owner, _digests(wanted)))
+            self._all(works, lambda work: work.bring(self._mine(work.node, wanted)))
         done = {work.node: work.delivery for work in works}
         for node in self._reach.nodes:
             lost = Delivery(node, error=self._reach.lost.get(node))
