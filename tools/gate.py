@@ -82,6 +82,17 @@ def environment() -> dict[str, str]:
     return env
 
 
+def ignore_for_ourselves() -> None:
+    """Hand down no ignored signal: under nohup, or in a script's background, some are ignored.
+
+    An ignored signal stays ignored in every program that is started, and the tests of signals would
+    wait for ever; one with a handler is back to its default there.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
+
+
 def run(argv: list[str], limit: float, **extra: str) -> int:
     """Run one command to its end or to its time limit; return its code (124 for the limit)."""
     child = subprocess.Popen(argv, cwd=ROOT, env={**environment(), **extra}, start_new_session=True)
@@ -232,6 +243,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in names:
         print(f"usage: gate.py {'|'.join(names)} [pytest options]", file=sys.stderr)
         return 2
+    ignore_for_ourselves()
     try:
         if arguments[0] == "all":
             return everything()
