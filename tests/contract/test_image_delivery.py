@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from ohmykube.steps.node_images import NodeImages, Survey
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 from tests.contract.own_containerd import TOKEN, Containerd
+from tests.contract.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,72 +95,27 @@ class LocalShell:
 
 
 class Link:
-    """The tunnel: a relay at a port that stays, which loses or changes bytes when told to."""
+    """The tunnel to a node: what is wired through it can be refused, or cut until it is opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire) -> None:
         self.refuse = False
-        self.cut_after = self.flip_after = self.stall_after = 0
-        self.stalled, self.go_on = threading.Event(), threading.Event()
         self.opened = 0
-        self.requests: list[bytes] = []
-        self._up = False
-        self._target = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._wire = wire
+        wire.up = False
 
     def open(self, port: int) -> Link:
-        self._target = port
+        self._wire.target = port
         return self
 
     def wait(self, _clock: object, _limit: object) -> None:
         if self.refuse:
             raise UnreachableError("no forwarding here")
-        if not self._up:
+        if not self._wire.up:
             self.opened += 1
-        self._up = True
+        self._wire.up = True
 
     def close(self) -> None:
-        self._up = False
-
-    def end(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                if not self._up:
-                    client.close()
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._target))
-                for call in (self._upwards, self._downwards):
-                    threading.Thread(target=call, args=(client, server), daemon=True).start()
-
-    def _upwards(self, client: socket.socket, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                self.requests.append(data)
-                server.sendall(data)
-            server.shutdown(socket.SHUT_WR)
-
-    def _downwards(self, client: socket.socket, server: socket.socket) -> None:
-        done = 0
-        with client, server, contextlib.suppress(OSError):
-            while data := server.recv(65536):
-                done += len(data)
-                if self.flip_after and done > self.flip_after:
-                    self.flip_after = 0
-                    data = data[:-1] + bytes([data[-1] ^ 1])
-                if self.stall_after and done > self.stall_after:
-                    self.stall_after = 0
-                    self.stalled.set()
-                    self.go_on.wait(60)
-                client.sendall(data)
-                if self.cut_after and done > self.cut_after:
-                    self.cut_after, self._up = 0, False
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
+        self._wire.up = False
 
 
 class Node:
@@ -168,7 +123,8 @@ class Node:
 
     def __init__(self, containerd: Containerd, directory: Path) -> None:
         self.store = Store(directory / "cache")
-        self.link = Link()
+        self.wire = Wire(stays_cut=True)
+        self.link = Link(self.wire)
         self.shell = LocalShell(containerd)
         self.certs = containerd.directory / "certs.d"
         self.images = NodeImages(self.shell, str(self.certs))
@@ -176,7 +132,7 @@ class Node:
         self.services = Services(paths=root, reporter=RecordingReporter())
         hosts = self.certs / "_default" / "hosts.toml"
         hosts.parent.mkdir(parents=True)
-        hosts.write_text(HOSTS.format(port=self.link.port, token=TOKEN))
+        hosts.write_text(HOSTS.format(port=self.wire.port, token=TOKEN))
 
     def ref(self, name: str, image: image_maker.Image) -> Ref:
         """Put an image into the store."""
@@ -205,7 +161,7 @@ class Node:
 def node(containerd: Containerd, tmp_path: Path) -> Iterator[Node]:
     made = Node(containerd, tmp_path)
     yield made
-    made.link.end()
+    made.wire.close()
 
 
 def changed(image: image_maker.Image, seed: int) -> tuple[image_maker.Image, int]:
@@ -262,9 +218,9 @@ def test_a_name_by_digest_that_a_tag_still_means_stays(node: Node, tag: str) -> 
 
 def test_a_tunnel_lost_in_mid_blob_is_opened_again(node: Node) -> None:
     ref = node.ref(APP, image_maker.image(20_000_000))
-    node.link.cut_after = 8_000_000
+    node.wire.cut_after = 8_000_000
     delivery = node.bring(ref)
-    assert node.link.cut_after == 0
+    assert node.wire.cut_after == 0
     assert node.link.opened == 2
     # Whether it goes on in mid-blob is chance: containerd's collector runs when a pull has failed.
     assert (delivery.way, node.has(ref)) == ("pull", True)
@@ -285,10 +241,10 @@ def test_a_pull_that_is_stopped_in_mid_blob_leaves_nothing_that_hinders_the_next
     node: Node,
 ) -> None:
     ref = node.ref(APP, image_maker.image(20_000_000))
-    node.link.stall_after = 8_000_000
+    node.wire.stall_after = 8_000_000
 
     def stop() -> None:
-        if node.link.stalled.wait(60):
+        if node.wire.stalled.wait(60):
             interrupt.requested.set()
 
     stopper = threading.Thread(target=stop)
@@ -305,14 +261,14 @@ def test_a_pull_that_is_stopped_in_mid_blob_leaves_nothing_that_hinders_the_next
         assert not pulls(node)
     finally:
         interrupt.requested.clear()
-        node.link.go_on.set()
+        node.wire.go_on.set()
 
 
 def test_a_bit_flipped_on_the_way_ends_well(node: Node) -> None:
     ref = node.ref(APP, image_maker.image(5_000_000))
-    node.link.flip_after = 1_000_000
+    node.wire.flip_after = 1_000_000
     delivery = node.bring(ref)
-    assert node.link.flip_after == 0
+    assert node.wire.flip_after == 0
     assert node.has(ref)
     assert delivery.sent > ref.size
 

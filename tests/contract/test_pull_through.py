@@ -189,7 +189,7 @@ def test_a_tunnel_that_stays_lost(
     """The pull fails; the next one ends well, and the registry is not asked for the blob again."""
     made = image(12_000_000)
     registry.add("library/box", "1", made)
-    with contextlib.closing(Wire(mirror.port, cut_after=5_000_000, closes=True)) as wire:
+    with contextlib.closing(Wire(mirror.port, cut_after=5_000_000, stays_cut=True)) as wire:
         code, _ = containerd.pull(wire.port, ref=BOX)
         assert code != 0
         assert wire.cut_after == 0

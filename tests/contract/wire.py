@@ -1,4 +1,4 @@
-"""A connection in the way of a test: it loses bytes, or flips one."""
+"""A connection in the way of a test: it loses bytes, flips one, or holds them back."""
 
 from __future__ import annotations
 
@@ -8,35 +8,49 @@ import threading
 
 
 class Wire:
-    """A relay that flips a bit or hangs up once; ``closes``: and takes no more connections then."""
+    """A relay at a port that stays: once told to, it hangs up, flips a bit or stops in mid-stream.
+
+    While it is not ``up`` it hangs up on whoever comes; with ``stays_cut`` that is so after a cut.
+    """
 
     def __init__(
-        self, port: int, *, cut_after: int = 0, flip_after: int = 0, closes: bool = False
+        self, target: int = 0, *, cut_after: int = 0, flip_after: int = 0, stays_cut: bool = False
     ) -> None:
-        self._port = port
-        self.cut_after, self.flip_after = cut_after, flip_after
-        self._closes = closes
+        self.target = target
+        self.cut_after, self.flip_after, self.stall_after = cut_after, flip_after, 0
+        self.stalled, self.go_on = threading.Event(), threading.Event()
+        self.up = True
         self.requests: list[bytes] = []
+        self._stays_cut = stays_cut
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.go_on.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake accept
+        self._listener.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._port))
-                for call in (self._up, self._down):
+                if not self.up:
+                    client.close()
+                    continue
+                server = socket.create_connection(("127.0.0.1", self.target))
+                for call in (self._upwards, self._downwards):
                     threading.Thread(target=call, args=(client, server), daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
+    def _upwards(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 self.requests.append(data)
                 server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
-    def _down(self, client: socket.socket, server: socket.socket) -> None:
+    def _downwards(self, client: socket.socket, server: socket.socket) -> None:
         done = 0
         with client, server, contextlib.suppress(OSError):
             while data := server.recv(65536):
@@ -44,13 +58,12 @@ class Wire:
                 if self.flip_after and done > self.flip_after:
                     self.flip_after = 0
                     data = data[:-1] + bytes([data[-1] ^ 1])
+                if self.stall_after and done > self.stall_after:
+                    self.stall_after = 0
+                    self.stalled.set()
+                    self.go_on.wait(60)
                 client.sendall(data)
                 if self.cut_after and done > self.cut_after:
-                    self.cut_after = 0
-                    if self._closes:
-                        self._listener.shutdown(socket.SHUT_RDWR)  # closing would not wake accept
+                    self.cut_after, self.up = 0, not self._stays_cut
                     client.shutdown(socket.SHUT_RDWR)
                     return
-
-    def close(self) -> None:
-        self._listener.close()
