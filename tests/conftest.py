@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,15 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 def _no_interrupt_left() -> Iterator[None]:
     yield
     interrupt.requested.clear()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Give a directory that every user may enter; pytest's own are for us alone."""
+    with tempfile.TemporaryDirectory(prefix="omk-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from tests.e2e.bare import Bare
 from tests.e2e.conftest import NOTHING, Cli, wait_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 NAME = "bad"
 MOST_LINES = 12
@@ -220,15 +219,6 @@ def test_down_leaves_a_cluster_alone_whose_name_only_begins_so(own: Cli) -> None
 
 
 # -- this host -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def public() -> Iterator[Path]:
-    """Return a directory that everybody may enter; pytest's own are root's alone."""
-    with tempfile.TemporaryDirectory(prefix="omk-bad-") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
 
 
 def plain(cli: Cli) -> dict[str, str]:

@@ -7,9 +7,7 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,8 +29,9 @@ from ohmykube.model.artifact import Kind
 from tests import image_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     AsUser = Callable[[Callable[[Store], object]], object]
 
@@ -48,20 +47,12 @@ def ref(digest: str, name: str = "runc", **more: object) -> Ref:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """Give a directory that other users can reach; pytest's own are private."""
-    with tempfile.TemporaryDirectory(prefix="omk-test-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
+def store(public: Path) -> Store:
+    return Store(public / "cache")
 
 
 @pytest.fixture
-def store(place: Path) -> Store:
-    return Store(place / "cache")
-
-
-@pytest.fixture
-def as_user(place: Path) -> AsUser:
+def as_user(public: Path) -> AsUser:
     """Return what calls a function as an ordinary user of the group."""
 
     def call(action: Callable[[Store], object]) -> object:
@@ -70,7 +61,7 @@ def as_user(place: Path) -> AsUser:
         os.setresgid(GROUP, GROUP, 0)
         os.setresuid(ORDINARY, ORDINARY, 0)
         try:
-            return action(Store(place / "cache"))
+            return action(Store(public / "cache"))
         finally:
             os.setresuid(0, 0, 0)
             os.setresgid(0, 0, 0)
@@ -448,20 +439,20 @@ def test_modes_follow_the_directory(tmp_path: Path) -> None:
 
 
 @as_root
-def test_what_belongs_to_others_is_left_as_it_is(place: Path, as_user: AsUser) -> None:
-    path = place / "file"
+def test_what_belongs_to_others_is_left_as_it_is(public: Path, as_user: AsUser) -> None:
+    path = public / "file"
     path.touch()
     path.chmod(0o666)
-    place.chmod(0o777)
+    public.chmod(0o777)
 
     def touch(_store: Store) -> None:
         with path.open("r+") as stream:
             files.hand_over(stream.fileno(), files.Modes(0o700, 0o600, 7))
-        files.write(place / "mine", b"x", 0o660, 0)
+        files.write(public / "mine", b"x", 0o660, 0)
 
     assert as_user(touch) is None
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
-    status = (place / "mine").stat()
+    status = (public / "mine").stat()
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o660, GROUP)
 
 
