@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,10 +60,11 @@ def answering(*answers: tuple[int, str, str]) -> tuple[Limactl, Scripted]:
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Iterator[Limactl]:
-    home = tmp_path / "h"
-    yield Limactl(home, run=InProcess(), start_margin=0.5)
-    fake_limactl.reap(home)
+def fake() -> Iterator[Limactl]:
+    with tempfile.TemporaryDirectory(prefix="l") as directory:  # short: sockets lie in it
+        home = Path(directory) / "h"
+        yield Limactl(home, run=InProcess(), start_margin=0.5)
+        fake_limactl.reap(home)
 
 
 def template(directory: Path) -> str:
