@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ohmykube.kit import process
+from tests import unmeasured
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +25,7 @@ def ansible(place: Path, *arguments: object, check: bool = True) -> process.Resu
     (absent / "__init__.py").write_text("raise ImportError('the package is not installed')\n")
     (place / "ansible.cfg").touch()
     env = {
-        **os.environ,
+        **unmeasured.environment(),
         "PYTHONPATH": str(absent.parent),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_CONFIG": str(place / "ansible.cfg"),

@@ -21,6 +21,7 @@ from ohmykube.kit import process
 from ohmykube.providers.nspawn import forward
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
+from tests import unmeasured
 from tests.e2e.bare import Bare
 from tests.e2e.conftest import NOTHING, Cli, wait_gone
 
@@ -221,11 +222,6 @@ def test_down_leaves_a_cluster_alone_whose_name_only_begins_so(own: Cli) -> None
 # -- this host -------------------------------------------------------------------------------------
 
 
-def plain(cli: Cli) -> dict[str, str]:
-    """Return the CLI's environment without what would make another user's run write here."""
-    return {k: v for k, v in cli.env.items() if not k.startswith(("COV", "COVERAGE"))}
-
-
 @pytest.mark.usefixtures("as_root")
 def test_without_root(public: Path) -> None:
     home = public / "omk"
@@ -236,7 +232,7 @@ def test_without_root(public: Path) -> None:
     for more in ([], ["--plan"]):
         done = subprocess.run(
             [*drop, *cli.argv("up", "--provider", "nspawn", *more)],
-            env=plain(cli) | {"HOME": str(home)},
+            env=unmeasured.environment(cli.env) | {"HOME": str(home)},
             cwd=public,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -31,6 +31,7 @@ from ohmykube.providers.ssh.provider import SshProvider
 from ohmykube.providers.ssh.remote import OpenSsh
 from ohmykube.testing.conformance import ProviderConformance, Subject
 from ohmykube.testing.reporter import RecordingReporter
+from tests import unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,8 @@ class FakeHosts:
         if target.address in self.errors:
             raise self.errors[target.address]
         local = script.replace(look.MARKER, str(self.marker(target.address)))
-        output = process.run(["sh", "-s"], timeout=20, input=local).stdout
+        environ = unmeasured.environment()
+        output = process.run(["sh", "-s"], timeout=20, input=local, env=environ).stdout
         if "say uid" in script:
             marker = [line for line in output.splitlines() if line.startswith("marker=")]
             facts = GOOD | self.facts.get(target.address, {})
