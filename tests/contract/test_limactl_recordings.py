@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ class Replay:
         self.call(["create", "--name=gold", str(directory / "vm.yaml")])
         for name in ("k1", "k2"):
             self.call(["clone", "gold", name])
-        self.call(["start", "k2"])
+        started = self.call(["start", "k2"])
+        assert started["rc"] == 0, started["stderr"]
 
     def call(self, argv: list[str]) -> dict[str, Any]:
         out, err = io.StringIO(), io.StringIO()
@@ -99,10 +101,11 @@ class Replay:
 
 
 @pytest.fixture
-def replay(tmp_path: Path) -> Iterator[Replay]:
-    made = Replay(tmp_path)
-    yield made
-    fake_limactl.reap(made.home)
+def replay() -> Iterator[Replay]:
+    with tempfile.TemporaryDirectory(prefix="l") as directory:  # short: sockets lie in it
+        made = Replay(Path(directory))
+        yield made
+        fake_limactl.reap(made.home)
 
 
 def test_the_fake_answers_as_recorded(replay: Replay) -> None:

@@ -39,9 +39,16 @@ class Wire:
                 if not self.up:
                     client.close()
                     continue
-                server = socket.create_connection(("127.0.0.1", self.target))
+                server = self._connect()
                 for call in (self._upwards, self._downwards):
                     threading.Thread(target=call, args=(client, server), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        server = socket.socket()
+        # Little is on the way at a time: what the sender has sent in vain at a cut is little too.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        server.connect(("127.0.0.1", self.target))
+        return server
 
     def _upwards(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
