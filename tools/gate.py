@@ -18,6 +18,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
@@ -58,19 +62,21 @@ class Stage:
     limit: int
     tests: str = ""
     needs_root: bool = False
+    by_file: bool = False
+    """Whether its test files may run two at a time."""
 
 
 STAGES = {
     "lint": Stage(600),
     "static": Stage(600, "tests/static"),
-    "unit": Stage(900, "tests/unit"),
+    "unit": Stage(900, "tests/unit", by_file=True),
     "contract": Stage(1800, "tests/contract"),
     "molecule": Stage(3600, needs_root=True),
     "e2e": Stage(5400, "tests/e2e"),
 }
 NIGHTLY = Stage(4 * 3600, "tests/e2e")
 WORKERS = 2
-"""How many linters run at a time: what the smallest machine of CI has processors."""
+"""How many linters or test files run at a time: what the smallest machine of CI has processors."""
 
 
 def environment() -> dict[str, str]:
@@ -101,10 +107,14 @@ def ignore_for_ourselves() -> None:
 def run(argv: list[str], limit: float, **extra: str) -> int:
     """Run one command to its end or to its time limit; return its code (124 for the limit)."""
     child = subprocess.Popen(argv, cwd=ROOT, env={**environment(), **extra}, start_new_session=True)
+    return _end(child, limit)
+
+
+def _end(child: subprocess.Popen[bytes], limit: float) -> int:
     try:
         return child.wait(limit)
     except subprocess.TimeoutExpired:
-        print(f"error: time limit of {limit:g} s passed: {argv[0]}", file=sys.stderr)
+        print(f"error: time limit of {limit:g} s passed: {child.args}", file=sys.stderr)
         _stop(child)
         return 124
     except KeyboardInterrupt:
@@ -158,14 +168,21 @@ def molecule(limit: float) -> int:
     return run([str(BIN / "molecule"), "test", "--all"], limit)
 
 
-def pytest(tests: str, limit: float, *options: str, covered: bool, **extra: str) -> int:
-    """Run the tests of one directory, measured when ``covered``."""
+def pytest(about: Stage, *options: str, covered: bool, **extra: str) -> int:
+    """Run the tests of one stage, measured when ``covered``."""
+    if about.by_file:
+        options = ("-n", str(WORKERS), "--dist", "loadfile", *options)  # a later -n 0 wins
+    return run(pytest_argv(about.tests, options, covered=covered), about.limit, **extra)
+
+
+def pytest_argv(tests: str, options: Sequence[str], *, covered: bool, place: str = "") -> list[str]:
+    """Return the command line that runs the tests of a directory."""
     how = [str(BIN / "coverage"), "run"] if covered else [str(BIN / "python")]
-    place = []
+    base = []
     if os.environ.get("OHMYKUBE_TEST_RUN"):
         # All of it below the directory that .ci/run watches, and sockets have room in its paths.
-        place = [f"--basetemp={Path(tempfile.gettempdir(), Path(tests).name)}"]
-    return run([*how, "-m", "pytest", "-q", *place, tests, *options], limit, **extra)
+        base = [f"--basetemp={Path(tempfile.gettempdir(), Path(tests).name)}"]
+    return [*how, "-m", "pytest", "-q", *base, tests, *options]
 
 
 def coverage() -> int:
@@ -210,7 +227,7 @@ def measured() -> dict[str, dict[str, int]]:
 def stage(name: str, options: list[str], *, covered: bool) -> int:
     """Run one stage by name; return its code."""
     if name == "nightly":
-        return pytest(NIGHTLY.tests, NIGHTLY.limit, *options, covered=False, OHMYKUBE_NIGHTLY="1")
+        return pytest(NIGHTLY, *options, covered=False, OHMYKUBE_NIGHTLY="1")
     about = STAGES[name]
     if about.needs_root and os.geteuid() != 0:
         if os.environ.get("CI") == "true":
@@ -222,7 +239,7 @@ def stage(name: str, options: list[str], *, covered: bool) -> int:
         return lint(about.limit)
     if name == "molecule":
         return molecule(about.limit)
-    return pytest(about.tests, about.limit, *options, covered=covered)
+    return pytest(about, *options, covered=covered)
 
 
 def everything() -> int:
