@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class Cli:
 
     home: Path
     cache: Path
+    _kubeconfigs: dict[str, str] = field(default_factory=dict, init=False, compare=False)
 
     @property
     def env(self) -> dict[str, str]:
@@ -85,7 +86,9 @@ class Cli:
 
     def kubectl(self, cluster: str, *arguments: str, stdin: str = "") -> str:
         """Run our kubectl on this host with the cluster's kubeconfig."""
-        config = self.run("kubeconfig", cluster, "--path").stdout.strip()
+        if cluster not in self._kubeconfigs:  # asked for once: it is a process for each call
+            self._kubeconfigs[cluster] = self.run("kubeconfig", cluster, "--path").stdout.strip()
+        config = self._kubeconfigs[cluster]
         binaries = sorted((self.home / "data" / "bin").glob("kubectl-*"))
         program = str(binaries[-1]) if binaries else "kubectl"
         done = subprocess.run(
