@@ -64,15 +64,17 @@ class Stage:
     needs_root: bool = False
     by_file: bool = False
     """Whether its test files may run two at a time."""
+    by_nodes: bool = False
+    """Whether the tests without nodes may run beside those with nodes."""
 
 
 STAGES = {
     "lint": Stage(600),
     "static": Stage(600, "tests/static"),
     "unit": Stage(900, "tests/unit", by_file=True),
-    "contract": Stage(1800, "tests/contract"),
+    "contract": Stage(1800, "tests/contract", by_nodes=True),
     "molecule": Stage(3600, needs_root=True),
-    "e2e": Stage(5400, "tests/e2e"),
+    "e2e": Stage(5400, "tests/e2e", by_nodes=True),
 }
 NIGHTLY = Stage(4 * 3600, "tests/e2e")
 WORKERS = 2
@@ -108,6 +110,32 @@ def run(argv: list[str], limit: float, **extra: str) -> int:
     """Run one command to its end or to its time limit; return its code (124 for the limit)."""
     child = subprocess.Popen(argv, cwd=ROOT, env={**environment(), **extra}, start_new_session=True)
     return _end(child, limit)
+
+
+def run_both(argv: list[str], beside: list[str], limit: float) -> int:
+    """Run two commands at a time, the output of the second one behind that of the first.
+
+    Returns the first code that is not 0.
+    """
+    end = time.monotonic() + limit
+    with tempfile.TemporaryFile() as said:
+        other = subprocess.Popen(
+            beside,
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            codes = [run(argv, limit), _end(other, max(1, end - time.monotonic()))]
+        finally:
+            if other.poll() is None:
+                _stop(other)
+            said.seek(0)
+            print(said.read().decode(errors="replace"), flush=True)
+    return codes[0] or codes[1]
 
 
 def _end(child: subprocess.Popen[bytes], limit: float) -> int:
@@ -172,6 +200,11 @@ def pytest(about: Stage, *options: str, covered: bool, **extra: str) -> int:
     """Run the tests of one stage, measured when ``covered``."""
     if about.by_file:
         options = ("-n", str(WORKERS), "--dist", "loadfile", *options)  # a later -n 0 wins
+    if about.by_nodes and not options:
+        # Two whole runs: pytest-xdist would not let an interrupted test remove its nodes.
+        with_nodes = pytest_argv(about.tests, ["-m", "nodes"], covered=covered)
+        others = pytest_argv(about.tests, ["-m", "not nodes"], covered=covered, place="others")
+        return run_both(with_nodes, others, about.limit)
     return run(pytest_argv(about.tests, options, covered=covered), about.limit, **extra)
 
 
@@ -181,7 +214,7 @@ def pytest_argv(tests: str, options: Sequence[str], *, covered: bool, place: str
     base = []
     if os.environ.get("OHMYKUBE_TEST_RUN"):
         # All of it below the directory that .ci/run watches, and sockets have room in its paths.
-        base = [f"--basetemp={Path(tempfile.gettempdir(), Path(tests).name)}"]
+        base = [f"--basetemp={Path(tempfile.gettempdir(), place or Path(tests).name)}"]
     return [*how, "-m", "pytest", "-q", *base, tests, *options]
 
 

@@ -286,9 +286,10 @@ def test_no_space_left(tmp_path: Path, shared_cache: Path, provider: str) -> Non
     home.mkdir()
     cli = Cli(home, shared_cache)
     fill = f"mount -t tmpfs -o size=64k tmpfs {home}; head -c 64k /dev/zero >{home}/fill || true"
-    done = elsewhere(cli, ["--mount"], fill, "up", "--name", NAME, "--provider", provider)
+    name = f"{NAME}-space"
+    done = elsewhere(cli, ["--mount"], fill, "up", "--name", name, "--provider", provider)
     refusal(done, 8, "no space left")
-    assert wait_gone(NAME) == NOTHING
+    assert wait_gone(name) == NOTHING
 
 
 @pytest.mark.usefixtures("as_root")
