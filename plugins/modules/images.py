@@ -153,12 +153,12 @@ config_path:
   returned: always
 """
 
-import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     programs,
+    pulls,
     registries,
     storage,
     units,
@@ -166,33 +166,6 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
 
 UNIT = "ohmykube-images.service"
 START_ATTEMPTS = 4
-PINNED = "io.cri-containerd.pinned=pinned"
-MANAGED = "io.cri-containerd.image=managed"
-REFERENCE = re.compile(
-    r"^[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
-)
-DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
-NO_DIGEST = "-"
-# $1 is the reference, $2 its digest, $3 that of its repacked form. Pulling by digest makes containerd check the manifest too; the
-# name by digest is what the kubelet shows as the image's identity.
-PULL = """
-ctr="ctr --namespace k8s.io images"
-hosts=$0
-labels="--label {pinned} --label {managed}"
-name=$1
-[ "$2" = - ] || name=${{1%:*}}@$2
-by=
-[ "$3" = - ] || by=${{1%:*}}@$3
-[ -z "$by" ] || $ctr pull --hosts-dir "$hosts" "$by" >/dev/null || by=
-$ctr pull --hosts-dir "$hosts" $labels "$name" >/dev/null || exit 1
-[ -z "$by" ] || $ctr rm "$by" >/dev/null
-[ "$2" = - ] || {{ $ctr tag --force "$name" "$1" && $ctr label "$1" {pinned} {managed}; }} >/dev/null
-""".format(pinned=PINNED, managed=MANAGED)
-PULL_ALL = """
-hosts=$1 parallel=$2 each=$3
-shift 3
-printf '%s\\n' "$@" | xargs -n 3 -P "$parallel" sh -c "$each" "$hosts"
-"""
 
 
 class Images:
@@ -263,32 +236,21 @@ class Images:
     def _missing(self):
         """Return the images that are not there with the wanted digest; all, when containerd is not there yet."""
         try:
-            found = listing(
+            found = pulls.listing(
                 programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60).stdout
             )
         except programs.ProgramError:
             if self._check:
                 return list(self._params["images"])
             raise
-        return [image for image in self._params["images"] if not matches(image, found)]
+        return [image for image in self._params["images"] if not pulls.matches(image, found)]
 
     def _start(self, missing):
-        words = [
-            word
-            for image in missing
-            for word in (image["ref"], image["digest"] or NO_DIGEST, image["repacked"] or NO_DIGEST)
-        ]
-        shell = [
-            "sh",
-            "-c",
-            PULL_ALL,
-            "sh",
-            self._params["registry_config_path"],
-            str(self._params["parallel"]),
-            PULL,
-        ]
+        words = [word for image in missing for word in pulls.words(image)]
+        hosts, parallel = self._params["registry_config_path"], self._params["parallel"]
+        shell = pulls.command(hosts, parallel, words)
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
-        start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell, *words]  # fmt: skip
+        start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell]  # fmt: skip
         for attempt in range(START_ATTEMPTS):
             try:
                 programs.run(start)
@@ -324,29 +286,10 @@ def is_running():
     return units.survey([UNIT]).get(UNIT, {}).get("ActiveState") in units.RUNNING
 
 
-def listing(text):
-    """Return {reference: (digest, labels)} of the output of ``ctr images ls``."""
-    rows = [line.split() for line in text.splitlines()[1:]]
-    return {row[0]: (row[2], row[-1].split(",")) for row in rows if len(row) > 3}
-
-
-def matches(image, found):
-    """Return True when ``image`` is there, with the wanted digest, pinned."""
-    digest, labels = found.get(image["ref"], ("", []))
-    return bool(digest) and image["digest"] in ("", digest) and PINNED in labels
-
-
 def check(params):
     """Raise ValueError or TypeError for values that are no references, digests or registries."""
     for image in params["images"]:
-        if not REFERENCE.match(image["ref"]):
-            raise ValueError("%r is no full image reference with a tag" % image["ref"])
-        if image["digest"] and not DIGEST.match(image["digest"]):
-            raise ValueError("%r is no sha256 digest" % image["digest"])
-        if image["repacked"] and not DIGEST.match(image["repacked"]):
-            raise ValueError("%r is no sha256 digest" % image["repacked"])
-        if image["repacked"] and not image["digest"]:
-            raise ValueError("%s has a repacked form, but no digest" % image["ref"])
+        pulls.check(image)
     for registry, urls in params["mirrors"].items():
         registries.directory_name(registry)
         if not isinstance(urls, list):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
-from ansible_collections.ohmykube.cluster.plugins.modules import images as role
+from ansible_collections.ohmykube.cluster.plugins.module_utils import pulls as role
 
 from ohmykube.cache import manifest, oci, repack
 from ohmykube.cache.archive import images, reading
@@ -453,10 +453,14 @@ def test_the_role_pulls_repacked_layers_too(node: Node) -> None:
     other = node.ref(OTHER, bare)
     lock = wanted_images.lock_of(wanted_images.wanted_of(node.store, [ref, other]))
     form = repack.known(node.store)[ref.digest]
-    words = [ref.name, ref.digest, form, other.name, other.digest, role.NO_DIGEST]
+    images = [
+        {"ref": ref.name, "digest": ref.digest, "repacked": form},
+        {"ref": other.name, "digest": other.digest, "repacked": ""},
+    ]
+    words = [word for image in images for word in role.words(image)]
     with Server(node.store, lock, TOKEN) as server:
         node.link.open(server.port).wait(None, None)
-        node.shell(["sh", "-c", role.PULL_ALL, "sh", str(node.certs), "3", role.PULL, *words])
+        node.shell(role.command(str(node.certs), 3, words))
     expected += oci.image_size(node.store, other.digest)
     assert expected <= server.stats.sent <= expected * 1.01
     assert node.has(ref, other)

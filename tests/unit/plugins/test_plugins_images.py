@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible_collections.ohmykube.cluster.plugins.module_utils import registries
-from ansible_collections.ohmykube.cluster.plugins.modules import images
+from ansible_collections.ohmykube.cluster.plugins.module_utils import pulls, registries
 
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
@@ -210,9 +209,9 @@ def test_bad_values(run_module: RunModule, machine: FakeNode, params: dict[str, 
 def test_listing_of_ctr() -> None:
     text = (
         "REF TYPE DIGEST SIZE PLATFORMS LABELS\n"
-        f"r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 a=b,{images.PINNED}\n"
+        f"r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 a=b,{pulls.PINNED}\n"
     )
-    assert images.listing(text) == {"r.io/a:1": (DIGEST, ["a=b", images.PINNED])}
+    assert pulls.listing(text) == {"r.io/a:1": (DIGEST, ["a=b", pulls.PINNED])}
 
 
 def test_toml_quotes() -> None:

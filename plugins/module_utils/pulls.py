@@ -1,0 +1,69 @@
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pulling images with ctr: the command, what it is given, and what is there."""
+
+from __future__ import annotations
+
+import re
+
+PINNED = "io.cri-containerd.pinned=pinned"
+MANAGED = "io.cri-containerd.image=managed"
+REFERENCE = re.compile(
+    r"^[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
+)
+DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+NO_DIGEST = "-"
+# $1 is the reference, $2 its digest, $3 that of its repacked form, which leaves no name. Pulling by
+# digest makes containerd check the manifest too; the name by digest is what the kubelet shows as
+# the image's identity.
+PULL = """
+ctr="ctr --namespace k8s.io images"
+hosts=$0
+labels="--label {pinned} --label {managed}"
+name=$1
+[ "$2" = - ] || name=${{1%:*}}@$2
+by=
+[ "$3" = - ] || by=${{1%:*}}@$3
+[ -z "$by" ] || $ctr pull --hosts-dir "$hosts" "$by" >/dev/null || by=
+$ctr pull --hosts-dir "$hosts" $labels "$name" >/dev/null || exit 1
+[ -z "$by" ] || $ctr rm "$by" >/dev/null
+[ "$2" = - ] || {{ $ctr tag --force "$name" "$1" && $ctr label "$1" {pinned} {managed}; }} >/dev/null
+""".format(pinned=PINNED, managed=MANAGED)
+PULL_ALL = """
+hosts=$1 parallel=$2 each=$3
+shift 3
+printf '%s\\n' "$@" | xargs -n 3 -P "$parallel" sh -c "$each" "$hosts"
+"""
+
+
+def command(hosts_dir, parallel, words):
+    """Return the argv that pulls images, ``parallel`` at a time; ``words`` are those of ``words``."""
+    return ["sh", "-c", PULL_ALL, "sh", hosts_dir, str(parallel), PULL, *words]
+
+
+def words(image):
+    """Return what the command is given of one image."""
+    return [image["ref"], image["digest"] or NO_DIGEST, image["repacked"] or NO_DIGEST]
+
+
+def check(image):
+    """Raise ValueError for an image whose values are no reference or digests."""
+    if not REFERENCE.match(image["ref"]):
+        raise ValueError("%r is no full image reference with a tag" % image["ref"])
+    for digest in (image["digest"], image["repacked"]):
+        if digest and not DIGEST.match(digest):
+            raise ValueError("%r is no sha256 digest" % digest)
+    if image["repacked"] and not image["digest"]:
+        raise ValueError("%s has a repacked form, but no digest" % image["ref"])
+
+
+def listing(text):
+    """Return {reference: (digest, labels)} of the output of ``ctr images ls``."""
+    rows = [line.split() for line in text.splitlines()[1:]]
+    return {row[0]: (row[2], row[-1].split(",")) for row in rows if len(row) > 3}
+
+
+def matches(image, found):
+    """Return True when ``image`` is there, with the wanted digest, pinned."""
+    digest, labels = found.get(image["ref"], ("", []))
+    return bool(digest) and image["digest"] in ("", digest) and PINNED in labels
