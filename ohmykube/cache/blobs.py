@@ -11,7 +11,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from ohmykube.cache import ingest
 from ohmykube.errors import IntegrityError
@@ -48,17 +48,50 @@ class Blob:
         Args:
             tell: called with the number of further bytes that were hashed.
         """
-        state = hashlib.sha256()
-        buffer = memoryview(bytearray(digests.CHUNK))
-        left = self.size
-        with self.path.open("rb", buffering=0) as stream:
-            stream.seek(self.offset)
-            while left and (count := stream.readinto(buffer[: min(left, len(buffer))])):
-                state.update(buffer[:count])
-                left -= count
+        buffer = memoryview(bytearray(digests.PIECE))
+        with Reader(self) as reader:
+            while count := reader.readinto(buffer):
                 if tell is not None:
                     tell(count)
-        return f"sha256:{state.hexdigest()}"
+            return reader.digest
+
+
+class Reader:
+    """Reads a blob from its start and hashes what it reads.
+
+    What is hashed is what the caller got: the bytes are read once, into the caller's buffer, and
+    hashed there piece by piece, which the processor then still has in its own cache.
+    """
+
+    def __init__(self, blob: Blob) -> None:
+        self._stream = blob.path.open("rb", buffering=0)
+        self._stream.seek(blob.offset)
+        self._left = blob.size
+        self._state = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._stream.close()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill ``buffer`` and return how much of it; less than all only at the blob's end."""
+        done, size = 0, min(len(buffer), self._left)
+        while done < size:
+            piece = buffer[done : min(done + digests.PIECE, size)]
+            count = self._stream.readinto(piece)
+            if not count:
+                break
+            self._state.update(piece[:count])
+            done += count
+        self._left -= done
+        return done
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was read so far."""
+        return f"sha256:{self._state.hexdigest()}"
 
 
 class _Window(io.RawIOBase):

@@ -12,12 +12,13 @@ import io
 import os
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
 from ohmykube.errors import IntegrityError, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files
+from ohmykube.kit import files, writeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,41 +226,53 @@ class _Joined(io.RawIOBase):
 class Divided:
     """Writes parts of at most ``limit`` bytes; nothing has its name before ``finish``."""
 
+    anywhere = False
+    """A part's sum is made while it is written."""
+
     def __init__(self, target: Path, limit: int) -> None:
         self._target = target
         self._limit = limit
         self._stack = contextlib.ExitStack()
-        self._stream: IO[bytes] | None = None
+        self._thread = self._stack.enter_context(ThreadPoolExecutor(1, "sum"))
+        self._outlet: writeout.Outlet | None = None
+        self._end = 0
         self._left = 0
         self._state = hashlib.sha256()
         self._sums: list[str] = []
 
-    def write(self, data: bytes | memoryview) -> int:
-        """Write all of ``data``."""
+    def write_at(self, position: int, data: bytes | memoryview) -> None:
+        """Write all of ``data``; raises ValueError unless it follows what was written last."""
+        if position != self._end:
+            raise ValueError(f"{position} is not the end of what was written, {self._end}")
         view = memoryview(data)
+        self._end += len(view)
         while view:
-            if self._stream is None or not self._left:
-                self._next()
+            outlet = self._outlet
+            if outlet is None or not self._left:
+                outlet = self._next()
             piece = view[: self._left]
-            if self._stream is not None:
-                self._stream.write(piece)
-            self._state.update(piece)
+            summing = self._thread.submit(self._state.update, piece)
+            try:
+                outlet.write_at(self._limit - self._left, piece)
+            finally:
+                summing.result()
             self._left -= len(piece)
             view = view[len(piece) :]
-        return len(data)
 
     def _path(self, number: int) -> Path:
         return self._target.with_name(f"{self._target.name}.{number:03d}")
 
-    def _next(self) -> None:
+    def _next(self) -> writeout.Outlet:
         self._close_sum()
         path = self._path(len(self._sums) + 1)
-        self._stream = self._stack.enter_context(files.replacing(path, 0o644))
+        stream = self._stack.enter_context(files.replacing(path, 0o644))
+        self._outlet = writeout.Outlet(stream.fileno())
         self._left = self._limit
         self._state = hashlib.sha256()
+        return self._outlet
 
     def _close_sum(self) -> None:
-        if self._stream is not None:
+        if self._outlet is not None:
             self._sums.append(self._state.hexdigest())
 
     def finish(self) -> tuple[Path, ...]:

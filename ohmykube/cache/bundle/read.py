@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import json
+import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
@@ -305,7 +306,7 @@ class Window(io.RawIOBase):
 
 def hash_next(stream: IO[bytes], size: int, step: Callable[[int], None]) -> str:
     """Return the digest of the next ``size`` bytes."""
-    state, buffer = hashlib.sha256(), bytearray(CHUNK)
+    state, buffer = hashlib.sha256(), bytearray(digests.PIECE)
     view, window = memoryview(buffer), Window(stream, size, step)
     while count := window.readinto(view):
         state.update(view[:count])
@@ -316,8 +317,9 @@ def hash_next(stream: IO[bytes], size: int, step: Callable[[int], None]) -> str:
 def counting(
     reporter: Reporter, item: str, activity: str, total: int
 ) -> Iterator[Callable[[int], None]]:
-    """Report bytes; gives what is to be called with each number of bytes done."""
+    """Report bytes; gives what any thread is to call with each number of bytes done."""
     done = said = 0
+    lock = threading.Lock()
 
     def emit(status: Status | None = None) -> None:
         reporter.emit(
@@ -328,10 +330,12 @@ def counting(
 
     def step(count: int) -> None:
         nonlocal done, said
-        done += count
-        if done - said >= max(total // 100, 8 * CHUNK):
+        with lock:
+            done += count
+            if done - said < max(total // 100, 8 * CHUNK):
+                return
             said = done
-            emit()
+        emit()
 
     emit()
     try:

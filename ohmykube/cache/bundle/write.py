@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import itertools
 import json
+import os
 import shlex
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ohmykube import __version__
 from ohmykube.cache import manifest, oci
-from ohmykube.cache.bundle import archive, document, parts, read, sign
-from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
+from ohmykube.cache.bundle import archive, copying, document, parts, read, sign
+from ohmykube.errors import NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files
+from ohmykube.kit import files, writeout
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ohmykube.cache.bundle.content import Content
+    from ohmykube.cache.bundle.copying import Sink
     from ohmykube.cache.bundle.document import Bundle, Entry
     from ohmykube.cache.store import Ref, Store
     from ohmykube.progress import Reporter
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_CHUNK = 1 << 20
-"""Linux takes writes of 4 MiB into its cache several times slower than those of 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +53,6 @@ class Form:
     """Bytes of a part at most; 0 for one file."""
     key: Path | None = None
     """Sign with this key."""
-
-
-class _Sink(Protocol):
-    def write(self, data: bytes | memoryview, /) -> int: ...
 
 
 def write(store: Store, content: Content, target: Path, form: Form, reporter: Reporter) -> Written:
@@ -97,24 +89,23 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     if form.key is not None:
         members[archive.SIGNATURE] = sign.sign(data, form.key)
     members |= head
+    opening = b"".join(
+        archive.header(name, len(body)) + body + bytes(archive.padding(len(body)))
+        for name, body in members.items()
+    )
+    end = len(opening) + bundle.area
+    size = end + archive.ending(end)
     with (
         read.counting(reporter, target.name, "write", sum(entry.size for entry in here)) as step,
         _small_enough(target),
-        _target(target, form.split) as (sink, paths),
-        ThreadPoolExecutor(1, "hash") as thread,
+        _target(target, form.split, size) as (sink, paths),
     ):
-        copier = _Copier(sink, thread, step)
-        end = 0
-        for name, body in members.items():
-            sink.write(archive.header(name, len(body)) + body + bytes(archive.padding(len(body))))
-            end += archive.room(len(body))
-        for entry in here:
-            copier.copy(store, entry)
-        end += bundle.area
-        sink.write(bytes(archive.ending(end)))
+        sink.write_at(0, opening)
+        copying.copy(store, bundle.blobs, sink, len(opening), step)
+        sink.write_at(end, bytes(archive.ending(end)))
     return Written(
         paths=tuple(paths),
-        size=end + archive.ending(end),
+        size=size,
         bundle=bundle,
         digest=digests.of_bytes(data),
         signed=form.key is not None,
@@ -137,12 +128,12 @@ def _small_enough(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _target(target: Path, split: int) -> Iterator[tuple[_Sink, list[Path]]]:
+def _target(target: Path, split: int, size: int) -> Iterator[tuple[Sink, list[Path]]]:
     paths: list[Path] = []
     if not split:
         paths.append(target)
         with files.replacing(target, 0o644) as stream:
-            yield stream, paths
+            yield _Undivided(stream.fileno(), size), paths
         return
     divided = parts.Divided(target, split)
     try:
@@ -153,41 +144,13 @@ def _target(target: Path, split: int) -> Iterator[tuple[_Sink, list[Path]]]:
     paths += divided.finish()
 
 
-class _Copier:
-    """Writes blobs and hashes them in a thread meanwhile: what is damaged leaves no house."""
+class _Undivided(writeout.Outlet):
+    """One file of a size that is known; what is too large is refused before it is written."""
 
-    def __init__(self, sink: _Sink, thread: Executor, step: Callable[[int], None]) -> None:
-        self._sink = sink
-        self._thread = thread
-        self._step = step
-        # Two: one is hashed while the other is filled.
-        self._buffers = (memoryview(bytearray(_CHUNK)), memoryview(bytearray(_CHUNK)))
-
-    def copy(self, store: Store, entry: Entry) -> None:
-        """Write one member."""
-        self._sink.write(archive.header(archive.blob_name(entry.digest), entry.size))
-        with store.locate(entry.digest).open() as stream:
-            found = self._content(read.Window(stream, entry.size, self._step))
-        if found != entry.digest:
-            store.verify(entry.digest)
-            raise IntegrityError(
-                f"{entry.digest} changed while it was read",
-                hint="run the same command again",
-                id="OMK-I-421",
-            )
-        self._sink.write(bytes(archive.padding(entry.size)))
-
-    def _content(self, window: read.Window) -> str:
-        state, hashing = hashlib.sha256(), None
-        for view in itertools.cycle(self._buffers):
-            count = window.readinto(view)
-            if hashing is not None:
-                hashing.result()
-            if not count:
-                return "sha256:" + state.hexdigest()
-            hashing = self._thread.submit(state.update, view[:count])
-            self._sink.write(view[:count])
-        raise AssertionError  # pragma: no cover - the buffers never end
+    def __init__(self, descriptor: int, size: int) -> None:
+        super().__init__(descriptor)
+        self.anywhere = writeout.is_sparse(descriptor)
+        os.ftruncate(descriptor, size if self.anywhere else 0)
 
 
 def _bundle(content: Content, here: list[Entry], head: dict[str, bytes], since: str) -> Bundle:

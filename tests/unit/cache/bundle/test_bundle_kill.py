@@ -38,16 +38,16 @@ from ohmykube.cache.bundle import parts
 from ohmykube.cli._run import run
 
 os.environ["OHMYKUBE_HOME"] = sys.argv[1]
-write, done = parts.Divided.write, 0
+write, done = parts.Divided.write_at, 0
 
-def counted(self, data):
+def counted(self, position, data):
     global done
     done += 1
     if done == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, data)
+    return write(self, position, data)
 
-parts.Divided.write = counted
+parts.Divided.write_at = counted
 run(["cache", "export", "--to", sys.argv[2], "--split", "1M"])
 """
 
@@ -76,7 +76,7 @@ def test_an_import_killed_again_and_again(bundle, elsewhere) -> None:
     assert len(elsewhere.refs()) == 4
 
 
-@pytest.mark.parametrize("point", [1, 5, 25])
+@pytest.mark.parametrize("point", [1, 5, 10])
 def test_a_killed_export_gives_no_bundle(workshop, tmp_path, point) -> None:
     home = tmp_path / "home"
     home.mkdir()
