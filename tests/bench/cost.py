@@ -26,11 +26,25 @@ class Cost:
     output: str
 
 
-def of(argv: Sequence[str], env: Mapping[str, str] | None = None, stdin: int | None = None) -> Cost:
-    """Run a command to its end; SystemExit when it fails."""
+def of(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    stdin: int | None = None,
+    *,
+    keep: bool = True,
+) -> Cost:
+    """Run a command to its end; SystemExit when it fails.
+
+    Args:
+        argv: program and arguments.
+        env: instead of our environment.
+        stdin: an open file.
+        keep: whether standard output is kept, which costs a program that writes much.
+    """
     with tempfile.TemporaryFile() as sink:
         begin = time.monotonic()
-        child = subprocess.Popen(argv, env=env, stdin=stdin, stdout=sink, stderr=sink)
+        stdout = sink if keep else subprocess.DEVNULL
+        child = subprocess.Popen(argv, env=env, stdin=stdin, stdout=stdout, stderr=sink)
         peak, pid = 0.0, 0
         while not pid:
             # Not ru_maxrss: it counts what the parent had when the child was made, too.
