@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from ohmykube.cli import _sizes
+
 F = TypeVar("F", bound=Any)
-_SIZE = re.compile(r"(?P<number>[1-9][0-9]{0,11})(?P<unit>[KMGT]?)(?:iB|B)?")
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 LEAST, MOST = 1 << 20, 1 << 50
-
-
-class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
-    """A number of bytes, as ``split`` takes it: 3900M has 3900 * 1024 * 1024."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return bytes."""
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(value)
-        size = int(match["number"]) << _UNITS[match["unit"]] if match else 0
-        if not LEAST <= size <= MOST:
-            self.fail(f"{value!r} is not a size such as 3900M, from 1M to 1024T", param, ctx)
-        return size
+"""How large a part may be."""
 
 
 class Target(click.Path):
@@ -60,7 +44,7 @@ def form(function: F) -> F:
     )(function)
     decorated: F = click.option(
         "--split",
-        type=Size(),
+        type=_sizes.Size(LEAST, MOST),
         default=0,
         metavar="SIZE",
         help="Write parts of at most this size, such as 3900M.",

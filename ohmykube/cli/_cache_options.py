@@ -15,27 +15,11 @@ if TYPE_CHECKING:
 
     from ohmykube.cli._app import App
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(k|m|g|t)?(i)?b?", re.IGNORECASE)
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|w)", re.IGNORECASE)
-_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
-class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
-    """Bytes, written ``10GiB``, ``500MB`` or ``2g``."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of bytes."""
-        form = _SIZE.fullmatch(str(value).strip())
-        if form is None:
-            self.fail(f"{value!r} is no size; write for example 10GiB or 500MB", param, ctx)
-        base = 1024 if form[3] else 1000
-        return int(float(form[1]) * base ** _POWERS[(form[2] or "").lower()])
-
-
-class Age(click.ParamType):  # type: ignore[type-arg] # as above
+class Age(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
     """Seconds, written ``30d``, ``12h`` or ``45m``."""
 
     name = "age"

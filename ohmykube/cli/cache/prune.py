@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
+from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options, _sizes
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="All that no cluster needs.")
 @click.option(
     "--max-size",
-    type=_cache_options.Size(),
+    type=_sizes.Size(),
     metavar="SIZE",
     help="Go on until the cache is so small (default: 20 GiB, or 20 % of the free space).",
 )

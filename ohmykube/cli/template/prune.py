@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _options, _template_options, _template_results
+from ohmykube.cli import _options, _sizes, _template_options, _template_results
 from ohmykube.cli._lazy import Command
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-size",
-    type=_cache_options.Size(),
+    type=_sizes.Size(),
     metavar="SIZE",
     help="How much they may take together.",
 )
