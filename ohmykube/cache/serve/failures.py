@@ -18,36 +18,56 @@ LATER_SECONDS = 60
 """After how long to ask a registry again that does not tell."""
 _NO = frozenset({400, 404, 410})
 _DENIED = frozenset({401, 403, 407})
+_LOG = "the mirror's log says more"
 _KINDS = (
-    (IntegrityError, HTTPStatus.BAD_GATEWAY, "DIGEST_INVALID"),
-    (NetworkError, HTTPStatus.BAD_GATEWAY, "UNAVAILABLE"),
-    (ResourceError, HTTPStatus.INSUFFICIENT_STORAGE, "UNAVAILABLE"),
+    (
+        IntegrityError,
+        HTTPStatus.BAD_GATEWAY,
+        "DIGEST_INVALID",
+        f"what was sent does not have the digest it should have; {_LOG}",
+    ),
+    (
+        NetworkError,
+        HTTPStatus.BAD_GATEWAY,
+        "UNAVAILABLE",
+        f"where it comes from cannot be reached or does not answer as it should; {_LOG}",
+    ),
+    (
+        ResourceError,
+        HTTPStatus.INSUFFICIENT_STORAGE,
+        "UNAVAILABLE",
+        f"the mirror has no room for it; {_LOG}",
+    ),
 )
 
 
 def refused(error: OhmykubeError, what: str, unknown: str) -> Refused:
     """Return the answer for a fetch that failed.
 
-    A registry's 401 becomes 403: a client would take 401 for ours and send it a login.
+    A registry's 401 becomes 403: a client would take 401 for ours and send it a login. Clients are
+    told what a registry said to the request; why something failed here (addresses, proxies,
+    certificates, paths) is for the log alone.
 
     Args:
         error: why it failed.
         what: the thing asked for, for the message.
         unknown: code of the registry API for "there is none".
     """
-    told = f"{what}: {error.message}" + (f" ({error.why})" if error.why else "")
-    if isinstance(error, StatusError) and error.status == HTTPStatus.TOO_MANY_REQUESTS:
-        wait = int(error.retry_after) or LATER_SECONDS
-        return Refused(HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", told, retry_after=wait)
-    if isinstance(error, StatusError) and error.status in _NO:
-        return Refused(HTTPStatus.NOT_FOUND, unknown, told)
-    if error.id == LOGIN or (isinstance(error, StatusError) and error.status in _DENIED):
-        return Refused(HTTPStatus.FORBIDDEN, "DENIED", f"{told}; {error.hint}")
-    for kind, status, code in _KINDS:
+    if error.id == LOGIN:
+        return Refused(HTTPStatus.FORBIDDEN, "DENIED", f"{what}: {error.message}; {error.hint}")
+    if isinstance(error, StatusError):
+        told = f"{what}: where it comes from answers {error.status}"
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+            wait = int(error.retry_after) or LATER_SECONDS
+            return Refused(HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", told, retry_after=wait)
+        if error.status in _NO:
+            return Refused(HTTPStatus.NOT_FOUND, unknown, told)
+        if error.status in _DENIED:
+            return Refused(HTTPStatus.FORBIDDEN, "DENIED", told)
+    log.warning("%s: %s (%s)", what, error.message, error.why)
+    for kind, status, code, words in _KINDS:
         if isinstance(error, kind):
-            return Refused(status, code, told)
-    # Something of this host, whose words, such as a credential helper's, are not for clients.
-    log.warning("%s", told)
+            return Refused(status, code, f"{what}: {words}")
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", f"{what}: {HERE}")
 
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Self, cast
 
 from ohmykube.cache import unpack
 from ohmykube.cache.serve.content import Refused
+from ohmykube.cache.serve.places import Places
 from ohmykube.cache.serve.stats import Counts, ServeStats
 from ohmykube.errors import (
     IntegrityError,
@@ -44,9 +45,14 @@ log = logging.getLogger(__name__)
 NODE_HEADER = "Ohmykube-Node"
 """A node may name itself here: through the tunnels all clients have the same address."""
 IDLE_SECONDS = 120.0
-"""A client that neither sends nor takes a byte for so long is hung up on."""
+"""A client that takes no byte of an answer for so long is hung up on."""
+ASK_SECONDS = 30.0
+"""A client that sends nothing for so long, while a request is waited for, is hung up on."""
 CONNECTIONS = 200
-"""Each one is a thread; who comes when so many are open waits a moment, then is hung up on."""
+"""Each one is a thread; see ``Places`` for who goes when one more comes."""
+DAMAGED = "it is damaged here and was not sent; the server's log says more"
+TROUBLE = "it cannot be sent now; the server's log says why"
+"""What clients are told: the reason can hold paths and addresses of this host."""
 _WAIT_SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 _SLICE = 4 << 20
@@ -68,8 +74,7 @@ class _HttpServer(ThreadingHTTPServer):
                 self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
         self.owner = owner
-        self._open: set[socket.socket] = set()
-        self._slots = threading.BoundedSemaphore(CONNECTIONS)
+        self.places = Places(CONNECTIONS, CONNECTIONS // 2)
 
     def server_bind(self) -> None:
         # The base class asks the resolver for our own name, which can take many seconds.
@@ -78,35 +83,22 @@ class _HttpServer(ThreadingHTTPServer):
 
     def process_request(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
-        if not self._slots.acquire(timeout=_WAIT_SECONDS):
+        peer = cast("tuple[str, int]", client_address)
+        if not self.places.take(connection, peer[0], _WAIT_SECONDS):
             self.shutdown_request(connection)
             return
         try:
-            super().process_request(connection, cast("tuple[str, int]", client_address))
+            super().process_request(connection, peer)
         except BaseException:  # no thread could be started
-            self._slots.release()
+            self.places.leave(connection)
             raise
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
-        self._open.add(connection)
         try:
             super().process_request_thread(connection, cast("tuple[str, int]", client_address))
         finally:
-            self._open.discard(connection)
-            self._slots.release()
-
-    def hang_up(self) -> None:
-        """End the connections that clients keep open, and wait until all that was sent is counted.
-
-        A thread that is still at something else, such as hashing a blob, is left to itself.
-        """
-        for connection in tuple(self._open):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for _ in range(CONNECTIONS):
-            if not self._slots.acquire(timeout=_WAIT_SECONDS):
-                return
+            self.places.leave(connection)
 
     def handle_error(self, request: object, client_address: object) -> None:
         # The base class prints a traceback; a client that hangs up is no news.
@@ -144,7 +136,7 @@ class Listener:
         """
         with ExitStack() as stack:
             server = self._bind()
-            stack.callback(server.hang_up)
+            stack.callback(server.places.hang_up, _WAIT_SECONDS)
             stack.callback(server.server_close)
             thread = threading.Thread(
                 target=server.serve_forever, args=(0.05,), name="cache-server", daemon=True
@@ -231,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "ohmykube"
     sys_version = ""
-    timeout = IDLE_SECONDS
+    timeout = ASK_SECONDS
     disable_nagle_algorithm = True  # headers and body are two writes
     server: _HttpServer
 
@@ -239,10 +231,18 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug("cache server: " + format, *args)  # noqa: G003 - same
 
     def do_HEAD(self) -> None:
-        self._serve()
+        self._answered()
 
     def do_GET(self) -> None:
+        self._answered()
+
+    def _answered(self) -> None:
+        """Answer a request that is complete; until then others may get this one's place."""
+        self.server.places.asks(self.connection)
+        self.connection.settimeout(IDLE_SECONDS)
         self._serve()
+        self.connection.settimeout(ASK_SECONDS)
+        self.server.places.waits(self.connection)
 
     def _serve(self) -> None:
         self.server.owner.counts.request()
@@ -258,10 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(Refused(http.HTTPStatus.NOT_FOUND, "NOT_FOUND", message))
         except IntegrityError as error:
             log.warning("%s: %s", error.message, error.why)
-            self._fail(Refused(http.HTTPStatus.INTERNAL_SERVER_ERROR, "DAMAGED", error.message))
+            self._fail(Refused(http.HTTPStatus.INTERNAL_SERVER_ERROR, "DAMAGED", DAMAGED))
         except OhmykubeError as error:
             log.warning("%s: %s", error.message, error.why)
-            self._fail(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", error.message))
+            self._fail(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", TROUBLE))
 
     def _authorize(self) -> None:
         if not self.server.owner.opens(self.headers.get("Authorization", "")):

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -349,8 +350,8 @@ def test_too_many_clients_do_not_keep_it_from_ending(
     monkeypatch.setattr(serve, "_WAIT_SECONDS", 0.05)
     with Server(store, image_maker.lock(), TOKEN) as server:
         held = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(3)]
-        assert held[2].recv(1) == b""  # one too many: hung up on
-        held[0].close()
+        assert held[0].recv(1) == b""  # one too many: who has waited longest goes
+        held[1].close()
 
         def welcome() -> bool:
             try:
@@ -359,8 +360,22 @@ def test_too_many_clients_do_not_keep_it_from_ending(
                 return False
 
         assert eventually(welcome)
-    for one in held[1:]:
+    for one in held:
         one.close()
+
+
+def test_who_asks_for_nothing_keeps_nobody_out(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "CONNECTIONS", 3)
+    with Server(store, image_maker.lock(), TOKEN) as server:
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(9)]
+        for one in held:
+            with suppress(OSError):  # ended already
+                one.sendall(b"GET /v2/ HTTP/1.1\r\nX-Slow: ")
+        assert answers(server), "a whole request comes before those that never end"
+        for one in held:
+            one.close()
 
 
 def test_an_index_offers_the_platforms_that_are_there(store: Store) -> None:

@@ -30,7 +30,10 @@ from ohmykube.cache.sources import base as sources
 from ohmykube.cache.sources.remote import RemoteSource
 from ohmykube.cache.store import Store
 from ohmykube.errors import (
+    IntegrityError,
     LockedError,
+    NetworkError,
+    OhmykubeError,
     PermissionDenied,
     PrerequisiteError,
     ResourceError,
@@ -406,6 +409,20 @@ def test_what_a_credential_helper_says_is_for_the_log_alone(
     assert answer.status == 503
     assert answer.message == f"docker.io/a:1: {failures.HERE}"
     assert "hunter2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "kind", [IntegrityError, NetworkError, ResourceError, transport.StatusError]
+)
+def test_why_something_failed_is_for_the_log_alone(
+    caplog: pytest.LogCaptureFixture, kind: type[OhmykubeError]
+) -> None:
+    error = kind("http://inside.test/v2 cannot be had", why="proxy 10.0.0.7:3128, /srv/cache/x")
+    answer = failures.refused(error, "docker.io/a:1", "BLOB_UNKNOWN")
+    assert answer.message.startswith("docker.io/a:1: ")
+    for secret in ("inside.test", "10.0.0.7", "/srv/cache"):
+        assert secret not in answer.message
+        assert secret in caplog.text
 
 
 def test_a_mirror_as_the_command_makes_it(store: Store) -> None:
