@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -62,15 +63,22 @@ def remove(path: Path) -> int:
         PermissionDenied: this user may not.
         LockedError: something is mounted below it, or its directory has become a stranger's link.
     """
-    if files.is_strangers_link(path.parent):
+    try:
+        # Of a shared cache a member can exchange the directory at any moment.
+        with files.held(path.parent) as parent:
+            size = size_of(path)
+            files.remove_tree(path, parent)
+            return size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         raise LockedError(
             f"{path.parent} is a link that another user made, so nothing in it is removed",
             hint=f"ls -ld {path.parent}  (whose is it?)",
             id="OMK-I-311",
-        )
-    size = size_of(path)
-    files.remove_tree(path)
-    return size
+        ) from error
 
 
 def _abandoned(path: Path) -> bool:

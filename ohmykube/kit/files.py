@@ -233,6 +233,50 @@ def is_strangers_link(path: Path) -> bool:
     return stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.geteuid())
 
 
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[int]:
+    """Open a directory that others may put something else in the place of; gives its descriptor.
+
+    What is done with the descriptor happens in that directory, wherever its name leads meanwhile.
+    A link is followed only if this user or root made it.
+
+    Raises:
+        OSError: as open(2) says; ELOOP for a stranger's link.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    try:
+        descriptor = os.open(directory, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        descriptor = os.open(_own_link(directory), flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _own_link(path: Path) -> Path:
+    """Return where a link leads that this user or root made.
+
+    Whose it is and where it leads is asked of one open link, which nobody can exchange.
+    """
+    if not hasattr(os, "O_PATH"):  # pragma: no cover - not Linux
+        if is_strangers_link(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        return path
+    link = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(link)
+        if not stat.S_ISLNK(status.st_mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        if status.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        return path.parent / os.readlink("", dir_fd=link)
+    finally:
+        os.close(link)
+
+
 def sweep(directory: Path) -> None:
     """Remove temp files that a crash left in ``directory``; call it under the directory's lock."""
     for leftover in directory.glob(f"{TEMP_PREFIX}*"):
@@ -240,28 +284,37 @@ def sweep(directory: Path) -> None:
             leftover.unlink()
 
 
-def remove_tree(path: Path) -> None:
+def remove_tree(path: Path, parent: int | None = None) -> None:
     """Remove a directory tree without following links and without crossing into a mount.
 
     A ``path`` that is a link or a file is removed itself; an absent one is no error.
+
+    Args:
+        path: what is removed.
+        parent: its directory as ``held`` gives it, where others could exchange that.
 
     Raises:
         LockedError: something is still mounted at or below ``path``; nothing was removed.
         PermissionDenied, ResourceError: as ``explained``.
     """
-    if path.is_symlink() or path.is_file():
-        with explained(path):
-            path.unlink(missing_ok=True)
-        return
-    if not path.exists():
-        return
+    name = path if parent is None else Path(path.name)
+    with explained(path):
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            return
     for mount in _mounts_below(path.resolve()):
         raise LockedError(
             f"{mount} is still mounted, so {path} was not removed",
             hint=f"umount {mount}, then run the same command again",
         )
     with explained(path):
-        shutil.rmtree(path)
+        # Follows no link, not even one that is put in the place of a directory meanwhile.
+        shutil.rmtree(name, dir_fd=parent)
 
 
 def _mounts_below(path: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +26,6 @@ from ohmykube.model.artifact import Kind
 from tests import image_maker
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ohmykube.cache.blobs import Blob
 
 LARGE = 1 << 60
@@ -295,10 +294,48 @@ def test_what_a_strangers_link_leads_to_stays(
     monkeypatch.setattr(files, "is_strangers_link", lambda path: path == store.root / name)
     prune(store, Policy(everything=True))
     assert (documents / "thesis").exists()
+    if os.geteuid() == 0:
+        os.lchown(store.root / name, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(LockedError) as caught:
         ingest.remove(store.root / name / "thesis")
     assert caught.value.id == "OMK-I-311"
     assert (documents / "thesis").exists()
+
+
+def test_a_directory_that_is_exchanged_for_a_link_meanwhile(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member of a shared cache swaps it after it was looked at, before anything is removed."""
+    documents = tmp_path / "documents"
+    for place in (documents, store.root / "build"):
+        (place / "work").mkdir(parents=True)
+        (place / "work" / "thesis").write_text("years")
+    size_of = ingest.size_of
+
+    def swapped(path: Path) -> int:
+        size = size_of(path)
+        (store.root / "build").rename(tmp_path / "moved")
+        (store.root / "build").symlink_to(documents)
+        return size
+
+    monkeypatch.setattr(ingest, "size_of", swapped)
+    ingest.remove(store.root / "build" / "work")
+    assert (documents / "work" / "thesis").read_text() == "years"
+    assert not (tmp_path / "moved" / "work").exists(), "the one that was meant is gone"
+
+
+def test_a_directory_behind_a_link_of_our_own_is_cleared(store: Store, tmp_path: Path) -> None:
+    other_disk = tmp_path / "disk"
+    other_disk.mkdir()
+    (other_disk / "old").write_text("12345")
+    store.root.mkdir(parents=True, exist_ok=True)
+    (store.root / "build").symlink_to(Path("..") / other_disk.relative_to(store.root.parent))
+    assert ingest.remove(store.root / "build" / "old") == 5
+    assert not (other_disk / "old").exists()
+    assert ingest.remove(store.root / "build" / "old") == 0
+    assert ingest.remove(store.root / "none" / "old") == 0
 
 
 def test_a_manifest_that_came_after_the_first_look_keeps_its_layers(store: Store) -> None:
