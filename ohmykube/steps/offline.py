@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache import resolve
 from ohmykube.cache.bundle import bring, machine
+from ohmykube.cache.bundle.foreseen import Foreseen
 from ohmykube.cache.bundle.lacking import offline_lacks
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
@@ -26,21 +27,33 @@ class Offline:
     name = "offline"
     title = "Look for everything on this host"
 
+    def __init__(self, *, only_look: bool = False) -> None:
+        """``only_look``: change nothing, and hash no blob of a bundle."""
+        self._only_look = only_look
+
     def run(self, run: Run) -> str:
         """Raise NotFoundError naming all that lacks; IntegrityError for a bundle not to trust."""
-        store = Store(run.services.paths.cache)
-        reporter = run.services.reporter
+        root, allowed = run.services.paths.cache, run.allowed_signers
+        if self._only_look:
+            self._needed(run, Foreseen(root, run.bundles, allowed))
+            return f"{len(run.bundles)} bundles would be used" if run.bundles else "all is here"
+        store = Store(root)
         for path in run.bundles:
-            bring.use(store, path, reporter, run.allowed_signers)
+            bring.use(store, path, run.services.reporter, allowed)
+        base = self._needed(run, store)
+        if base is not None and not isinstance(base, str):
+            self._bring(run, store, base)
+        return f"{len(run.bundles)} bundle{'' if len(run.bundles) == 1 else 's'} in place"
+
+    def _needed(self, run: Run, store: Store) -> Ref | str | None:
+        """Return what ``_base`` does; raise NotFoundError when an offline run lacks something."""
         base = self._base(run, store)
         lacking = list(resolve.missing(run.cluster, store)) if run.offline else []
         if isinstance(base, str):
             lacking.append(base)
         if lacking and run.offline:
             raise offline_lacks(lacking)
-        if base is not None and not isinstance(base, str):
-            self._bring(run, store, base)
-        return f"{len(run.bundles)} bundle{'' if len(run.bundles) == 1 else 's'} in place"
+        return base
 
     @staticmethod
     def _base(run: Run, store: Store) -> Ref | str | None:

@@ -83,18 +83,20 @@ class UpResult:
 def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
     """Make the cluster as described; safe to repeat, ends what a killed run began."""
     started = services.clock.now()
+    aside = options.offline or bool(options.bundles)
     if options.plan_only:
         with session.planning(services, cluster) as run:
-            engine.execute((Preflight(), Plan()), run)
+            _set(run, options)
+            look_too = (Offline(only_look=True),) if aside else ()
+            engine.execute((Preflight(), Plan(), *look_too), run)
             seconds = services.clock.now() - started
             return _result(run.plan, cluster, seconds)
     with session.working(services, cluster) as run, _nothing_made_nothing_kept(run):
-        run.offline, run.bundles = options.offline, options.bundles
-        run.allowed_signers = options.allowed_signers
+        _set(run, options)
         engine.execute(
             (
                 *_LOOK,
-                *((Offline(),) if options.offline or options.bundles else ()),
+                *((Offline(),) if aside else ()),
                 *_MAKE,
                 Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
                 FetchKubeconfig(),
@@ -114,6 +116,11 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
             plan=run.plan,
             kubectl=session.kubectl(run),
         )
+
+
+def _set(run: Run, options: UpOptions) -> None:
+    run.offline, run.bundles = options.offline, options.bundles
+    run.allowed_signers = options.allowed_signers
 
 
 @contextlib.contextmanager

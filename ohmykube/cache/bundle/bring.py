@@ -50,14 +50,7 @@ def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = Non
         UsageError: it is in parts.
         NotFoundError, IntegrityError: as ``read.load``, ``read.verify`` and ``sign.signer``.
     """
-    found = read.load(path)
-    if found.source.divided:
-        raise UsageError(
-            f"{path} is in {len(found.source.parts)} parts, and only one file can be used in place",
-            hint=f"ohmykube cache import {path}  (then `ohmykube up --offline` without --bundle)",
-            id="OMK-I-430",
-        )
-    signer = _signer(found, allowed)
+    found, signer = usable(path, allowed)
     file = found.source.parts[0].path.absolute()
     places = found.places()
     known = any(
@@ -77,6 +70,23 @@ def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = Non
         present=len(found.bundle.whole),
         replaced=replaced,
     )
+
+
+def usable(path: Path, allowed: Path | None = None) -> tuple[Archive, str]:
+    """Return a bundle that can be used where it lies, not hashed yet, and who signed it.
+
+    Raises:
+        UsageError: it is in parts.
+        NotFoundError, IntegrityError: as ``read.load`` and ``sign.signer``.
+    """
+    found = read.load(path)
+    if found.source.divided:
+        raise UsageError(
+            f"{path} is in {len(found.source.parts)} parts, and only one file can be used in place",
+            hint=f"ohmykube cache import {path}  (then `ohmykube up --offline` without --bundle)",
+            id="OMK-I-430",
+        )
+    return found, _signer(found, allowed)
 
 
 def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = None) -> Brought:

@@ -214,6 +214,21 @@ def test_everything_that_lacks_is_named(there: Services) -> None:
     assert not there.state.names(), "nothing was made, so nothing is kept"
 
 
+def test_a_plan_looks_at_the_bundles_and_uses_none(there: Services, made: Path) -> None:
+    cluster = described("fake")
+    with pytest.raises(NotFoundError, match="lacks 11 artifacts"):
+        up(there, cluster, UpOptions(plan_only=True, offline=True))
+    planned = up(there, cluster, UpOptions(plan_only=True, offline=True, bundles=(made,)))
+    assert planned.plan
+    assert not Store(there.paths.cache).attached()
+    assert not there.paths.cache.exists()
+    with pytest.raises(NotFoundError, match="there is no bundle"):
+        up(there, cluster, UpOptions(plan_only=True, bundles=(made.with_name("none"),)))
+    made.write_bytes(made.read_bytes()[:-5000])
+    with pytest.raises(IntegrityError, match="not a bundle that can be trusted"):
+        up(there, cluster, UpOptions(plan_only=True, bundles=(made,)))
+
+
 def test_sources_are_not_even_asked(there: Services) -> None:
     def never(name: str, context: SourceContext) -> Source:
         raise AssertionError(f"source {name} was loaded")
