@@ -47,11 +47,12 @@ class ImageDelivery(TypedDict):
 
 
 class ImageRow(TypedDict):
-    """One image of the nodes; ``size`` as containerd says it."""
+    """One image of the nodes; ``size`` as containerd says it, ``sizeBytes`` as a number."""
 
     reference: str
     digest: str
     size: str
+    sizeBytes: int | None
     pinned: bool
     nodes: list[str]
     lacking: list[str]
@@ -155,6 +156,7 @@ def listing(found: ImageList) -> dict[str, Any]:
                     "reference": image.reference,
                     "digest": image.digest,
                     "size": image.size,
+                    "sizeBytes": image.size_bytes,
                     "pinned": image.pinned,
                     "nodes": list(image.nodes),
                     "lacking": list(image.lacking),

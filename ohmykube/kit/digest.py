@@ -36,7 +36,7 @@ def copy(source: IO[bytes], target: IO[bytes]) -> tuple[str, int]:
     """Copy a stream and return the digest and the number of bytes that went through."""
     state = hashlib.sha256()
     size = 0
-    while chunk := source.read(CHUNK):
+    while chunk := source.read(PIECE):
         state.update(chunk)
         target.write(chunk)
         size += len(chunk)

@@ -108,6 +108,9 @@ _LISTED = re.compile(
     r"(?P<name>\S+) +\S+ +sha256:[0-9a-f]{64} +(?P<size>[0-9.]+ \S+|-) +\S+ +(?P<labels>\S+) *"
 )
 
+_AMOUNT = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) (?P<unit>B|KiB|MiB|GiB|TiB)")
+_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
 
 class Shell(Protocol):
     """Runs commands on one node, as ``NodeShell`` does."""
@@ -138,6 +141,12 @@ class NodeImage:
     pinned: bool
     size: str
     """As containerd says it, such as ``7.7 MiB``."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The same in bytes; None when containerd does not tell."""
+        found = _AMOUNT.fullmatch(self.size)
+        return int(float(found["number"]) * _UNITS[found["unit"]]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

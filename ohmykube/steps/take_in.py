@@ -82,6 +82,13 @@ class TakeIn:
         return f"{len({name for name, _ in self.refs})} images, {size / 1e6:.1f} MB"
 
     def _source(self, source: str) -> tuple[Ref, ...]:
+        if not source:
+            raise UsageError(
+                "one SRC is empty",
+                why="a shell makes an empty argument of a variable that is not set",
+                hint="ohmykube image load app:dev  (or the path of an archive, or - for stdin)",
+                id="OMK-I-507",
+            )
         if source == STDIN:
             stream = self._stdin or os.fdopen(os.dup(sys.stdin.fileno()), "rb")
             return self._stream(cast("io.BufferedReader", stream), "standard input")

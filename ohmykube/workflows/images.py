@@ -76,6 +76,8 @@ class ListedImage:
     reference: str
     digest: str
     size: str
+    """As containerd says it, such as ``7.7 MiB``."""
+    size_bytes: int | None
     pinned: bool
     """On every node that has it."""
     nodes: tuple[str, ...]
@@ -183,6 +185,7 @@ def _listed(found: Mapping[str, Mapping[str, NodeImage]]) -> tuple[ListedImage, 
             reference=reference,
             digest=digest,
             size=next(iter(there.values())).size,
+            size_bytes=next(iter(there.values())).size_bytes,
             pinned=all(image.pinned for image in there.values()),
             nodes=tuple(there),
             lacking=tuple(node for node in found if node not in there),

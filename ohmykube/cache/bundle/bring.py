@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, cast
 from ohmykube.cache.bundle import parts, read, sign
 from ohmykube.cache.store import Signature
 from ohmykube.errors import IntegrityError, UsageError
+from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt
 from ohmykube.progress import Message
 
@@ -115,7 +116,7 @@ def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = No
             for entry in todo:
                 interrupt.check()
                 stream.seek(places[entry.digest][0])
-                window = io.BufferedReader(read.Window(stream, entry.size, step), read.CHUNK)
+                window = io.BufferedReader(read.Window(stream, entry.size, step), digests.PIECE)
                 try:
                     store.put_stream(cast("IO[bytes]", window), expected=entry.digest)
                 except IntegrityError as error:

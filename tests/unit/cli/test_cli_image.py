@@ -57,6 +57,11 @@ def test_a_list_reads_well_at_80_columns(cli) -> None:
     ]
 
 
+def test_sizes_in_documents_are_numbers_of_bytes(cli) -> None:
+    items = cli("image", "list", "-o", "json").document["items"]
+    assert [item["sizeBytes"] for item in items] == [13_526_630, None]
+
+
 @pytest.mark.parametrize("words", [(), ("load",), ("pull",)])
 def test_mistakes_and_help(cli, words) -> None:
     outcome = cli("image", *words)

@@ -232,6 +232,8 @@ def test_what_containerd_says_is_understood() -> None:
     assert not survey.has("docker.io/library/app:2", b)
     assert not survey.has("docker.io/library/none:1", b)
     assert survey.images["docker.io/library/app:1"].size == "7.7 MiB"
+    assert survey.images["docker.io/library/app:1"].size_bytes == 8_074_035
+    assert survey.images["docker.io/library/app:2"].size_bytes is None
     assert survey.content == {a}
     assert survey.asks_us("docker.io/library/app:1")
     assert not survey.asks_us("localhost:5000/app:1")

@@ -329,6 +329,16 @@ def test_sources_that_are_none(estate: Estate, source: str) -> None:
         estate.load(source)
 
 
+def test_an_empty_source_is_named(
+    estate: Estate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a shell makes it of a variable that is not set; it is not this directory either."""
+    (tmp_path / "oci-layout").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="one SRC is empty"):
+        estate.load("")
+
+
 def test_sources_that_do_not_go_together(estate: Estate) -> None:
     for sources, reference in (((), ""), (("a", "a"), ""), (("a", "b"), "x:1")):
         with pytest.raises(UsageError):
