@@ -87,7 +87,7 @@ class TakeIn:
                 "one SRC is empty",
                 why="a shell makes an empty argument of a variable that is not set",
                 hint="ohmykube image load app:dev  (or the path of an archive, or - for stdin)",
-                id="OMK-I-507",
+                id="OMK-I-526",
             )
         if source == STDIN:
             stream = self._stdin or os.fdopen(os.dup(sys.stdin.fileno()), "rb")
