@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.errors import NotFoundError, ProviderError
 from ohmykube.kit import files, process
-from ohmykube.providers.base import NO_TEMPLATE, Template
+from ohmykube.providers import template_file
+from ohmykube.providers.base import NO_TEMPLATE
 from ohmykube.providers.lima import marker
 from ohmykube.providers.lima.marker import GOLDEN, Marker
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import SshTarget
-    from ohmykube.providers.base import NewTemplate
+    from ohmykube.providers.base import NewTemplate, Template
     from ohmykube.providers.lima.guest import Guest
     from ohmykube.providers.lima.home import Home
     from ohmykube.providers.lima.limactl import Limactl
@@ -83,17 +83,6 @@ def flatten(directory: Path) -> None:
         ) from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """What a template is; the file's time tells when it was last cloned."""
-
-    key: str
-    role: str
-    summary: str
-    created_at: float
-    schema: int = SCHEMA
-
-
 def instance_of(key: str) -> str:
     """Return the instance of a template."""
     return f"template-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -130,23 +119,14 @@ class Golden:
         return whose
 
     def _read(self, directory: Path) -> Template | None:
-        path = directory / _FILE
-        try:
-            record = _Record(**json.loads(path.read_text()))
-            used = path.stat().st_mtime
-        except (OSError, ValueError, TypeError):
-            return None
-        if record.schema != SCHEMA or instance_of(record.key) != directory.name:
-            return None
-        blocks = (entry.stat(follow_symlinks=False).st_blocks for entry in os.scandir(directory))
-        return Template(
-            key=record.key,
-            role=record.role,
-            summary=record.summary,
-            created_at=record.created_at,
-            last_used_at=used,
-            size=512 * sum(blocks),
-        )
+        def size() -> int:
+            entries = os.scandir(directory)
+            return 512 * sum(entry.stat(follow_symlinks=False).st_blocks for entry in entries)
+
+        def is_place(key: str) -> bool:
+            return instance_of(key) == directory.name
+
+        return template_file.read(directory / _FILE, SCHEMA, is_place=is_place, size=size)
 
     def strip(self, ask: Guest, target: SshTarget) -> None:
         """Take off a running machine what makes it itself; it is good for nothing but a template.
@@ -166,8 +146,7 @@ class Golden:
         self._flatten(directory)
         # The network of a build goes with it, and limactl wants the networks of all there are.
         self._limactl.edit(whose.instance, ".networks = []")
-        record = _Record(key=new.key, role=new.role, summary=new.summary, created_at=time.time())
-        files.write(directory / _FILE, json.dumps(asdict(record), indent=1) + "\n")
+        template_file.write(directory / _FILE, SCHEMA, new)
         mark = Marker(instance=name, cluster="", node=GOLDEN, id=whose.id, origin=whose.origin)
         marker.claim(self._home, mark)
         directory.rename(self._home.directory(name))
@@ -177,7 +156,7 @@ class Golden:
 
     def cloned(self, key: str) -> None:
         """Remember that a template was used."""
-        os.utime(self._home.directory(instance_of(key)) / _FILE)
+        template_file.used(self._home.directory(instance_of(key)) / _FILE)
 
 
 def _absent(key: str) -> NotFoundError:

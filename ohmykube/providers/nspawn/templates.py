@@ -18,17 +18,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import fnmatch
-import json
 import os
 import re
-import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, NotFoundError, ProviderError
 from ohmykube.kit import files
-from ohmykube.providers.base import NO_TEMPLATE, Template
+from ohmykube.providers import template_file
+from ohmykube.providers.base import NO_TEMPLATE
 from ohmykube.providers.nspawn import copies
 from ohmykube.providers.nspawn.host import do
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ohmykube.providers.base import NewTemplate
+    from ohmykube.providers.base import NewTemplate, Template
     from ohmykube.providers.nspawn.host import Host
     from ohmykube.providers.nspawn.layout import NodeFiles
 
@@ -67,17 +66,6 @@ _TEMPORARY = "tmp-"
 _OVERLAY = "trusted.overlay."
 _KEPT_ATTRIBUTES = ("trusted.overlay.opaque",)
 _UNSHAREABLE = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """``template.json``; its mtime tells when the template was last cloned."""
-
-    key: str
-    role: str
-    summary: str
-    created_at: float
-    schema: int = SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +107,11 @@ class TemplateStore:
         return self._read(self._root / key) is not None
 
     def _read(self, directory: Path) -> Template | None:
-        place = _Files(directory)
-        try:
-            content = json.loads(place.record.read_text())
-            record = _Record(**content)
-            used = place.record.stat().st_mtime
-        except (OSError, ValueError, TypeError):
-            return None
-        if record.schema != SCHEMA or record.key != directory.name:
-            return None
-        return Template(
-            key=record.key,
-            role=record.role,
-            summary=record.summary,
-            created_at=record.created_at,
-            last_used_at=used,
-            size=copies.size(directory),
+        return template_file.read(
+            _Files(directory).record,
+            SCHEMA,
+            is_place=lambda key: key == directory.name,
+            size=lambda: copies.size(directory),
         )
 
     def keep(self, node: NodeFiles, new: NewTemplate) -> Template:
@@ -159,8 +136,7 @@ class TemplateStore:
         strip(temporary.lower, IDENTITY)
         strip(temporary.containerd, CONTAINERD_IDENTITY)
         _tidy_attributes(temporary.lower)
-        record = _Record(key=new.key, role=new.role, summary=new.summary, created_at=time.time())
-        files.write(temporary.record, json.dumps(asdict(record), indent=1) + "\n")
+        template_file.write(temporary.record, SCHEMA, new)
         # After a loss of power a template is whole or not there.
         sync = ["sync", "--file-system", str(temporary.root)]
         do(self._host, "write the template to the disk", sync, timeout=SYNC_SECONDS)
@@ -187,7 +163,7 @@ class TemplateStore:
             copies.copy_tree(place.lower, node.lower, lambda _path: True)
             copies.copy_tree(place.containerd, containerd, is_immutable)
             with contextlib.suppress(OSError):  # on a read-only disk its age is not renewed
-                os.utime(place.record)
+                template_file.used(place.record)
 
     def remove(self, key: str) -> None:
         """Remove a template; none is fine."""
