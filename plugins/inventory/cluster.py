@@ -76,10 +76,8 @@ import os
 import shlex
 
 from ansible.errors import AnsibleParserError
-from ansible.inventory.helpers import get_group_vars
-from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
-from ansible.utils.vars import combine_vars
-from ansible_collections.ohmykube.cluster.plugins.plugin_utils import cluster_record
+from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible_collections.ohmykube.cluster.plugins.plugin_utils import cluster_record, composing
 
 SUFFIXES = (".ohmykube.yml", ".ohmykube.yaml")
 ALL = "k8s_cluster"
@@ -87,7 +85,7 @@ ALL = "k8s_cluster"
 ONE_NETWORK = "nspawn"
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable):
+class InventoryModule(BaseInventoryPlugin, composing.Composing):
     """Hosts, groups and variables of one cluster."""
 
     NAME = "ohmykube.cluster.cluster"
@@ -105,7 +103,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             self._populate(str(state), str(self.get_option("cluster")))
         except cluster_record.RecordError as error:
             raise AnsibleParserError("ohmykube.cluster.cluster: %s" % error) from error
-        self._construct()
+        for name in list(self.inventory.groups[ALL].get_hosts()):
+            self.compose(str(name))
 
     def _populate(self, state, cluster):
         directory, record = cluster_record.load(state, cluster)
@@ -137,25 +136,6 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
             shared["node_hosts"] = addresses
         for name, value in shared.items():
             self.inventory.set_variable(ALL, name, value)
-
-    def _construct(self):
-        strict = self.get_option("strict")
-        for name in list(self.inventory.groups[ALL].get_hosts()):
-            host = self.inventory.get_host(str(name))
-            shared = get_group_vars(host.get_groups())
-            known = combine_vars(shared, host.get_vars())
-            self._set_composite_vars(self.get_option("compose"), known, host.name, strict=strict)
-            known = combine_vars(shared, host.get_vars())
-            self._add_host_to_composed_groups(
-                self.get_option("groups"), known, host.name, strict=strict, fetch_hostvars=False
-            )
-            self._add_host_to_keyed_groups(
-                self.get_option("keyed_groups"),
-                known,
-                host.name,
-                strict=strict,
-                fetch_hostvars=False,
-            )
 
 
 def _variables(node, there, provider):

@@ -78,14 +78,14 @@ compose:
 import os
 
 from ansible.errors import AnsibleParserError
-from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
-from ansible_collections.ohmykube.cluster.plugins.plugin_utils import lima_instances
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable
+from ansible_collections.ohmykube.cluster.plugins.plugin_utils import composing, lima_instances
 
 SUFFIXES = (".lima.yml", ".lima.yaml")
 ALL = "k8s_cluster"
 
 
-class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+class InventoryModule(BaseInventoryPlugin, composing.Composing, Cacheable):
     """Hosts and groups of one cluster, or of all."""
 
     NAME = "ohmykube.cluster.lima"
@@ -138,16 +138,4 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 self.display.vv("%s does not run; it is left out" % host["instance"])
                 continue
             self._populate_host_vars([host[named]], host["variables"], host["group"] or ALL)
-            self._construct(host[named])
-
-    def _construct(self, name):
-        strict = self.get_option("strict")
-        known = self.inventory.get_host(name).get_vars()
-        self._set_composite_vars(self.get_option("compose"), known, name, strict=strict)
-        known = self.inventory.get_host(name).get_vars()
-        self._add_host_to_composed_groups(
-            self.get_option("groups"), known, name, strict=strict, fetch_hostvars=False
-        )
-        self._add_host_to_keyed_groups(
-            self.get_option("keyed_groups"), known, name, strict=strict, fetch_hostvars=False
-        )
+            self.compose(host[named])
