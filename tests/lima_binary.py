@@ -45,6 +45,9 @@ class RealLimactl:
     """A program to call in place of ``limactl``, and a place that its user may write to."""
 
     program: Path
+    """Becomes an ordinary user where root calls it."""
+    binary: Path
+    """``limactl`` itself, alone in its directory: for those who are an ordinary user already."""
     scratch: Path
     uid: int
     gid: int
@@ -117,12 +120,13 @@ def _install(binary: Path, root: Path, *, copy: bool) -> RealLimactl:
     scratch = root / "s"
     scratch.mkdir()
     uid, gid, become = os.getuid(), os.getgid(), ""
-    if copy:
-        target = root / "bin" / "limactl"  # where root's home is closed to others
-        target.parent.mkdir()
+    target = root / "bin" / "limactl"
+    target.parent.mkdir()
+    if copy:  # root's home is closed to others
         shutil.copyfile(binary, target)
         target.chmod(0o755)
-        binary = target
+    else:
+        target.symlink_to(binary)
     if uid == 0:
         user = pwd.getpwnam(_ORDINARY)
         uid, gid = user.pw_uid, user.pw_gid
@@ -132,7 +136,7 @@ def _install(binary: Path, root: Path, *, copy: bool) -> RealLimactl:
     # Its working directory must be one that its user may enter.
     program.write_text(
         f"#!/bin/sh\ncd {scratch} || exit 70\nexport HOME={scratch} TMPDIR={scratch}\n"
-        f'exec {become}{binary} "$@"\n'
+        f'exec {become}{target} "$@"\n'
     )
     program.chmod(0o755)
-    return RealLimactl(program, scratch, uid, gid)
+    return RealLimactl(program, target, scratch, uid, gid)

@@ -30,7 +30,7 @@ from ohmykube.kit.secret import Secret
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.ansible.variables import CacheAccess
+    from ohmykube.ansible.variables import CacheAccess, Nature
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine
@@ -162,7 +162,7 @@ def write(
     machines: Mapping[str, Machine],
     access: CacheAccess | None,
     ssh_config: Path | None,
-    system_containers: bool,
+    nature: Nature,
     cert_sans: Sequence[str] = (),
 ) -> Path:
     """Write the inventory of a cluster into ``directory`` and return the path to pass as ``-i``.
@@ -175,7 +175,7 @@ def write(
         access: the host's artifact server, or None.
         ssh_config: OpenSSH client configuration with a ``Host`` entry for each node; None
             leaves the connection to the caller.
-        system_containers: nodes share the host's kernel.
+        nature: how the machines are.
         cert_sans: names and addresses by which the API server is reached from outside.
 
     Raises:
@@ -189,7 +189,8 @@ def write(
         lock,
         access,
         [machine for _, machine in wanted],
-        system_containers=system_containers,
+        system_containers=nature.system_containers,
+        slowdown=nature.slowdown,
         cert_sans=cert_sans,
     )
     hosts = [

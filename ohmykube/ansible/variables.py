@@ -35,6 +35,9 @@ _FROM_SETTINGS = {
     "flannel_cni_image": "flannel_cni_plugin_image",
 }
 
+_PULL_SECONDS = 1800
+"""What the role cache waits for images, on nodes of common speed."""
+
 _LOCAL_SANS = ("127.0.0.1", "localhost")
 
 # Nodes that are system containers share the host's kernel: its swap and its cgroup version are not
@@ -71,6 +74,16 @@ class CacheAccess:
     """Digest of an image to that of its repacked form, which the server has too."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nature:
+    """How machines of a provider are."""
+
+    system_containers: bool
+    """They share the host's kernel."""
+    slowdown: int = 1
+    """How many times longer than usual everything takes on them."""
+
+
 def group_vars(
     cluster: Cluster,
     lock: ArtifactLock | None,
@@ -78,6 +91,7 @@ def group_vars(
     machines: Sequence[Machine],
     *,
     system_containers: bool,
+    slowdown: int = 1,
     cert_sans: Sequence[str] = (),
 ) -> Vars:
     """Return the variables that all nodes of a cluster share.
@@ -88,6 +102,7 @@ def group_vars(
         cache: the host's artifact server; None makes the nodes fetch from upstream.
         machines: all machines of the cluster, each with its address.
         system_containers: nodes share the host's kernel.
+        slowdown: how many times longer than usual everything takes on the nodes.
         cert_sans: names and addresses by which the API server is reached from outside.
 
     Raises:
@@ -111,6 +126,8 @@ def group_vars(
         "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
     result |= _kubeadm_patches(cluster, system_containers=system_containers)
+    if slowdown > 1:
+        result |= {"kubeadm_slowdown": slowdown, "cache_pull_timeout": _PULL_SECONDS * slowdown}
     if network.cni == "flannel":
         result |= {
             "flannel_network": network.pod_cidr,

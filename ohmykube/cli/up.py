@@ -72,15 +72,15 @@ LONGEST_WAIT = 86_400
 @click.option(
     "--timeout",
     type=click.IntRange(1, LONGEST_WAIT),
-    default=600,
-    show_default=True,
     metavar="SECONDS",
-    help="How long nodes may take to become ready.",
+    help="How long nodes may take to become ready (default: 600, more for emulated ones).",
 )
 @_options.output
 @_options.talk
 @_options.pass_app
-def up(app: App, /, *, file: Path | None, plan_only: bool, timeout: int, **chosen: Any) -> None:
+def up(
+    app: App, /, *, file: Path | None, plan_only: bool, timeout: int | None, **chosen: Any
+) -> None:
     """Make a cluster, or bring an existing one to what is described.
 
     Without a file: one control plane and two workers. Can be stopped at any moment and run again;
@@ -98,7 +98,7 @@ def up(app: App, /, *, file: Path | None, plan_only: bool, timeout: int, **chose
         app.acting()
     options = UpOptions(
         plan_only=plan_only,
-        wait_seconds=float(timeout),
+        wait_seconds=timeout,
         offline=chosen["offline"],
         bundles=bundles,
         allowed_signers=chosen["allowed_signers"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ohmykube.errors import TimeoutExceeded
@@ -48,6 +48,10 @@ class Wait:
     every: float = 0.3
     factor: float = 1.0
     longest: float = 5.0
+
+    def times(self, number: float) -> Wait:
+        """Return the same with so many times the patience."""
+        return replace(self, seconds=self.seconds * number)
 
 
 def until(clock: Clock, wait: Wait, what: str, probe: Callable[[], T | None]) -> T:

@@ -30,6 +30,9 @@ class Capabilities:
     """Can stop and start a machine."""
     system_containers: bool = False
     """Nodes share the host's kernel: roles must leave modules, conntrack and time alone."""
+    slowdown: int = 1
+    """How many times longer than usual everything takes in the machines, whose processors may be
+    emulated: all that waits for them waits that much longer, on this host and in the cluster."""
 
 
 class CheckStatus(enum.StrEnum):

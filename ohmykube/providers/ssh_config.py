@@ -36,13 +36,14 @@ _JUMP = re.compile(
 )
 
 
-def render(targets: Mapping[str, SshTarget], control_dir: Path) -> str:
+def render(targets: Mapping[str, SshTarget], control_dir: Path, *, slowdown: int = 1) -> str:
     """Return the configuration's text; ``ssh -F <file> <node>`` then reaches a node.
 
     Args:
         targets: how to reach each node, by node name.
         control_dir: directory for the sockets of shared connections; connections are not shared
             when its path is longer than ``LONGEST_CONTROL_DIR`` bytes.
+        slowdown: how many times longer than usual a node may take to answer.
 
     Raises:
         ConfigError: a value that ssh could not be given safely.
@@ -57,7 +58,7 @@ def render(targets: Mapping[str, SshTarget], control_dir: Path) -> str:
         # ssh reads this file for the jump host too, but none of the node's own lines.
         if host not in targets:
             blocks.append(_jump_entry(host, target))
-    blocks.append(_shared(control_dir))
+    blocks.append(_shared(control_dir, slowdown))
     return "\n".join(blocks)
 
 
@@ -97,7 +98,7 @@ def _jump_entry(host: str, target: SshTarget) -> str:
     return "\n  ".join(lines) + "\n"
 
 
-def _shared(control_dir: Path) -> str:
+def _shared(control_dir: Path, slowdown: int) -> str:
     lines = [
         "Host *",
         "StrictHostKeyChecking yes",
@@ -105,8 +106,8 @@ def _shared(control_dir: Path) -> str:
         "BatchMode yes",
         *_sharing(control_dir),
         "ServerAliveInterval 5",
-        "ServerAliveCountMax 4",
-        "ConnectTimeout 10",
+        f"ServerAliveCountMax {4 * slowdown}",
+        f"ConnectTimeout {10 * slowdown}",
         "Ciphers ^aes128-gcm@openssh.com",
         "LogLevel ERROR",
     ]

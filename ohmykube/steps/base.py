@@ -102,6 +102,11 @@ class Run:
     cleanup: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What must be closed when the run ends, in reverse order."""
 
+    @property
+    def slowdown(self) -> int:
+        """How many times longer than usual everything takes in the machines."""
+        return self.provider.capabilities.slowdown
+
     def need_ssh_config(self) -> Path:
         """Return the ssh client configuration."""
         return _there(self.ssh_config, "ssh_config")

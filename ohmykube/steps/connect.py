@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ohmykube.steps.base import Run
 
 ANSWER = retry.Wait(seconds=60, every=0.15, factor=1.3, longest=2)
+PROBE_SECONDS = 10
 
 
 class Connect:
@@ -33,7 +34,7 @@ class Connect:
         }
         path = run.directory / layout.SSH_CONFIG
         control = layout.control_directory(run.directory)
-        files.write(path, ssh_config.render(targets, control))
+        files.write(path, ssh_config.render(targets, control, slowdown=run.slowdown))
         run.ssh_config = path
         parallel.each(targets, lambda node: self._wait(run, path, node))
         return f"{len(targets)} answer"
@@ -44,7 +45,7 @@ class Connect:
 
         def probe() -> bool | None:
             try:
-                ssh_config.probe(path, node, timeout=10)
+                ssh_config.probe(path, node, timeout=PROBE_SECONDS * run.slowdown)
             except UnreachableError as error:
                 if error.id == ssh_config.REFUSED:
                     raise  # waiting does not make a key welcome
@@ -53,7 +54,8 @@ class Connect:
             return True
 
         try:
-            retry.until(run.services.clock, ANSWER, f"ssh of {node}", probe)
+            wait = ANSWER.times(run.slowdown)
+            retry.until(run.services.clock, wait, f"ssh of {node}", probe)
         except TimeoutExceeded:
             if last:
                 raise last[-1] from None

@@ -24,7 +24,7 @@ def shell_of(run: Run, node: str) -> NodeShell:
     """Return a shell on a node of the run, as root."""
     machine = run.need_machine(node)
     become = machine.ssh is not None and machine.ssh.become
-    return NodeShell(run.need_ssh_config(), node, become=become)
+    return NodeShell(run.need_ssh_config(), node, become=become, slowdown=run.slowdown)
 
 
 class FetchKubeconfig:

@@ -36,7 +36,10 @@ class Inventory:
             machines=run.machines,
             access=access,
             ssh_config=run.need_ssh_config(),
-            system_containers=run.provider.capabilities.system_containers,
+            nature=variables.Nature(
+                system_containers=run.provider.capabilities.system_containers,
+                slowdown=run.slowdown,
+            ),
             cert_sans=self._names(run),
         )
         return f"{len(run.cluster.nodes)} hosts"

@@ -67,8 +67,8 @@ class Reach:
                 f"node {node} is {state}", hint=f"ohmykube start {run.cluster.name}", id="OMK-V-501"
             )
         path = run.need_ssh_config()
-        ssh_config.probe(path, node, timeout=ANSWER_SECONDS)
-        shell = NodeShell(path, node, become=machine.ssh.become)
+        ssh_config.probe(path, node, timeout=ANSWER_SECONDS * run.slowdown)
+        shell = NodeShell(path, node, become=machine.ssh.become, slowdown=run.slowdown)
         told = shell(["uname", "-m"]).strip()
         self.shells[node] = shell
         return _ARCHITECTURES.get(told, told)

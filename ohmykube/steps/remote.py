@@ -16,11 +16,17 @@ TIMEOUT = 30
 
 
 class NodeShell:
-    """Runs argv lists on one node; ``become`` puts sudo before them."""
+    """Runs argv lists on one node; ``become`` puts sudo before them.
 
-    def __init__(self, ssh_config: Path, node: str, *, become: bool = False) -> None:
+    On a node that is so many times slower than usual (``slowdown``) all may take that much longer.
+    """
+
+    def __init__(
+        self, ssh_config: Path, node: str, *, become: bool = False, slowdown: int = 1
+    ) -> None:
         self._prefix = ("ssh", "-F", str(ssh_config), node)
         self._become = ("sudo", "-n", "--") if become else ()
+        self._slowdown = slowdown
         self.node = node
 
     def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = TIMEOUT) -> str:
@@ -30,7 +36,8 @@ class NodeShell:
             NodeError: it failed or did not end in time.
         """
         try:
-            return process.run(self._argv(argv), timeout=timeout, input=stdin).stdout
+            limit = timeout * self._slowdown
+            return process.run(self._argv(argv), timeout=limit, input=stdin).stdout
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 
@@ -42,7 +49,7 @@ class NodeShell:
             Exception: whatever ``write`` raised.
         """
         try:
-            piping.feed(self._argv(argv), write, timeout=timeout)
+            piping.feed(self._argv(argv), write, timeout=timeout * self._slowdown)
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 
@@ -53,7 +60,7 @@ class NodeShell:
             NodeError: it failed or did not end in time.
         """
         try:
-            piping.hold(self._argv(argv), timeout=timeout)
+            piping.hold(self._argv(argv), timeout=timeout * self._slowdown)
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 

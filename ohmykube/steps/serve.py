@@ -9,7 +9,7 @@ from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Store
 from ohmykube.kit import files
 from ohmykube.kit.secret import Secret
-from ohmykube.steps.tunnel import ENDPOINT, NODE_PORT, Tunnel
+from ohmykube.steps.tunnel import ENDPOINT, NODE_PORT, OPEN, Tunnel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ class Serve:
             run.cleanup.callback(tunnel.close)
             tunnels.append(tunnel)
         for tunnel in tunnels:
-            tunnel.wait(run.services.clock)
+            tunnel.wait(run.services.clock, OPEN.times(run.slowdown))
         return f"{len(tunnels)} tunnels"
 
 

@@ -256,7 +256,10 @@ def _prepare(outer: Run, cluster: Cluster, directory: Path) -> None:
                 machines=run.machines,
                 access=access,
                 ssh_config=run.need_ssh_config(),
-                system_containers=run.provider.capabilities.system_containers,
+                nature=variables.Nature(
+                    system_containers=run.provider.capabilities.system_containers,
+                    slowdown=run.slowdown,
+                ),
             )
             Playbook(template_keys.PLAYBOOK, "Prepare the templates").run(run)
     finally:

@@ -15,19 +15,26 @@ if TYPE_CHECKING:
 
 
 class WaitReady:
-    """The last word on whether ``up`` has succeeded."""
+    """The last word on whether ``up`` has succeeded.
+
+    Args:
+        seconds: how long it may take; None for what is usual, and more where machines are slow.
+        usual: seconds that are enough for machines of common speed.
+    """
 
     name = "wait-ready"
     title = "Wait for nodes and DNS"
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float | None, usual: float) -> None:
+        self._seconds = seconds
+        self._usual = usual
 
     def run(self, run: Run) -> str:
         """Raise ClusterError naming what is not ready and why."""
         remote = shell_of(run, run.cluster.control_planes[0].name)
         nodes = _Nodes(run, remote)
-        wait = retry.Wait(seconds=self.seconds, every=0.3, factor=1.2, longest=1.0)
+        seconds = self._seconds or self._usual * run.slowdown
+        wait = retry.Wait(seconds=seconds, every=0.3, factor=1.2, longest=1.0)
         try:
             # Without a pod network nodes stay NotReady, by kubelet's own rule.
             if run.cluster.network.cni == "none":
@@ -40,7 +47,7 @@ class WaitReady:
             left = nodes.look()
             reasons = {**nodes.pressures, **left}
             raise ClusterError(
-                f'cluster "{run.cluster.name}" is not healthy after {self.seconds:g} s',
+                f'cluster "{run.cluster.name}" is not healthy after {seconds:g} s',
                 why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
                 or error.message,
                 hint="ohmykube status, then ohmykube up to go on",

@@ -46,7 +46,8 @@ def start(services: Services, name: str) -> PowerResult:
 
         parallel.each(nodes, begin)
         run.machines = {m.node: m for m in run.provider.list(name)}
-        engine.execute((Connect(), FetchKubeconfig(), WaitReady(WAIT_SECONDS), Publish()), run)
+        wait = WaitReady(None, WAIT_SECONDS)
+        engine.execute((Connect(), FetchKubeconfig(), wait, Publish()), run)
     return PowerResult(cluster=name, nodes=tuple(nodes))
 
 

@@ -54,8 +54,8 @@ class UpOptions:
     """How to run ``up``."""
 
     plan_only: bool = False
-    wait_seconds: float = WAIT_SECONDS
-    """How long nodes and DNS may take to become ready."""
+    wait_seconds: float | None = None
+    """How long nodes and DNS may take to become ready; None for what suits the machines."""
     offline: bool = False
     """Connect to nothing but the nodes."""
     bundles: tuple[Path, ...] = ()
@@ -100,7 +100,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
                 *_MAKE,
                 Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
                 FetchKubeconfig(),
-                WaitReady(options.wait_seconds),
+                WaitReady(options.wait_seconds, WAIT_SECONDS),
                 Publish(),
                 Remember("configured"),
             ),

@@ -10,6 +10,19 @@ KUBEADM = "kubeadm.k8s.io/v1beta4"
 # Its controllers each ask for a token of their own when it starts, 20 a second by default: nobody makes
 # pods or signs certificates for five seconds.
 CONTROLLER_MANAGER = {"kube-api-qps": "100", "kube-api-burst": "200"}
+# Seconds that kubeadm waits, and by which a leader is given up, on machines of common speed.
+TIMEOUTS = {
+    "controlPlaneComponentHealthCheck": 240,
+    "kubeletHealthCheck": 240,
+    "kubernetesAPICall": 60,
+    "etcdAPICall": 120,
+    "tlsBootstrap": 300,
+    "discovery": 300,
+}
+LEADER = {"leader-elect-lease-duration": 15, "leader-elect-renew-deadline": 10}
+# Milliseconds; etcd takes no election timeout of more than 50 s.
+ETCD = {"heartbeat-interval": 100, "election-timeout": 1000}
+ETCD_MOST = 50
 # Label prefixes that a kubelet may not give itself; kube_nodes sets those.
 RESTRICTED = ("kubernetes.io", "k8s.io")
 ALLOWED = ("kubelet.kubernetes.io", "node.kubernetes.io")
@@ -117,6 +130,40 @@ def kube_proxy_document(settings, node):
     return merged(document, settings.get("kube_proxy_configuration") or {})
 
 
+def slowdown(settings):
+    """Return how many times longer than usual everything takes on the nodes."""
+    return int(settings.get("slowdown") or 1)
+
+
+def timeouts(settings):
+    """Return kubeadm's time limits for slow nodes; None leaves its own."""
+    factor = slowdown(settings)
+    if factor == 1:
+        return None
+    return {name: "%ds" % (seconds * factor) for name, seconds in TIMEOUTS.items()}
+
+
+def leading(settings):
+    """Return the arguments of a component of which one leads, on slow nodes; none on others."""
+    factor = slowdown(settings)
+    if factor == 1:
+        return {}
+    return {name: "%ds" % (seconds * factor) for name, seconds in LEADER.items()}
+
+
+def extra_arguments(values):
+    """Return arguments as kubeadm takes them."""
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def etcd_arguments(settings):
+    """Return etcd's arguments on slow nodes; none on others."""
+    factor = min(slowdown(settings), ETCD_MOST)
+    if factor == 1:
+        return []
+    return extra_arguments({name: str(base * factor) for name, base in ETCD.items()})
+
+
 def cluster_document(settings):
     """Return the ClusterConfiguration."""
     document = {
@@ -131,11 +178,16 @@ def cluster_document(settings):
         },
         "apiServer": {"certSANs": list(settings.get("cert_sans") or [])},
         "controllerManager": {
-            "extraArgs": [
-                {"name": name, "value": value} for name, value in CONTROLLER_MANAGER.items()
-            ]
+            "extraArgs": extra_arguments(dict(CONTROLLER_MANAGER, **leading(settings)))
         },
-        "etcd": {"local": {"dataDir": "/var/lib/etcd", "imageTag": settings.get("etcd_image_tag")}},
+        "scheduler": {"extraArgs": extra_arguments(leading(settings))},
+        "etcd": {
+            "local": {
+                "dataDir": "/var/lib/etcd",
+                "imageTag": settings.get("etcd_image_tag"),
+                "extraArgs": etcd_arguments(settings),
+            }
+        },
         "dns": {"imageTag": settings.get("dns_image_tag")},
     }
     patch = dict(settings.get("cluster_configuration") or {})
@@ -153,6 +205,7 @@ def kubeadm_init_documents(settings, node):
         "bootstrapTokens": [{"ttl": "1m0s"}],
         "localAPIEndpoint": {"advertiseAddress": settings["node_ip"]},
         "nodeRegistration": registration(settings, node),
+        "timeouts": timeouts(settings),
     }
     return [
         merged(compact(init), settings.get("init_configuration") or {}),
@@ -169,6 +222,7 @@ def kubeadm_join_document(settings, node, control_plane=False):
         "kind": "JoinConfiguration",
         "discovery": {"bootstrapToken": {"apiServerEndpoint": settings["control_plane_endpoint"]}},
         "nodeRegistration": registration(settings, node),
+        "timeouts": timeouts(settings),
     }
     if control_plane:
         join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": settings["node_ip"]}}

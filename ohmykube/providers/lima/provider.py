@@ -167,7 +167,8 @@ class LimaProvider(Provider):
     @property
     def capabilities(self) -> Capabilities:
         """Machines with kernels of their own that we make, stop and start."""
-        return Capabilities(creates=True, powers=True)
+        slowdown = machines.EMULATED_FACTOR if self._emulated else 1
+        return Capabilities(creates=True, powers=True, slowdown=slowdown)
 
     def check(self) -> Sequence[Check]:
         """Look whether this host can start machines of Lima."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ohmykube.ansible import inventory
 from ohmykube.ansible.inventory import HostEntry
-from ohmykube.ansible.variables import CacheAccess
+from ohmykube.ansible.variables import CacheAccess, Nature
 from ohmykube.errors import ConfigError, ProviderError
 from ohmykube.kit.secret import Secret
 from ohmykube.model.cluster import Cluster, Node, Role, Taint
@@ -46,7 +46,7 @@ def _write(tmp_path: Path, *nodes: Node, token: str = "golden-token") -> Path:
         machines=_machines(*nodes),
         access=CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret(token)),
         ssh_config=Path("/run/omk/ssh_config"),
-        system_containers=True,
+        nature=Nature(system_containers=True),
     )
 
 
@@ -98,7 +98,7 @@ def test_a_node_without_machine_is_an_error(tmp_path: Path) -> None:
             machines={},
             access=None,
             ssh_config=None,
-            system_containers=False,
+            nature=Nature(system_containers=False),
         )
 
 

@@ -120,6 +120,15 @@ def test_machines_of_their_own_are_managed_wholly() -> None:
     assert result["kubeadm_kube_proxy_configuration"] == {}
 
 
+def test_slow_machines_are_waited_for() -> None:
+    def of(slowdown: int) -> dict[str, object]:
+        return group_vars(
+            cluster(), None, None, MACHINES, system_containers=False, slowdown=slowdown
+        )
+
+    assert of(6) == {**of(1), "kubeadm_slowdown": 6, "cache_pull_timeout": 10_800}
+
+
 def test_the_users_patches_win_over_ours() -> None:
     patches = KubeadmPatches(
         init_configuration={"nodeRegistration": {"criSocket": "x"}},

@@ -88,6 +88,40 @@ def test_patches_are_merged_last() -> None:
     assert found["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0, "min": 7}
 
 
+def test_machines_of_common_speed_keep_the_limits_of_kubeadm() -> None:
+    found = init(slowdown=1)
+    assert found == init()
+    assert "timeouts" not in found["InitConfiguration"]
+    assert "scheduler" not in found["ClusterConfiguration"]
+    assert "timeouts" not in kubeadm.kubeadm_join_document(SETTINGS, NODE)
+
+
+def test_slow_machines_get_more_time() -> None:
+    found = init(slowdown=6, init_configuration={"timeouts": {"discovery": "7s"}})
+    assert found["InitConfiguration"]["timeouts"] == {
+        "controlPlaneComponentHealthCheck": "1440s",
+        "kubeletHealthCheck": "1440s",
+        "kubernetesAPICall": "360s",
+        "etcdAPICall": "720s",
+        "tlsBootstrap": "1800s",
+        "discovery": "7s",
+    }
+    cluster = found["ClusterConfiguration"]
+    for part in ("controllerManager", "scheduler"):
+        given = {one["name"]: one["value"] for one in cluster[part]["extraArgs"]}
+        assert given["leader-elect-lease-duration"] == "90s"
+        assert given["leader-elect-renew-deadline"] == "60s"
+    etcd = {one["name"]: one["value"] for one in cluster["etcd"]["local"]["extraArgs"]}
+    assert etcd == {"heartbeat-interval": "600", "election-timeout": "6000"}
+    join = kubeadm.kubeadm_join_document({**SETTINGS, "slowdown": 6}, NODE)
+    assert join["timeouts"]["tlsBootstrap"] == "1800s"
+
+
+def test_etcd_is_not_told_more_than_it_takes() -> None:
+    etcd = init(slowdown=90)["ClusterConfiguration"]["etcd"]["local"]["extraArgs"]
+    assert {"name": "election-timeout", "value": "50000"} in etcd
+
+
 def test_external_etcd_replaces_ours() -> None:
     external = {"endpoints": ["https://e:2379"]}
     found = init(cluster_configuration={"etcd": {"external": external}})

@@ -156,6 +156,17 @@ def test_the_provider_says_the_same(place: World) -> None:
     assert provider.capabilities.powers
 
 
+def test_machines_are_slow_where_they_are_emulated(place: World) -> None:
+    def slowdown(where: Host, *, emulation: bool) -> int:
+        cluster = place.cluster(emulation=emulation)
+        return place.provider(cluster, where).capabilities.slowdown
+
+    bare = host(place, kvm=place.root / "no-such-device")
+    assert slowdown(bare, emulation=True) > 1
+    assert slowdown(bare, emulation=False) == 1, "no machine is made there at all"
+    assert slowdown(host(place), emulation=True) == 1, "what is asked for is not needed"
+
+
 @pytest.mark.parametrize(("disk", "status"), [(5, CheckStatus.FAIL), (20, CheckStatus.WARN)])
 def test_other_sizes_are_told_before_anything_is_done(
     place: World, disk: int, status: CheckStatus

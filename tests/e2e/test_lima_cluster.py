@@ -1,0 +1,229 @@
+"""A cluster on two virtual machines with kernels of their own, emulated, made by an ordinary user.
+
+From a bundle and offline: what the machines are made from is on this host, and nothing else is
+asked. All of it takes long; what it took is told for the log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests import lima_binary, lima_image
+from tests.e2e.conftest import Cli, processes
+from tests.e2e.ordinary import OrdinaryCli
+from tests.e2e.test_cluster import ASK, WEB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.nightly
+NAME = "far"
+UP_SECONDS = 9000
+NODE_SECONDS = 1200
+# A second service over the pods of the first, for those outside.
+OUTSIDE = """
+apiVersion: v1
+kind: Service
+metadata: {name: outside}
+spec:
+  type: LoadBalancer
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080}]
+"""
+REPORT = """
+uptime
+free -m
+journalctl --no-pager --output=cat --lines=30 --unit kubelet
+for log in /var/log/ohmykube/*.log; do echo "--- $log"; tail -n 30 "$log"; done
+ctr --namespace k8s.io containers ls | tail -n 30
+"""
+
+
+def say(text: str) -> None:
+    """Tell what a nightly log should hold."""
+    sys.stderr.write(f"{text}\n")
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    say(f"{what}: {time.monotonic() - begun:.0f} s")
+
+
+def description(real: lima_binary.RealLimactl) -> str:
+    image = lima_image.ensure().copied(real.scratch)
+    template = real.scratch / "machine.yaml"
+    template.write_text(
+        yaml.safe_dump({"images": [image.entry()], "firmware": {"legacyBIOS": True}})
+    )
+    return yaml.safe_dump(
+        {
+            "apiVersion": "ohmykube.dev/v1",
+            "kind": "Cluster",
+            "metadata": {"name": NAME},
+            "spec": {
+                "provider": {
+                    "name": "lima",
+                    "options": {"template": str(template), "emulation": True},
+                },
+                "nodes": {
+                    "controlPlane": {"count": 1, "cpus": 2, "memory": "3GiB", "disk": "8GiB"},
+                    "workers": {"count": 1, "cpus": 2, "memory": "2GiB", "disk": "8GiB"},
+                },
+            },
+        }
+    )
+
+
+@pytest.fixture
+def far(cli: Cli) -> Iterator[OrdinaryCli]:
+    """Give the CLI of an ordinary user with a limactl, a description and a bundle for it."""
+    for program in ("qemu-system-x86_64", "setpriv"):
+        if shutil.which(program) is None:
+            pytest.fail(f"{program} is not installed")
+    with lima_binary.installed() as real:
+        (real.scratch / "cluster.yaml").write_text(description(real))
+        files = ("-f", str(real.scratch / "cluster.yaml"), "--to", str(real.scratch / "b.omk.tar"))
+        with timed("bundle written"):
+            cli.run("bundle", "create", *files)
+        real.own(real.scratch)
+        made = OrdinaryCli(real.scratch / "o", real.scratch / "c", real)
+        try:
+            yield made
+        finally:
+            made.run("down", NAME, "--yes", check=False)
+
+
+def report(cli: Cli) -> None:
+    """Tell how the machines are, for a run that failed."""
+    for node in ("cp1", "w1"):
+        done = cli.run("shell", "--name", NAME, node, "--", "sudo", "sh", "-c", REPORT, check=False)
+        say(f"=== {node}\n{done.stdout[-6000:]}\n{done.stderr[-500:]}")
+
+
+def test_two_machines(far: OrdinaryCli) -> None:
+    try:
+        with timed("up"):
+            done = far.run(*up(far), check=False, timeout=UP_SECONDS)
+        say("\n".join(re.findall(r"^\[.*: (?:ok|failed) after.*$", done.stderr, re.M)))
+        assert done.returncode == 0, done.stderr[-6000:]
+        ready(far)
+        pods_reach_each_other(far)
+        balanced(far)
+        again(far)
+    except BaseException:
+        report(far)
+        raise
+    with timed("down"):
+        far.run("down", NAME, "--yes", timeout=NODE_SECONDS)
+    assert [path.name for path in (far.real.scratch / "h").glob("[!_]*")] == []
+    assert list((far.real.scratch / "h" / "_networks").glob("omk*")) == []
+    assert far.json("list")["items"] == []
+    assert processes(str(far.real.scratch)) == []
+
+
+def up(far: OrdinaryCli) -> tuple[str, ...]:
+    place = far.real.scratch
+    return ("up", "-f", f"{place}/cluster.yaml", "--offline", "--bundle", f"{place}/b.omk.tar")
+
+
+def ready(far: OrdinaryCli) -> None:
+    nodes = {n["metadata"]["name"]: n for n in get(far, "nodes")}
+    assert sorted(nodes) == ["cp1", "w1"]
+    for node in nodes.values():
+        conditions = {c["type"]: c["status"] for c in node["status"]["conditions"]}
+        assert conditions["Ready"] == "True"
+        # Kernels of their own: what this host runs is not what the nodes run.
+        assert "cloud-amd64" in node["status"]["nodeInfo"]["kernelVersion"]
+    say(far.kubectl(NAME, "get", "nodes", "-owide"))
+    say(far.kubectl(NAME, "get", "pods", "-A", "-owide"))
+    status = far.json("status", NAME)
+    assert status["health"] == "healthy"
+    assert [(n["name"], n["role"], n["machine"]) for n in status["nodes"]] == [
+        ("cp1", "control-plane", "running"),
+        ("w1", "worker", "running"),
+    ]
+
+
+def get(far: OrdinaryCli, what: str, *arguments: str) -> list[dict[str, dict[str, object]]]:
+    items: list[dict[str, dict[str, object]]]
+    items = json.loads(far.kubectl(NAME, "get", what, *arguments, "-ojson"))["items"]
+    return items
+
+
+def pods_reach_each_other(far: OrdinaryCli) -> None:
+    """A pod on each machine asks a service by its name, and pods of both machines answer."""
+    proxy = get(far, "pods", "-nkube-system", "-lk8s-app=kube-proxy")[0]
+    image = proxy["spec"]["containers"][0]["image"]  # type: ignore[index]
+    with timed("pods on both machines"):
+        far.kubectl(NAME, "apply", "-f", "-", stdin=WEB.replace("IMAGE", image) + "---" + OUTSIDE)
+        rollout = ("rollout", "status", "daemonset/web", "--timeout=280s")
+        far.kubectl(NAME, *rollout)
+    pods = {p["metadata"]["name"]: p["spec"]["nodeName"] for p in get(far, "pods", "-lapp=web")}
+    assert sorted(map(str, pods.values())) == ["cp1", "w1"]
+    for pod, node in pods.items():
+        with timed(f"DNS and the service, asked on {node}"):
+            said = far.kubectl(NAME, "exec", str(pod), "--", "/bin/sh", "-c", ASK).split()
+        assert set(said) == {"cp1", "w1"}, said
+
+
+def balanced(far: OrdinaryCli) -> None:
+    """A service's address, in the network of the machines, is reached from this host.
+
+    There is no controller for load balancers in this cluster: the test does its work, which is to
+    put the address on a card of a node and to say so in the service's status.
+    """
+    (network,) = (far.real.scratch / "h" / "_omk" / "clusters").glob("*.json")
+    address = f"192.168.{json.loads(network.read_text())['number']}.200"
+    far.on(NAME, "w1", "sudo", "ip", "address", "replace", f"{address}/32", "dev", "eth0")
+    status = {"status": {"loadBalancer": {"ingress": [{"ip": address}]}}}
+    patch = ("patch", "service", "outside", "--subresource=status", "--type=merge")
+    far.kubectl(NAME, *patch, f"-p={json.dumps(status)}")
+    with timed("a second up"):
+        done = far.run(*up(far), timeout=UP_SECONDS)
+    assert "nothing changed" in done.stdout
+    (place,) = re.findall(r"service default/outside port 80/tcp is at (\S+)", done.stderr)
+    say(f"the service at {address}:80 is at {place} of this host")
+    with timed("forty answers on this host"):
+        assert {answer(place) for _ in range(40)} == {"cp1", "w1"}
+
+
+def answer(place: str) -> str:
+    with urllib.request.urlopen(f"http://{place}/", timeout=60) as response:
+        text: str = response.read().decode().strip()
+    return text
+
+
+def again(far: OrdinaryCli) -> None:
+    """Stopped and started, it is the same cluster, and what this host reached it reaches again."""
+    before = {n["name"]: n["address"] for n in far.json("status", NAME)["nodes"]}
+    with timed("stop"):
+        far.run("stop", NAME, timeout=NODE_SECONDS)
+    assert {n["machine"] for n in far.json("status", NAME)["nodes"]} == {"stopped"}
+    with timed("start"):
+        done = far.run("start", NAME, timeout=UP_SECONDS)
+    (place,) = re.findall(r"service default/outside port 80/tcp is at (\S+)", done.stderr)
+    assert {n["name"]: n["address"] for n in far.json("status", NAME)["nodes"]} == before
+    (remote,) = re.findall(r"192\.168\.\d+\.200", far.kubectl(NAME, "get", "service", "outside"))
+    far.on(NAME, "w1", "sudo", "ip", "address", "replace", f"{remote}/32", "dev", "eth0")
+    end = time.monotonic() + NODE_SECONDS
+    while True:  # nodes are called Ready before their pods run again
+        try:
+            say(f"answered by {answer(place)} after the start")
+            return
+        except (OSError, urllib.error.URLError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(2)

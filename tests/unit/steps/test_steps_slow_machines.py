@@ -1,0 +1,123 @@
+"""What waits for machines waits as many times longer as they are slower."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
+from ohmykube.errors import ClusterError, NodeError, UnreachableError
+from ohmykube.kit import paths, retry
+from ohmykube.model.machine import Machine, MachineState, SshTarget
+from ohmykube.providers import ssh_config
+from ohmykube.providers.base import Capabilities, ProviderContext
+from ohmykube.steps.base import Run, Services
+from ohmykube.steps.connect import ANSWER, Connect
+from ohmykube.steps.remote import NodeShell
+from ohmykube.steps.wait_ready import WaitReady
+from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.testing.reporter import RecordingReporter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Hurried:
+    """A clock on which waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def now(self) -> float:
+        """Return what was slept so far."""
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.slept += seconds
+
+
+@pytest.fixture
+def clock() -> Hurried:
+    return Hurried()
+
+
+@pytest.fixture
+def deaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give an ssh that reaches nobody."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec >&2\necho 'Connection refused'\nexit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+def run_of(place: Path, clock: Hurried, slowdown: int) -> Run:
+    services = Services(paths=paths.from_environment(), reporter=RecordingReporter(), clock=clock)
+    cluster = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
+    context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
+    powers = Capabilities(creates=True, powers=True, slowdown=slowdown)
+    target = SshTarget(address="127.0.0.1", user="omk")
+    running = MachineState.RUNNING
+    machine = Machine(cluster="dev", node="cp1", state=running, address="10.0.0.1", ssh=target)
+    return Run(
+        services=services,
+        cluster=cluster,
+        provider=FakeProvider(context, powers),
+        directory=place,
+        run_directory=place,
+        machines={"cp1": machine},
+    )
+
+
+@pytest.mark.usefixtures("deaf")
+@pytest.mark.parametrize("slowdown", [1, 6])
+def test_ssh_is_waited_for(tmp_path: Path, clock: Hurried, slowdown: int) -> None:
+    run = run_of(tmp_path, clock, slowdown)
+    with pytest.raises(UnreachableError):
+        Connect().run(run)
+    assert clock.slept == pytest.approx(ANSWER.seconds * slowdown)
+    text = (tmp_path / "ssh_config").read_text()
+    assert f"ConnectTimeout {10 * slowdown}\n" in text
+    assert f"ServerAliveCountMax {4 * slowdown}\n" in text
+
+
+@pytest.mark.usefixtures("deaf")
+@pytest.mark.parametrize(
+    ("seconds", "slowdown", "waited"), [(None, 1, 50), (None, 6, 300), (20, 6, 20)]
+)
+def test_nodes_are_waited_for(
+    tmp_path: Path, clock: Hurried, seconds: float | None, slowdown: int, waited: float
+) -> None:
+    """What the user says of the time holds as it is."""
+    run = replace(run_of(tmp_path, clock, slowdown), ssh_config=tmp_path / "ssh_config")
+    with pytest.raises(ClusterError, match=f"not healthy after {waited} s"):
+        WaitReady(seconds, usual=50).run(run)
+    assert clock.slept == pytest.approx(waited)
+
+
+def test_a_command_on_a_slow_node_has_more_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\nexec sleep 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(NodeError):
+        NodeShell(tmp_path / "c", "cp1")(["true"], timeout=0.2)
+    NodeShell(tmp_path / "c", "cp1", slowdown=100)(["true"], timeout=0.2)
+
+
+def test_more_patience_is_not_less_often() -> None:
+    wait = retry.Wait(seconds=2, every=0.1, factor=1.5, longest=0.5)
+    assert wait.times(3) == retry.Wait(seconds=6, every=0.1, factor=1.5, longest=0.5)
+
+
+def test_the_usual_configuration_of_ssh_is_as_before(tmp_path: Path) -> None:
+    target = SshTarget(address="127.0.0.1", user="omk")
+    text = ssh_config.render({"cp1": target}, tmp_path)
+    assert "ConnectTimeout 10\n" in text
+    assert text == ssh_config.render({"cp1": target}, tmp_path, slowdown=1)
