@@ -26,7 +26,7 @@ PACKAGES = (
     *("ca-certificates", "zstd", "tar", "mount", "procps", "util-linux", "iputils-ping"),
 )
 SIZE = "3G"
-COMMAND_LINE = "console=ttyS0 root=/dev/vda rw net.ifnames=0 mitigations=off quiet"
+COMMAND_LINE = "console=ttyS0 root=/dev/vda rw net.ifnames=0 mitigations=off tsc=reliable quiet"
 FILES = {
     # No other source of data is waited for, and no package is fetched.
     "etc/cloud/cloud.cfg.d/90-lima.cfg": (

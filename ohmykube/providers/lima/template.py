@@ -90,11 +90,18 @@ def _required(wanted: Template) -> dict[str, Any]:
         content["ssh"]["overVsock"] = False
     if wanted.emulation and not mac:
         options = dict(base.get("vmOpts") or {})
+        qemu = dict(options.get("qemu") or {})
         # Otherwise QEMU is told to use the host's processor, which it can only with acceleration.
-        types = dict.fromkeys(images.ARCHITECTURES.values(), "max")
-        options["qemu"] = {**(options.get("qemu") or {}), "cpuType": types}
+        types = dict.fromkeys(images.ARCHITECTURES.values(), "max") | _types(qemu)
+        options["qemu"] = {**qemu, "cpuType": types}
         content["vmOpts"] = options
     return content | own_fields(wanted)
+
+
+def _types(qemu: Mapping[str, Any]) -> dict[str, str]:
+    """Return the processors that the user's template names by architecture, if they can be."""
+    named = qemu.get("cpuType") or {}
+    return {arch: kind for arch, kind in named.items() if kind and not f"{kind}".startswith("host")}
 
 
 def own_fields(wanted: Template) -> dict[str, Any]:

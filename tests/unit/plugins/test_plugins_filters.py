@@ -93,6 +93,7 @@ def test_machines_of_common_speed_keep_the_limits_of_kubeadm() -> None:
     assert found == init()
     assert "timeouts" not in found["InitConfiguration"]
     assert "scheduler" not in found["ClusterConfiguration"]
+    assert "encryptionAlgorithm" not in found["ClusterConfiguration"]
     assert "timeouts" not in kubeadm.kubeadm_join_document(SETTINGS, NODE)
 
 
@@ -101,12 +102,13 @@ def test_slow_machines_get_more_time() -> None:
     assert found["InitConfiguration"]["timeouts"] == {
         "controlPlaneComponentHealthCheck": "1440s",
         "kubeletHealthCheck": "1440s",
-        "kubernetesAPICall": "360s",
+        "kubernetesAPICall": "1440s",
         "etcdAPICall": "720s",
         "tlsBootstrap": "1800s",
         "discovery": "7s",
     }
     cluster = found["ClusterConfiguration"]
+    assert cluster["encryptionAlgorithm"] == "ECDSA-P256"
     for part in ("controllerManager", "scheduler"):
         given = {one["name"]: one["value"] for one in cluster[part]["extraArgs"]}
         assert given["leader-elect-lease-duration"] == "90s"
@@ -207,6 +209,7 @@ def test_containerd_config() -> None:
     runc = config["plugins"][RUNTIME]["containerd"]["runtimes"]["runc"]
     assert runc["options"]["SystemdCgroup"] is True
     assert config["plugins"][RUNTIME]["restrict_oom_score_adj"] is False
+    assert config["plugins"][RUNTIME]["stats_collect_period"] == "10s"
 
 
 @pytest.mark.parametrize(

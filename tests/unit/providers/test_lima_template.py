@@ -174,6 +174,12 @@ def test_emulated_processors_are_not_the_hosts() -> None:
     assert (found["vmOpts"]["qemu"]["minimumVersion"], found["vmOpts"]["x"]) == ("7", 1)
 
 
+def test_the_processor_of_ones_own_template_is_emulated() -> None:
+    named = {"x86_64": "Nehalem", "aarch64": "host,pmu=off"}
+    found = rendered(emulation=True, base={"vmOpts": {"qemu": {"cpuType": named}}})
+    assert found["vmOpts"]["qemu"]["cpuType"] == {"x86_64": "Nehalem", "aarch64": "max"}
+
+
 def test_what_is_ours_is_laid_over_the_users_template() -> None:
     mine = {"plain": False, "user": {"name": "me"}, "images": [{"location": "/i"}], "video": {}}
     found = rendered(image=None, base=mine, shape=Shape(), disks=2)
