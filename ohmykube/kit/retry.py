@@ -50,8 +50,13 @@ class Wait:
     longest: float = 5.0
 
     def times(self, number: float) -> Wait:
-        """Return the same with so many times the patience."""
-        return replace(self, seconds=self.seconds * number)
+        """Return the same for what is so many times slower: asking costs that much more, too."""
+        return replace(
+            self,
+            seconds=self.seconds * number,
+            every=self.every * number,
+            longest=self.longest * number,
+        )
 
 
 def until(clock: Clock, wait: Wait, what: str, probe: Callable[[], T | None]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ClusterError, OhmykubeError, TimeoutExceeded
@@ -33,8 +34,10 @@ class WaitReady:
         """Raise ClusterError naming what is not ready and why."""
         remote = shell_of(run, run.cluster.control_planes[0].name)
         nodes = _Nodes(run, remote)
-        seconds = self._seconds or self._usual * run.slowdown
-        wait = retry.Wait(seconds=seconds, every=0.3, factor=1.2, longest=1.0)
+        wait = retry.Wait(seconds=self._usual, every=0.3, factor=1.2, longest=1.0)
+        wait = wait.times(run.slowdown)
+        seconds = self._seconds or wait.seconds
+        wait = replace(wait, seconds=seconds)
         try:
             # Without a pod network nodes stay NotReady, by kubelet's own rule.
             if run.cluster.network.cni == "none":

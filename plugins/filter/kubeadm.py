@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import merged
 
 KUBEADM = "kubeadm.k8s.io/v1beta4"
@@ -20,7 +22,27 @@ TIMEOUTS = {
     "tlsBootstrap": 300,
     "discovery": 300,
 }
-LEADER = {"leader-elect-lease-duration": 15, "leader-elect-renew-deadline": 10}
+LEADER = {
+    "leader-elect-lease-duration": 15,
+    "leader-elect-renew-deadline": 10,
+    "leader-elect-retry-period": 2,
+}
+# Seconds in which etcd has to answer when the API server says how it is itself.
+API_SERVER = {"etcd-healthcheck-timeout": 2, "etcd-readycheck-timeout": 2}
+# How kubeadm lets a part of the control plane be asked how it is: answering costs a good deal where every
+# second counts six times, and one that is busy is killed for its silence.
+PROBES = {
+    "livenessProbe": {"periodSeconds": 10, "timeoutSeconds": 15},
+    "readinessProbe": {"periodSeconds": 1, "timeoutSeconds": 15},
+    "startupProbe": {"timeoutSeconds": 15},
+}
+PARTS = {
+    "etcd": ("livenessProbe", "readinessProbe", "startupProbe"),
+    "kube-apiserver": ("livenessProbe", "readinessProbe", "startupProbe"),
+    "kube-controller-manager": ("livenessProbe", "startupProbe"),
+    "kube-scheduler": ("livenessProbe", "startupProbe"),
+}
+PATCHES = "/etc/kubernetes/ohmykube-patches"
 # Milliseconds; etcd takes no election timeout of more than 50 s.
 ETCD = {"heartbeat-interval": 100, "election-timeout": 1000}
 ETCD_MOST = 50
@@ -138,18 +160,37 @@ def slowdown(settings):
 
 def timeouts(settings):
     """Return kubeadm's time limits for slow nodes; None leaves its own."""
-    factor = slowdown(settings)
-    if factor == 1:
-        return None
-    return {name: "%ds" % (seconds * factor) for name, seconds in TIMEOUTS.items()}
+    return longer(TIMEOUTS, settings) or None
 
 
-def leading(settings):
-    """Return the arguments of a component of which one leads, on slow nodes; none on others."""
+def patches(settings):
+    """Return where kubeadm finds what it lays over the control plane's pods on slow nodes; else None."""
+    return None if slowdown(settings) == 1 else {"directory": PATCHES}
+
+
+def kubeadm_patches(factor):
+    """Return as files for ``deploy`` what kubeadm lays over the control plane's pods on slow nodes.
+
+    Its own configuration has no fields for them.
+    """
+    if int(factor) == 1:
+        return []
+    files = []
+    for part, probes in PARTS.items():
+        container = {"name": part}
+        for probe in probes:
+            container[probe] = {name: value * int(factor) for name, value in PROBES[probe].items()}
+        content = json.dumps({"spec": {"containers": [container]}}, indent=1, sort_keys=True)
+        files.append({"path": "%s/%s+strategic.json" % (PATCHES, part), "content": content + "\n"})
+    return files
+
+
+def longer(arguments, settings):
+    """Return arguments that are seconds, longer ones for slow nodes; none for others."""
     factor = slowdown(settings)
     if factor == 1:
         return {}
-    return {name: "%ds" % (seconds * factor) for name, seconds in LEADER.items()}
+    return {name: "%ds" % (seconds * factor) for name, seconds in arguments.items()}
 
 
 def extra_arguments(values):
@@ -178,11 +219,14 @@ def cluster_document(settings):
             "serviceSubnet": settings["service_cidr"],
             "dnsDomain": settings["dns_domain"],
         },
-        "apiServer": {"certSANs": list(settings.get("cert_sans") or [])},
-        "controllerManager": {
-            "extraArgs": extra_arguments(dict(CONTROLLER_MANAGER, **leading(settings)))
+        "apiServer": {
+            "certSANs": list(settings.get("cert_sans") or []),
+            "extraArgs": extra_arguments(longer(API_SERVER, settings)),
         },
-        "scheduler": {"extraArgs": extra_arguments(leading(settings))},
+        "controllerManager": {
+            "extraArgs": extra_arguments(dict(CONTROLLER_MANAGER, **longer(LEADER, settings)))
+        },
+        "scheduler": {"extraArgs": extra_arguments(longer(LEADER, settings))},
         "etcd": {
             "local": {
                 "dataDir": "/var/lib/etcd",
@@ -207,6 +251,7 @@ def kubeadm_init_documents(settings, node):
         "bootstrapTokens": [{"ttl": "1m0s"}],
         "localAPIEndpoint": {"advertiseAddress": settings["node_ip"]},
         "nodeRegistration": registration(settings, node),
+        "patches": patches(settings),
         "timeouts": timeouts(settings),
     }
     return [
@@ -228,6 +273,7 @@ def kubeadm_join_document(settings, node, control_plane=False):
     }
     if control_plane:
         join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": settings["node_ip"]}}
+        join["patches"] = patches(settings)
     return merged(compact(join), settings.get("join_configuration") or {})
 
 
@@ -265,4 +311,5 @@ class FilterModule:
             "kube_nodes_wanted": kube_nodes_wanted,
             "kubeadm_init_documents": kubeadm_init_documents,
             "kubeadm_join_document": kubeadm_join_document,
+            "kubeadm_patches": kubeadm_patches,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import Any
 
@@ -113,10 +114,35 @@ def test_slow_machines_get_more_time() -> None:
         given = {one["name"]: one["value"] for one in cluster[part]["extraArgs"]}
         assert given["leader-elect-lease-duration"] == "90s"
         assert given["leader-elect-renew-deadline"] == "60s"
+        assert given["leader-elect-retry-period"] == "12s"
+    asked = {one["name"]: one["value"] for one in cluster["apiServer"]["extraArgs"]}
+    assert asked == {"etcd-healthcheck-timeout": "12s", "etcd-readycheck-timeout": "12s"}
     etcd = {one["name"]: one["value"] for one in cluster["etcd"]["local"]["extraArgs"]}
     assert etcd == {"heartbeat-interval": "600", "election-timeout": "6000"}
     join = kubeadm.kubeadm_join_document({**SETTINGS, "slowdown": 6}, NODE)
     assert join["timeouts"]["tlsBootstrap"] == "1800s"
+
+
+def test_the_control_plane_of_slow_machines_is_not_killed_for_its_silence() -> None:
+    assert kubeadm.kubeadm_patches(1) == []
+    found = {one["path"]: json.loads(one["content"]) for one in kubeadm.kubeadm_patches(6)}
+    directory = init(slowdown=6)["InitConfiguration"]["patches"]["directory"]
+    assert set(found) == {
+        f"{directory}/{part}+strategic.json"
+        for part in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    }
+    ((container,),) = [found[f"{directory}/etcd+strategic.json"]["spec"]["containers"]]
+    assert container == {
+        "name": "etcd",
+        "livenessProbe": {"periodSeconds": 60, "timeoutSeconds": 90},
+        "readinessProbe": {"periodSeconds": 6, "timeoutSeconds": 90},
+        "startupProbe": {"timeoutSeconds": 90},
+    }
+    slow = {**SETTINGS, "slowdown": 6}
+    plane = kubeadm.kubeadm_join_document(slow, NODE, control_plane=True)
+    assert plane["patches"] == {"directory": directory}
+    assert "patches" not in kubeadm.kubeadm_join_document(slow, NODE)
+    assert "patches" not in init()["InitConfiguration"]
 
 
 def test_etcd_is_not_told_more_than_it_takes() -> None:
