@@ -19,6 +19,7 @@ from ohmykube.config.load import Overrides
 from ohmykube.kit import paths, process
 from ohmykube.model.machine import MachineSpec, SshTarget
 from ohmykube.providers import ssh_config
+from ohmykube.providers.lima import template
 from ohmykube.state import layout
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
@@ -155,6 +156,7 @@ def kind_of(language: str, text: str) -> str:
         "cluster": str(found.get("apiVersion")).startswith("ohmykube.dev/"),
         "plugin": found.get("plugin") == PLUGIN,
         "lima": found.get("plugin") == LIMA,
+        "machine": "images" in found,
         "changelog": set(found) <= {name for name, _ in sections},
         "hosts": all(
             isinstance(group, dict) and {"hosts", "children"} & set(group)
@@ -281,3 +283,25 @@ def test_every_letter_of_an_error_id_is_explained() -> None:
     text = "".join(path.read_text() for path in (ROOT / "ohmykube").rglob("*.py"))
     told = re.findall(r"^\| ([A-Z]) \|", (ROOT / "docs" / "errors.md").read_text(), re.M)
     assert set(re.findall(r"\bOMK-([A-Z])-\d", text)) == set(told)
+
+
+@pytest.mark.parametrize("name", examples("machine"))
+def test_machine_templates_can_be_used(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "machine.yaml"
+    path.write_text(examples("machine")[name])
+    found = template.load(path, unverified=False)
+    wanted = template.Template(
+        id="0",
+        instance="dev.w1",
+        shape=template.Shape(),
+        network="n",
+        image=None,
+        base=found,
+        emulation=True,
+        system="linux",
+    )
+    rendered = yaml.safe_load(template.render(wanted))
+    assert rendered["images"] == found["images"]
+    assert (
+        found["vmOpts"]["qemu"]["cpuType"].items() <= rendered["vmOpts"]["qemu"]["cpuType"].items()
+    )
