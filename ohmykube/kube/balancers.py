@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.kube.readiness import ADMIN, CACHE
+from ohmykube.kube.readiness import kubectl
 
 if TYPE_CHECKING:
     from ohmykube.kube.readiness import Remote
@@ -26,14 +26,13 @@ class BalancedPort:
     """``tcp`` or ``udp``."""
 
 
-def balanced(remote: Remote) -> tuple[BalancedPort, ...]:
+def balanced(remote: Remote, *, slowdown: int = 1) -> tuple[BalancedPort, ...]:
     """Return the ports of all services that have an IPv4 address from a load balancer, sorted.
 
     Raises:
         OhmykubeError: the API does not answer.
     """
-    ask = ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, "--request-timeout=5s"]
-    text = remote([*ask, "get", "services", "--all-namespaces", "-ojson"])
+    text = remote([*kubectl(slowdown), "get", "services", "--all-namespaces", "-ojson"])
     found = []
     for item in json.loads(text)["items"]:
         if item["spec"].get("type") != "LoadBalancer":

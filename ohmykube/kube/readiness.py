@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ADMIN = "/etc/kubernetes/admin.conf"
 CACHE = "/run/ohmykube-kubectl"
 """On the node, instead of root's home; a reset of the node removes it."""
+REQUEST_SECONDS = 5
 PRESSURES = frozenset(("DiskPressure", "MemoryPressure", "PIDPressure"))
 
 
@@ -44,10 +45,15 @@ class NodeCondition:
     """Kubelet version, such as ``v1.36.3``."""
 
 
-def nodes(remote: Remote) -> tuple[NodeCondition, ...]:
+def kubectl(slowdown: int) -> list[str]:
+    """Return the start of a command line for a question to the API, which may take its time."""
+    limit = f"--request-timeout={REQUEST_SECONDS * slowdown}s"
+    return ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, limit]
+
+
+def nodes(remote: Remote, *, slowdown: int = 1) -> tuple[NodeCondition, ...]:
     """Return all Node objects, sorted by name; OhmykubeError when the API does not answer."""
-    ask = ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, "--request-timeout=5s"]
-    text = remote([*ask, "get", "nodes", "-ojson"])
+    text = remote([*kubectl(slowdown), "get", "nodes", "-ojson"])
     found = []
     for item in json.loads(text)["items"]:
         conditions = item["status"].get("conditions", [])

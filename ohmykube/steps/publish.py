@@ -35,7 +35,8 @@ class Publish:
             return ""
         reporter = run.services.reporter
         try:
-            ports = balancers.balanced(shell_of(run, run.cluster.control_planes[0].name))
+            remote = shell_of(run, run.cluster.control_planes[0].name)
+            ports = balancers.balanced(remote, slowdown=run.slowdown)
             places = run.provider.publish(run.cluster.name, _services(ports))
         except OhmykubeError as error:
             text = f"load balancers cannot be reached from this host: {error.message}"

@@ -65,6 +65,7 @@ class _Nodes:
     def __init__(self, run: Run, remote: readiness.Remote) -> None:
         self._reporter = run.services.reporter
         self._remote = remote
+        self._slowdown = run.slowdown
         self._ready: set[str] = set()
         self.wanted = sorted(node.name for node in run.cluster.nodes)
         self.pressures: dict[str, str] = {}
@@ -77,7 +78,8 @@ class _Nodes:
     def look(self) -> dict[str, str]:
         """Return why nodes are not ready, by name; empty when all are."""
         try:
-            found = {node.name: node for node in readiness.nodes(self._remote)}
+            nodes = readiness.nodes(self._remote, slowdown=self._slowdown)
+            found = {node.name: node for node in nodes}
         except OhmykubeError as error:
             return dict.fromkeys(self.wanted, error.why or error.message)
         self.pressures = {name: node.pressure for name, node in found.items() if node.pressure}

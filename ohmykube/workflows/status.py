@@ -69,7 +69,8 @@ def look(run: Run) -> tuple[NodeStatus, ...]:
     problem = ""
     if machine is not None and machine.state is MachineState.RUNNING and run.ssh_config:
         try:
-            conditions = {node.name: node for node in readiness.nodes(shell_of(run, first))}
+            nodes = readiness.nodes(shell_of(run, first), slowdown=run.slowdown)
+            conditions = {node.name: node for node in nodes}
         except OhmykubeError as error:
             problem = error.why or error.message
     found = []

@@ -11,6 +11,7 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError, NodeError, UnreachableError
 from ohmykube.kit import paths, retry
+from ohmykube.kube import balancers, readiness
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
 from ohmykube.providers.base import Capabilities, ProviderContext
@@ -22,6 +23,7 @@ from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -121,3 +123,17 @@ def test_the_usual_configuration_of_ssh_is_as_before(tmp_path: Path) -> None:
     text = ssh_config.render({"cp1": target}, tmp_path)
     assert "ConnectTimeout 10\n" in text
     assert text == ssh_config.render({"cp1": target}, tmp_path, slowdown=1)
+
+
+def test_questions_to_the_api_have_more_time() -> None:
+    asked: list[list[str]] = []
+
+    def remote(argv: Sequence[str], stdin: str = "") -> str:
+        asked.append(list(argv))
+        return '{"items": []}'
+
+    assert readiness.nodes(remote) == ()
+    assert readiness.nodes(remote, slowdown=6) == ()
+    assert balancers.balanced(remote, slowdown=6) == ()
+    limits = [word for argv in asked for word in argv if word.startswith("--request-timeout")]
+    assert limits == ["--request-timeout=5s", "--request-timeout=30s", "--request-timeout=30s"]
