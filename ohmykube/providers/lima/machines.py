@@ -42,6 +42,8 @@ EMULATED_FACTOR = 6
 BEGIN_SECONDS = 60.0
 """A start that is not under way by then has hung; the lock is given back."""
 ORDERLY_SECONDS = 100.0
+ORDERLY_EMULATED_SECONDS = 200.0
+"""limactl itself gives up after 190."""
 _POLL = 0.05
 
 

@@ -119,7 +119,8 @@ class LimaProvider(Provider):
         cores = os.cpu_count() or 1
         if self._emulated:
             boot = machines.BOOT_SECONDS * machines.EMULATED_FACTOR
-            return Patience(boot=boot, answer=120, at_once=2)
+            orderly = machines.ORDERLY_EMULATED_SECONDS
+            return Patience(boot=boot, orderly=orderly, answer=120, at_once=2)
         return Patience(at_once=max(1, cores // 2))
 
     @cached_property
