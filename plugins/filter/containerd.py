@@ -12,9 +12,6 @@ from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import merg
 BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
 RUNTIME = "io.containerd.cri.v1.runtime"
 IMAGES = "io.containerd.cri.v1.images"
-# containerd asks the shim of every container and pod each second otherwise, for what the kubelet reads from the
-# kernel itself.
-STATS = "10s"
 
 
 def containerd_config(settings, node):
@@ -37,7 +34,6 @@ def containerd_config(settings, node):
             },
             RUNTIME: {
                 "restrict_oom_score_adj": as_bool(restrict),
-                "stats_collect_period": STATS,
                 "containerd": {
                     "runtimes": {
                         "runc": {"runtime_type": "io.containerd.runc.v2", "options": options}

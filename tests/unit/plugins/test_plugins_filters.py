@@ -235,7 +235,6 @@ def test_containerd_config() -> None:
     runc = config["plugins"][RUNTIME]["containerd"]["runtimes"]["runc"]
     assert runc["options"]["SystemdCgroup"] is True
     assert config["plugins"][RUNTIME]["restrict_oom_score_adj"] is False
-    assert config["plugins"][RUNTIME]["stats_collect_period"] == "10s"
 
 
 @pytest.mark.parametrize(
