@@ -122,7 +122,7 @@ class NodeDelivery:
 
     def look(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """Return those that the node has not, or not whole."""
-        self._survey = self._look()
+        self._survey = self._look(wanted)
         return self._missing(wanted, self._survey)
 
     def _missing(self, wanted: Sequence[Wanted], survey: Survey) -> list[Wanted]:
@@ -137,7 +137,7 @@ class NodeDelivery:
         """
         last: OhmykubeError | None = None
         self._total = sum(union(w.form.blobs for w in wanted).values())
-        survey = self._survey or self._look()
+        survey = self._survey or self._look(wanted)
         for attempt in range(1, ATTEMPTS + 1):
             todo = self._missing(wanted, survey)
             if not todo:
@@ -155,7 +155,7 @@ class NodeDelivery:
             except OhmykubeError as error:
                 self._give_up_on(error)
                 last = error
-            survey = self._look()
+            survey = self._look(wanted)
         todo = self._missing(wanted, survey)
         if todo:
             names = ", ".join(w.ref.name for w in todo)
@@ -179,8 +179,8 @@ class NodeDelivery:
             id="OMK-I-510",
         )
 
-    def _look(self) -> Survey:
-        return self._images.survey(self._access.token)
+    def _look(self, wanted: Sequence[Wanted]) -> Survey:
+        return self._images.survey(self._access.token, [w.ref.name for w in wanted])
 
     def _are_there(self, todo: Sequence[Wanted]) -> bool:
         found = self._images.look([w.ref.name for w in todo])

@@ -298,7 +298,7 @@ class Collected(NodeImages):
         super().__init__(node.shell, str(node.certs))
         self._node, self._victim = node, victim
 
-    def survey(self, token: str = "") -> Survey:
+    def survey(self, token: str = "", references: Sequence[str] = ()) -> Survey:
         found = super().survey(token)
         if self._victim in found.images:
             gone = [name for name in found.images if "library" in name]

@@ -51,7 +51,7 @@ class Images(NodeImages):
         self.content: set[str] = set()
         self.error: Exception = NodeError("it failed", why="who knows")
 
-    def survey(self, token: str = "") -> Survey:
+    def survey(self, token: str = "", references: Sequence[str] = ()) -> Survey:
         images = {
             name: NodeImage(name, digest, usable=True, pinned=True, size="")
             for name, digest in self.have.items()
@@ -189,7 +189,7 @@ def test_an_archive_that_was_too_small_is_sent_whole_once(store: Store) -> None:
     one = ref(store, "a", image_maker.with_layer(base, 100, 2))
 
     class Streaming(Images):
-        def survey(self, token: str = "") -> Survey:
+        def survey(self, token: str = "", references: Sequence[str] = ()) -> Survey:
             found = super().survey(token)
             return Survey(found.images, found.content)
 
