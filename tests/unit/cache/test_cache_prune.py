@@ -397,3 +397,9 @@ def test_a_pipe_in_the_place_of_a_put_holds_nobody_up(store: Store) -> None:
     os.utime(pipe, (time.time() - 600,) * 2)
     assert ingest.leftovers(store.ingest) == []
     assert ingest.leftovers(store.ingest, 60) == [pipe]
+
+
+def test_a_place_that_is_no_directory_is_told_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        ingest.remove(tmp_path / "file" / "below")
