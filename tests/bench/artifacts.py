@@ -1,6 +1,6 @@
 """The cache and bundles: size on disk, verifying, writing and reading bundles, memory.
 
-export_to_cp           `cache export` of the whole cache against `cp` and fsync of that file
+export_to_cp           `cache export` of a cache of 3 GB against `cp` and fsync of that file
 cache_size_to_blobs    bytes below a cache that holds the same, against its blobs, each once
 verify_to_goal         below 1 when verifying reaches 0.9 of the disk, or 1.5 GB/s of one core;
                        without the start of the program, which `cache stats` tells
@@ -14,11 +14,12 @@ import filecmp
 import os
 import shlex
 import shutil
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import cost
 
-from ohmykube.cache.store import Store
+from ohmykube.cache.store import Ref, Store
+from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from cost import Cost
     from figures import Figures
 
+LARGE = 3_000_000_000
+"""Bytes of the cache that is exported and verified."""
+PIECE = 200_000_000
 DISK_SHARE = 0.9
 CORE_BYTES = 1.5e9
 CONFIG = "apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata:\n  name: bench\n"
@@ -58,25 +62,44 @@ def measure(figures: Figures, cli: str, env: Mapping[str, str], place: Path) -> 
     figures.add("bundle_cp_seconds", copied)
     again.unlink()
     copy.unlink()
-    whole = place / "whole.tar"
-    _export(figures, cli, env, whole)
 
     cache = place / "cache"
     private = {**env, "OHMYKUBE_CACHE_DIR": str(cache)}
-    taken = cost.of([cli, "cache", "import", str(whole)], private)
+    taken = cost.of([cli, "cache", "import", str(bundle)], private)
     figures.add("cache_import_seconds", taken.seconds)
-    whole.unlink()
-    blobs = _blobs(cache)
-    size = sum(path.stat().st_size for path in blobs)
+    size = sum(path.stat().st_size for path in _blobs(cache))
     everything = sum(p.stat().st_size for p in cache.rglob("*") if p.is_file())
     figures.add("cache_size_to_blobs", everything / size)
-    _verify(figures, cli, private, blobs, size)
+    _fill(Store(cache), LARGE - size)
+    _export(figures, cli, private, place / "whole.tar")
+    blobs = _blobs(cache)
+    _verify(figures, cli, private, blobs, sum(path.stat().st_size for path in blobs))
     figures.add("cache_peak_mib", max(written.peak_mib, taken.peak_mib))
     shutil.rmtree(cache)
 
 
+def _fill(store: Store, size: int) -> None:
+    """Add incompressible blobs: with too few bytes the start of the program is what is compared."""
+    for number in range(size // PIECE):
+        digest, length = store.put_stream(cast("IO[bytes]", _Random(PIECE)))
+        name = f"filler-{number}"
+        store.set_ref(Ref(Kind.FILE, name, "1", "any", digest, length, "bench"))
+
+
+class _Random:
+    """Reads as so many random bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def read(self, count: int) -> bytes:
+        count = min(count, self._left)
+        self._left -= count
+        return os.urandom(count)
+
+
 def _export(figures: Figures, cli: str, env: Mapping[str, str], whole: Path) -> None:
-    """Write the whole cache to one file, which is large enough for bytes to decide; keep it."""
+    """Write the whole cache to one file, which is large enough for bytes to decide."""
     target = whole.with_name("target.tar")
     cost.of([cli, "cache", "export", "--to", str(whole)], env)
     _remember(whole)  # as the export has remembered the blobs: then both read from memory
@@ -89,6 +112,7 @@ def _export(figures: Figures, cli: str, env: Mapping[str, str], whole: Path) -> 
         prepare=lambda: _nothing_at(target),
     )
     _nothing_at(target)
+    whole.unlink()
     figures.add("export_to_cp", got["export"].seconds / got["export_cp"].seconds)
     figures.add("export_peak_mib", got["export"].peak_mib)
 
