@@ -20,11 +20,13 @@ import zstandard
 from ohmykube.cache import manifest, oci
 from ohmykube.cache.store import Ref, Store
 from ohmykube.kit import digest as digests
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from ohmykube.model.artifact import ArtifactLock, LockedArtifact
 
 REGISTRY = "bench.example"
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -49,11 +51,6 @@ class ImageSet:
     directory: Path
 
     @property
-    def lock(self) -> ArtifactLock:
-        """Return a lock of these images alone."""
-        return lock_of(self.images)
-
-    @property
     def oci_archive(self) -> Path:
         """One OCI archive with gzip layers."""
         return self.directory / "set.oci.tar"
@@ -66,25 +63,6 @@ class ImageSet:
     def raw_archives(self) -> list[Path]:
         """Return one archive with raw layers for each image."""
         return sorted(self.directory.glob("image-*.raw.tar"))
-
-
-def lock_of(images: Sequence[Image]) -> ArtifactLock:
-    """Return a lock of ``images``."""
-    artifacts = tuple(
-        LockedArtifact(
-            kind=Kind.IMAGE,
-            name=image.ref.name,
-            version=image.ref.version,
-            arch=image.ref.arch,
-            digest=image.ref.digest,
-            size=image.ref.size,
-            source=image.ref.source,
-            node_roles=("control-plane",),
-        )
-        for image in images
-    )
-    arch = images[0].ref.arch
-    return ArtifactLock(kubernetes_version="0.0.0", arch=arch, artifacts=artifacts, settings={})
 
 
 def make(source: Store, lock: ArtifactLock, directory: Path) -> ImageSet:
