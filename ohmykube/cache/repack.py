@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ohmykube.cache import manifest, oci
 from ohmykube.cache.manifest import Manifest
@@ -74,11 +74,7 @@ def orphans(refs: Iterable[Ref]) -> list[Ref]:
 
 def todo(store: Store, wanted: Iterable[Image]) -> dict[str, str]:
     """Return the layers that ``make`` would repack, each with the digest of its plain tar."""
-    there = known(store)
-    images = _images(store, [image for image in wanted if image.digest not in there])
-    twins = _twins(store, there)
-    layers = {layer: diff for _, image in images for layer, diff in _worth(store, image)}
-    return {layer: diff for layer, diff in layers.items() if layer not in twins}
+    return _plan(store, wanted).layers
 
 
 def make(store: Store, wanted: Sequence[Image]) -> int:
@@ -97,14 +93,31 @@ def make(store: Store, wanted: Sequence[Image]) -> int:
         ResourceError: no space left.
     """
     with store.using():
-        there = known(store)
-        layers = list(todo(store, wanted).items())
+        plan = _plan(store, wanted)
+        layers = list(plan.layers.items())
         at_most = os.cpu_count() or 1
         made = parallel.each(layers, lambda job: _repacked(store, *job), at_most=at_most)
-        twins = _twins(store, there)
-        twins |= {layer: new for (layer, _), new in zip(layers, made, strict=True) if new}
-        images = _images(store, [image for image in wanted if image.digest not in there])
-        return sum(_record(store, image, read, twins) for image, read in images)
+        new = {layer: one for (layer, _), one in zip(layers, made, strict=True) if one}
+        twins = plan.twins | new
+        return sum(_record(store, image, read, twins) for image, read in plan.images)
+
+
+class _Plan(NamedTuple):
+    images: list[tuple[Image, Manifest]]
+    """Those without a repacked form."""
+    twins: dict[str, oci.Descriptor]
+    """Digest of a layer to what it was repacked to for other images."""
+    layers: dict[str, str]
+    """Layers to repack, each with the digest of its plain tar."""
+
+
+def _plan(store: Store, wanted: Iterable[Image]) -> _Plan:
+    there = known(store)
+    images = _images(store, [image for image in wanted if image.digest not in there])
+    twins = _twins(store, there)
+    layers = {layer: diff for _, image in images for layer, diff in _worth(store, image)}
+    lacking = {layer: diff for layer, diff in layers.items() if layer not in twins}
+    return _Plan(images, twins, lacking)
 
 
 def _images(store: Store, wanted: Iterable[Image]) -> list[tuple[Image, Manifest]]:
