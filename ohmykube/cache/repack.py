@@ -25,7 +25,7 @@ from ohmykube.kit import interrupt, parallel
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from ohmykube.cache.manifest import Descriptor
     from ohmykube.cache.store import Store
@@ -72,52 +72,57 @@ def orphans(refs: Iterable[Ref]) -> list[Ref]:
     return [ref for ref in all_refs if ref.kind is Kind.REPACKED and ref.name not in meant]
 
 
-def todo(store: Store, wanted: Iterable[Image]) -> dict[str, str]:
-    """Return the layers that ``make`` would repack, each with the digest of its plain tar."""
-    return _plan(store, wanted).layers
+class Plan(NamedTuple):
+    """What is to be done so that some images have repacked forms."""
+
+    images: list[tuple[Image, Manifest]]
+    """Those that lack one and can have one."""
+    twins: dict[str, oci.Descriptor]
+    """Digest of a layer to what it was repacked to for other images."""
+    layers: dict[str, str]
+    """Layers still to be repacked, each with the digest of its plain tar."""
 
 
-def make(store: Store, wanted: Sequence[Image]) -> int:
-    """Repack the images that have layers worth it; return how many were.
+def plan(store: Store, wanted: Iterable[Image]) -> Plan:
+    """Look what ``make`` would have to do; its ``images`` are empty when nothing is worth it.
 
-    A layer of several images is repacked once, several layers at a time. What was repacked before
-    is left alone, and so is an image whose layers cannot be unpacked or are not what its config
-    says: containerd refuses it in its own words.
+    Raises:
+        NotFoundError, IntegrityError: a manifest or config is not there, or is none.
+    """
+    there = known(store)
+    lacking = _images(store, [image for image in wanted if image.digest not in there])
+    worth = [(image, read, dict(_worth(store, read))) for image, read in lacking]
+    twins = _twins(store, there)
+    layers = {layer: diff for _, _, some in worth for layer, diff in some.items()}
+    return Plan(
+        [(image, read) for image, read, some in worth if some],
+        twins,
+        {layer: diff for layer, diff in layers.items() if layer not in twins},
+    )
+
+
+def make(store: Store, todo: Plan) -> int:
+    """Repack the images of a plan; return how many were.
+
+    A layer of several images is repacked once, several layers at a time. An image whose layers
+    cannot be unpacked or are not what its config says is left alone: containerd refuses it in its
+    own words.
 
     Args:
-        store: has all of their blobs.
-        wanted: the images.
+        store: has all of their blobs, and somebody keeps them there.
+        todo: what ``plan`` found.
 
     Raises:
         IntegrityError: a blob is damaged.
         ResourceError: no space left.
     """
     with store.using():
-        plan = _plan(store, wanted)
-        layers = list(plan.layers.items())
+        layers = list(todo.layers.items())
         at_most = os.cpu_count() or 1
         made = parallel.each(layers, lambda job: _repacked(store, *job), at_most=at_most)
         new = {layer: one for (layer, _), one in zip(layers, made, strict=True) if one}
-        twins = plan.twins | new
-        return sum(_record(store, image, read, twins) for image, read in plan.images)
-
-
-class _Plan(NamedTuple):
-    images: list[tuple[Image, Manifest]]
-    """Those without a repacked form."""
-    twins: dict[str, oci.Descriptor]
-    """Digest of a layer to what it was repacked to for other images."""
-    layers: dict[str, str]
-    """Layers to repack, each with the digest of its plain tar."""
-
-
-def _plan(store: Store, wanted: Iterable[Image]) -> _Plan:
-    there = known(store)
-    images = _images(store, [image for image in wanted if image.digest not in there])
-    twins = _twins(store, there)
-    layers = {layer: diff for _, image in images for layer, diff in _worth(store, image)}
-    lacking = {layer: diff for layer, diff in layers.items() if layer not in twins}
-    return _Plan(images, twins, lacking)
+        twins = todo.twins | new
+        return sum(_record(store, image, read, twins) for image, read in todo.images)
 
 
 def _images(store: Store, wanted: Iterable[Image]) -> list[tuple[Image, Manifest]]:

@@ -25,12 +25,13 @@ def repacked(reporter: Reporter, store: Store, images: Sequence[Image]) -> bool:
 
     A cache that cannot be written or is full costs time on the nodes, and no more.
     """
-    layers = repack.todo(store, images)
-    if not layers:
+    todo = repack.plan(store, images)
+    if not todo.images:
         return False
     try:
-        with item(reporter, f"{len(layers)} layers", "repacked"):
-            repack.make(store, images)
+        count = len(todo.images)
+        with item(reporter, "1 image" if count == 1 else f"{count} images", "repacked"):
+            repack.make(store, todo)
     except (LockedError, PermissionDenied, ResourceError) as error:
         text = f"layers are sent as they are: {error.message}"
         reporter.emit(Message(level="warning", text=text))

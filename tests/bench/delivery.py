@@ -95,7 +95,7 @@ def measure(figures: Figures, node: Node, made: ImageSet) -> None:
     if not repack.known(made.store):
         _cold(figures, node, made, "load_gzip_seconds")
     begin = time.monotonic()
-    if repack.make(made.store, refs):
+    if repack.make(made.store, repack.plan(made.store, refs)):
         figures.add("repack_seconds", time.monotonic() - begin)
     cold = _cold(figures, node, made, "load_cold_seconds")
     again, sent = deliver(node, made, refs)

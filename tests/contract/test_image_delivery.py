@@ -371,7 +371,7 @@ BIG = 3_000_000
 def repacked(node: Node, image: image_maker.Image, name: str = APP) -> tuple[Ref, int]:
     """Return a reference, and the bytes that travel when its layers come repacked."""
     ref = node.ref(name, image)
-    assert repack.make(node.store, [ref]) == 1
+    assert repack.make(node.store, repack.plan(node.store, [ref])) == 1
     digest = repack.known(node.store)[ref.digest]
     return ref, oci.image_size(node.store, digest) + len(image.manifest)
 

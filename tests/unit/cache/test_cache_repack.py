@@ -43,6 +43,10 @@ def read(store: Store, digest: str) -> bytes:
         return stream.read()
 
 
+def make(store: Store, refs: list[Ref]) -> int:
+    return repack.make(store, repack.plan(store, refs))
+
+
 def edited(image: image_maker.Image, **config: Any) -> image_maker.Image:
     """Return the image with other fields in its config."""
     document = json.loads(image.manifest)
@@ -57,8 +61,8 @@ def edited(image: image_maker.Image, **config: Any) -> image_maker.Image:
 def test_config_and_tars_are_the_same_and_only_large_gzip_layers_change(store: Store) -> None:
     image = image_maker.image(BIG, 1000)
     ref = put(store, image)
-    assert list(repack.todo(store, [ref])) == image.layers[:1]
-    assert repack.make(store, [ref]) == 1
+    assert list(repack.plan(store, [ref]).layers) == image.layers[:1]
+    assert make(store, [ref]) == 1
     made = repack.known(store)[ref.digest]
     before, after = manifest.read(store, ref.digest), manifest.read(store, made)
     assert isinstance(before, manifest.Manifest)
@@ -79,21 +83,32 @@ def test_config_and_tars_are_the_same_and_only_large_gzip_layers_change(store: S
 def test_what_is_there_is_not_made_again_and_a_shared_layer_is_packed_once(store: Store) -> None:
     base = image_maker.image(BIG)
     first, second = put(store, base, "a"), put(store, image_maker.with_layer(base, BIG, 7), "b")
-    assert repack.make(store, [first]) == 1
-    assert repack.make(store, [first]) == 0
-    assert len(repack.todo(store, [second])) == 1
-    assert repack.make(store, [first, second, second]) == 1
+    assert make(store, [first]) == 1
+    assert make(store, [first]) == 0
+    assert len(repack.plan(store, [second]).layers) == 1
+    assert make(store, [first, second, second]) == 1
     one, two = (manifest.read(store, repack.known(store)[ref.digest]) for ref in (first, second))
     assert isinstance(one, manifest.Manifest)
     assert isinstance(two, manifest.Manifest)
     assert two.layers[0] == one.layers[0]
 
 
+def test_an_image_all_of_whose_layers_were_repacked_for_others_gets_its_own(store: Store) -> None:
+    image = image_maker.image(BIG)
+    first, second = put(store, image, "a"), put(store, edited(image, author="somebody"), "b")
+    make(store, [first])
+    todo = repack.plan(store, [first, second])
+    assert (todo.images[0][0].digest, todo.layers) == (second.digest, {})
+    assert make(store, [first, second]) == 1
+    assert repack.known(store).keys() == {first.digest, second.digest}
+    assert repack.plan(store, [first, second]).images == []
+
+
 @pytest.mark.parametrize("layers", [(), (1000, 2000)])
 def test_an_image_without_such_layers_stays_as_it_is(store: Store, layers: tuple[int, ...]) -> None:
     ref = put(store, image_maker.image(*layers))
-    assert repack.todo(store, [ref]) == {}
-    assert repack.make(store, [ref]) == 0
+    assert repack.plan(store, [ref]).images == []
+    assert make(store, [ref]) == 0
     assert repack.known(store) == {}
 
 
@@ -108,7 +123,7 @@ def test_an_image_without_such_layers_stays_as_it_is(store: Store, layers: tuple
 )
 def test_a_config_that_does_not_describe_the_layers(store: Store, rootfs: object) -> None:
     ref = put(store, edited(image_maker.image(BIG), rootfs=rootfs))
-    assert repack.make(store, [ref]) == 0
+    assert make(store, [ref]) == 0
     assert repack.known(store) == {}
     assert list(store.ingest.iterdir()) == []
 
@@ -128,7 +143,7 @@ def test_a_layer_that_cannot_be_unpacked_is_left_to_containerd(store: Store, cut
     blobs = {d: b for d, b in image.blobs.items() if d != image.layers[0]}
     blobs[digests.of_bytes(broken)] = broken
     ref = put(store, image_maker.Image(json.dumps(document).encode(), blobs))
-    assert repack.make(store, [ref]) == 0
+    assert make(store, [ref]) == 0
     assert repack.known(store) == {}
     assert list(store.ingest.iterdir()) == []
 
@@ -138,7 +153,7 @@ def test_a_damaged_blob_is_no_matter_of_taste(store: Store) -> None:
     ref = put(store, image)
     damage(store, image.layers[0])
     with pytest.raises(IntegrityError):
-        repack.make(store, [ref])
+        make(store, [ref])
 
 
 def damage(store: Store, digest: str) -> None:
@@ -155,19 +170,19 @@ def test_docker_schema_2(store: Store) -> None:
     document["config"]["mediaType"] = "application/vnd.docker.container.image.v1+json"
     document["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip"
     ref = put(store, image_maker.Image(json.dumps(document).encode(), image.blobs))
-    assert repack.make(store, [ref]) == 1
+    assert make(store, [ref]) == 1
     made = manifest.read(store, repack.known(store)[ref.digest])
     assert made.media_type == manifest.OCI_MANIFEST
 
 
 def test_an_incomplete_one_is_not_known_and_is_made_again(store: Store) -> None:
     ref = put(store, image_maker.image(BIG))
-    repack.make(store, [ref])
+    make(store, [ref])
     made = manifest.read(store, repack.known(store)[ref.digest])
     assert isinstance(made, manifest.Manifest)
     store.discard(made.layers[0].digest)
     assert repack.known(store) == {}
-    assert repack.make(store, [ref]) == 1
+    assert make(store, [ref]) == 1
     assert len(repack.known(store)) == 1
 
 
@@ -178,7 +193,7 @@ def lock_of(*refs: Ref) -> ArtifactLock:
 
 def test_it_is_served_by_its_digest_beside_the_image(store: Store) -> None:
     ref, other = put(store, image_maker.image(BIG)), put(store, image_maker.image(BIG, seed=2), "b")
-    repack.make(store, [ref, other])
+    make(store, [ref, other])
     made, not_served = (repack.known(store)[one.digest] for one in (ref, other))
     catalogue = Catalogue(store, lock_of(ref))
     assert catalogue.manifest("docker.io", "library/app", made).blob.digest == made
@@ -199,7 +214,7 @@ def test_it_is_served_by_its_digest_beside_the_image(store: Store) -> None:
 
 def test_it_goes_with_its_image_and_before_other_images(store: Store) -> None:
     ref, other = put(store, image_maker.image(BIG)), put(store, image_maker.image(BIG, seed=2), "b")
-    repack.make(store, [ref, other])
+    make(store, [ref, other])
     everything = {(one.kind, one.name) for one in store.refs()}
     policy = Policy(grace=0, max_bytes=1 << 40)
     assert prune(store, policy).refs == ()
@@ -220,7 +235,7 @@ def test_it_goes_with_its_image_and_before_other_images(store: Store) -> None:
 
 def test_blobs_of_a_repacked_image_are_needed(store: Store) -> None:
     ref = put(store, image_maker.image(BIG))
-    repack.make(store, [ref])
+    make(store, [ref])
     blobs = set(manifest.closure(store, repack.known(store)[ref.digest]))
     prune(store, Policy(grace=0, max_bytes=1 << 40))
     assert all(store.has(digest) for digest in blobs)

@@ -84,7 +84,7 @@ def test_the_repacked_form_is_taken_only_where_it_spares_work(store: Store) -> N
     plain = wanted(store, image)
     assert plain.repacked is None
     assert plain.cheapest(NOTHING) == plain.form
-    repack.make(store, [plain.ref])
+    repack.make(store, repack.plan(store, [plain.ref]))
     both = wanted(store, image)
     assert both.repacked is not None
     assert both.cheapest(NOTHING) == both.repacked

@@ -158,7 +158,7 @@ def test_layers_are_repacked_for_several_nodes_and_not_for_one(estate: Estate) -
     reporter = estate.services.reporter
     assert isinstance(reporter, RecordingReporter)
     items = [event.item for event in reporter.of(ItemProgress) if event.activity == "repacked"]
-    assert items == ["1 layers", "1 layers"]
+    assert items == ["1 image", "1 image"]
 
 
 def test_only_chosen_nodes_are_touched(estate: Estate) -> None:
