@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Self, cast
 from ohmykube.cache import ingest
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files
+from ohmykube.kit import disk_read, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +42,26 @@ class Blob:
             return stream
         return cast("IO[bytes]", io.BufferedReader(_Window(stream, self.offset, self.size)))
 
-    def hash(self, tell: Callable[[int], None] | None = None) -> str:
-        """Return the digest that the bytes really have; raises OSError.
+    def hash(self) -> str:
+        """Return the digest of the bytes as programs get them; raises OSError."""
+        buffer = memoryview(bytearray(digests.PIECE))
+        with Reader(self) as reader:
+            while reader.readinto(buffer):
+                pass
+            return reader.digest
+
+    def hash_disk(self, tell: Callable[[int], None]) -> str:
+        """Return the digest of the bytes that the disk has; raises OSError.
 
         Args:
             tell: called with the number of further bytes that were hashed.
         """
-        buffer = memoryview(bytearray(digests.PIECE))
-        with Reader(self) as reader:
-            while count := reader.readinto(buffer):
-                if tell is not None:
-                    tell(count)
-            return reader.digest
+        state = hashlib.sha256()
+        for piece in disk_read.pieces(self.path, self.offset, self.size):
+            for start in range(0, len(piece), digests.PIECE):
+                state.update(piece[start : start + digests.PIECE])
+            tell(len(piece))
+        return f"sha256:{state.hexdigest()}"
 
 
 class Reader:

@@ -119,7 +119,8 @@ class Store:
 
         Args:
             digest: of the blob.
-            tell: called now and then with the number of further bytes that were hashed.
+            tell: called now and then with the number of further bytes that were hashed. Who wants
+                to know has much to check: it is read from the disk then, past the kernel's cache.
 
         Raises:
             IntegrityError: it is not what its name says. It is in quarantine now; in an attached
@@ -129,7 +130,7 @@ class Store:
         blob = self.locate(digest)
         try:
             stamp = Stamp.of(blob)
-            found = blob.hash(tell)
+            found = blob.hash() if tell is None else blob.hash_disk(tell)
         except FileNotFoundError as error:  # pruned meanwhile
             raise self._absent(digest) from error
         if found == digest:
