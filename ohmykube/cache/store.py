@@ -272,10 +272,15 @@ class Store:
             NotFoundError: its blob is not in the store.
             LockedError: another run kept the list for a minute.
         """
+        self.set_refs((ref,))
+
+    def set_refs(self, new: Iterable[Ref]) -> None:
+        """Add or replace references in one step; raises as ``set_ref``, and sets none then."""
         # ``using``: between the look at the blob and the reference to it nobody may prune.
         with self.using(), self._refs.locked() as refs:
-            self.locate(ref.digest)
-            refs[ref.key] = ref if ref.added_at else replace(ref, added_at=time.time())
+            for ref in new:
+                self.locate(ref.digest)
+                refs[ref.key] = ref if ref.added_at else replace(ref, added_at=time.time())
 
     def drop_ref(self, ref: Ref) -> None:
         """Remove a reference if it is there; the blob stays until ``prune``."""

@@ -143,12 +143,13 @@ def _name(store: Store, found: Archive, reporter: Reporter, *, trusted: bool) ->
 
     Returns the names that meant something else before, unless an allowed signer gave them.
     """
-    replaced = []
+    there = {ref.key: ref for ref in store.refs()}
+    new, replaced = [], []
     for ref in found.refs:
-        before = store.ref(ref.kind, ref.name, ref.version, ref.arch)
+        before = there.get(ref.key)
         if before is not None and before.digest == ref.digest:
             continue
-        store.set_ref(ref if trusted else replace(ref, signature=Signature.UNCHECKED))
+        new.append(ref if trusted else replace(ref, signature=Signature.UNCHECKED))
         if before is not None and not trusted:
             replaced.append(f"{ref.kind} {ref.name} {ref.version}")
             reporter.emit(
@@ -158,4 +159,6 @@ def _name(store: Store, found: Archive, reporter: Reporter, *, trusted: bool) ->
                     level="warning",
                 )
             )
+    if new:  # a cache that can only be read serves a bundle of which it has all
+        store.set_refs(new)
     return tuple(replaced)

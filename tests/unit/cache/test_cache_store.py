@@ -129,6 +129,15 @@ def test_a_ref_to_nothing_is_refused(store: Store) -> None:
         store.set_ref(ref(HELLO_DIGEST))
 
 
+def test_several_references_are_set_together_or_not_at_all(store: Store) -> None:
+    store.put_bytes(HELLO)
+    with pytest.raises(NotFoundError):
+        store.set_refs([ref(HELLO_DIGEST), ref("sha256:" + "0" * 64, "kubelet")])
+    assert store.refs() == ()
+    store.set_refs([ref(HELLO_DIGEST), ref(HELLO_DIGEST, "kubelet")])
+    assert [one.name for one in store.refs()] == ["kubelet", "runc"]
+
+
 def test_images_are_listed_in_the_layouts_index(store: Store) -> None:
     manifest = json.dumps({"mediaType": "application/vnd.oci.image.manifest.v1+json"}).encode()
     digest = store.put_bytes(manifest)
