@@ -1,21 +1,13 @@
-"""The tar of a bundle, in one form only: a reader can know every header before it reads it.
+"""What is in the tar of a bundle, and in which order; ``kit.plain_tar`` has its form.
 
-    bundle.json        what is in it
-    bundle.json.sig    optional: an OpenSSH signature of bundle.json
-    oci-layout, index.json, refs.json
-    blobs/sha256/<hex> in the order of bundle.json
-
-Regular files of mode 0644, owner and times zero, padded with zeros to blocks; two zero blocks, then
-zeros to a whole record. A member that is anything else differs from the header expected in its
-place, so nothing has to be judged.
+bundle.json        what is in it
+bundle.json.sig    optional: an OpenSSH signature of bundle.json
+oci-layout, index.json, refs.json
+blobs/sha256/<hex> in the order of bundle.json
 """
 
 from __future__ import annotations
 
-import tarfile
-
-BLOCK = tarfile.BLOCKSIZE
-RECORD = tarfile.RECORDSIZE
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.json.sig"
 LAYOUT = "oci-layout"
@@ -23,43 +15,8 @@ INDEX = "index.json"
 REFS = "refs.json"
 HEAD = (LAYOUT, INDEX, REFS)
 """The members between the signature and the blobs."""
-_USTAR_BYTES = 8 << 30
-"""From this size on the USTAR field is too short; GNU's way to write it is understood as widely."""
 
 
 def blob_name(digest: str) -> str:
     """Return the member name of a blob."""
     return f"blobs/{digest.replace(':', '/')}"
-
-
-def header(name: str, size: int) -> bytes:
-    """Return the only header that a member of that name and size in bytes may have."""
-    info = tarfile.TarInfo(name)  # uid, gid, mtime are 0 and the owner's names empty
-    info.mode, info.size = 0o644, size
-    if size < _USTAR_BYTES:
-        return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
-    return info.tobuf(tarfile.GNU_FORMAT, "ascii", "strict")
-
-
-def named(block: bytes) -> tuple[str, int] | None:
-    """Return name and size that a header gives when it is one of ours, else None."""
-    try:
-        info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-        return (info.name, info.size) if header(info.name, info.size) == block else None
-    except (tarfile.TarError, ValueError):
-        return None
-
-
-def padding(size: int) -> int:
-    """Return the zero bytes that follow a member's content."""
-    return -size % BLOCK
-
-
-def room(size: int) -> int:
-    """Return the bytes that a member takes: header, content, padding."""
-    return BLOCK + size + padding(size)
-
-
-def ending(end: int) -> int:
-    """Return the zero bytes that follow the last member, which ends at the position ``end``."""
-    return 2 * BLOCK + -(end + 2 * BLOCK) % RECORD

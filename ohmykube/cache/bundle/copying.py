@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from ohmykube.cache.blobs import Reader
 from ohmykube.cache.bundle import archive
 from ohmykube.errors import IntegrityError
-from ohmykube.kit import interrupt
+from ohmykube.kit import interrupt, plain_tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -157,9 +157,9 @@ class _Copier:
             raise
 
     def _one(self, entry: Placed, todo: _Shared) -> None:
-        position = self._start + entry.offset - archive.BLOCK
-        end = position + archive.room(entry.size)
-        head = archive.header(archive.blob_name(entry.digest), entry.size)
+        position = self._start + entry.offset - plain_tar.BLOCK
+        end = position + plain_tar.room(entry.size)
+        head = plain_tar.header(archive.blob_name(entry.digest), entry.size)
         with Reader(self._store.locate(entry.digest)) as reader:
             while position < end and not todo.stopped:
                 interrupt.check()

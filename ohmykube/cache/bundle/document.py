@@ -13,6 +13,7 @@ from ohmykube.cache.bundle import archive
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests
+from ohmykube.kit import plain_tar
 from ohmykube.model.artifact import Kind  # noqa: TC001 - pydantic reads it at run time
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Bundle(_Part):
     @property
     def area(self) -> int:
         """Return the bytes that the blobs take in the tar."""
-        return sum(archive.room(entry.size) for entry in self.blobs)
+        return sum(plain_tar.room(entry.size) for entry in self.blobs)
 
 
 class _Ref(_Part):
@@ -190,9 +191,9 @@ def read(data: bytes, label: str) -> Bundle:
         raise bad(label, f"{archive.MANIFEST}: blobs are missing and no older bundle is named")
     position = 0
     for entry in bundle.blobs:
-        if entry.offset != position + archive.BLOCK:
+        if entry.offset != position + plain_tar.BLOCK:
             raise bad(label, f"{archive.MANIFEST}: {entry.digest} has a wrong offset")
-        position += archive.room(entry.size)
+        position += plain_tar.room(entry.size)
     unknown = {c.digest for c in bundle.components} - set(bundle.whole)
     if unknown:
         raise bad(label, f"{archive.MANIFEST}: {min(unknown)} of a component is no blob of it")
@@ -203,9 +204,9 @@ def placed(entries: Iterable[Entry]) -> tuple[Placed, ...]:
     """Return blobs with their offsets, in the given order."""
     found, position = [], 0
     for entry in entries:
-        offset = position + archive.BLOCK
+        offset = position + plain_tar.BLOCK
         found.append(Placed(**entry.model_dump(), offset=offset))
-        position += archive.room(entry.size)
+        position += plain_tar.room(entry.size)
     return tuple(found)
 
 

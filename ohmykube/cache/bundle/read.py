@@ -18,7 +18,7 @@ from ohmykube.cache import manifest
 from ohmykube.cache.bundle import archive, document, parts
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import interrupt
+from ohmykube.kit import interrupt, plain_tar
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import ItemProgress, Status
 
@@ -113,12 +113,12 @@ class _Head:
 
     def _content(self, size: int) -> bytes:
         data = self._exactly(size)
-        if self._exactly(archive.padding(size)).strip(b"\0"):
+        if self._exactly(plain_tar.padding(size)).strip(b"\0"):
             raise self._bad("there is something between its members")
         return data
 
     def first(self) -> bytes:
-        found = archive.named(self._exactly(archive.BLOCK))
+        found = plain_tar.named(self._exactly(plain_tar.BLOCK))
         if found is None or found[0] != archive.MANIFEST:
             raise self._bad(f"it does not begin with {archive.MANIFEST} as bundles do")
         if found[1] > document.MAX_BYTES:
@@ -126,8 +126,8 @@ class _Head:
         return self._content(found[1])
 
     def signature(self) -> bytes | None:
-        self._block = self._exactly(archive.BLOCK)
-        found = archive.named(self._block)
+        self._block = self._exactly(plain_tar.BLOCK)
+        found = plain_tar.named(self._block)
         if found is None or found[0] != archive.SIGNATURE:
             return None
         if found[1] > _SIGNATURE_BYTES:
@@ -140,9 +140,9 @@ class _Head:
         item = bundle.members[name]  # type: ignore[index] # the names of HEAD
         if item.size > document.MAX_BYTES:
             raise self._bad(f"{name} has {item.size} bytes")
-        block = self._block or self._exactly(archive.BLOCK)
+        block = self._block or self._exactly(plain_tar.BLOCK)
         self._block = b""
-        if block != archive.header(name, item.size):
+        if block != plain_tar.header(name, item.size):
             raise self._bad(f"{name} is not where it should be, or not as it should be")
         data = self._content(item.size)
         if digests.of_bytes(data) != item.digest:
@@ -154,26 +154,26 @@ def _check_frame(found: Archive, stream: IO[bytes]) -> None:
     """Look at every header, at the padding and at the end."""
     label, size = found.label, found.source.size
     end = found.start + found.bundle.area
-    whole = end + archive.ending(end)
+    whole = end + plain_tar.ending(end)
     if size != whole:
         problem = "it is truncated" if size < whole else "something follows its end"
         raise document.bad(label, f"{problem}: {size} bytes instead of {whole}")
     for entry in found.bundle.blobs:
         position = found.start + entry.offset
-        stream.seek(position - archive.BLOCK)
-        if read(stream, archive.BLOCK) != archive.header(
+        stream.seek(position - plain_tar.BLOCK)
+        if read(stream, plain_tar.BLOCK) != plain_tar.header(
             archive.blob_name(entry.digest), entry.size
         ):
             raise document.bad(
                 label,
                 f"another member lies where {entry.digest} should be "
-                f"({found.source.holding(position - archive.BLOCK, archive.BLOCK)})",
+                f"({found.source.holding(position - plain_tar.BLOCK, plain_tar.BLOCK)})",
             )
         stream.seek(position + entry.size)
-        if read(stream, archive.padding(entry.size)).strip(b"\0"):
+        if read(stream, plain_tar.padding(entry.size)).strip(b"\0"):
             raise document.bad(label, f"there is something behind {entry.digest}")
     stream.seek(end)
-    if read(stream, archive.ending(end)).strip(b"\0"):
+    if read(stream, plain_tar.ending(end)).strip(b"\0"):
         raise document.bad(label, "something follows its end")
 
 

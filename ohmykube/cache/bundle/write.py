@@ -15,7 +15,7 @@ from ohmykube.cache import manifest, oci
 from ohmykube.cache.bundle import archive, copying, document, parts, read, sign
 from ohmykube.errors import NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files, writeout
+from ohmykube.kit import files, plain_tar, writeout
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
         members[archive.SIGNATURE] = sign.sign(data, form.key)
     members |= head
     opening = b"".join(
-        archive.header(name, len(body)) + body + bytes(archive.padding(len(body)))
+        plain_tar.header(name, len(body)) + body + bytes(plain_tar.padding(len(body)))
         for name, body in members.items()
     )
     end = len(opening) + bundle.area
-    size = end + archive.ending(end)
+    size = end + plain_tar.ending(end)
     with (
         read.counting(reporter, target.name, "write", sum(entry.size for entry in here)) as step,
         _small_enough(target),
@@ -102,7 +102,7 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
     ):
         sink.write_at(0, opening)
         copying.copy(store, bundle.blobs, sink, len(opening), step)
-        sink.write_at(end, bytes(archive.ending(end)))
+        sink.write_at(end, bytes(plain_tar.ending(end)))
     return Written(
         paths=tuple(paths),
         size=size,

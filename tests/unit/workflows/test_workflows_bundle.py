@@ -21,7 +21,7 @@ from ohmykube.errors import (
     NotFoundError,
     PrerequisiteError,
 )
-from ohmykube.kit import paths, platform
+from ohmykube.kit import paths, plain_tar, platform
 from ohmykube.model.artifact import Kind
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
@@ -285,16 +285,14 @@ def test_export(here: Services, tmp_path: Path, there: Services) -> None:
 
 
 def test_a_signature_that_does_not_fit(here: Services, made: Path, tmp_path: Path) -> None:
-    from ohmykube.cache.bundle import archive
-
     found = read.load(made)
     data = made.read_bytes()
-    first = 512 + len(found.manifest) + archive.padding(len(found.manifest))
+    first = 512 + len(found.manifest) + plain_tar.padding(len(found.manifest))
     junk = b"-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
-    member = archive.header("bundle.json.sig", len(junk)) + junk
-    whole = data[:first] + member + bytes(archive.padding(len(junk))) + data[first:]
-    end = found.start + archive.room(len(junk)) + found.bundle.area
-    (tmp_path / "bad.omk.tar").write_bytes(whole[:end] + bytes(archive.ending(end)))
+    member = plain_tar.header("bundle.json.sig", len(junk)) + junk
+    whole = data[:first] + member + bytes(plain_tar.padding(len(junk))) + data[first:]
+    end = found.start + plain_tar.room(len(junk)) + found.bundle.area
+    (tmp_path / "bad.omk.tar").write_bytes(whole[:end] + bytes(plain_tar.ending(end)))
     assert bundles.inspect(tmp_path / "bad.omk.tar").key == ""
     with pytest.raises(IntegrityError, match="not accepted"):
         bundles.verify(here, tmp_path / "bad.omk.tar", None)

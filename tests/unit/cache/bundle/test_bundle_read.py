@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ohmykube.cache.bundle import archive, bring, document, parts, read
+from ohmykube.cache.bundle import bring, document, parts, read
 from ohmykube.errors import IntegrityError, Interrupted, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
-from ohmykube.kit import interrupt
+from ohmykube.kit import interrupt, plain_tar
 from ohmykube.testing.reporter import RecordingReporter
 from tests.unit.cache.bundle.conftest import QUIET
 
@@ -38,9 +38,9 @@ def rebuilt(bundle, change=None, *, head=None, members=None) -> bytes:
     model["sum"] = ""
     model["sum"] = digests.of_bytes(document.text(model))
     for name, body in {"bundle.json": document.text(model), **documents, **(members or {})}.items():
-        sink += archive.header(name, len(body)) + body + bytes(archive.padding(len(body)))
+        sink += plain_tar.header(name, len(body)) + body + bytes(plain_tar.padding(len(body)))
     sink += data[found.start : found.start + found.bundle.area]
-    return bytes(sink + bytes(archive.ending(len(sink))))
+    return bytes(sink + bytes(plain_tar.ending(len(sink))))
 
 
 def refused(tmp_path, data: bytes, elsewhere, *, hashing: bool = True) -> str:
@@ -159,11 +159,11 @@ def test_another_tar_is_no_bundle(tmp_path, elsewhere) -> None:
 def test_oversize(bundle, tmp_path, elsewhere) -> None:
     """Sizes are looked at before anything is read into memory."""
     data = bundle.read_bytes()
-    block = archive.header("bundle.json", 1 << 40)
+    block = plain_tar.header("bundle.json", 1 << 40)
     assert "bytes" in refused(tmp_path, block + data[512:], elsewhere)
     found = read.load(bundle)
-    first = 512 + len(found.manifest) + archive.padding(len(found.manifest))
-    signature = archive.header("bundle.json.sig", 1 << 30)
+    first = 512 + len(found.manifest) + plain_tar.padding(len(found.manifest))
+    signature = plain_tar.header("bundle.json.sig", 1 << 30)
     assert "bundle.json.sig has" in refused(tmp_path, data[:first] + signature, elsewhere)
 
     def huge(model) -> None:
@@ -213,8 +213,10 @@ def test_another_form_of_the_same_manifest(bundle, tmp_path, elsewhere) -> None:
     """There is one way to write it: nothing can hide in another."""
     found = read.load(bundle)
     loose = json.dumps(json.loads(found.manifest)).encode()
-    head = archive.header("bundle.json", len(loose)) + loose + bytes(archive.padding(len(loose)))
-    rest = bundle.read_bytes()[512 + len(found.manifest) + archive.padding(len(found.manifest)) :]
+    head = (
+        plain_tar.header("bundle.json", len(loose)) + loose + bytes(plain_tar.padding(len(loose)))
+    )
+    rest = bundle.read_bytes()[512 + len(found.manifest) + plain_tar.padding(len(found.manifest)) :]
     assert "sum or the form" in refused(tmp_path, head + rest, elsewhere)
 
 

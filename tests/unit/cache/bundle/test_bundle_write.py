@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ohmykube.cache import releases
-from ohmykube.cache.bundle import archive, content, document, parts, read
+from ohmykube.cache.bundle import content, document, parts, read
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
@@ -137,14 +137,6 @@ def test_skopeo_reads_it(bundle) -> None:
         capture_output=True, check=True, timeout=60,
     )  # fmt: skip
     assert hashlib.sha256(done.stdout).hexdigest() == image(700, 3000).digest[7:]
-
-
-def test_a_blob_beyond_what_ustar_can_say_has_a_header() -> None:
-    block = archive.header("blobs/sha256/" + "0" * 64, 9 << 30)
-    assert len(block) == archive.BLOCK
-    assert archive.named(block) == ("blobs/sha256/" + "0" * 64, 9 << 30)
-    assert tarfile.TarInfo.frombuf(block, "ascii", "strict").size == 9 << 30
-    assert archive.named(b"\xff" * archive.BLOCK) is None
 
 
 def test_what_a_lock_needs(workshop) -> None:
