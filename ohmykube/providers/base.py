@@ -256,25 +256,51 @@ class Fixable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPart:
+    """Something that machines are made from and that only the user can bring to another host."""
+
+    name: str
+    """What it is, with its place, such as ``machine image /images/a.qcow2``."""
+    needed: str
+    """What the user has to do about it, on this host or another."""
+    here: bool
+    """Whether this host has it."""
+
+
 @runtime_checkable
 class Portable(Protocol):
-    """A provider whose machines' base can be carried to a host that reaches no network."""
+    """A provider whose machines' base can be carried to a host that reaches no network.
+
+    The methods MUST NOT touch anything, except that ``export_base`` gets and ``import_base`` makes
+    the base. They may raise ``ConfigError`` where the cluster's options cannot be used, and
+    ``PrerequisiteError`` where this host cannot work with them.
+    """
 
     def base_version(self) -> str:
         """Return what identifies the base of the context's cluster; MUST be the same on all hosts.
 
-        It changes when what the base is made from changes.
+        It changes when what the base is made from changes. Empty when there is nothing to carry:
+        then there is nothing to ask of the methods below but ``own_parts``.
         """
         ...
 
+    def own_parts(self) -> Sequence[OwnPart]:
+        """Return what machines are made from beside the base, and cannot be carried."""
+        ...
+
     def has_base(self) -> bool:
-        """Tell whether ``prepare`` would find that base; MUST be read-only."""
+        """Tell whether machines can be made without getting the base from anywhere."""
         ...
 
     def export_base(self, target: Path) -> None:
-        """Write the base, which is there, as a plain tar to the file ``target``.
+        """Write the base as a plain tar to the file ``target``; get it when it is not here.
 
         The same base MUST give the same bytes, also one that ``import_base`` has brought.
+
+        Raises:
+            IntegrityError: what was got, or is here, is not what it should be.
+            NetworkError, ResourceError, PrerequisiteError, ProviderError: it cannot be got.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import resolve
 from ohmykube.cache.bundle import bring, machine
 from ohmykube.cache.bundle.foreseen import Foreseen
-from ohmykube.cache.bundle.lacking import offline_lacks
+from ohmykube.cache.bundle.lacking import offline_lacks, own_lacks
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
@@ -15,6 +15,7 @@ from ohmykube.providers.base import Portable
 
 if TYPE_CHECKING:
     from ohmykube.cache.store import Ref
+    from ohmykube.providers.base import OwnPart
     from ohmykube.steps.base import Run
 
 
@@ -52,8 +53,17 @@ class Offline:
         if isinstance(base, str):
             lacking.append(base)
         if lacking and run.offline:
-            raise offline_lacks(lacking)
+            raise offline_lacks([*lacking, *(part.name for part in self._own(run))])
+        if own := self._own(run):
+            raise own_lacks([(part.name, part.needed) for part in own])
         return base
+
+    @staticmethod
+    def _own(run: Run) -> list[OwnPart]:
+        """Return what only the user can bring, and did not, for a run that may ask nobody."""
+        if not run.offline or not isinstance(run.provider, Portable):
+            return []
+        return [part for part in run.provider.own_parts() if not part.here]
 
     @staticmethod
     def _base(run: Run, store: Store) -> Ref | str | None:
@@ -64,9 +74,9 @@ class Offline:
                 text = f"provider {provider.name} does not tell whether it needs the network"
                 run.services.reporter.emit(Message(text=text, level="warning"))
             return None
-        if provider.has_base():
-            return None
         version, arch = provider.base_version(), resolve.host_arch()
+        if not version or provider.has_base():
+            return None
         found = store.ref(Kind.MACHINE_IMAGE, provider.name, version, arch)
         return found or f"machine image {provider.name} {version}"
 
@@ -74,5 +84,5 @@ class Offline:
     def _bring(run: Run, store: Store, base: Ref) -> None:
         provider = run.provider
         if isinstance(provider, Portable):
-            with item(run.services.reporter, "node base image", "unpack"):
+            with item(run.services.reporter, f"machine image {provider.name}", "unpack"):
                 machine.unpacked(store, base, provider.import_base)

@@ -34,8 +34,9 @@ SUFFIX = ".omk.tar"
 _COLLECTION = Path("ansible_collections/ohmykube/cluster")
 _BUILD_SECONDS = 300.0
 _UNSAID = re.compile(r"[^ -~]")
-"""What the name in a bundle's list cannot hold; a file may be called anything."""
+"""What texts in a bundle's list cannot hold; a file may be called anything."""
 _LONGEST_NAME = 200
+_LONGEST_TEXT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +103,13 @@ def _create(
     provider = session.provider_of(services, cluster.provider, cluster)
     lacks = []
     if isinstance(provider, Portable):
-        with item(reporter, f"machine image {provider.name}", "pack"):
-            provider.prepare()
-            base = machine.stored(
-                store, provider.name, provider.base_version(), lock.arch, provider.export_base
-            )
-        wanted.append((base, "machine"))
+        lacks += [_said(f"{part.name}: {part.needed}") for part in provider.own_parts()]
+        if version := provider.base_version():
+            with item(reporter, f"machine image {provider.name}", "pack"):
+                base = machine.stored(
+                    store, provider.name, version, lock.arch, provider.export_base
+                )
+            wanted.append((base, "machine"))
     elif provider.capabilities.creates:
         lacks.append(f"the machine image: provider {provider.name} cannot hand it over")
     own, missing = _project(store)
@@ -133,6 +135,11 @@ def _create(
         )
         form = write.Form(since=older, split=options.split, key=options.key)
         return write.write(store, made, target, form, reporter)
+
+
+def _said(text: str) -> str:
+    """Return what a bundle's list can hold of a text with somebody's paths in it."""
+    return _UNSAID.sub("_", text)[:_LONGEST_TEXT]
 
 
 def _images(store: Store, names: Sequence[str], arch: str) -> Iterable[Ref]:

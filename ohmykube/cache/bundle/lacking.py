@@ -24,3 +24,16 @@ def offline_lacks(names: Sequence[str]) -> NotFoundError:
         "ohmykube up -f cluster.yaml --offline --bundle FILE",
         id="OMK-I-431",
     )
+
+
+def own_lacks(parts: Sequence[tuple[str, str]]) -> NotFoundError:
+    """Return the error for what no bundle brings: pairs of what it is and what to do about it."""
+    lines: list[str] = []
+    for name, needed in parts:
+        lines += textwrap.wrap(f"{name}: {needed}", _WIDTH, break_on_hyphens=False)
+    return NotFoundError(
+        "offline, and this host lacks what no bundle brings",
+        why="\n".join(lines),
+        hint="the same command again when it is there",
+        id="OMK-I-434",
+    )

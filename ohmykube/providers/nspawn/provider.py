@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ohmykube.providers.base import NewTemplate, Template
+    from ohmykube.providers.base import NewTemplate, OwnPart, Template
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 
@@ -80,6 +80,10 @@ class NspawnProvider(Provider):
     def base_version(self) -> str:
         """Return the key of the recipe."""
         return self._recipe.key
+
+    def own_parts(self) -> Sequence[OwnPart]:
+        """Return nothing: all that nodes are made from is in the base image."""
+        return ()
 
     def has_base(self) -> bool:
         """Tell whether the base image is there."""
