@@ -59,11 +59,13 @@ class Replay:
         self.home = directory / "h"
         recorded = json.loads(RECORDED[1]["stdout"].splitlines()[0])["config"]
         template = {key: recorded[key] for key in _WRITTEN}
-        template["images"][0]["location"] = str(directory / "root.qcow2")
+        image = template["images"][0]
+        for part in (image, image["kernel"], image["initrd"]):
+            part["location"] = str(directory / Path(part["location"]).name)
+            Path(part["location"]).touch()
         template["networks"] = [{"lima": "user-v2"}]
         template["user"] = {"name": "ops", "uid": 1000, "home": "/home/ops", "shell": "/bin/bash"}
         template["containerd"] = {"system": False, "user": False}
-        (directory / "root.qcow2").touch()
         (directory / "vm.yaml").write_text(yaml.safe_dump(template))
         (directory / "bad.yaml").write_text("vmType: qemu\n")
         self.call(["create", "--name=gold", str(directory / "vm.yaml")])

@@ -55,6 +55,10 @@ class Quirk(enum.Enum):
     HALF_MADE_BREAKS_LIST = ("one directory without lima.yaml makes `list` fail", (2, 2, 0))
     FAILED_CREATE_LEAVES_DIRECTORY = ("a failed `create` leaves its directory", (2, 2, 0))
     NETWORKS_LISTED_WITHOUT_NAME = ("`network list --json` has no names", (2, 2, 0))
+    DIGESTLESS_NEEDS_SERVER = (
+        "what was downloaded without a digest is of no use while its server is away",
+        (2, 2, 0),
+    )
     STARTING_ABSENT_CREATES = ("`start` of an absent instance makes a default one", None)
     FIRST_KEY_RACES = ("the first calls at once fight about the ssh key", None)
     START_OUTLIVES_TIMEOUT = ("`start` may hang for ever when its network ends meanwhile", None)

@@ -40,6 +40,8 @@ class Fault(enum.StrEnum):
     """A call takes longer."""
     NO_SPACE = "no-space"
     """`create`, `clone` and `disk create` find the file system full."""
+    DOWNLOAD_KILLED = "download-killed"
+    """`create` is killed while it downloads."""
     DELETE_HALF = "delete-half"
     """`delete` is killed after it removed lima.yaml."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from ohmykube.testing.fake_limactl import template
+from ohmykube.testing.fake_limactl import downloads, template
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.log import Ended, Fatal, Killed
 
@@ -125,37 +124,11 @@ def _fill(home: Home, name: str, directory: Path, raw: dict[str, Any], text: str
     (directory / "lima-version").write_text(f"v{home.profile.version}")
     _key(home, name)
     config = template.filled(raw, directory)
-    image = config["images"][0]
-    location = image["location"]
-    fields = {"arch": image["arch"], "digest": image.get("digest", ""), "location": location}
-    home.voice.info("Attempting to download the image", **fields)
-    if "://" in location:
-        raise Fatal(f'failed to download "{location}": the fake limactl has no network')
-    if not Path(location).is_file():
-        raise Fatal(
-            f'failed to download "{location}": failed to open source {location}: '
-            f"open {location}: no such file or directory"
-        )
-    _check_digest(location, image.get("digest", ""))
-    if home.fault(Fault.NO_SPACE, name):
-        raise Fatal(f"failed to copy {location}: no space left on device")
-    home.voice.info(f'Downloaded the image from "{location}"')
+    downloads.get_images(home, name, config)
     names = ["basedisk", "diffdisk"] if home.profile.linked_clones else ["disk"]
     for one in names:
         (directory / one).write_text(f"{config['disk']} of {directory}\n")
     (directory / "cloud-config.yaml").write_text(f"#cloud-config\nhostname: lima-{name}\n")
-
-
-def _check_digest(location: str, expected: str) -> None:
-    if not expected:
-        return
-    algorithm = expected.partition(":")[0]
-    found = hashlib.new(algorithm, Path(location).read_bytes()).hexdigest()
-    if f"{algorithm}:{found}" != expected:
-        raise Fatal(
-            f'failed to download "{location}": expected digest "{expected}", '
-            f'got "{algorithm}:{found}"'
-        )
 
 
 def _key(home: Home, name: str) -> None:

@@ -26,6 +26,8 @@ class Profile:
     """A disk is basedisk and diffdisk; a clone's diffdisk needs the original's basedisk."""
     port_when_stopped: bool
     """A stopped instance shows the port that its ssh.config has."""
+    needs_server: bool
+    """What was downloaded without a digest cannot be used while its server is away."""
 
     def quote(self, name: object) -> str:
         """Put a name into the quotes of this version."""
@@ -45,6 +47,7 @@ PROFILES = {
             networks_named=False,
             linked_clones=True,
             port_when_stopped=False,
+            needs_server=True,
         ),
         Profile(
             version="2.2.0",
@@ -56,6 +59,7 @@ PROFILES = {
             networks_named=True,
             linked_clones=False,
             port_when_stopped=True,
+            needs_server=False,
         ),
     )
 }

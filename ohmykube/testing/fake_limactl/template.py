@@ -29,6 +29,7 @@ _KNOWN = frozenset(
 )  # fmt: skip
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_DIGEST = r"sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})"
 _STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+)\]|\.\"([^\"]+)\"")
 _DEFAULTS: dict[str, Any] = {
     "vmType": "qemu",
@@ -102,7 +103,7 @@ def check(raw: dict[str, Any], networks: Sequence[str]) -> None:
         raise Fatal("field `images` must be set")
     for index, image in enumerate(raw["images"]):
         digest = image.get("digest", "")
-        if digest and not re.fullmatch(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})", digest):
+        if digest and not re.fullmatch(_DIGEST, digest):
             raise Fatal(
                 f"field `images[{index}].digest` is invalid: {digest}: "
                 "invalid checksum digest length"
