@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -113,6 +115,15 @@ def installed() -> Iterator[RealLimactl]:
         yield _install(binary, root, copy=not given)
     finally:
         shutil.rmtree(root)
+
+
+def must_be_real(found: RealLimactl | str) -> RealLimactl:
+    """Skip without a real limactl, for the reason ``found``, and fail in CI."""
+    if isinstance(found, str):
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"in CI the real limactl must be there: {found}", pytrace=False)
+        pytest.skip(f"no real limactl: {found}")
+    return found
 
 
 def _install(binary: Path, root: Path, *, copy: bool) -> RealLimactl:

@@ -1,7 +1,8 @@
-"""Real nodes for contract tests of providers."""
+"""Real nodes, and the real limactl, for contract tests of providers."""
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests import lima_binary
 from tests.contract.own_containerd import containerd
 
 __all__ = ["containerd"]
@@ -22,6 +24,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import Machine
+    from tests.lima_binary import RealLimactl
+
+
+@pytest.fixture(scope="module")
+def real_limactl() -> Iterator[RealLimactl | str]:
+    """Give the real limactl, or why there is none; see ``lima_binary.must_be_real``."""
+    with contextlib.ExitStack() as stack:
+        try:
+            found: RealLimactl | str = stack.enter_context(lima_binary.installed())
+        except lima_binary.Unavailable as error:
+            found = str(error)
+        yield found
 
 
 @pytest.fixture

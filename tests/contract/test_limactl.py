@@ -96,31 +96,13 @@ def _refused(reason: Reason) -> Iterator[None]:
     assert caught.value.why
 
 
-@pytest.fixture(scope="module")
-def real() -> Iterator[RealLimactl | str]:
-    """Give the real limactl, or why there is none."""
-    with contextlib.ExitStack() as stack:
-        try:
-            found: RealLimactl | str = stack.enter_context(lima_binary.installed())
-        except lima_binary.Unavailable as error:
-            found = str(error)
-        yield found
-
-
-def must_be_real(found: RealLimactl | str) -> RealLimactl:
-    """Skip without a real limactl, and fail in CI."""
-    if isinstance(found, str):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"in CI the real limactl must be there: {found}", pytrace=False)
-        pytest.skip(f"no real limactl: {found}")
-    return found
-
-
 @pytest.fixture(params=KINDS)
-def seam(request: pytest.FixtureRequest, real: RealLimactl | str, tmp_path: Path) -> Iterator[Seam]:
+def seam(
+    request: pytest.FixtureRequest, real_limactl: RealLimactl | str, tmp_path: Path
+) -> Iterator[Seam]:
     """Give each of the three."""
     if request.param == REAL:
-        program = must_be_real(real)
+        program = lima_binary.must_be_real(real_limactl)
         # Below a short path, owned by the user that limactl runs as.
         directory = Path(tempfile.mkdtemp(prefix="t", dir=program.scratch))
         directory.chmod(0o755)
