@@ -96,8 +96,8 @@ def exclusive(
         yield stream.fileno()
 
 
-def acquire(stream: IO[str], wait_seconds: float, clock: Clock) -> bool:
-    """Take the flock of an open file alone; tell whether it could be had in time."""
+def acquire(stream: IO[str] | int, wait_seconds: float, clock: Clock) -> bool:
+    """Take the flock of an open file or directory alone; tell whether it could be had in time."""
     end = clock.now() + wait_seconds
     while True:
         try:

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, OhmykubeError
 from ohmykube.model.names import HIDDEN
-from ohmykube.providers.lima import golden, home, images, marker, names, state, template
+from ohmykube.providers.lima import golden, home, images, marker, names, parts, state, template
 from ohmykube.providers.lima.marker import Marker
 from ohmykube.providers.lima.template import Shape, Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import MachineSpec
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.machines import Machines
     from ohmykube.providers.lima.network import Networks
     from ohmykube.providers.lima.options import Options
     from ohmykube.providers.lima.preflight import Host
+
+FOR_IMAGE = "i"
+"""Name of the instance that is made to get an image, and never started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,37 @@ class Maker:
         unverified = chosen.allow_unverified_image
         image = images.choose(chosen.image, arch, digest=chosen.digest, unverified=unverified)
         return image, None
+
+    @property
+    def _arch(self) -> str:
+        return images.ARCHITECTURES.get(self.host.arch, self.host.arch)
+
+    def parts(self) -> tuple[parts.Part, ...]:
+        """Return the files that machines are made from.
+
+        Raises:
+            ConfigError: as ``source``, or there is no image for this host.
+        """
+        image, base = self.source()
+        if image is not None:
+            return parts.of_image(image)
+        return parts.of_template(base or {}, self._arch)
+
+    def text_to_fetch(self) -> str:
+        """Return the template of a machine that is made for the sake of its image alone."""
+        image, base = self.source()
+        entry = parts.entry_of(base or {}, self._arch)
+        wanted = Template(
+            id=FOR_IMAGE,
+            instance=FOR_IMAGE,
+            shape=Shape(),
+            network="",
+            image=image,
+            # Of several images the first only: limactl would take another one in silence.
+            base={**base, "images": [entry]} if base and entry else base,
+            system=self.host.system,
+        )
+        return template.render(wanted)
 
     def make(self, spec: MachineSpec, name: str, shape: Shape) -> Marker:
         """Make a machine from its image, or from the template that the spec names.
@@ -131,9 +165,35 @@ class Maker:
         )
 
     def _role(self, spec: MachineSpec) -> str:
-        if self.cluster is None or self.cluster.name != spec.cluster:
-            return ""
-        return next((one.role.value for one in self.cluster.nodes if one.name == spec.node), "")
+        wanted = self._node(spec.cluster, spec.node)
+        return wanted.role.value if wanted else ""
+
+    def desired(self, cluster: str, node: str) -> Shape:
+        """Return the size that a node is to have."""
+        wanted = self._node(cluster, node)
+        if wanted is None:
+            return Shape()
+        return template.shape(wanted.cpus, wanted.memory_mib, wanted.disk_gib)
+
+    def drifts(self) -> dict[str, Sequence[state.Drift]]:
+        """Return by node how machines differ from what is desired: a run passes over them."""
+        if self.cluster is None:
+            return {}
+        wanted, owned = self.cluster, marker.owned(self.home).items()
+        ours = [name for name, m in owned if m.cluster == wanted.name]
+        ours = [name for name in ours if (self.home.directory(name) / "lima.yaml").is_file()]
+        listed = {instance.name: instance for instance in self.limactl.list(*ours)} if ours else {}
+        differs = {
+            node.name: state.drift(listed[name], self.desired(wanted.name, node.name))
+            for node in wanted.nodes
+            if (name := names.instance(wanted.name, node.name)) in listed
+        }
+        return {node: found for node, found in differs.items() if found}
+
+    def _node(self, cluster: str, node: str) -> Node | None:
+        if self.cluster is None or self.cluster.name != cluster:
+            return None
+        return next((one for one in self.cluster.nodes if one.name == node), None)
 
     def _drop_empty(self, cluster: str) -> None:
         """Remove the network of a cluster of which no machine was made."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,8 @@ from ohmykube.kit import parallel, process
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.lima import (
+    downloads,
+    fetching,
     guest,
     home,
     machines,
@@ -23,7 +24,9 @@ from ohmykube.providers.lima import (
     preflight,
     processes,
     state,
+    template,
 )
+from ohmykube.providers.lima.carry import Cargo
 from ohmykube.providers.lima.golden import SCHEMA, Golden, flatten, instance_of
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.machines import Machines, Patience, foreign
@@ -35,10 +38,10 @@ from ohmykube.providers.lima.template import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine, MachineSpec
-    from ohmykube.providers.base import NewTemplate, Service, Template
+    from ohmykube.providers.base import NewTemplate, OwnPart, Service, Template
     from ohmykube.providers.lima.golden import Flatten
     from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
@@ -99,10 +102,11 @@ class LimaProvider(Provider):
 
     @cached_property
     def _limactl(self) -> Limactl:
+        return self._limactl_at(self._home.root)
+
+    def _limactl_at(self, root: Path) -> Limactl:
         extra = preflight.emulation(self._host) if self._emulated else {}
-        return Limactl(
-            self._home.root, program=self._outside.program, environ=extra, run=self._outside.run
-        )
+        return Limactl(root, program=self._outside.program, environ=extra, run=self._outside.run)
 
     @cached_property
     def _networks(self) -> Networks:
@@ -177,7 +181,7 @@ class LimaProvider(Provider):
         found = preflight.check(self._host, self._home, self._limactl, self._options, cluster)
         found.append(self._image())
         works = all(check.status is not CheckStatus.FAIL for check in found)
-        return [*found, *(self._sizes(cluster) if works and cluster is not None else ())]
+        return [*found, *(preflight.sizes(self._maker.drifts()) if works else ())]
 
     def _image(self) -> Check:
         try:
@@ -185,19 +189,6 @@ class LimaProvider(Provider):
         except OhmykubeError as error:
             return preflight.image("", error)
         return preflight.image(image.location if image else str(self._options.template))
-
-    def _sizes(self, cluster: Cluster) -> Sequence[Check]:
-        """Compare the machines that exist with what is desired: a run passes over running ones."""
-        owned = marker.owned(self._home).items()
-        ours = [name for name, m in owned if m.cluster == cluster.name]
-        ours = [name for name in ours if (self._home.directory(name) / "lima.yaml").is_file()]
-        listed = {instance.name: instance for instance in self._limactl.list(*ours)} if ours else {}
-        differs = {
-            node.name: state.drift(listed[name], self._desired(cluster.name, node.name))
-            for node in cluster.nodes
-            if (name := names.instance(cluster.name, node.name)) in listed
-        }
-        return preflight.sizes({node: found for node, found in differs.items() if found})
 
     def prepare(self) -> None:
         """Make the key of the machines, and see that there is an image for them.
@@ -233,7 +224,7 @@ class LimaProvider(Provider):
             ProviderError, ResourceError, PrerequisiteError: it cannot be made.
         """
         name = names.instance(spec.cluster, spec.node)
-        shape = _shape(spec.cpus, spec.memory_mib, spec.disk_gib)
+        shape = template.shape(spec.cpus, spec.memory_mib, spec.disk_gib)
         with self._home.node_locked(name):
             look = self._admitted(name, spec.cluster, spec.node)
             if look.state is State.CREATING and marker.read_claim(self._home, name) is not None:
@@ -253,7 +244,8 @@ class LimaProvider(Provider):
         with self._home.node_locked(name):
             look = self._there(name, cluster, node)
             awake = look.state is State.READY
-            machine = self._nodes.machine(self._nodes.ready(look, self._desired(cluster, node)))
+            shape = self._maker.desired(cluster, node)
+            machine = self._nodes.machine(self._nodes.ready(look, shape))
             if awake:
                 self._nodes.set_clock(machine)
             return machine
@@ -288,6 +280,38 @@ class LimaProvider(Provider):
         They are carried again after each start of the cluster.
         """
         return self._networks.publish(cluster, wanted)
+
+    # --- the image between hosts
+
+    @cached_property
+    def _cargo(self) -> Cargo:
+        return Cargo(
+            parts=self._maker.parts(),
+            downloads=downloads.locate(self._limactl.environment, self._host.system),
+            template=self._options.template,
+        )
+
+    def base_version(self) -> str:
+        """Return the beginning of the image's digest."""
+        return self._cargo.version
+
+    def own_parts(self) -> Sequence[OwnPart]:
+        """Return what the user has to bring: a template, and images without URL or digest."""
+        return self._cargo.own()
+
+    def has_base(self) -> bool:
+        """Tell whether limactl has the image."""
+        return self._cargo.here()
+
+    def export_base(self, target: Path) -> None:
+        """Write the image as a tar; let limactl download it when it has not yet."""
+        text = self._maker.text_to_fetch()
+        fetching.fetch(self._home, self._cargo, text, self._limactl_at, self.context.reporter)
+        self._cargo.write(target)
+
+    def import_base(self, source: Path) -> None:
+        """Give limactl the image, as if it had downloaded it."""
+        self._cargo.bring(source)
 
     # --- templates
 
@@ -364,26 +388,6 @@ class LimaProvider(Provider):
             raise foreign(name, self._home.directory(name))
         return look
 
-    def _desired(self, cluster: str, node: str) -> Shape:
-        wanted = self._node(cluster, node)
-        if wanted is None:
-            return Shape()
-        return _shape(wanted.cpus, wanted.memory_mib, wanted.disk_gib)
-
-    def _node(self, cluster: str, node: str) -> Node | None:
-        desired = self.context.cluster
-        if desired is None or desired.name != cluster:
-            return None
-        return next((one for one in desired.nodes if one.name == node), None)
-
 
 def _is(whose: Marker, cluster: str, node: str) -> bool:
     return (whose.cluster, whose.node) == (cluster, node)
-
-
-def _shape(cpus: float | None, memory_mib: int | None, disk_gib: int | None) -> Shape:
-    return Shape(
-        cpus=None if cpus is None else max(1, math.ceil(cpus)),
-        memory_mib=memory_mib,
-        disk_gib=disk_gib,
-    )

@@ -8,6 +8,7 @@ know, so ``differences`` compares what it made with what was asked for.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,15 @@ class Shape:
     disk_gib: int | None = None
 
 
+def shape(cpus: float | None, memory_mib: int | None, disk_gib: int | None) -> Shape:
+    """Return the shape that a node asks for; part of a processor is a whole one."""
+    return Shape(
+        cpus=None if cpus is None else max(1, math.ceil(cpus)),
+        memory_mib=memory_mib,
+        disk_gib=disk_gib,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """Everything that makes one machine."""
@@ -51,6 +61,7 @@ class Template:
     instance: str
     shape: Shape
     network: str
+    """Empty for a machine that is never started."""
     image: Image | None
     """None when ``base`` names the images."""
     base: Mapping[str, Any] | None = None
@@ -106,7 +117,7 @@ def _types(qemu: Mapping[str, Any]) -> dict[str, str]:
 
 def own_fields(wanted: Template) -> dict[str, Any]:
     """Return the fields in which a machine differs from others of the same image."""
-    networks: list[dict[str, Any]] = [{"lima": wanted.network}]
+    networks: list[dict[str, Any]] = [{"lima": wanted.network}] if wanted.network else []
     if wanted.routable:
         card = {"socket": VMNET_SOCKET, "interface": ROUTABLE_CARD, "metric": _METRIC}
         networks.append(card)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from ohmykube.cache import oci, resolve
 from ohmykube.cache.bundle import read, write
@@ -31,15 +33,17 @@ from ohmykube.steps.offline import Offline
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.preflight import Preflight
 from ohmykube.steps.resolve import Resolve
+from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import bundle as bundles
 from ohmykube.workflows import session
 from ohmykube.workflows.bundle import CreateOptions
 from ohmykube.workflows.up import UpOptions, up
+from tests.image_server import ImageServer, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -47,6 +51,9 @@ if TYPE_CHECKING:
     from ohmykube.cache.sources.base import SourceContext
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
+
+
+IMAGE = b"no machine boots from this " * 1000
 
 
 class Plenty(Source):
@@ -164,6 +171,96 @@ def test_what_cannot_be_in_it_is_said(here: Services, tmp_path: Path) -> None:
     assert any("provider fake cannot" in text for text in written.bundle.lacks)
     texts = [e.text for e in here.reporter.events if hasattr(e, "text")]  # type: ignore[attr-defined]
     assert any("not in the bundle: the machine image" in text for text in texts)
+
+
+# -- machines whose image somebody else keeps ------------------------------------------------------
+
+
+@pytest.fixture
+def lima(tmp_path: Path, public: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
+    """Give the server of an image, and put a limactl on PATH."""
+    fake_limactl.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("OHMYKUBE_LIMA_HOME", str(public))
+    with serving() as server:
+        server.files["a.img"] = IMAGE
+        yield server
+
+
+def booting(options: Mapping[str, object]) -> Cluster:
+    return replace(described("lima"), provider_options=options)
+
+
+def lima_bundle(here: Services, server: ImageServer, target: Path) -> Cluster:
+    digest = f"sha256:{hashlib.sha256(IMAGE).hexdigest()}"
+    cluster = booting({"image": server.url("a.img"), "digest": digest})
+    bundles.create(here, cluster, CreateOptions(target=target))
+    return cluster
+
+
+def test_an_image_of_limactl_goes_along(
+    here: Services, there: Services, lima: ImageServer, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    target = tmp_path / "l.omk.tar"
+    cluster = lima_bundle(here, lima, target)
+    digest = hashlib.sha256(IMAGE).hexdigest()
+    (base,) = [r for r in read.load(target).refs if r.kind is Kind.MACHINE_IMAGE]
+    assert (base.name, base.version) == ("lima", digest[:16])
+    lima.stop()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(NotFoundError) as caught:
+        offline(there, cluster=cluster)
+    assert f"machine image lima {digest[:16]}" in caught.value.why.replace("\n", " ")
+    offline(there, target, cluster=cluster)
+    (found,) = (tmp_path / "elsewhere").rglob("data")
+    assert found.read_bytes() == IMAGE
+    assert lima.asked == ["GET /a.img"]
+
+
+def test_another_image_than_the_description_says_is_not_taken(
+    here: Services, there: Services, lima: ImageServer, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The name in a bundle's list is only the beginning of a digest, and its maker chose it."""
+    target = tmp_path / "l.omk.tar"
+    cluster = lima_bundle(here, lima, target)
+    digest = str(cluster.provider_options["digest"])
+    near = digest[:-1] + ("0" if digest[-1] != "0" else "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    with pytest.raises(IntegrityError, match="cannot be trusted"):
+        offline(there, target, cluster=booting({**cluster.provider_options, "digest": near}))
+    assert not list((tmp_path / "elsewhere").rglob("data"))
+
+
+def test_what_only_the_user_can_bring_is_named(
+    here: Services, there: Services, lima: ImageServer, tmp_path: Path
+) -> None:
+    target, own = tmp_path / "l.omk.tar", tmp_path / f"büro {'x' * 200}.img"
+    own.write_bytes(IMAGE)
+    kernel = tmp_path / "vmlinuz"
+    template = tmp_path / "own.yaml"
+    entry = {"location": str(own), "kernel": {"location": str(kernel)}}
+    template.write_text(yaml.safe_dump({"images": [entry]}))
+    cluster = booting({"template": str(template)})
+    written = bundles.create(here, cluster, CreateOptions(target=target))
+    assert Kind.MACHINE_IMAGE not in {ref.kind for ref in read.load(target).refs}
+    lacks = [text for text in written.bundle.lacks if "wheel" not in text]
+    assert [text.partition(": ")[0] for text in lacks] == [
+        f"machine template {template}",
+        f"machine image {own}".replace("ü", "_"),
+        f"machine kernel {kernel}",
+    ]
+    assert all("bring it to that path on every host" in text for text in lacks)
+    with pytest.raises(NotFoundError, match="what no bundle brings") as caught:
+        offline(there, target, cluster=cluster)
+    assert caught.value.id == "OMK-I-434"
+    with pytest.raises(NotFoundError, match="lacks 12 artifacts") as nothing:
+        offline(services_at(tmp_path / "third"), cluster=cluster)
+    assert "machine kernel" in nothing.value.why
+    assert f"machine kernel {kernel}" in caught.value.why.replace("\n", " ")
+    kernel.touch()
+    offline(there, target, cluster=cluster)
 
 
 def test_images_of_the_user(here: Services, tmp_path: Path) -> None:
