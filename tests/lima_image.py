@@ -17,6 +17,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.image_server import ImageServer
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -70,13 +74,29 @@ class GuestImage:
         return GuestImage(*fresh)
 
     def entry(self) -> dict[str, object]:
-        """Return the entry of ``images`` of a template."""
-        return {
-            "location": str(self.root),
-            "arch": "x86_64",
-            "kernel": {"location": str(self.kernel), "cmdline": COMMAND_LINE},
-            "initrd": {"location": str(self.initrd)},
-        }
+        """Return the entry of ``images`` of a template that names the files."""
+        return _entry(*({"location": str(path)} for path in (self.root, self.kernel, self.initrd)))
+
+    def served(self, server: ImageServer) -> dict[str, object]:
+        """Let a server have the files; return the entry that names them there, with digests."""
+
+        def told(path: Path) -> dict[str, object]:
+            server.files[path.name] = content = path.read_bytes()
+            digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            return {"location": server.url(path.name), "digest": digest}
+
+        return _entry(*map(told, (self.root, self.kernel, self.initrd)))
+
+
+def _entry(
+    root: dict[str, object], kernel: dict[str, object], initrd: dict[str, object]
+) -> dict[str, object]:
+    return {
+        **root,
+        "arch": "x86_64",
+        "kernel": {**kernel, "cmdline": COMMAND_LINE},
+        "initrd": initrd,
+    }
 
 
 def key() -> str:

@@ -23,6 +23,7 @@ from tests import lima_binary, lima_image
 from tests.e2e.conftest import Cli, processes
 from tests.e2e.ordinary import OrdinaryCli
 from tests.e2e.test_cluster import ASK, WEB
+from tests.image_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +65,11 @@ def timed(what: str) -> Iterator[None]:
     say(f"{what}: {time.monotonic() - begun:.0f} s")
 
 
-def description(real: lima_binary.RealLimactl) -> str:
-    image = lima_image.ensure().copied(real.scratch)
+def description(real: lima_binary.RealLimactl, entry: dict[str, object]) -> str:
+    """Return the description of a cluster whose machines are made from an image."""
     template = real.scratch / "machine.yaml"
     content = {
-        "images": [image.entry()],
+        "images": [entry],
         "firmware": {"legacyBIOS": True},
         "vmOpts": {"qemu": {"cpuType": {"x86_64": PROCESSOR}}},
     }
@@ -99,16 +100,37 @@ def far(cli: Cli) -> Iterator[OrdinaryCli]:
         if shutil.which(program) is None:
             pytest.fail(f"{program} is not installed")
     with lima_binary.installed() as real:
-        (real.scratch / "cluster.yaml").write_text(description(real))
-        files = ("-f", str(real.scratch / "cluster.yaml"), "--to", str(real.scratch / "b.omk.tar"))
-        with timed("bundle written"):
-            cli.run("bundle", "create", *files)
-        real.own(real.scratch)
+        write_bundle(cli, real)
         made = OrdinaryCli(real.scratch / "o", real.scratch / "c", real)
         try:
             yield made
         finally:
             made.run("down", NAME, "--yes", check=False)
+
+
+def write_bundle(cli: Cli, real: lima_binary.RealLimactl) -> None:
+    """Write a bundle with all that the cluster needs, the machine image too.
+
+    An ordinary user writes it, for limactl works for nobody else: on a host, so to say, that still
+    reaches the server of the image, with what root has built in its cache.
+    """
+    image = lima_image.ensure()
+    place = real.scratch
+    file, built = place / "cluster.yaml", place / "built.omk.tar"
+    file.write_text(description(real, image.entry()))
+    cli.run("bundle", "create", "-f", str(file), "--to", str(built))
+    first = OrdinaryCli(place / "o1", place / "c1", real)
+    with serving() as server:
+        file.write_text(description(real, image.served(server)))
+        real.own(place)
+        first.run("cache", "import", str(built), timeout=NODE_SECONDS)
+        written = ("bundle", "create", "-f", str(file), "--to", str(place / "b.omk.tar"))
+        with timed("bundle with the machine image written"):
+            done = first.run(*written, timeout=NODE_SECONDS)
+    assert "not in the bundle: the machine image" not in done.stderr
+    built.unlink()
+    for name in ("o1", "c1", ".cache"):
+        shutil.rmtree(place / name)
 
 
 def report(cli: Cli) -> None:
