@@ -37,14 +37,14 @@ class Offline:
         root, allowed = run.services.paths.cache, run.allowed_signers
         if self._only_look:
             self._needed(run, Foreseen(root, run.bundles, allowed))
-            return f"{len(run.bundles)} bundles would be used" if run.bundles else "all is here"
+            return f"{_counted(run)} would be used" if run.bundles else "all is here"
         store = Store(root)
         for path in run.bundles:
             bring.use(store, path, run.services.reporter, allowed)
         base = self._needed(run, store)
         if base is not None and not isinstance(base, str):
             self._bring(run, store, base)
-        return f"{len(run.bundles)} bundle{'' if len(run.bundles) == 1 else 's'} in place"
+        return f"{_counted(run)} in place"
 
     def _needed(self, run: Run, store: Store) -> Ref | str | None:
         """Return what ``_base`` does; raise NotFoundError when an offline run lacks something."""
@@ -86,3 +86,7 @@ class Offline:
         if isinstance(provider, Portable):
             with item(run.services.reporter, f"machine image {provider.name}", "unpack"):
                 machine.unpacked(store, base, provider.import_base)
+
+
+def _counted(run: Run) -> str:
+    return "1 bundle" if len(run.bundles) == 1 else f"{len(run.bundles)} bundles"
