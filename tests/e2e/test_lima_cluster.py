@@ -133,11 +133,14 @@ def write_bundle(cli: Cli, real: lima_binary.RealLimactl) -> None:
         shutil.rmtree(place / name)
 
 
-def report(cli: Cli) -> None:
+def report(cli: OrdinaryCli) -> None:
     """Tell how the machines are, for a run that failed."""
     for node in ("cp1", "w1"):
         done = cli.run("shell", "--name", NAME, node, "--", "sudo", "sh", "-c", REPORT, check=False)
         say(f"=== {node}\n{done.stdout[-6000:]}\n{done.stderr[-500:]}")
+    for log in sorted((cli.real.scratch / "h").glob("*/*.log")):
+        say(f"=== {log}\n{log.read_text(errors='replace')[-3000:]}")
+    say("\n".join(processes(str(cli.real.scratch))))
 
 
 def test_two_machines(far: OrdinaryCli) -> None:
