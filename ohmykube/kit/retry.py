@@ -48,6 +48,9 @@ class Wait:
     every: float = 0.3
     factor: float = 1.0
     longest: float = 5.0
+    rest: float = 0.0
+    """How many times as long as a call took nothing is asked after it, at least: who is slow to
+    answer is not kept from its work."""
 
     def times(self, number: float) -> Wait:
         """Return the same for what is so many times slower: asking costs that much more, too."""
@@ -68,11 +71,13 @@ def until(clock: Clock, wait: Wait, what: str, probe: Callable[[], T | None]) ->
     end = clock.now() + wait.seconds
     pause = wait.every
     while True:
+        began = clock.now()
         result = probe()
         if result is not None:
             return result
-        left = end - clock.now()
+        now = clock.now()
+        left = end - now
         if left < 0.001:  # below a clock's resolution a sleep would change nothing
             raise TimeoutExceeded(f"gave up waiting for {what} after {wait.seconds:g} s")
-        clock.sleep(min(pause, left))
+        clock.sleep(min(max(pause, wait.rest * (now - began)), left))
         pause = min(pause * wait.factor, wait.longest)

@@ -27,6 +27,13 @@ LEADER = {
     "leader-elect-renew-deadline": 10,
     "leader-elect-retry-period": 2,
 }
+# Seconds between signs of life of a node, for how long one counts, and when a silent node is given up. A
+# kubelet also takes the first for the limit of each such call, and starts over when it has passed.
+KUBELET = {"nodeStatusUpdateFrequency": 10, "volumeStatsAggPeriod": 60, "containerLogMonitorInterval": 10}
+NODE_LEASE_SECONDS = 40
+NODE_MONITOR = {"node-monitor-period": 5, "node-monitor-grace-period": 50}
+# Seconds between two looks of the kubelet's cadvisor at all cgroups of a node.
+HOUSEKEEPING = {"housekeeping-interval": 10}
 # Seconds in which etcd has to answer when the API server says how it is itself.
 API_SERVER = {"etcd-healthcheck-timeout": 2, "etcd-readycheck-timeout": 2}
 # How kubeadm lets a part of the control plane be asked how it is: answering costs a good deal where every
@@ -112,6 +119,7 @@ def registration(settings, node):
     arguments = {"node-ip": settings["node_ip"]}
     if labels:
         arguments["node-labels"] = ",".join("%s=%s" % pair for pair in sorted(labels.items()))
+    arguments.update(longer(HOUSEKEEPING, settings))
     taints = settings.get("node_taints")
     return {
         "name": settings["node_name"],
@@ -138,6 +146,9 @@ def kubelet_document(settings, node):
         document["failCgroupV1"] = False
     if node.get("in_container") or settings.get("swap") == "keep":
         document["failSwapOn"] = False
+    if slowdown(settings) > 1:
+        document["nodeLeaseDurationSeconds"] = NODE_LEASE_SECONDS * slowdown(settings)
+        document.update(longer(KUBELET, settings))
     return merged(document, settings.get("kubelet_configuration") or {})
 
 
@@ -224,7 +235,9 @@ def cluster_document(settings):
             "extraArgs": extra_arguments(longer(API_SERVER, settings)),
         },
         "controllerManager": {
-            "extraArgs": extra_arguments(dict(CONTROLLER_MANAGER, **longer(LEADER, settings)))
+            "extraArgs": extra_arguments(
+                dict(CONTROLLER_MANAGER, **longer(dict(LEADER, **NODE_MONITOR), settings))
+            )
         },
         "scheduler": {"extraArgs": extra_arguments(longer(LEADER, settings))},
         "etcd": {

@@ -44,6 +44,18 @@ def test_the_last_look_is_at_the_deadline() -> None:
     assert until(clock, wait, "it", lambda: "there" if clock.now() >= 7 else None) == "there"
 
 
+def test_who_is_slow_to_answer_is_left_alone_as_long_again() -> None:
+    clock = Clock()
+    costs = iter([0.1, 4, 4])
+
+    def slow() -> None:
+        clock.time += next(costs)
+
+    with pytest.raises(TimeoutExceeded):
+        until(clock, Wait(seconds=16.4, every=0.3, rest=2), "it", slow)
+    assert clock.sleeps == pytest.approx([0.3, 8])
+
+
 def test_no_time_means_one_look() -> None:
     looks: list[int] = []
     with pytest.raises(TimeoutExceeded):

@@ -95,6 +95,7 @@ def test_machines_of_common_speed_keep_the_limits_of_kubeadm() -> None:
     assert "timeouts" not in found["InitConfiguration"]
     assert "scheduler" not in found["ClusterConfiguration"]
     assert "encryptionAlgorithm" not in found["ClusterConfiguration"]
+    assert "nodeLeaseDurationSeconds" not in found["KubeletConfiguration"]
     assert "timeouts" not in kubeadm.kubeadm_join_document(SETTINGS, NODE)
 
 
@@ -115,6 +116,14 @@ def test_slow_machines_get_more_time() -> None:
         assert given["leader-elect-lease-duration"] == "90s"
         assert given["leader-elect-renew-deadline"] == "60s"
         assert given["leader-elect-retry-period"] == "12s"
+    given = {one["name"]: one["value"] for one in cluster["controllerManager"]["extraArgs"]}
+    assert given["node-monitor-period"] == "30s"
+    assert given["node-monitor-grace-period"] == "300s"
+    kubelet = found["KubeletConfiguration"]
+    assert kubelet["nodeStatusUpdateFrequency"] == "60s"
+    assert kubelet["nodeLeaseDurationSeconds"] == 240
+    arguments = found["InitConfiguration"]["nodeRegistration"]["kubeletExtraArgs"]
+    assert {"name": "housekeeping-interval", "value": "60s"} in arguments
     asked = {one["name"]: one["value"] for one in cluster["apiServer"]["extraArgs"]}
     assert asked == {"etcd-healthcheck-timeout": "12s", "etcd-readycheck-timeout": "12s"}
     etcd = {one["name"]: one["value"] for one in cluster["etcd"]["local"]["extraArgs"]}
