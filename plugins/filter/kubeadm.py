@@ -29,7 +29,11 @@ LEADER = {
 }
 # Seconds between signs of life of a node, for how long one counts, and when a silent node is given up. A
 # kubelet also takes the first for the limit of each such call, and starts over when it has passed.
-KUBELET = {"nodeStatusUpdateFrequency": 10, "volumeStatsAggPeriod": 60, "containerLogMonitorInterval": 10}
+KUBELET = {
+    "nodeStatusUpdateFrequency": 10,
+    "volumeStatsAggPeriod": 60,
+    "containerLogMonitorInterval": 10,
+}
 NODE_LEASE_SECONDS = 40
 NODE_MONITOR = {"node-monitor-period": 5, "node-monitor-grace-period": 50}
 # Seconds between two looks of the kubelet's cadvisor at all cgroups of a node.
