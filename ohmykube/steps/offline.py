@@ -52,9 +52,10 @@ class Offline:
         lacking = list(resolve.missing(run.cluster, store)) if run.offline else []
         if isinstance(base, str):
             lacking.append(base)
+        own = self._own(run)
         if lacking and run.offline:
-            raise offline_lacks([*lacking, *(part.name for part in self._own(run))])
-        if own := self._own(run):
+            raise offline_lacks([*lacking, *(part.name for part in own)])
+        if own:
             raise own_lacks([(part.name, part.needed) for part in own])
         return base
 
