@@ -29,8 +29,8 @@ def offline_lacks(names: Sequence[str]) -> NotFoundError:
 def own_lacks(parts: Sequence[tuple[str, str]]) -> NotFoundError:
     """Return the error for what no bundle brings: pairs of what it is and what to do about it."""
     lines: list[str] = []
-    for name, needed in parts:
-        lines += textwrap.wrap(f"{name}: {needed}", _WIDTH, break_on_hyphens=False)
+    for text in (f"{name}: {needed}" for name, needed in parts):
+        lines += textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return NotFoundError(
         "offline, and this host lacks what no bundle brings",
         why="\n".join(lines),
