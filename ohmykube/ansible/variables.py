@@ -37,6 +37,8 @@ _FROM_SETTINGS = {
 
 _PULL_SECONDS = 1800
 """What the role cache waits for images, on nodes of common speed."""
+_STATS_SECONDS = 10
+"""After how long containerd asks again what containers use: where nodes are slow, times that."""
 
 _LOCAL_SANS = ("127.0.0.1", "localhost")
 
@@ -127,7 +129,11 @@ def group_vars(
     }
     result |= _kubeadm_patches(cluster, system_containers=system_containers)
     if slowdown > 1:
-        result |= {"kubeadm_slowdown": slowdown, "cache_pull_timeout": _PULL_SECONDS * slowdown}
+        result |= {
+            "kubeadm_slowdown": slowdown,
+            "cache_pull_timeout": _PULL_SECONDS * slowdown,
+            "containerd_stats_period": _STATS_SECONDS * slowdown,
+        }
     if network.cni == "flannel":
         result |= {
             "flannel_network": network.pod_cidr,

@@ -18,7 +18,7 @@ def containerd_config(settings, node):
     """Return containerd's configuration (version 3) as a mapping.
 
     ``settings``: sandbox_image, cgroup_driver (systemd or cgroupfs), restrict_oom_score_adj (``auto`` or
-    a bool), registry_config_path, overrides.
+    a bool), registry_config_path, stats_period (seconds), overrides.
     """
     restrict = settings["restrict_oom_score_adj"]
     if restrict == "auto":
@@ -42,6 +42,10 @@ def containerd_config(settings, node):
             },
         },
     }
+    period = int(settings.get("stats_period") or 1)
+    if period > 1:
+        # New in 2.3; see stats_collect_period of its configuration of the runtime.
+        config["plugins"][RUNTIME]["stats_collect_period"] = "%ds" % period
     return merged(config, settings.get("overrides") or {})
 
 

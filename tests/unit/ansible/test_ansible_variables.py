@@ -126,7 +126,8 @@ def test_slow_machines_are_waited_for() -> None:
             cluster(), None, None, MACHINES, system_containers=False, slowdown=slowdown
         )
 
-    assert of(6) == {**of(1), "kubeadm_slowdown": 6, "cache_pull_timeout": 10_800}
+    slow = {"kubeadm_slowdown": 6, "cache_pull_timeout": 10_800, "containerd_stats_period": 60}
+    assert of(6) == {**of(1), **slow}
 
 
 def test_the_users_patches_win_over_ours() -> None:

@@ -254,6 +254,12 @@ def test_restrict_oom_score_adj(wanted: object, expected: bool) -> None:
     assert config["plugins"][RUNTIME]["restrict_oom_score_adj"] is expected
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(1, None), (60, "60s"), ("90", "90s")])
+def test_containerd_stats_period(seconds: object, written: str | None) -> None:
+    config = containerd_toml(NODE, stats_period=seconds)
+    assert config["plugins"][RUNTIME].get("stats_collect_period") == written
+
+
 def test_containerd_overrides() -> None:
     overrides = {
         "root": "/data",
