@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PIECE = 512 << 10
+PIECE = 1 << 20
 """Read at once, in bytes. Two of them are in memory for each file."""
 _BLOCK = 4096
 """Places and sizes of what is read past the cache are multiples of this on all common disks."""
