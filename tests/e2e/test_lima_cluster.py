@@ -192,7 +192,7 @@ def ready(far: OrdinaryCli) -> None:
 
 
 def kubectl(far: OrdinaryCli, *arguments: str, stdin: str = "") -> str:
-    """Run kubectl, and once more when the API server itself says that it had no time for it."""
+    """Run kubectl, a few times while the API server itself says that it had no time for it."""
     for _ in range(TRIES - 1):
         try:
             return far.kubectl(NAME, *arguments, stdin=stdin)
