@@ -25,8 +25,14 @@ down: privileged ## Remove the cluster and everything made for it (ARGS="--name 
 ##@ Test
 
 .PHONY: test
-test: dev ## Everything that CI runs, cheapest first, with one coverage figure
+test: packages dev ## Everything that CI runs, cheapest first, with one coverage figure
 	@$(BIN)/python tools/gate.py all
+
+.PHONY: packages
+packages: # Debian packages of the tests, where they are missing
+	@tools/packages.sh $(or $(PACKAGES),test)
+nightly: packages
+nightly: PACKAGES := nightly
 
 .PHONY: lint unit static contract molecule e2e nightly
 lint: dev ## Static gates: ruff, mypy, import-linter, ansible-lint, yamllint

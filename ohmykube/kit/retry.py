@@ -40,6 +40,10 @@ class SystemClock:
             raise interrupt.interrupted()
 
 
+SLOW_REST = 2.0
+"""The least ``Wait.rest`` for what is slow: questions then take a third of its time at most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """How long to try and how often, in seconds."""
@@ -54,8 +58,11 @@ class Wait:
 
     def times(self, number: float) -> Wait:
         """Return the same for what is so many times slower: asking costs that much more, too."""
+        if number <= 1:
+            return self
         return replace(
             self,
+            rest=max(self.rest, SLOW_REST),
             seconds=self.seconds * number,
             every=self.every * number,
             longest=self.longest * number,

@@ -34,7 +34,7 @@ class WaitReady:
         """Raise ClusterError naming what is not ready and why."""
         remote = shell_of(run, run.cluster.control_planes[0].name)
         nodes = _Nodes(run, remote)
-        wait = retry.Wait(seconds=self._usual, every=0.3, factor=1.2, longest=1.0, rest=2.0)
+        wait = retry.Wait(seconds=self._usual, every=0.3, factor=1.2, longest=1.0)
         wait = wait.times(run.slowdown)
         seconds = self._seconds or wait.seconds
         wait = replace(wait, seconds=seconds)

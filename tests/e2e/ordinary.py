@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.e2e.conftest import Cli
+import pytest
+
+from tests.e2e.conftest import BIN, REPOSITORY, Cli
 
 if TYPE_CHECKING:
     from tests.lima_binary import RealLimactl
@@ -36,8 +39,28 @@ class OrdinaryCli(Cli):
         }
 
     def argv(self, *arguments: str) -> list[str]:
+        return self._as_user(super().argv(*arguments))
+
+    def ansible(self, program: str, *arguments: str, timeout: float = 300) -> str:
+        """Run a program of Ansible with the collection, and return what it printed."""
+        collections = str(REPOSITORY / "collections")
+        done = subprocess.run(
+            self._as_user([str(BIN / program), *arguments]),
+            env={**self.env, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "true"},
+            cwd=self.real.scratch,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(f"{program}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}", pytrace=False)
+        return done.stdout
+
+    def _as_user(self, argv: list[str]) -> list[str]:
         if os.getuid() == self.real.uid:
-            return super().argv(*arguments)
+            return argv
         who = [f"--reuid={self.real.uid}", f"--regid={self.real.gid}", "--clear-groups"]
         rights = [f"--inh-caps={_READ_ALL}", f"--ambient-caps={_READ_ALL}"]
-        return ["setpriv", *who, *rights, "--", *super().argv(*arguments)]
+        return ["setpriv", *who, *rights, "--", *argv]

@@ -154,6 +154,7 @@ def test_two_machines(far: OrdinaryCli) -> None:
         say("\n".join(re.findall(r"^\[.*: (?:ok|failed) after.*$", done.stderr, re.M)))
         assert done.returncode == 0, done.stderr[-6000:]
         ready(far)
+        known_to_ansible(far)
         pods_reach_each_other(far)
         balanced(far)
         again(far)
@@ -189,6 +190,21 @@ def ready(far: OrdinaryCli) -> None:
         ("cp1", "control-plane", "running"),
         ("w1", "worker", "running"),
     ]
+
+
+def known_to_ansible(far: OrdinaryCli) -> None:
+    """The inventory plugin finds the machines, and Ansible reaches them, without the CLI."""
+    file = far.real.scratch / f"{NAME}.lima.yml"
+    file.write_text(json.dumps({"plugin": "ohmykube.cluster.lima", "cluster": NAME}))
+    graph = far.ansible("ansible-inventory", "-i", str(file), "--graph")
+    say(graph)
+    assert "|  |--@kube_control_plane:\n  |  |  |--cp1" in graph
+    assert "|  |--@kube_node:\n  |  |  |--w1" in graph
+    asked = ("k8s_cluster", "-m", "ansible.builtin.command", "-a", "hostname", "--one-line")
+    with timed("a command of Ansible on both"):
+        said = far.ansible("ansible", "-i", str(file), *asked)
+    for node in ("cp1", "w1"):
+        assert re.search(rf"^{node} \| CHANGED .*\b{node}$", said, re.M), said
 
 
 def kubectl(far: OrdinaryCli, *arguments: str, stdin: str = "") -> str:

@@ -115,7 +115,10 @@ def test_a_command_on_a_slow_node_has_more_time(
 
 def test_slow_machines_are_asked_less_often() -> None:
     wait = retry.Wait(seconds=2, every=0.5, factor=1.5, longest=1)
-    assert wait.times(3) == retry.Wait(seconds=6, every=1.5, factor=1.5, longest=3)
+    assert wait.times(3) == retry.Wait(
+        seconds=6, every=1.5, factor=1.5, longest=3, rest=retry.SLOW_REST
+    )
+    assert wait.times(1) == wait
 
 
 def test_the_usual_configuration_of_ssh_is_as_before(tmp_path: Path) -> None:
