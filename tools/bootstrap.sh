@@ -129,6 +129,8 @@ note "installing requirements/$what.txt, every hash checked"
 pip_install --require-hashes --only-binary :all: --requirement "$root/requirements/$what.txt"
 note "installing ohmykube itself, editable"
 pip_install --no-deps --no-build-isolation --editable "$root"
+# As pip does for all else: who runs it may not write here, or not want Python to write bytecode.
+"$venv/bin/python" -m compileall -q "$root/ohmykube"
 wanted_stamp "$what" >"$venv/.stamp-$what"
 # The development set holds the run-time set, pin for pin.
 [ "$what" = run ] || wanted_stamp run >"$venv/.stamp-run"

@@ -110,6 +110,7 @@ class NodeDelivery:
         self._link: Link | None = None
         self._total = 0
         self._survey: Survey | None = None
+        self._has_all = False
 
     def __enter__(self) -> NodeDelivery:
         return self
@@ -122,6 +123,9 @@ class NodeDelivery:
 
     def look(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """Return those that the node has not, or not whole."""
+        self._has_all = self._are_there(wanted)
+        if self._has_all:
+            return []
         self._survey = self._look(wanted)
         return self._missing(wanted, self._survey)
 
@@ -137,6 +141,8 @@ class NodeDelivery:
         """
         last: OhmykubeError | None = None
         self._total = sum(union(w.form.blobs for w in wanted).values())
+        if self._has_all:
+            return
         survey = self._survey or self._look(wanted)
         for attempt in range(1, ATTEMPTS + 1):
             todo = self._missing(wanted, survey)
@@ -182,9 +188,10 @@ class NodeDelivery:
     def _look(self, wanted: Sequence[Wanted]) -> Survey:
         return self._images.survey(self._access.token, [w.ref.name for w in wanted])
 
-    def _are_there(self, todo: Sequence[Wanted]) -> bool:
-        found = self._images.look([w.ref.name for w in todo])
-        return not self._missing(todo, found)
+    def _are_there(self, wanted: Sequence[Wanted]) -> bool:
+        """Tell, by a short look, whether all is there for certain."""
+        held = self._images.held({w.ref.name: w.ref.digest for w in wanted})
+        return all(w.ref.name in held.names and w.form.is_whole(held.there) for w in wanted)
 
     def _attempt(
         self, todo: Sequence[Wanted], survey: Survey, attempt: int, wanted: Sequence[Wanted]

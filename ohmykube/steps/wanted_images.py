@@ -47,6 +47,14 @@ class Form(NamedTuple):
         chains = self.chains.get(digest, frozenset())
         return bool(chains) and there >= chains
 
+    def is_whole(self, there: frozenset[str]) -> bool:
+        """Tell whether containers can start from it: all is there, the layers unpacked.
+
+        False also for what has no layers, or none that can be unpacked.
+        """
+        unpacked = bool(self.chains) and all(ids <= there for ids in self.chains.values())
+        return unpacked and self.blobs.keys() - self.chains.keys() <= there
+
     def weighty(self, there: frozenset[str]) -> frozenset[str]:
         """Return those of them that are worth waiting for."""
         return frozenset(d for d, size in self.lacking(there).items() if size >= WEIGHTY)
@@ -83,14 +91,15 @@ def wanted_of(store: Store, refs: Iterable[Ref]) -> tuple[Wanted, ...]:
     return tuple(
         Wanted(
             ref,
-            _form(store, ref.digest),
-            _form(store, known[ref.digest]) if ref.digest in known else None,
+            form_of(store, ref.digest),
+            form_of(store, known[ref.digest]) if ref.digest in known else None,
         )
         for ref in refs
     )
 
 
-def _form(store: Store, digest: str) -> Form:
+def form_of(store: Store, digest: str) -> Form:
+    """Return what a manifest of the store consists of; raises as ``oci.image_blobs``."""
     blobs = {blob.digest: blob.size for blob in oci.image_blobs(store, digest)}
     image = manifest.read(store, digest)
     chains: dict[str, set[str]] = {}

@@ -43,7 +43,7 @@ class Watched:
 
 
 def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
-    """Run a command to its end while looking at its memory twenty times a second."""
+    """Run a command to its end while looking at its memory four times a second."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as sink:
         child = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
@@ -54,7 +54,7 @@ def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
                 below, sum(cost.memory_mib(pid, "VmRSS") for pid in _descendants(child.pid))
             )
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(0.05)
+                child.wait(0.25)
                 break
         seconds = time.monotonic() - begin
         sink.seek(0)
@@ -65,22 +65,23 @@ def watch(argv: list[str], env: dict[str, str] | None = None) -> Watched:
 
 
 def _descendants(pid: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # Nodes outlive the command, but as long as it runs it is their parent.
-                if "/omk/" in (entry / "cgroup").read_text():
-                    continue
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(entry.name))
+    """Return all processes below one, looking at no others: a look costs what is measured."""
     found: list[int] = []
     queue = [pid]
     while queue:
-        children = parents.get(queue.pop(), [])
-        found += children
-        queue += children
+        for tasks in Path(f"/proc/{queue.pop()}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                # Nodes outlive the command, but as long as it runs it is their parent.
+                children = [int(word) for word in tasks.read_text().split() if not _node(word)]
+                found += children
+                queue += children
     return found
+
+
+def _node(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return "/omk/" in Path(f"/proc/{pid}/cgroup").read_text()
+    return False
 
 
 def floor(figures: Figures, place: Path, workers: int) -> list[str]:
@@ -88,7 +89,7 @@ def floor(figures: Figures, place: Path, workers: int) -> list[str]:
     work = place / "floor"
     script = str(HERE / "floor.sh")
     try:
-        done = watch([script, "up", str(place / "kit"), str(work), str(workers)])
+        done = cost.of([script, "up", str(place / "kit"), str(work), str(workers)])
     finally:
         subprocess.run([script, "down", str(work)], check=True)
     phases = [line for line in done.output.splitlines() if line[:6].strip()[:1].isdigit()]

@@ -149,6 +149,7 @@ class Node:
         with NodeDelivery(
             self.services, images or self.images, delivery, self.store, access
         ) as work:
+            work.look(wanted)
             work.bring(wanted)
         return delivery
 
@@ -192,6 +193,39 @@ def test_only_what_is_missing_travels(node: Node) -> None:
     again = node.bring(second)
     assert (again.way, again.sent, again.delivered) == ("none", 0, [])
     assert node.link.opened == 2
+
+
+class Unasked(NodeImages):
+    """A node that may be looked at shortly, and no more."""
+
+    def survey(self, token: str = "", references: Sequence[str] = ()) -> Survey:
+        raise AssertionError("the long look was not needed")
+
+
+def test_what_is_whole_is_seen_by_a_short_look(node: Node) -> None:
+    short = Unasked(node.shell, str(node.certs))
+    refs = [
+        node.ref(APP, image_maker.image(1000)),
+        node.ref(OTHER, image_maker.image(3000, seed=3)),
+    ]
+    node.bring(*refs)
+    again = node.bring(*refs, images=short)
+    assert (again.way, again.sent, again.delivered) == ("none", 0, [])
+    assert again.skipped == sum(ref.size for ref in refs)
+    whole = {ref.name: ref.digest for ref in refs}
+    assert short.held(whole).names == set(whole)
+    assert short.held({APP: refs[1].digest}).names == set()
+
+    exact = f"docker.io/library/app@{refs[0].digest}"
+    ctr = ("ctr", "-n", "k8s.io", "images")
+    node.shell([*ctr, "label", APP, "io.cri-containerd.pinned="])
+    with pytest.raises(AssertionError):
+        node.bring(refs[0], images=short)
+    assert node.bring(refs[0]).delivered == [APP]
+    assert node.has(refs[0])
+    node.shell([*ctr, "rm", "--sync", APP, exact])
+    with pytest.raises(AssertionError):
+        node.bring(refs[0], images=short)
 
 
 def test_a_layer_of_several_images_travels_once(node: Node) -> None:

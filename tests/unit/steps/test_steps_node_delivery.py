@@ -16,12 +16,12 @@ from ohmykube.model.artifact import Kind
 from ohmykube.steps import node_images, wanted_images
 from ohmykube.steps.base import Services
 from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
-from ohmykube.steps.node_images import NodeImage, NodeImages, Survey
+from ohmykube.steps.node_images import Held, NodeImage, NodeImages, Survey
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 TOKEN = "t0k-en"
@@ -49,6 +49,7 @@ class Images(NodeImages):
         self.events: list[str] = []
         self.have: dict[str, str] = {}
         self.content: set[str] = set()
+        self.unpacked: set[str] = set()
         self.error: Exception = NodeError("it failed", why="who knows")
 
     def survey(self, token: str = "", references: Sequence[str] = ()) -> Survey:
@@ -63,8 +64,9 @@ class Images(NodeImages):
         with self._guard:
             self.events.append(text)
 
-    def look(self, references: Sequence[str]) -> Survey:
-        return self.survey()
+    def held(self, images: Mapping[str, str]) -> Held:
+        names = frozenset(name for name, digest in images.items() if self.have.get(name) == digest)
+        return Held(names, frozenset(self.content | self.unpacked))
 
     def pull(self, reference: str, digest: str, before: Survey, by: str = "") -> None:
         self._event(f"+{reference}")
@@ -101,6 +103,8 @@ class Images(NodeImages):
             self.have[reference] = digest
             blobs = oci.image_blobs(self._store, digest)
             self.content |= {blob.digest for blob in blobs}
+            chains = wanted_images.form_of(self._store, digest).chains
+            self.unpacked |= {chain for ids in chains.values() for chain in ids}
 
 
 @pytest.fixture

@@ -50,6 +50,19 @@ def test_chain_ids_follow_the_rule_of_the_specification() -> None:
     assert wanted_images.chain_ids([]) == []
 
 
+def test_whole_is_what_can_be_started(store: Store) -> None:
+    image = image_maker.image(1000, 2000)
+    form = wanted(store, image).form
+    chains = wanted_images.chain_ids(diffs(image))
+    rest = form.blobs.keys() - set(image.layers)
+    assert form.is_whole(frozenset([*rest, *chains]))
+    assert not form.is_whole(frozenset([*rest, chains[0]])), "the upper layer is not unpacked"
+    assert not form.is_whole(frozenset(form.blobs)), "no layer is unpacked"
+    for one in rest:
+        assert not form.is_whole(frozenset([*rest, *chains]) - {one})
+    assert not form._replace(chains={}).is_whole(frozenset(form.blobs))
+
+
 def test_what_is_there_or_unpacked_is_not_lacking(store: Store) -> None:
     image = image_maker.image(1000, 2000)
     form = wanted(store, image).form
