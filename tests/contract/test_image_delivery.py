@@ -195,37 +195,40 @@ def test_only_what_is_missing_travels(node: Node) -> None:
     assert node.link.opened == 2
 
 
-class Unasked(NodeImages):
-    """A node that may be looked at shortly, and no more."""
+class Watched(NodeImages):
+    """A node that counts how often it is looked at at length."""
+
+    surveys = 0
 
     def survey(self, token: str = "", references: Sequence[str] = ()) -> Survey:
-        raise AssertionError("the long look was not needed")
+        self.surveys += 1
+        return super().survey(token, references)
 
 
 def test_what_is_whole_is_seen_by_a_short_look(node: Node) -> None:
-    short = Unasked(node.shell, str(node.certs))
+    images = Watched(node.shell, str(node.certs))
     refs = [
         node.ref(APP, image_maker.image(1000)),
         node.ref(OTHER, image_maker.image(3000, seed=3)),
     ]
-    node.bring(*refs)
-    again = node.bring(*refs, images=short)
+    node.bring(*refs, images=images)
+    assert images.surveys == 1, "that they have arrived is seen by a short look"
+    again = node.bring(*refs, images=images)
     assert (again.way, again.sent, again.delivered) == ("none", 0, [])
     assert again.skipped == sum(ref.size for ref in refs)
+    assert images.surveys == 1
     whole = {ref.name: ref.digest for ref in refs}
-    assert short.held(whole).names == set(whole)
-    assert short.held({APP: refs[1].digest}).names == set()
+    assert images.held(whole).names == set(whole)
+    assert images.held({APP: refs[1].digest}).names == set()
 
+    node.shell(["ctr", "-n", "k8s.io", "images", "label", APP, "io.cri-containerd.pinned="])
+    assert node.bring(refs[0], images=images).delivered == [APP], "it was not pinned any more"
+    assert images.surveys == 2
     exact = f"docker.io/library/app@{refs[0].digest}"
-    ctr = ("ctr", "-n", "k8s.io", "images")
-    node.shell([*ctr, "label", APP, "io.cri-containerd.pinned="])
-    with pytest.raises(AssertionError):
-        node.bring(refs[0], images=short)
-    assert node.bring(refs[0]).delivered == [APP]
-    assert node.has(refs[0])
-    node.shell([*ctr, "rm", "--sync", APP, exact])
-    with pytest.raises(AssertionError):
-        node.bring(refs[0], images=short)
+    node.shell(["ctr", "-n", "k8s.io", "images", "rm", "--sync", APP, exact])
+    assert node.bring(refs[0], images=images).delivered == [APP]
+    assert images.surveys == 3
+    assert node.has(*refs)
 
 
 def test_a_layer_of_several_images_travels_once(node: Node) -> None:
@@ -413,8 +416,9 @@ def repacked(node: Node, image: image_maker.Image, name: str = APP) -> tuple[Ref
 def test_repacked_layers_leave_the_image_with_its_own_digest(node: Node) -> None:
     image = image_maker.image(BIG, 400_000, 1000)
     ref, expected = repacked(node, image)
-    delivery = node.bring(ref)
-    assert (delivery.way, delivery.error) == ("pull", None)
+    images = Watched(node.shell, str(node.certs))
+    delivery = node.bring(ref, images=images)
+    assert (delivery.way, delivery.error, images.surveys) == ("pull", None, 1)
     assert expected <= delivery.sent <= expected * 1.01
     survey = node.images.survey()
     assert node.has(ref)
@@ -423,7 +427,8 @@ def test_repacked_layers_leave_the_image_with_its_own_digest(node: Node) -> None
     assert frozenset().union(*form.chains.values()) <= survey.unpacked
     assert form.lacking(survey.content | survey.unpacked) == {}
 
-    assert node.bring(ref).way == "none"
+    assert node.bring(ref, images=images).way == "none"
+    assert images.surveys == 1
     # A new layer on top: what is below is unpacked, though its blobs are not there.
     second, new = changed(image, 2)
     after = node.ref(APP, second)

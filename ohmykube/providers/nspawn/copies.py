@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _FICLONE = 0x40049409
 """ioctl_ficlone(2)."""
-_NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno.ENOSYS)
+_NEVER_REFLINKS = (errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS)
+_NO_REFLINK = (*_NEVER_REFLINKS, errno.EINVAL, errno.EXDEV)
 _UNLINKABLE = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 """Too many links, another file system, a file system without hard links: the bytes are copied."""
 
@@ -47,42 +48,46 @@ def copy_tree(source: Path, target: Path, shared: Callable[[Path], bool]) -> Non
     temporary = target.with_name(f"{target.name}.new")
     files.remove_tree(temporary)
     with files.explained(target):
-        _copy_directory(source, temporary, Path(), shared)
+        _Copier(shared).directory(source, temporary, Path())
         temporary.rename(target)
 
 
-def _copy_directory(
-    source: Path, target: Path, relative: Path, shared: Callable[[Path], bool]
-) -> None:
-    target.mkdir(mode=0o700)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            below = relative / entry.name
-            here = target / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                _copy_directory(Path(entry.path), here, below, shared)
-            elif _reflinked(entry, here):
-                _copy_status(Path(entry.path), here)
-            elif not (shared(below) and _linked(entry.path, here)):
-                _copy_file(Path(entry.path), here)
-    # Last: making the entries above has changed the directory's times.
-    _copy_status(source, target)
+class _Copier:
+    def __init__(self, shared: Callable[[Path], bool]) -> None:
+        self._shared = shared
+        self._reflinks = True
+        """Whether the file system may share blocks; the first file tells when it cannot."""
 
+    def directory(self, source: Path, target: Path, relative: Path) -> None:
+        target.mkdir(mode=0o700)
+        with os.scandir(source) as entries:
+            for entry in entries:
+                below = relative / entry.name
+                here = target / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    self.directory(Path(entry.path), here, below)
+                elif self._reflinked(entry, here):
+                    _copy_status(Path(entry.path), here)
+                elif not (self._shared(below) and _linked(entry.path, here)):
+                    _copy_file(Path(entry.path), here)
+        # Last: making the entries above has changed the directory's times.
+        _copy_status(source, target)
 
-def _reflinked(entry: os.DirEntry[str], target: Path) -> bool:
-    """Make a file of its own that shares all blocks; tell whether that was possible."""
-    if not entry.is_file(follow_symlinks=False) or entry.stat().st_size == 0:
+    def _reflinked(self, entry: os.DirEntry[str], target: Path) -> bool:
+        """Make a file of its own that shares all blocks; tell whether that was possible."""
+        if not (self._reflinks and entry.is_file(follow_symlinks=False) and entry.stat().st_size):
+            return False
+        with Path(entry.path).open("rb") as source, target.open("xb") as copy:
+            try:
+                fcntl.ioctl(copy, _FICLONE, source.fileno())
+            except OSError as error:
+                if error.errno not in _NO_REFLINK:
+                    raise
+                self._reflinks = error.errno not in _NEVER_REFLINKS
+            else:
+                return True
+        target.unlink()
         return False
-    with Path(entry.path).open("rb") as source, target.open("xb") as copy:
-        try:
-            fcntl.ioctl(copy, _FICLONE, source.fileno())
-        except OSError as error:
-            if error.errno not in _NO_REFLINK:
-                raise
-        else:
-            return True
-    target.unlink()
-    return False
 
 
 def _linked(source: str, target: Path) -> bool:

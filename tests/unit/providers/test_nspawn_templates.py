@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -401,6 +402,25 @@ def test_blocks_are_shared_where_the_file_system_can(tmp_path: Path) -> None:
             assert (place / untouched / "file").stat().st_nlink == 1
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize(("number", "asked"), [(errno.EOPNOTSUPP, 1), (errno.EINVAL, 3)])
+def test_a_file_system_that_shares_no_blocks_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, asked: int
+) -> None:
+    """What is wrong with one file alone says nothing of the next."""
+    calls = []
+
+    def refuse(*_args: object) -> None:
+        calls.append(1)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    for name in ("a", "b", "below/c"):
+        write(tmp_path / "source" / name, name)
+    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: False)
+    assert (tmp_path / "copy/below/c").read_text() == "below/c"
+    assert len(calls) == asked
 
 
 def test_a_failure_to_link_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
