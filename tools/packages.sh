@@ -30,7 +30,8 @@ as_root() {
 }
 
 installed() { # package: its version, or nothing
-    dpkg-query -W -f '${Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^install ok installed //p'
+    { dpkg-query -W -f '${Status} ${Version}\n' "$1" 2>/dev/null || true; } |
+        sed -n 's/^install ok installed //p'
 }
 
 upstream() { # version: its first number
@@ -61,6 +62,8 @@ backports() { # directory: print the apt options that see the backports too; not
         awk -v release="$release" '$2 == release && $3 == "main" && !found { print $1; found = 1 }')
     [ -n "$site" ] && grep -q '^ID=debian$' /etc/os-release || return 0
     mkdir -p "$1"/lists/partial "$1"/archives/partial "$1/sources"
+    as_root chown -R _apt "$1"/lists "$1"/archives 2>/dev/null || true # apt downloads as that user
+    chmod a+rx "$1" "$1/.."
     find /etc/apt/sources.list.d -maxdepth 1 -type f -exec cp -t "$1/sources" {} + 2>/dev/null || true
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $release-backports main" \
         >"$1/sources/backports.list"
@@ -74,7 +77,8 @@ candidate() { # package [apt options]: the version that would be installed
     apt-cache "$@" policy "$name" | sed -n 's/^ *Candidate: //p'
 }
 
-mapfile -t missing < <(wanting)
+found=$(wanting) # not in the line below: there its failure would count for nothing
+mapfile -t missing < <(printf '%s' "$found")
 [ ${#missing[@]} = 0 ] && exit 0
 
 work=$(mktemp -d)
