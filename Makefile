@@ -29,7 +29,7 @@ test: packages dev ## Everything that CI runs, cheapest first, with one coverage
 	@$(BIN)/python tools/gate.py all
 
 .PHONY: packages
-packages: # Debian packages of the tests, where they are missing
+packages: ## Only install the Debian packages that the tests need
 	@tools/packages.sh $(or $(PACKAGES),test)
 nightly: packages
 nightly: PACKAGES := nightly
