@@ -106,6 +106,17 @@ def ignore_for_ourselves() -> None:
             signal.signal(number, lambda _number, _frame: None)
 
 
+def tidy_up_when_ended() -> None:
+    """Let what runs remove its nodes, as after Ctrl-C, also when somebody else ends us."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
 def run(argv: list[str], limit: float, **extra: str) -> int:
     """Run one command to its end or to its time limit; return its code (124 for the limit)."""
     child = subprocess.Popen(argv, cwd=ROOT, env={**environment(), **extra}, start_new_session=True)
@@ -303,6 +314,7 @@ def main(arguments: list[str]) -> int:
         print(f"usage: gate.py {'|'.join(names)} [pytest options]", file=sys.stderr)
         return 2
     ignore_for_ourselves()
+    tidy_up_when_ended()
     try:
         if arguments[0] == "all":
             return everything()

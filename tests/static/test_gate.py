@@ -98,8 +98,9 @@ def test_tests_without_nodes_run_beside_the_others(tmp_path: Path, fails: str) -
     assert [line.split(",")[0] for line in ends] == [f"1 {word}" for word in words.values()]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_lets_both_runs_tidy_up(
-    tmp_path: Path, eventually: Callable[[Callable[[], bool]], bool]
+    tmp_path: Path, eventually: Callable[[Callable[[], bool]], bool], number: signal.Signals
 ) -> None:
     (tmp_path / "test_stage.py").write_text(MEETING)
     (tmp_path / "stay").touch()
@@ -107,7 +108,7 @@ def test_an_interrupt_lets_both_runs_tidy_up(
         gate(tmp_path, by_nodes=True), stdout=subprocess.PIPE, start_new_session=True
     ) as child:
         assert eventually(lambda: all((tmp_path / name).exists() for name in ("nodes", "others")))
-        os.kill(child.pid, signal.SIGINT)
+        os.kill(child.pid, number)
         child.communicate(timeout=120)
     assert child.returncode == 130
     assert (tmp_path / "test_nodes-tidied").exists()
