@@ -100,8 +100,15 @@ class Manifest:
     def difference(self):
         """Return what ``kubectl diff`` prints; '' when nothing differs.
 
-        The dry run of an object in a namespace that is itself new fails with NotFound: that differs too.
+        kubectl reads each object and then asks what applying would make of it. What a controller writes
+        in between, a status, looks like a difference of ours; it is none if the next look has none.
         """
+        found = self._look()
+        return found if found in ("", self._text) else self._look()
+
+    def _look(self):
+        """Look once. The dry run of an object in a namespace that is itself new fails with NotFound: that
+        differs too."""
         try:
             found = self._kubectl.run(["diff", *self._apply], stdin=self._text, ok_codes=(0, 1))
         except programs.ProgramError as error:

@@ -144,6 +144,9 @@ def report(cli: OrdinaryCli) -> None:
         say(f"=== {node}\n{done.stdout[-6000:]}\n{done.stderr[-500:]}")
     for log in sorted((cli.real.scratch / "h").glob("*/*.log")):
         say(f"=== {log}\n{log.read_text(errors='replace')[-3000:]}")
+    for log in sorted((cli.real.scratch / "o").glob("**/runs/*/ansible.log")):
+        found = re.findall(r"^(?:TASK|changed|fatal).*$", log.read_text(errors="replace"), re.M)
+        say("\n".join([f"=== {log}", *found]))
     say("\n".join(processes(str(cli.real.scratch))))
 
 

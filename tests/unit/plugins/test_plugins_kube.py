@@ -21,6 +21,7 @@ diff)
   case "$(cat $NOTES/diff 2>/dev/null)" in
   same) exit 0 ;;
   new) echo 'Error from server (NotFound): namespaces "x" not found' >&2; exit 1 ;;
+  status) echo same >$NOTES/diff; echo "+ numberReady: 2"; exit 1 ;;
   broken) echo 'error: the server is down' >&2; exit 1 ;;
   *) echo "+ replicas: 2"; exit 1 ;;
   esac ;;
@@ -56,6 +57,16 @@ def test_apply_when_it_differs(
     assert any("rollout status deploy/x --namespace ns" in call for call in node.calls("kubectl"))
     node.forget()
     assert run_module("kube_apply", **params)["changed"] is False
+    assert not any(" apply " in call for call in node.calls("kubectl"))
+
+
+def test_what_a_controller_wrote_meanwhile_is_no_change(
+    run_module: RunModule, plane: tuple[FakeNode, str]
+) -> None:
+    node, kubeconfig = plane
+    (node.notes / "diff").write_text("status")
+    result = run_module("kube_apply", manifest="x: 1", kubeconfig=kubeconfig)
+    assert result["changed"] is False
     assert not any(" apply " in call for call in node.calls("kubectl"))
 
 
