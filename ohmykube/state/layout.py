@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -87,8 +88,7 @@ def control_directory(directory: Path) -> Path:
     inside = directory / CONTROL
     if len(os.fsencode(inside)) + _SOCKET_NAME <= _SOCKET_LONGEST:
         return files.ensure_directory(inside)
-    mark = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:12]
-    outside = Path(tempfile.gettempdir()) / f"omk-{os.getuid()}-{mark}"
+    outside = _outside(directory)
     files.ensure_directory(outside)
     status = outside.lstat()
     if outside.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
@@ -99,3 +99,19 @@ def control_directory(directory: Path) -> Path:
             id="OMK-H-301",
         )
     return outside
+
+
+def remove_control_directory(directory: Path) -> None:
+    """Remove what ``control_directory`` has made beside the cluster directory, if it did.
+
+    Sockets in it are those of connections that have ended.
+    """
+    outside = _outside(directory)
+    with contextlib.suppress(FileNotFoundError):
+        if outside.lstat().st_uid == os.getuid():
+            files.remove_tree(outside)
+
+
+def _outside(directory: Path) -> Path:
+    mark = hashlib.sha256(os.fsencode(directory.absolute())).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"omk-{os.getuid()}-{mark}"

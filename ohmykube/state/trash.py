@@ -22,6 +22,7 @@ def discard(directory: Path, root: Path) -> None:
     aside = root / f"{layout.REMOVING_PREFIX}{directory.name}-{secrets.token_hex(4)}"
     directory.rename(aside)
     files.sync_directory(directory.parent)
+    layout.remove_control_directory(directory)
     _empty(aside)
 
 

@@ -132,7 +132,7 @@ def _clean(services: Services, provider: Templates) -> None:
     directory = services.paths.state / layout.TEMPLATE_BUILD
     disconnect(directory)
     provider.sweep_templates()
-    files.remove_tree(directory)
+    _remove(directory)
 
 
 def prune(
@@ -218,10 +218,15 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
         except BaseException:
             provider.sweep_templates()
             raise
-        files.remove_tree(directory)
+        _remove(directory)
         run.templates_made = tuple(new.key for new in missing.values())
         prune(provider, keep=KEPT)
         return run.templates_made
+
+
+def _remove(directory: Path) -> None:
+    files.remove_tree(directory)
+    layout.remove_control_directory(directory)
 
 
 def build_name(data: Path) -> str:

@@ -451,7 +451,12 @@ def test_control_directory_is_short_and_private(tmp_path: Path) -> None:
         far.chmod(0o755)
         with pytest.raises(OhmykubeError, match="not ours alone"):
             layout.control_directory(tmp_path / ("x" * 100))
-        far.rmdir()
+        (far / "socket").touch()
+        for _ in range(2):  # the second time there is nothing
+            layout.remove_control_directory(tmp_path / ("x" * 100))
+            assert not far.exists()
+        layout.remove_control_directory(near.parent)
+        assert near.is_dir(), "it goes with the cluster directory"
     finally:
         near.rmdir()
         near.parent.rmdir()
