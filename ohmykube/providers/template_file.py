@@ -53,7 +53,8 @@ def read(
         role=content.role,
         summary=content.summary,
         created_at=content.created_at,
-        last_used_at=used,
+        # A file's time can lie before: its clock lags by a tick, and both can be set back.
+        last_used_at=max(used, content.created_at),
         size=size(),
     )
 
