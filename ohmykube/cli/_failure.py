@@ -142,7 +142,7 @@ def text(failure: Failure, terminal: Terminal) -> str:
 
 
 def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[str]:
-    words = " ".join(shorten(word, _LONGEST_WORD, mark) for word in line.split(" "))
+    words = " ".join(_both_ends(word, mark) for word in line.split(" "))
     rows = textwrap.wrap(
         words,
         max(width, 20),
@@ -156,6 +156,14 @@ def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[s
         rows[-1] = shorten(rows[-1] + " " * width, width, mark).rstrip()
         rows[-1] = rows[-1].removesuffix(mark).rstrip() + f" {mark}"
     return rows
+
+
+def _both_ends(word: str, mark: str) -> str:
+    # The end of a long path is what tells: the file, and the line in it.
+    if len(word) <= _LONGEST_WORD:
+        return word
+    begin = _LONGEST_WORD // 4
+    return word[:begin] + mark + word[begin + len(mark) - _LONGEST_WORD :]
 
 
 def _bound(rows: list[str], most: int, mark: str, *, ends: bool) -> list[str]:

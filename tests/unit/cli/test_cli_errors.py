@@ -134,6 +134,15 @@ def test_hostile_text_is_tamed() -> None:
     assert rows[-3:] == ["try: a", "     b", "     c"]
 
 
+def test_of_a_long_path_the_end_is_kept() -> None:
+    error = ConfigError(f"/begin/{'x' * 100}/cluster.yaml:1:3: expected a mapping", hint="y")
+    rows = _failure.text(_failure.describe(error), _terminal()).splitlines()
+    word = next(word for row in rows for word in row.split() if "…" in word)
+    assert word.startswith("/begin/x")
+    assert word.endswith("x/cluster.yaml:1:3:")
+    assert len(word) == 76
+
+
 def test_hints_are_never_broken() -> None:
     hint = "ohmykube kubeconfig --merge --into /a/very/long/path/" + "x" * 100
     text = _failure.text(_failure.describe(NodeError("x", hint=hint)), _terminal(width=40))
