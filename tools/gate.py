@@ -1,12 +1,12 @@
 """Runs the stages of the gate: ``gate.py all``, or ``gate.py STAGE [pytest options]``.
 
 Each stage shows its own runner's output; the end is a table of seconds. ``all`` stops at the first
-stage that fails, measures coverage over all of them, and is what ``make test`` and CI run.
+step that fails, measures coverage over all of them, and is what ``make test`` and CI run: first
+what needs no nodes, then all that does.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import json
 import os
@@ -19,6 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import jobs
+from jobs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,24 +64,30 @@ class Stage:
 
     limit: int
     tests: str = ""
-    needs_root: bool = False
     by_file: bool = False
     """Whether its test files may run two at a time."""
     by_nodes: bool = False
-    """Whether the tests without nodes may run beside those with nodes."""
+    """Whether some of its tests need nodes, and the others may run beside them."""
 
 
 STAGES = {
     "lint": Stage(600),
-    "static": Stage(600, "tests/static"),
+    "static": Stage(600, "tests/static", by_file=True),
     "unit": Stage(900, "tests/unit", by_file=True),
     "contract": Stage(1800, "tests/contract", by_nodes=True),
-    "molecule": Stage(3600, needs_root=True),
+    "molecule": Stage(3600),
     "e2e": Stage(5400, "tests/e2e", by_nodes=True),
 }
+ALL = ("lint", "static", "unit", "contract", "e2e", "nodes", "coverage")
+"""What ``all`` runs: of contract and e2e first what needs no nodes, then all that does at once."""
 NIGHTLY = Stage(4 * 3600, "tests/e2e")
 WORKERS = 2
-"""How many linters or test files run at a time: what the smallest machine of CI has processors."""
+"""How many linters, test files or runs with nodes go at a time: processors of CI's smallest."""
+BY_FILE = ("-n", str(WORKERS), "--dist", "loadfile")
+MOLECULE = [str(BIN / "molecule"), "test", "--all"]
+"""All scenarios; ``default`` owns the nodes that the others share."""
+OTHERS = "others"
+WITH_NODES, WITHOUT_NODES = ("-m", "nodes"), ("-m", "not nodes")
 
 
 def environment() -> dict[str, str]:
@@ -119,56 +128,7 @@ def tidy_up_when_ended() -> None:
 
 def run(argv: list[str], limit: float, **extra: str) -> int:
     """Run one command to its end or to its time limit; return its code (124 for the limit)."""
-    child = subprocess.Popen(argv, cwd=ROOT, env={**environment(), **extra}, start_new_session=True)
-    return _end(child, limit)
-
-
-def run_both(argv: list[str], beside: list[str], limit: float) -> int:
-    """Run two commands at a time, the output of the second one behind that of the first.
-
-    Returns the first code that is not 0.
-    """
-    end = time.monotonic() + limit
-    with tempfile.TemporaryFile() as said:
-        other = subprocess.Popen(
-            beside,
-            cwd=ROOT,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            codes = [run(argv, limit), _end(other, max(1, end - time.monotonic()))]
-        finally:
-            if other.poll() is None:
-                _stop(other)
-            said.seek(0)
-            print(said.read().decode(errors="replace"), flush=True)
-    return codes[0] or codes[1]
-
-
-def _end(child: subprocess.Popen[bytes], limit: float) -> int:
-    try:
-        return child.wait(limit)
-    except subprocess.TimeoutExpired:
-        print(f"error: time limit of {limit:g} s passed: {child.args}", file=sys.stderr)
-        _stop(child)
-        return 124
-    except KeyboardInterrupt:
-        _stop(child)
-        raise
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    # Interrupt first: pytest and Molecule then run their own clean-up.
-    for number, patience in ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
-            return
+    return jobs.run(argv, limit, cwd=ROOT, env={**environment(), **extra})
 
 
 def lint(limit: float) -> int:
@@ -202,21 +162,44 @@ def linter(name: str, limit: float) -> int:
     return code
 
 
-def molecule(limit: float) -> int:
-    """Run all scenarios; ``default`` owns the nodes that the others share."""
-    return run([str(BIN / "molecule"), "test", "--all"], limit)
-
-
 def pytest(about: Stage, *options: str, covered: bool, **extra: str) -> int:
     """Run the tests of one stage, measured when ``covered``."""
-    if about.by_file:
-        options = ("-n", str(WORKERS), "--dist", "loadfile", *options)  # a later -n 0 wins
     if about.by_nodes and not options:
-        # Two whole runs: pytest-xdist would not let an interrupted test remove its nodes.
-        with_nodes = pytest_argv(about.tests, ["-m", "nodes"], covered=covered)
-        others = pytest_argv(about.tests, ["-m", "not nodes"], covered=covered, place="others")
-        return run_both(with_nodes, others, about.limit)
+        with_nodes = tests_with_nodes(about, covered=covered)
+        argv = pytest_argv(about.tests, WITHOUT_NODES, covered=covered, place=OTHERS)
+        return side_by_side([with_nodes, Job(f"{about.tests} without", argv)], about.limit)
+    if about.by_file:
+        options = (*BY_FILE, *options)  # a later -n 0 wins
     return run(pytest_argv(about.tests, options, covered=covered), about.limit, **extra)
+
+
+def tests_with_nodes(about: Stage, *, covered: bool) -> Job:
+    """Return the run of a stage's tests with nodes.
+
+    Never by pytest-xdist, which would not let an interrupted test remove them.
+    """
+    argv = pytest_argv(about.tests, WITH_NODES, covered=covered)
+    return Job(f"{about.tests} with nodes", argv)
+
+
+def without_nodes(about: Stage) -> int:
+    """Run those tests of a stage that need no nodes, by file."""
+    argv = pytest_argv(about.tests, (*BY_FILE, *WITHOUT_NODES), covered=True, place=OTHERS)
+    return run(argv, about.limit)
+
+
+def nodes() -> int:
+    """Run all that needs nodes, the longest first."""
+    several = [tests_with_nodes(STAGES["e2e"], covered=True)]
+    if (refused := lacks_root("molecule")) is None:
+        several.append(Job("molecule", MOLECULE))
+    several.append(tests_with_nodes(STAGES["contract"], covered=True))
+    return side_by_side(several, STAGES["e2e"].limit) or refused or 0
+
+
+def side_by_side(several: Sequence[Job], limit: float) -> int:
+    """Run commands two at a time."""
+    return jobs.run_all(several, WORKERS, limit, cwd=ROOT, env=environment())
 
 
 def pytest_argv(tests: str, options: Sequence[str], *, covered: bool, place: str = "") -> list[str]:
@@ -268,37 +251,53 @@ def measured() -> dict[str, dict[str, int]]:
     return {name: one["summary"] for name, one in files.items()}
 
 
+def lacks_root(name: str) -> int | None:
+    """Return the code of a stage that is not run for want of root; None when it can be run."""
+    if os.geteuid() == 0:
+        return None
+    if os.environ.get("CI") == "true":
+        print(f"error: {name} needs root", file=sys.stderr)
+        return 1
+    print(f"SKIPPED: {name} needs root; run it with sudo", file=sys.stderr)
+    return 0
+
+
 def stage(name: str, options: list[str], *, covered: bool) -> int:
     """Run one stage by name; return its code."""
     if name == "nightly":
         return pytest(NIGHTLY, *options, covered=False, OHMYKUBE_NIGHTLY="1")
     about = STAGES[name]
-    if about.needs_root and os.geteuid() != 0:
-        if os.environ.get("CI") == "true":
-            print(f"error: {name} needs root", file=sys.stderr)
-            return 1
-        print(f"SKIPPED: {name} needs root; run it with sudo", file=sys.stderr)
-        return 0
     if name == "lint":
         return lint(about.limit)
     if name == "molecule":
-        return molecule(about.limit)
+        refused = lacks_root(name)
+        return run(MOLECULE, about.limit) if refused is None else refused
     return pytest(about, *options, covered=covered)
 
 
+def step(name: str) -> int:
+    """Run one step of ``all``; return its code."""
+    if name == "nodes":
+        return nodes()
+    if name == "coverage":
+        return coverage()
+    about = STAGES[name]
+    return without_nodes(about) if about.by_nodes else stage(name, [], covered=True)
+
+
 def everything() -> int:
-    """Run all stages; stop at the first that fails; print the table."""
+    """Run all steps; stop at the first that fails; print the table."""
     run([str(BIN / "coverage"), "erase"], 60)
     rows: list[tuple[str, str, float]] = []
     code = 0
-    for name in [*STAGES, "coverage"]:
+    for name in ALL:
         begin = time.monotonic()
         print(f"==> {name}", flush=True)
-        code = coverage() if name == "coverage" else stage(name, [], covered=True)
+        code = step(name)
         rows.append((name, "FAILED" if code else "ok", time.monotonic() - begin))
         if code:
             break
-    print("\n    stage      result    seconds")
+    print("\n    step       result    seconds")
     for name, result, seconds in rows:
         print(f"    {name:<10} {result:<9} {seconds:7.1f}")
     print(f"    {'':<10} {'':<9} {sum(row[2] for row in rows):7.1f}")

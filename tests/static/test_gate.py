@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,14 +22,18 @@ SIGNALS = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
 
 # The gate with one stage of ours, after what nohup and a shell's `&` do to signals.
 GATE = f"""
-import os, signal, sys
+import os, pathlib, signal, sys
 sys.path.insert(0, {str(TOOLS)!r})
 import gate
+gate.ROOT = pathlib.Path(sys.argv[1])  # what it measures is not ours
 for name in sys.argv[3:]:
     signal.signal(signal.Signals[name], signal.SIG_IGN)
-gate.STAGES = {{"static": gate.Stage(60, sys.argv[1], by_nodes=bool(sys.argv[2]))}}
+about = gate.Stage(60, sys.argv[1], by_nodes=bool(sys.argv[2]))
+gate.STAGES = {{"static": about, "e2e": about, "contract": about}}
+gate.ALL = ("static", "nodes")
+gate.MOLECULE = ["sh", "-c", "echo all scenarios"]
 os.environ["PYTEST_ADDOPTS"] = "-s -p no:cacheprovider"
-code = gate.main(["static"])
+code = gate.main([os.environ.get("STAGE", "static")])
 for name in sys.argv[3:]:
     os.kill(os.getpid(), signal.Signals[name])
 print("still here")
@@ -70,6 +75,18 @@ def test_others(tidy):
     meet("others", "nodes")
 """
 
+# One test that passes alone, one with nodes that fails.
+APART = """
+import pytest
+
+@pytest.mark.nodes
+def test_nodes():
+    assert False
+
+def test_others():
+    pass
+"""
+
 
 def gate(directory: Path, *ignored: str, by_nodes: bool = False) -> list[str]:
     """Return the command line of a gate with one stage, the tests of ``directory``."""
@@ -93,9 +110,26 @@ def test_tests_without_nodes_run_beside_the_others(tmp_path: Path, fails: str) -
     (tmp_path / f"{fails}-fails").touch()
     done = process.run(gate(tmp_path, by_nodes=True), timeout=120, check=False)
     assert done.code == 1, done.stdout + done.stderr
-    ends = [line for line in done.stdout.splitlines() if "1 deselected, " in line]
-    words = {name: "failed" if name == fails else "passed" for name in ("nodes", "others")}
-    assert [line.split(",")[0] for line in ends] == [f"1 {word}" for word in words.values()]
+    ends = {line.split(",")[0] for line in done.stdout.splitlines() if "1 deselected, " in line}
+    assert ends == {"1 failed", "1 passed"}
+    for name, part in (("nodes", "with nodes"), ("others", "without")):
+        word = "FAILED" if name == fails else "ok"
+        assert f"--> {tmp_path} {part}: {word} after " in done.stdout
+
+
+def test_all_runs_the_tests_without_nodes_first(tmp_path: Path) -> None:
+    """And then everything that has nodes, to its end, though one of them fails."""
+    (tmp_path / "test_stage.py").write_text(APART)
+    env = {**os.environ, "STAGE": "all"}
+    done = process.run(gate(tmp_path, by_nodes=True), timeout=120, check=False, env=env)
+    assert done.code == 1, done.stdout + done.stderr
+    begun = [line for line in done.stdout.splitlines() if line.startswith("==> ")]
+    assert begun == ["==> static", "==> nodes"]
+    ended = re.findall("^(--> .*) after ", done.stdout, re.MULTILINE)
+    nodes = f"--> {tmp_path} with nodes: FAILED"
+    assert sorted(ended) == sorted([nodes, "--> molecule: ok", nodes])
+    assert "all scenarios" in done.stdout
+    assert "error: the gate failed at nodes" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
