@@ -126,6 +126,13 @@ def ensure() -> GuestImage:
     return image
 
 
+def blank(directory: Path) -> Path:
+    """Make an image of nothing, for machines that are never booted."""
+    image = directory / "blank.qcow2"
+    _run("qemu-img", "create", "-q", "-f", "qcow2", str(image), "64M")
+    return image
+
+
 def _run(*argv: str) -> None:
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=BUILD_SECONDS)
     if done.returncode != 0:

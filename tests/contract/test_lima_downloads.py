@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from ohmykube.providers.lima.quirks import Quirk
 from ohmykube.providers.lima.refusals import LimactlError, Reason
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
-from tests import lima_binary
+from tests import lima_binary, lima_image
 from tests.image_server import ImageServer, serving
 
 if TYPE_CHECKING:
@@ -133,10 +132,7 @@ def sides(
         found = lima_binary.must_be_real(real_limactl)
         root = Path(tempfile.mkdtemp(prefix="t", dir=found.scratch))
         root.chmod(0o755)
-        blank = root / "blank.qcow2"
-        argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(blank), "64M"]
-        subprocess.run(argv, check=True, timeout=60)
-        image = blank.read_bytes()
+        image = lima_image.blank(root).read_bytes()
 
         def side(name: str) -> Side:
             directory = root / name

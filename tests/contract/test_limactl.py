@@ -27,7 +27,7 @@ from ohmykube.providers.lima.quirks import Quirk, Version
 from ohmykube.providers.lima.refusals import LimactlError, Reason
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
-from tests import lima_binary
+from tests import lima_binary, lima_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,9 +106,7 @@ def seam(
         # Below a short path, owned by the user that limactl runs as.
         directory = Path(tempfile.mkdtemp(prefix="t", dir=program.scratch))
         directory.chmod(0o755)
-        image = directory / "blank.qcow2"
-        blank = ["qemu-img", "create", "-q", "-f", "qcow2", str(image), "64M"]
-        subprocess.run(blank, check=True, timeout=60)
+        image = lima_image.blank(directory)
         program.own(directory)
         yield Seam(
             Limactl(directory / "h", program=str(program.program)), image, directory, program
