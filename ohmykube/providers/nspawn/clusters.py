@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import uuid
 from dataclasses import replace
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.claims import Claims
     from ohmykube.providers.nspawn.forward import Forwards
     from ohmykube.providers.nspawn.host import Host
+
+_LOOKS = 10
+"""How often a directory that is removed is looked through, while others still write to it."""
 
 
 class Clusters:
@@ -288,12 +292,23 @@ class Clusters:
 
 
 def _empty(directory: Path, *, last: str) -> None:
-    """Remove a directory, the entry called ``last`` after all others; none is fine."""
+    """Remove a directory, the entry called ``last`` after all others; none is fine.
+
+    Looks again when it was not empty then: a program that a killed creation of ours had begun, such
+    as ssh-keygen, may have ended only meanwhile.
+    """
     if not directory.is_dir():
         return
-    for entry in sorted(directory.iterdir(), key=lambda path: path.name == last):
-        files.remove_tree(entry)
-    directory.rmdir()
+    for more in reversed(range(_LOOKS)):
+        for entry in sorted(directory.iterdir(), key=lambda path: path.name == last):
+            files.remove_tree(entry)
+        try:
+            directory.rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or not more:
+                raise
+        else:
+            return
 
 
 def not_ours(directory: Path) -> ProviderError:

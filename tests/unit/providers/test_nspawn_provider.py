@@ -23,6 +23,7 @@ from ohmykube.model.cluster import Cluster
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
 from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn import clusters
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.conformance import ProviderConformance, Subject
 from ohmykube.testing.reporter import RecordingReporter
@@ -430,6 +431,30 @@ def test_delete_ends_what_runs_although_its_files_are_gone(
         path.rmdir() if path.is_dir() else path.unlink()
     provider.delete("dev", "cp1")
     assert simulation.traces() == []
+
+
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_delete_takes_what_is_written_meanwhile(
+    provider: NspawnProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
+) -> None:
+    """By a program that outlived its killed creation; one that never ends is told of."""
+    provider.create(ONE)
+    late = tmp_path / "d/nspawn/dev/late"
+    remove, left = clusters.files.remove_tree, [late]
+
+    def removing(path: Path) -> None:
+        remove(path)
+        if path.parent == late.parent and (left or for_ever):
+            late.with_name(f"late{len(left)}").touch()
+            left[:] = []
+
+    monkeypatch.setattr(clusters.files, "remove_tree", removing)
+    if for_ever:
+        with pytest.raises(OSError, match="not empty"):
+            provider.delete("dev", "cp1")
+        return
+    provider.delete("dev", "cp1")
+    assert files_left(tmp_path) == []
 
 
 def test_start_of_an_unknown_node(provider: NspawnProvider) -> None:
