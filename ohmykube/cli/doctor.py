@@ -9,9 +9,13 @@ import click
 from ohmykube.cli import _documents, _options, _texts
 from ohmykube.cli._lazy import Command
 from ohmykube.errors import PrerequisiteError
+from ohmykube.providers.base import doctor_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ohmykube.cli._app import App
+    from ohmykube.providers.base import Check
 
 
 @click.command(
@@ -45,6 +49,13 @@ def doctor(app: App, *, fix: bool, provider: str) -> None:
     raise PrerequisiteError(
         f"{len(failed)} of {len(report.checks)} checks failed",
         why="\n".join(check.title for check in failed),
-        hint=None if fix else "sudo ohmykube doctor --fix",
+        hint=_next(provider, () if fix else failed),
         id="OMK-H-109",
     )
+
+
+def _next(provider: str, failed: Sequence[Check]) -> str:
+    command = doctor_command(provider, failed)
+    if any(check.packages for check in failed):
+        return f"sudo {command}"
+    return f"do what is said above, then: {command}"

@@ -16,7 +16,10 @@ spec:
     version: "{default}"          # supported: {supported}; quote it
 
   provider:
-    name: auto                 # auto | nspawn | ssh
+    name: auto                 # auto | lima | nspawn | ssh
+    # options:                 # only for name: lima
+    #   image: ubuntu-24.04    # or debian-12, debian-13, rocky-9, rocky-10, a URL, a path
+    #   disks: {{"*": [20GiB]}}  # further raw disks, by node name
     # ssh:                     # only for name: ssh; each host may say otherwise
     #   inventory: hosts.ini   # Ansible inventory with kube_control_plane and kube_node
     #   user: root

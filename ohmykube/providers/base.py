@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ohmykube.kit.paths import Paths
@@ -58,6 +58,17 @@ class Check:
     """Debian packages whose absence is the cause: ``doctor --fix`` installs them."""
     for_network: bool = False
     """Only what is made from the network needs it: an offline run goes on without."""
+
+
+def doctor_command(provider: str, failed: Iterable[Check]) -> str:
+    """Return the call of ``doctor`` that installs what failed checks lack, or else explains them.
+
+    Args:
+        provider: its name, or ``auto``.
+        failed: the checks that failed.
+    """
+    fix = " --fix" if any(check.packages for check in failed) else ""
+    return f"ohmykube doctor{fix}" + ("" if provider == "auto" else f" --provider {provider}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

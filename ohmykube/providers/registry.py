@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import entrypoints
-from ohmykube.providers.base import CheckStatus, Provider
+from ohmykube.providers.base import CheckStatus, Provider, doctor_command
 
 if TYPE_CHECKING:
-    from ohmykube.providers.base import ProviderContext
+    from ohmykube.providers.base import Check, ProviderContext
 
 GROUP = "ohmykube.providers"
 AUTO = "auto"
@@ -34,6 +34,7 @@ def load(name: str, context: ProviderContext) -> Provider:
     if name != AUTO:
         return _make(name, context)
     reasons = []
+    lacking: list[Check] = []
     offline_only = None
     for candidate in AUTO_ORDER:
         if candidate not in names():
@@ -44,13 +45,14 @@ def load(name: str, context: ProviderContext) -> Provider:
             return provider
         if offline_only is None and all(check.for_network for check in failed):
             offline_only = provider
+        lacking += failed
         reasons.append(f"{candidate}: " + "; ".join(c.evidence or c.title for c in failed))
     if offline_only is not None:  # whether that is enough is for the run's preflight to say
         return offline_only
     raise PrerequisiteError(
         "no provider can make machines on this host",
         why="\n".join(reasons) or "none is installed",
-        hint="ohmykube doctor --fix",
+        hint=doctor_command(AUTO, lacking),
     )
 
 

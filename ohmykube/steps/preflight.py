@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.progress import Message
-from ohmykube.providers.base import CheckStatus
+from ohmykube.providers.base import CheckStatus, doctor_command
 
 if TYPE_CHECKING:
     from ohmykube.steps.base import Run
@@ -34,6 +34,6 @@ class Preflight:
             raise PrerequisiteError(
                 f"this host cannot make machines with {run.provider.name}",
                 why="\n".join(f"{c.title}: {c.evidence or c.fix}" for c in failed),
-                hint="ohmykube doctor --fix",
+                hint=doctor_command(run.provider.name, failed),
             )
         return f"provider {run.provider.name}"

@@ -14,7 +14,7 @@ from ohmykube.kit import process
 from ohmykube.model.cluster import Sources
 from ohmykube.progress import Message
 from ohmykube.providers import registry
-from ohmykube.providers.base import Check, CheckStatus
+from ohmykube.providers.base import Check, CheckStatus, doctor_command
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def doctor(services: Services, provider: str = "auto", *, fix: bool = False) -> 
     packages = tuple(sorted({name for check in lacking for name in check.packages}))
     if not fix or not packages:
         return DoctorReport(checks=checks, fixed=())
-    _install(services, packages)
+    _install(services, packages, again=doctor_command(provider, lacking))
     return DoctorReport(checks=_checks(services, provider), fixed=packages)
 
 
@@ -116,7 +116,7 @@ def _candidate() -> str:
     return known[-1] if for_root else known[0]
 
 
-def _install(services: Services, packages: Sequence[str]) -> None:
+def _install(services: Services, packages: Sequence[str], again: str) -> None:
     if process.which("apt-get") is None:
         raise PrerequisiteError(
             "packages can only be installed with apt-get here",
@@ -128,7 +128,7 @@ def _install(services: Services, packages: Sequence[str]) -> None:
         raise PermissionDenied(
             "installing packages needs root",
             why=f"wanted: {' '.join(packages)}",
-            hint="sudo ohmykube doctor --fix",
+            hint=f"sudo {again}",
             id="OMK-H-022",
         )
     services.reporter.emit(Message(text=f"Installing {' '.join(packages)}"))

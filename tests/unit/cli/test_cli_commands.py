@@ -265,6 +265,22 @@ def test_doctor(cli, fakes) -> None:
     assert "Installed: git" in cli("doctor", "--fix").out
 
 
+@pytest.mark.parametrize(
+    ("packages", "arguments", "wanted"),
+    [
+        (("qemu-utils",), (), "sudo ohmykube doctor --fix"),
+        (("qemu-utils",), ("--provider", "lima"), "sudo ohmykube doctor --fix --provider lima"),
+        ((), (), "do what is said above, then: ohmykube doctor"),
+        (("qemu-utils",), ("--fix",), "do what is said above, then: ohmykube doctor"),
+    ],
+)
+def test_doctor_names_the_next_command(cli, fakes, packages, arguments, wanted) -> None:
+    fakes.report = (
+        Check(id="x", title="x", status=CheckStatus.FAIL, fix="do this", packages=packages),
+    )
+    assert f"try: {wanted}\n" in cli("doctor", *arguments).err
+
+
 def test_help_topics(cli) -> None:
     text = cli("help", "exit-codes").out
     assert all(f"{int(code)} " in text for code in ExitCode)

@@ -26,6 +26,7 @@ from ohmykube.model.cluster import (
     Sources,
     Taint,
 )
+from ohmykube.providers.lima import options as lima_options
 
 DATA = Path(__file__).parents[2] / "data" / "config"
 ROOT = Path(__file__).parents[3]
@@ -170,7 +171,18 @@ def test_template_with_comments_removed_from_options_is_valid() -> None:
     with pytest.raises(ConfigError) as caught:
         load.load_text(text, "template")
     (problem,) = caught.value.problems
-    assert problem.startswith("spec.nodes.controlPlane.hosts, line 22: must be given")
+    assert problem.startswith("spec.nodes.controlPlane.hosts, line 25: must be given")
+
+
+def test_template_has_options_that_lima_takes() -> None:
+    before, mark, rest = template.template().partition("    # options:")
+    options, ssh, after = rest.partition("    # ssh:")
+    bare = [line.replace("# ", "", 1) for line in (mark + options).split("\n")]
+    text = before.replace("name: auto", "name: lima") + "\n".join(bare) + ssh + after
+    cluster = load.load_text(text, "template").cluster
+    assert lima_options.of(cluster) == lima_options.Options(
+        image="ubuntu-24.04", disks={lima_options.EVERY_NODE: (20,)}
+    )
 
 
 # -- schema ----------------------------------------------------------------------------------------

@@ -46,6 +46,17 @@ def test_auto_says_what_is_missing(
     assert error.value.hint == "ohmykube doctor --fix"
 
 
+def test_auto_does_not_offer_to_install_what_no_package_has(
+    context: ProviderContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = Check(id="root", title="root rights", status=CheckStatus.FAIL)
+    monkeypatch.setattr(registry, "AUTO_ORDER", ("nspawn",))
+    monkeypatch.setattr(NspawnProvider, "check", lambda _: [failed])
+    with pytest.raises(PrerequisiteError, match="no provider") as error:
+        registry.load("auto", context)
+    assert error.value.hint == "ohmykube doctor"
+
+
 def test_auto_takes_what_works_offline_when_nothing_else_works(
     context: ProviderContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

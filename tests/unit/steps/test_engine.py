@@ -7,34 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.config import load
-from ohmykube.config.overrides import Overrides
 from ohmykube.errors import Interrupted, NodeError
-from ohmykube.kit import interrupt, paths
+from ohmykube.kit import interrupt
 from ohmykube.progress import Status, StepEnded, StepStarted
-from ohmykube.providers import registry
-from ohmykube.providers.base import ProviderContext
 from ohmykube.steps import engine
-from ohmykube.steps.base import Run, Services
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
-    cluster = load.from_overrides(Overrides(name="dev", provider="fake"))
-    context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
-    return Run(
-        services=services,
-        cluster=cluster,
-        provider=registry.load("fake", context),
-        directory=tmp_path,
-        run_directory=tmp_path,
-    )
+    from ohmykube.steps.base import Run
 
 
 class Simple:
