@@ -189,8 +189,7 @@ def write(
         lock,
         access,
         [machine for _, machine in wanted],
-        system_containers=nature.system_containers,
-        slowdown=nature.slowdown,
+        nature=nature,
         cert_sans=cert_sans,
     )
     hosts = [

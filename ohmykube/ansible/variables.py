@@ -40,6 +40,9 @@ _PULL_SECONDS = 1800
 _STATS_SECONDS = 10
 """After how long containerd asks again what containers use: where nodes are slow, times that."""
 
+_SHUTDOWN_SECONDS = 30
+"""What machines of ours give to what does not end by itself: as much as pods do by default."""
+
 _LOCAL_SANS = ("127.0.0.1", "localhost")
 
 # Nodes that are system containers share the host's kernel: its swap and its cgroup version are not
@@ -82,6 +85,8 @@ class Nature:
 
     system_containers: bool
     """They share the host's kernel."""
+    made: bool = False
+    """The provider has made them; otherwise they are hosts that were there before."""
     slowdown: int = 1
     """How many times longer than usual everything takes on them."""
 
@@ -92,8 +97,7 @@ def group_vars(
     cache: CacheAccess | None,
     machines: Sequence[Machine],
     *,
-    system_containers: bool,
-    slowdown: int = 1,
+    nature: Nature,
     cert_sans: Sequence[str] = (),
 ) -> Vars:
     """Return the variables that all nodes of a cluster share.
@@ -103,8 +107,7 @@ def group_vars(
         lock: the resolved artifacts; None leaves versions and images to the roles' defaults.
         cache: the host's artifact server; None makes the nodes fetch from upstream.
         machines: all machines of the cluster, each with its address.
-        system_containers: nodes share the host's kernel.
-        slowdown: how many times longer than usual everything takes on the nodes.
+        nature: how the machines are.
         cert_sans: names and addresses by which the API server is reached from outside.
 
     Raises:
@@ -114,8 +117,8 @@ def group_vars(
     result: Vars = {
         "cluster_name": cluster.name,
         "cluster_cni": network.cni,
-        "node_manage_kernel": not system_containers,
-        "node_swap": "keep" if system_containers else "off",
+        "node_manage_kernel": not nature.system_containers,
+        "node_swap": "keep" if nature.system_containers else "off",
         "node_hosts": {machine.node: _address(machine) for machine in machines},
         "kubeadm_kubernetes_version": cluster.kubernetes_version,
         "kubeadm_control_plane_group": CONTROL_PLANE_GROUP,
@@ -127,12 +130,14 @@ def group_vars(
         "kubeadm_proxy_mode": network.proxy_mode,
         "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
-    result |= _kubeadm_patches(cluster, system_containers=system_containers)
-    if slowdown > 1:
+    result |= _kubeadm_patches(cluster, system_containers=nature.system_containers)
+    if nature.made and not nature.system_containers:
+        result["containerd_shutdown_timeout"] = _SHUTDOWN_SECONDS
+    if nature.slowdown > 1:
         result |= {
-            "kubeadm_slowdown": slowdown,
-            "cache_pull_timeout": _PULL_SECONDS * slowdown,
-            "containerd_stats_period": _STATS_SECONDS * slowdown,
+            "kubeadm_slowdown": nature.slowdown,
+            "cache_pull_timeout": _PULL_SECONDS * nature.slowdown,
+            "containerd_stats_period": _STATS_SECONDS * nature.slowdown,
         }
     if network.cni == "flannel":
         result |= {

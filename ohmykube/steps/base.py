@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from ohmykube.ansible.variables import Nature
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit.retry import Clock, SystemClock
 from ohmykube.state.store import StateStore
@@ -106,6 +107,14 @@ class Run:
     def slowdown(self) -> int:
         """How many times longer than usual everything takes in the machines."""
         return self.provider.capabilities.slowdown
+
+    @property
+    def nature(self) -> Nature:
+        """How the machines of the provider are."""
+        able = self.provider.capabilities
+        return Nature(
+            system_containers=able.system_containers, made=able.creates, slowdown=able.slowdown
+        )
 
     def need_ssh_config(self) -> Path:
         """Return the ssh client configuration."""

@@ -36,10 +36,7 @@ class Inventory:
             machines=run.machines,
             access=access,
             ssh_config=run.need_ssh_config(),
-            nature=variables.Nature(
-                system_containers=run.provider.capabilities.system_containers,
-                slowdown=run.slowdown,
-            ),
+            nature=run.nature,
             cert_sans=self._names(run),
         )
         return f"{len(run.cluster.nodes)} hosts"

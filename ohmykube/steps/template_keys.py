@@ -61,8 +61,8 @@ def wanted(
     cluster: Cluster,
     lock: ArtifactLock,
     provider: Templates,
+    nature: variables.Nature,
     *,
-    system_containers: bool,
     collection: Path | None = None,
 ) -> dict[Role, NewTemplate]:
     """Return the template that fits the nodes of each role of a cluster.
@@ -71,14 +71,14 @@ def wanted(
         cluster: the wanted cluster.
         lock: its artifacts.
         provider: who would make the machines.
-        system_containers: whether they share the host's kernel.
+        nature: how they are.
         collection: root of the collection; ours by default.
     """
     root = collection or paths.collections_root() / "ansible_collections/ohmykube/cluster"
     roles = [role for role in Role if any(node.role is role for node in cluster.nodes)]
     building = build_cluster(cluster, HIDDEN, roles)
     access = variables.CacheAccess(endpoint=ENDPOINT, token=Secret(""))
-    shared = variables.group_vars(building, lock, access, [], system_containers=system_containers)
+    shared = variables.group_vars(building, lock, access, [], nature=nature)
     common = {
         "schema": SCHEMA,
         "basis": provider.template_basis(),

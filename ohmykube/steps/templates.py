@@ -179,7 +179,7 @@ def wanted_templates(run: Run) -> dict[Role, NewTemplate]:
         run.cluster,
         run.need_lock(),
         provider_of(run),
-        system_containers=run.provider.capabilities.system_containers,
+        run.nature,
     )
 
 
@@ -261,10 +261,7 @@ def _prepare(outer: Run, cluster: Cluster, directory: Path) -> None:
                 machines=run.machines,
                 access=access,
                 ssh_config=run.need_ssh_config(),
-                nature=variables.Nature(
-                    system_containers=run.provider.capabilities.system_containers,
-                    slowdown=run.slowdown,
-                ),
+                nature=run.nature,
             )
             Playbook(template_keys.PLAYBOOK, "Prepare the templates").run(run)
     finally:

@@ -10,7 +10,7 @@ short_description: Install artifacts, files and systemd units in one step
 version_added: 0.1.0
 description:
   - Fetches all artifacts in parallel, checks their sums while they arrive and puts them in place atomically.
-  - Writes files atomically, reloads systemd when a unit file changed, then enables and starts units.
+  - Writes files atomically, reloads systemd when one of its files changed, then enables and starts units.
   - What is installed is recorded in C(/var/lib/ohmykube/artifacts.json). An artifact counts as installed when the
     record names the same checksum and each of its files still has the recorded size and time.
   - Never restarts a unit. Units that run with replaced files are returned in RV(stale_units) for a handler.
@@ -212,7 +212,8 @@ OPTIONS = {
     "token_scope": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 60},
 }
-UNIT_DIRECTORY = "/etc/systemd/system/"
+RELOADED = ("/etc/systemd/system/", "/etc/systemd/system.conf.d/")
+"""Where systemd reads a changed file when it is told to."""
 
 
 class Deployment:
@@ -247,7 +248,7 @@ class Deployment:
         changed, diffs = storage.converge_files(files, self._check)
         self.changes += changed
         self.diffs += diffs
-        self._converge_units(any(path.startswith(UNIT_DIRECTORY) for path in changed))
+        self._converge_units(any(path.startswith(RELOADED) for path in changed))
 
     def _converge_units(self, reload):
         if not self._names:
@@ -293,7 +294,7 @@ class Deployment:
                 self.changes.append(path)
                 if not self._check:
                     artifacts.remove_tree(path)
-        if not self._check and any(path.startswith(UNIT_DIRECTORY) for path in changed):
+        if not self._check and any(path.startswith(RELOADED) for path in changed):
             units.reload_daemon()
 
 

@@ -89,7 +89,12 @@ def _inventory(root: Path, evil: str) -> tuple[Path, Mapping[str, object]]:
     access = variables.CacheAccess(endpoint=evil, token=Secret(evil))
     node = cluster.nodes[0]
     shared = variables.group_vars(
-        cluster, lock, access, [machine], system_containers=True, cert_sans=(evil,)
+        cluster,
+        lock,
+        access,
+        [machine],
+        nature=variables.Nature(system_containers=True),
+        cert_sans=(evil,),
     )
     own = variables.host_vars(node, machine, None, lock)
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

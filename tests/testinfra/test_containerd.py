@@ -53,3 +53,9 @@ def test_cri_is_ready(host: Any) -> None:
 def test_what_was_installed_is_on_record(host: Any) -> None:
     record = json.loads(host.file("/var/lib/ohmykube/artifacts.json").content_string)
     assert record
+
+
+def test_systemd_waits_as_long_as_the_scenario_says(host: Any) -> None:
+    # Of process 1 itself: it has read the file already.
+    shown = host.check_output("systemctl show --property DefaultTimeoutStopUSec")
+    assert shown == "DefaultTimeoutStopUSec=20s"

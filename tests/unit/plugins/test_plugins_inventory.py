@@ -177,7 +177,9 @@ def test_every_cluster_reads_as_the_cli_has_it(path: Path, keep: Callable[[Clust
             assert read["host"].get("nodeIP") == wanted.host.node_ip
             assert read["host"]["become"] == wanted.host.become
     there = list(machines(cluster).values())
-    shared = variables.group_vars(cluster, LOCK, None, there, system_containers=False)
+    shared = variables.group_vars(
+        cluster, LOCK, None, there, nature=variables.Nature(system_containers=False)
+    )
     theirs = {name: value for name, value in shared.items() if name not in OF_THE_PROVIDER}
     assert cluster_record.settings(found) == theirs
 
@@ -338,7 +340,11 @@ def test_groups_hosts_and_variables(keep: Callable[[Cluster], Kept]) -> None:
     assert sorted(found["k8s_cluster"]["children"]) == ["kube_control_plane", "kube_node"]
     there = machines(kept.cluster)
     shared = variables.group_vars(
-        kept.cluster, LOCK, None, list(there.values()), system_containers=False
+        kept.cluster,
+        LOCK,
+        None,
+        list(there.values()),
+        nature=variables.Nature(system_containers=False),
     )
     for node in kept.cluster.nodes:
         known = found["_meta"]["hostvars"][node.name]
