@@ -64,6 +64,13 @@ def test_status_and_list_tell_the_same(cli: Cli, cluster: str) -> None:
     assert (listed[cluster]["nodes"], listed[cluster]["running"]) == (3, 3)
 
 
+def ask_from(cli: Cli, cluster: str, pod: str) -> str:
+    """Return who answered a pod's twenty requests; none may stay without an answer."""
+    said = cli.kubectl(cluster, "exec", pod, "--", "/bin/sh", "-c", web_service.ASK)
+    assert len(said.split()) == 20
+    return said
+
+
 def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: str) -> None:
     image = cli.kubectl(
         cluster,
@@ -75,8 +82,8 @@ def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: st
     pods = json.loads(cli.kubectl(cluster, "get", "pods", "-lapp=web", "-ojson"))["items"]
     assert {p["spec"]["nodeName"] for p in pods} == {"cp1", "w1", "w2"}
     for pod in pods:
-        inside = ("exec", pod["metadata"]["name"], "--", "/bin/sh", "-c", web_service.ASK)
-        web_service.answers_from({"cp1", "w1", "w2"}, partial(cli.kubectl, cluster, *inside))
+        ask = partial(ask_from, cli, cluster, pod["metadata"]["name"])
+        web_service.answers_from({"cp1", "w1", "w2"}, ask)
     cli.kubectl(cluster, "delete", "--wait=false", "daemonset/web", "service/web")
 
 
