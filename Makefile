@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 KEEP := OHMYKUBE_HOME,OHMYKUBE_CACHE_DIR,OHMYKUBE_MIRROR,NO_COLOR,CI,GOPROXY,GOFLAGS,GOSUMDB,http_proxy,https_proxy,no_proxy
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=$(KEEP))
+GATE := PYTHONPATH=tools $(BIN)/python -m gate
 ARGS ?=
 
 ##@ Use
@@ -25,8 +26,8 @@ down: privileged ## Remove the cluster and everything made for it (ARGS="--name 
 ##@ Test
 
 .PHONY: test
-test: packages dev ## Everything that CI runs, cheapest first, with one coverage figure
-	@$(BIN)/python tools/gate.py all
+test: packages dev ## What CI runs, less what passed before (FULL=1: all; ARGS="path or -k": what you name)
+	@$(GATE) all $(if $(FULL),--full) -- $(ARGS)
 
 .PHONY: packages
 packages: ## Only install the Debian packages that the tests need
@@ -35,15 +36,15 @@ nightly: packages
 nightly: PACKAGES := nightly
 
 .PHONY: lint unit static contract molecule e2e nightly
-lint: dev ## Static gates: ruff, mypy, import-linter, ansible-lint, yamllint
+lint: dev ## Static gates: ruff, mypy, import-linter, ansible-lint, yamllint and others
 unit: dev ## Unit tests
-static: dev ## Tests of the repository itself
+static: dev ## Tests of the repository itself, and of the gate
 contract: dev ## Providers and other seams, fakes and real ones
-molecule: dev ## All roles on real nodes
+molecule: dev ## Roles on real nodes
 e2e: dev ## Real clusters through every way in
-nightly: dev ## The slow ones: every supported Kubernetes minor, many nodes
+nightly: dev ## All of it anew, and the slow ones: every Kubernetes minor, many nodes, mutants
 lint unit static contract molecule e2e nightly:
-	@$(BIN)/python tools/gate.py $@ $(ARGS)
+	@$(GATE) $@ $(if $(FULL),--full) -- $(ARGS)
 
 .PHONY: bench
 bench: dev ## Speed and memory against the floor, JSON on stdout

@@ -1,0 +1,169 @@
+"""The files of the checkout, their digests, and which of them a test imports."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import functools
+import hashlib
+import os
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_COLLECTION = "ansible_collections.ohmykube.cluster."
+_ENTRY_POINTS = "ohmykube/kit/entrypoints.py"
+_UNLISTED = {".git", ".venv", "__pycache__"}
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files of a checkout: paths relative to ``root``, each with a digest of what it is."""
+
+    root: Path
+    files: dict[str, str]
+
+    @classmethod
+    def read(cls, root: Path) -> Tree:
+        """Look at all files that are tracked or could be: what git ignores is no input."""
+        return cls(root, {name: digest(root / name) for name in _listed(root)})
+
+    def matching(self, patterns: Iterable[str]) -> set[str]:
+        """Return the files that match a pattern of fnmatch; ``*`` matches a slash too.
+
+        A pattern that begins with ``!`` takes away what those before it gave.
+        """
+        found: set[str] = set()
+        for pattern in patterns:
+            if pattern.startswith("!"):
+                found -= set(fnmatch.filter(found, pattern[1:]))
+            else:
+                found |= set(fnmatch.filter(self.files, pattern))
+        return found
+
+    def with_imports(self, names: Iterable[str]) -> set[str]:
+        """Return files together with all modules of the checkout that they import.
+
+        Imports are followed from file to file, those within functions too; a string that is the
+        name of a module counts (``python -m``, lazy commands), and so do the targets of entry
+        points where entry points are read. Imports for type checkers alone do not.
+        """
+        found = set(names)
+        waiting = [name for name in found if name.endswith(".py")]
+        while waiting:
+            name = waiting.pop()
+            reached = {one for one in _imported(self, name) if one not in found}
+            found |= reached
+            waiting += reached
+        return found
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Return one digest for files: their names and all that they are."""
+        text = "".join(f"{name}\0{self.files.get(name, '')}\n" for name in sorted(names))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def module(self, name: str) -> str | None:
+        """Return the file of a module, None when it is none of the checkout's."""
+        stem = name.removeprefix(_COLLECTION).replace(".", "/")
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            if path in self.files:
+                return path
+        return None
+
+    @functools.cached_property
+    def entry_points(self) -> set[str]:
+        """Return the files of all entry points of the project."""
+        project = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]
+        targets = [
+            target for group in project["entry-points"].values() for target in group.values()
+        ]
+        found = {self.module(target.partition(":")[0]) for target in targets}
+        return {path for path in found if path}
+
+
+def digest(path: Path) -> str:
+    """Return what a file is, as one word: kind, permission to execute, content; nothing if gone."""
+    try:
+        if path.is_symlink():
+            return f"link:{path.readlink()}"
+        mode = "x" if path.stat().st_mode & 0o100 else "-"
+        return mode + hashlib.sha256(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+
+
+def _listed(root: Path) -> list[str]:
+    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if (root / ".git").exists():
+        done = subprocess.run(argv, cwd=root, capture_output=True, timeout=60, check=True)
+        names = {name for name in done.stdout.decode(errors="surrogateescape").split("\0") if name}
+    else:  # unpacked from an archive: everything in it is the project's
+        names = set(_walk(root))
+    return sorted(name for name in names if os.path.lexists(root / name))
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for directory, directories, names in os.walk(root):
+        directories[:] = [name for name in directories if name not in _UNLISTED]
+        for name in names:
+            yield str(Path(directory, name).relative_to(root))
+
+
+@functools.lru_cache(maxsize=4096)
+def _named(path: Path, _digest: str) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
+    """Return the modules that a file names outright, and those that it names relatively."""
+    absolute: list[str] = []
+    relative: list[tuple[int, str]] = []
+    for node in _run_time(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            absolute += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names = [f"{module}.{alias.name}".strip(".") for alias in node.names]
+            if node.level:
+                relative += [(node.level, name) for name in (module, *names)]
+            else:
+                absolute += [module, *names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value.partition(":")[0]
+            if "." in text and text.replace(".", "").replace("_", "").isalnum():
+                absolute.append(text)
+    return tuple(absolute), tuple(relative)
+
+
+def _run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk over all that can run; not over what stands below ``if TYPE_CHECKING``."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _imported(tree: Tree, name: str) -> set[str]:
+    absolute, relative = _named(tree.root / name, tree.files[name])
+    here = name.rpartition("/")[0].replace("/", ".")
+    wanted = set(absolute)
+    for level, module in relative:
+        package = here.split(".")[: len(here.split(".")) - level + 1]
+        wanted.add(".".join([*package, module]).strip("."))
+    # pytest puts the directory of a test first on the path: its neighbours go by their bare names.
+    wanted |= {f"{here}.{module}" for module in absolute if "." not in module}
+    found: set[str] = set()
+    for module in wanted:
+        parts = module.split(".")
+        for length in range(1, len(parts) + 1):
+            path = tree.module(".".join(parts[:length]))
+            if path:
+                found.add(path)
+    if name == _ENTRY_POINTS:
+        found |= tree.entry_points
+    return found

@@ -1,0 +1,95 @@
+"""What a run shares with other runs on this machine: the lock for nodes, and what killed runs left.
+
+Names of clusters and of network namespaces are the machine's, so one run at a time makes nodes. The
+file of the lock says who has it; a run that was killed could not take that away, and the next one
+that gets the lock removes what it left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import leftovers
+
+MARK = leftovers.MARK
+
+
+class NodesLock:
+    """The lock; kept until the process and the jobs that have it open are gone."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or _default()
+        self._handle = -1
+        self._held = False
+        self._told = False
+
+    def acquire(self) -> bool:
+        """Try to get the lock; the first time, clean up after a run that was killed."""
+        if self._held:
+            return True
+        if self._handle < 0:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not self._told:
+                self._told = True
+                print(
+                    "    parts with nodes wait: another run on this machine has nodes", flush=True
+                )
+            return False
+        self._held = True
+        self._clean_up()
+        self._note()
+        return True
+
+    def descriptor(self) -> int:
+        """Return the file descriptor of the lock."""
+        return self._handle
+
+    def release(self) -> int:
+        """End a run: say what it left, remove it; return 1 if it left anything."""
+        if not self._held:
+            return 0
+        code = leftovers.check(self._before, token(), 15.0)
+        os.ftruncate(self._handle, 0)
+        os.close(self._handle)
+        self._handle, self._held = -1, False
+        return code
+
+    def _note(self) -> None:
+        self._before = leftovers.observe()
+        before = {kind: sorted(names) for kind, names in self._before.items()}
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, json.dumps({"token": token(), "before": before}).encode(), 0)
+
+    def _clean_up(self) -> None:
+        text = os.pread(self._handle, 1 << 20, 0)
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            document = json.loads(text)
+            before = {kind: set(names) for kind, names in document["before"].items()}
+            print("    a run was killed in the middle: removing what it left", flush=True)
+            leftovers.check(before, document["token"], 0.0)
+            sys.stderr.flush()
+
+
+def token() -> str:
+    """Return the mark of this run, which all processes below it carry in their environment."""
+    if not os.environ.get(MARK):
+        os.environ[MARK] = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    return os.environ[MARK]
+
+
+def _default() -> Path:
+    if named := os.environ.get("OHMYKUBE_GATE_LOCK"):
+        return Path(named)
+    shared = Path("/run/lock")
+    place = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    return place / "ohmykube-gate-nodes.lock"

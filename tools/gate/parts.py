@@ -1,0 +1,264 @@
+"""The table of all parts: what each runs, what it reads, what it may cost.
+
+Tests are found, not listed: each directory of unit tests is a part, and so is each group of tests
+with nodes. What a test reads besides the modules that it imports is named here.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .environment import BIN
+
+if TYPE_CHECKING:
+    from .inputs import Tree
+
+ALWAYS = (
+    "tools/gate/*",
+    "tools/leftovers.py",
+    "requirements/dev.txt",
+    "pyproject.toml",
+    ".gitignore",
+)
+"""In the key of every part: a changed gate, or another set of tools, runs everything."""
+PYTHON = ("*.py", "*.pyi")
+YAML = ("*.yml", "*.yaml", "*.yamllint*", ".ansible-lint")
+COLLECTION = (
+    "roles/*",
+    "plugins/*",
+    "playbooks/*",
+    "inventory_templates/*",
+    "meta/*",
+    "galaxy.yml",
+)
+TESTING = ("tests/conftest.py", "tests/__init__.py", "tests/data/*", "collections/*")
+"""What every test may read."""
+DATA = ("ohmykube/*", "!ohmykube/*.py")
+"""What modules of the package read beside them."""
+PRODUCT = ("ohmykube/*", *COLLECTION, "ansible.cfg", "collections/*")
+EVERYTHING = ("*",)
+NODES_WEIGHT = 0.8
+"""Tests with nodes wait much: for ssh, for kubelets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One command, what it reads, and what it may cost."""
+
+    name: str
+    argv: tuple[str, ...]
+    inputs: tuple[str, ...]
+    """Patterns of the files that it reads."""
+    imports: bool = False
+    """Whether it also reads all modules of the checkout that these import."""
+    tests: tuple[str, ...] = ()
+    """Files or directories of its tests; then ``argv`` are options of pytest."""
+    nodes: bool = False
+    """Whether it makes nodes."""
+    kept: bool = True
+    """Whether its result is kept; if not it runs every time."""
+    sandbox: bool = True
+    """Whether it may run where it sees its inputs only: what makes nodes may not."""
+    batch: str = ""
+    """Parts of one batch are run by one command; their ``argv`` are appended to it."""
+    budget: float = 60
+    """Processor seconds, or seconds where there are nodes: twice as many fail the run."""
+    limit: float = 1800
+    weight: float = 1.0
+    cache: str = ""
+    """Name of the directory that its tool may keep between runs, at ``{cache}`` in ``argv``."""
+
+    @property
+    def stage(self) -> str:
+        """Return what the part belongs to: ``unit`` for ``unit/kit``."""
+        return self.name.partition("/")[0]
+
+    def files(self, tree: Tree) -> set[str]:
+        """Return the files that it reads."""
+        names = tree.matching(self.inputs)
+        return tree.matching(ALWAYS) | (tree.with_imports(names) if self.imports else names)
+
+
+BATCHES = {
+    "molecule": (sys.executable, "tools/molecule_run.py"),
+}
+
+
+def lint() -> list[Part]:
+    """Return the linters."""
+
+    def linter(
+        name: str, *argv: str, inputs: tuple[str, ...], budget: float, cache: str = ""
+    ) -> Part:
+        program = (str(BIN / argv[0]), *argv[1:])
+        return Part(name=f"lint/{name}", argv=program, inputs=inputs, budget=budget, cache=cache)
+
+    no_cache = "--no-cache"
+    return [
+        linter("ruff", "ruff", "check", no_cache, ".", inputs=PYTHON, budget=5),
+        linter("format", "ruff", "format", no_cache, "--check", ".", inputs=PYTHON, budget=5),
+        linter(
+            *("mypy", "mypy", "--cache-dir={cache}"),
+            inputs=("ohmykube/*", "tools/*.py"),
+            budget=20,
+            cache="mypy",
+        ),
+        linter("imports", "lint-imports", no_cache, inputs=("ohmykube/*.py",), budget=10),
+        linter("yaml", "yamllint", "--strict", ".", inputs=YAML, budget=10),
+        linter(
+            *("ansible", "ansible-lint", "--offline", "--strict"),
+            inputs=(*YAML, *PRODUCT, "!ohmykube/*", "molecule/*", ".config/*", "CHANGELOG*"),
+            budget=60,
+        ),
+    ]
+
+
+def static() -> list[Part]:
+    """Return the tests of the repository itself, which read all of it."""
+    return [
+        Part(name="static", argv=(), tests=("tests/static",), inputs=EVERYTHING, budget=25),
+        Part(
+            name="static/gate",
+            argv=(),
+            tests=("tests/gate",),
+            inputs=("tools/*", "tests/gate/*", *TESTING),
+            imports=True,
+            budget=60,
+        ),
+    ]
+
+
+READ_BY_UNIT: dict[str, tuple[str, ...]] = {
+    # Read rather than imported; without it the tests fail in the sandbox.
+    "unit/ansible": COLLECTION,
+    "unit/cache/bundle": ("ohmykube/*", *COLLECTION),
+    "unit/config": ("docs/configuration.md",),
+    "unit/kit": ("galaxy.yml", "inventory_templates/*"),
+    "unit/cli": ("*",),
+    "unit/plugins": COLLECTION,
+    "unit/steps": COLLECTION,
+    "unit/workflows": COLLECTION,
+}
+
+
+def unit(tree: Tree) -> list[Part]:
+    """Return a part for each directory of unit tests."""
+    rooms: dict[str, list[str]] = {}
+    for name in sorted(tree.matching(["tests/unit/*test_*.py"])):
+        rooms.setdefault(name.rpartition("/")[0], []).append(name)
+    found = []
+    for directory, files in rooms.items():
+        name = directory.removeprefix("tests/")
+        neighbours = f"{directory}/*"
+        deeper = f"!{directory}/*/*"
+        found.append(
+            Part(
+                name=name,
+                argv=(),
+                tests=tuple(files),
+                inputs=(
+                    *(*DATA, neighbours, deeper, *files, *conftests(directory), *TESTING),
+                    *READ_BY_UNIT.get(name, ()),
+                ),
+                imports=True,
+                budget=60,
+            )
+        )
+    return found
+
+
+def conftests(directory: str) -> tuple[str, ...]:
+    """Return the patterns of what pytest loads for tests of a directory: theirs and all above."""
+    words = directory.split("/")
+    return tuple("/".join([*words[:n], "conftest.py"]) for n in range(1, len(words) + 1))
+
+
+CONTRACTS = {
+    "ansible": ("tests/contract/test_ansible_*.py",),
+    "lima": ("tests/contract/test_lima*.py", "tests/contract/test_providers*.py"),
+    "cache": (
+        "tests/contract/test_*.py",
+        "!*/test_ansible_*",
+        "!*/test_lima*",
+        "!*/test_providers*",
+    ),
+}
+
+
+def contract(tree: Tree) -> list[Part]:
+    """Return the contract tests: without nodes by subject, with nodes as one."""
+    mine = ("tests/contract/*", "tests/*.py", *TESTING, *PRODUCT)
+    found = [
+        Part(
+            name=f"contract/{name}",
+            argv=("-m", "not nodes"),
+            tests=tuple(sorted(tree.matching(patterns))),
+            inputs=mine,
+            budget=70,
+        )
+        for name, patterns in CONTRACTS.items()
+    ]
+    with_nodes = Part(
+        name="contract/nodes",
+        argv=("-m", "nodes"),
+        tests=("tests/contract",),
+        inputs=mine,
+        nodes=True,
+        sandbox=False,
+        budget=150,
+        weight=NODES_WEIGHT,
+        limit=3600,
+    )
+    return [*found, with_nodes]
+
+
+EVERY_TIME = "cluster"
+"""The group that proves on each run that this machine still makes a cluster."""
+
+
+def e2e(tree: Tree) -> list[Part]:
+    """Return the tests from end to end: without nodes as one part, with nodes by group."""
+    tests = sorted(tree.matching(["tests/e2e/test_*.py", "!tests/e2e/*/*"]))
+    found = [
+        Part(
+            name="e2e/commands",
+            argv=("-m", "not nodes"),
+            tests=tuple(tests),
+            inputs=EVERYTHING,
+            budget=40,
+        )
+    ]
+    groups = sorted({name.split("/")[2] for name in tree.matching(["tests/e2e/*/test_*.py"])})
+    return [
+        *found,
+        *(
+            Part(
+                name=f"e2e/{group}",
+                argv=("-m", "nodes"),
+                tests=(f"tests/e2e/{group}",),
+                inputs=(
+                    *PRODUCT,
+                    *TESTING,
+                    "tests/*.py",
+                    "tests/e2e/*",
+                    "docs/*",
+                    "*.md",
+                    "Makefile",
+                ),
+                nodes=True,
+                kept=group != EVERY_TIME,
+                sandbox=False,
+                budget=240,
+                weight=NODES_WEIGHT,
+                limit=5400,
+            )
+            for group in groups
+        ),
+    ]
+
+
+def everything(tree: Tree) -> list[Part]:
+    """Return all parts."""
+    return [*lint(), *static(), *unit(tree), *contract(tree), *e2e(tree)]
