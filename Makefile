@@ -70,10 +70,10 @@ UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate
 
 .PHONY: requirements
 requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes newer versions)
-	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet uv
 	$(UV) --extra dev --output-file requirements/dev.txt pyproject.toml
 	$(UV) --constraints requirements/dev.txt --output-file requirements/run.txt \
 		pyproject.toml requirements/build.in
+	$(UV) --constraints requirements/dev.txt --output-file requirements/uv.txt requirements/uv.in
 
 .PHONY: dist
 dist: dev ## Build the wheel, the sdist and the collection into dist/

@@ -57,7 +57,7 @@ wanting() { # the names of what is not installed, or is too old
 backports() { # directory: print the apt options that see the backports too; nothing if there are none
     local release site
     release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    # shellcheck disable=SC2016 - apt's own fields
+    # shellcheck disable=SC2016 # apt's own fields
     site=$(apt-get indextargets --format '$(SITE) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
         awk -v release="$release" '$2 == release && $3 == "main" && !found { print $1; found = 1 }')
     [ -n "$site" ] && grep -q '^ID=debian$' /etc/os-release || return 0

@@ -155,7 +155,10 @@ up() {
   ip -n "$NETNS" link set br0 up
   for node in $NODES; do (boot "$node" </dev/null >"$WORK/nodes/$node.log" 2>&1 &); done
   for node in $NODES; do
-    for _ in $(seq 300); do ssh_to "$(address_of "$node")" true 2>/dev/null && break || sleep 0.2; done
+    for _ in $(seq 300); do
+      if ssh_to "$(address_of "$node")" true 2>/dev/null; then break; fi
+      sleep 0.2
+    done
   done
   mark "nodes answer ssh"
   on_all 'sysctl -qw net.ipv4.ip_forward=1; systemctl daemon-reload; systemctl enable -q --now containerd; systemctl enable -q kubelet'
