@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: cluster
 short_description: Nodes of a cluster made by ohmykube
 version_added: 0.1.0
-author: The ohmykube authors
+author: The ohmykube authors (@monshunter)
 description:
   - Reads what the command C(ohmykube) keeps of a cluster on this machine, and gives its nodes as hosts.
     The command itself is neither run nor needed; nothing is changed, and no machine is asked.

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: lima
 short_description: Virtual machines of Lima made by ohmykube
 version_added: 0.2.0
-author: The ohmykube authors
+author: The ohmykube authors (@monshunter)
 description:
   - Asks C(limactl) for the machines that C(ohmykube) made with its provider C(lima), and gives them as hosts. The command
     C(ohmykube) itself is neither run nor needed; no machine is started or changed.

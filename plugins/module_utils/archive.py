@@ -50,12 +50,11 @@ def _zstd(path):
                 yield archive
             for _rest in iter(lambda: process.stdout.read(COPY_BUFFER), b""):
                 pass
-        except BaseException:
-            process.kill()
-            raise
-        errors = process.stderr.read().decode(errors="replace")
-        if process.wait() != 0:
-            raise ArchiveError("%s: %s" % (path, programs.last_lines(errors, 3)))
+            errors = process.stderr.read().decode(errors="replace")
+            if process.wait() != 0:
+                raise ArchiveError("%s: %s" % (path, programs.last_lines(errors, 3)))
+        finally:
+            process.kill()  # no effect on one that has ended
 
 
 def unpack(path, destination, members=None):
@@ -106,13 +105,15 @@ def _extract(archive, member, target, destination):
     os.makedirs(directory, mode=0o755, exist_ok=True)
     _refuse_detour(directory, destination)
     if member.issym():
-        temporary = tempfile.mktemp(prefix=".ohmykube-", dir=directory)
-        os.symlink(member.linkname, temporary)
-    else:
-        descriptor, temporary = tempfile.mkstemp(prefix=".ohmykube-", dir=directory)
-        with os.fdopen(descriptor, "wb") as stream:
-            shutil.copyfileobj(archive.extractfile(member), stream, COPY_BUFFER)
-            os.fchmod(stream.fileno(), member.mode & 0o755)
+        with tempfile.TemporaryDirectory(prefix=".ohmykube-", dir=directory) as place:
+            temporary = os.path.join(place, "link")
+            os.symlink(member.linkname, temporary)
+            os.replace(temporary, target)
+        return True
+    descriptor, temporary = tempfile.mkstemp(prefix=".ohmykube-", dir=directory)
+    with os.fdopen(descriptor, "wb") as stream:
+        shutil.copyfileobj(archive.extractfile(member), stream, COPY_BUFFER)
+        os.fchmod(stream.fileno(), member.mode & 0o755)
     os.replace(temporary, target)
     return True
 

@@ -109,7 +109,8 @@ def _install(artifact, fetcher, directory):
         return written
     target = artifact["dest"]
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-    temporary = tempfile.mktemp(prefix=".ohmykube-", dir=os.path.dirname(target))
+    descriptor, temporary = tempfile.mkstemp(prefix=".ohmykube-", dir=os.path.dirname(target))
+    os.close(descriptor)
     try:
         fetcher.download(url, temporary, checksum)
         os.chmod(temporary, int(artifact.get("mode") or "0755", 8))

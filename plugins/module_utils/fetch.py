@@ -29,6 +29,8 @@ class Fetcher:
         self._attempts = attempts
         self._timeout = timeout
         self._pause = pause
+        # Not Ansible's open_url: it changes the opener of the whole process, and we run in threads.
+        self._opener = urllib.request.build_opener()
 
     def download(self, url, target, checksum):
         """Write the content of ``url`` to ``target``; raises FetchError unless ``checksum`` matches."""
@@ -62,7 +64,7 @@ class Fetcher:
         request = urllib.request.Request(url, headers={"User-Agent": "ohmykube"})
         if self._token and self._scope and in_scope(url, self._scope):
             request.add_unredirected_header("Authorization", "Bearer " + self._token)
-        opened = urllib.request.urlopen(request, timeout=self._timeout)
+        opened = self._opener.open(request, timeout=self._timeout)
         with opened as answer, open(target, "wb") as stream:
             for chunk in iter(lambda: answer.read(CHUNK), b""):
                 digest.update(chunk)

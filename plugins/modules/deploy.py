@@ -15,7 +15,7 @@ description:
     record names the same checksum and each of its files still has the recorded size and time.
   - Never restarts a unit. Units that run with replaced files are returned in RV(stale_units) for a handler.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   state:
     description: V(absent) stops and disables the units and removes the artifacts, files and directories.
@@ -209,7 +209,7 @@ OPTIONS = {
     "directories": {"type": "list", "elements": "path", "default": []},
     "units": {"type": "list", "elements": "dict", "options": UNIT_OPTIONS, "default": []},
     "token": {"type": "str", "default": "", "no_log": True},
-    "token_scope": {"type": "str", "default": ""},
+    "token_scope": {"type": "str", "default": "", "no_log": False},
     "timeout": {"type": "int", "default": 60},
 }
 RELOADED = ("/etc/systemd/system/", "/etc/systemd/system.conf.d/")

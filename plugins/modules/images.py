@@ -14,7 +14,7 @@ description:
     that the kubelet's garbage collection leaves them.
   - Pulling is done by a transient systemd unit. It goes on when the caller dies, and a second call joins it.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   state:
     description: V(absent) removes the files that V(present) wrote; images stay.
@@ -314,7 +314,7 @@ OPTIONS = {
     "mirrors": {"type": "dict", "default": {}},
     "registry_config_path": {"type": "path", "default": "/etc/containerd/certs.d"},
     "token": {"type": "str", "default": "", "no_log": True},
-    "token_scope": {"type": "str", "default": ""},
+    "token_scope": {"type": "str", "default": "", "no_log": False},
     "mirror_options": {
         "type": "list",
         "elements": "dict",

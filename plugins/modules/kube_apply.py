@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - Runs on a control plane, with C(kubectl diff) first. Nothing is applied when nothing differs.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   state:
     description: V(absent) deletes the manifest's objects.

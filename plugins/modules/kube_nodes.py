@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - Runs on a control plane and looks at all nodes in one call. Labels and taints that are not named stay as they are.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   nodes:
     description: Node name, and its C(labels) (a mapping) and C(taints) (a list of C(key=value:Effect)).

@@ -13,7 +13,7 @@ description:
     it finished, and is undone by C(kubeadm reset) and begun again when it did not.
   - A control plane that was made by other means is taken over when it answers, and never reset.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   documents:
     description:

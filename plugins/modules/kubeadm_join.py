@@ -12,7 +12,7 @@ description:
   - Runs C(kubeadm join) once, with the same care for killed runs as M(ohmykube.cluster.kubeadm_init).
   - Refuses a node that belongs to another cluster.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   document:
     description:

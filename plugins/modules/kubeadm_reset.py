@@ -13,7 +13,7 @@ description:
     kube-proxy and flannel, CNI configuration and state, data of etcd and the kubelet, logs of pods.
   - Rules of the packet filter that are not Kubernetes' own stay.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   timeout:
     description: Seconds that C(kubeadm reset) may take.

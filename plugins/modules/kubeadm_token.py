@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - Runs on a control plane. Use C(no_log) on the task; no secret appears in an argument of a program.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   ttl:
     description: How long the token is good for, such as C(15m).
@@ -122,7 +122,7 @@ def main():
             module.exit_json(changed=True, **NOTHING)
         module.fail_json(msg="this node is no control plane: there is no %s" % kubeadm.ADMIN_CONFIG)
     if module.check_mode:
-        module.exit_json(changed=True, **dict(NOTHING, ca_cert_hash=kubeadm.ca_hash()))
+        module.exit_json(changed=True, **{**NOTHING, "ca_cert_hash": kubeadm.ca_hash()})
     try:
         result = create(module.params)
     except (programs.ProgramError, OSError) as error:

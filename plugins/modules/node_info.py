@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - Returns the fact C(ohmykube_node), read in milliseconds. M(ohmykube.cluster.node_prepare) returns it too.
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 attributes:
   check_mode:
     description: Changes nothing.

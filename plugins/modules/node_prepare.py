@@ -13,7 +13,7 @@ description:
     names in C(/etc/hosts) and makes directories.
   - Returns what it found as the fact C(ohmykube_node), see M(ohmykube.cluster.node_info).
 author:
-  - The ohmykube authors
+  - The ohmykube authors (@monshunter)
 options:
   state:
     description: V(absent) removes the files and the block that V(present) wrote; the running kernel is left as it is.
@@ -91,7 +91,8 @@ SYSCTL_FILE = "/etc/sysctl.d/99-ohmykube.conf"
 HOSTS_FILE = "/etc/hosts"
 FSTAB = "/etc/fstab"
 SWAP_MASK = "/etc/systemd/system/swap.target"
-BEGIN, END = "# BEGIN ohmykube", "# END ohmykube"
+BEGIN = "# BEGIN ohmykube"
+END = "# END ohmykube"
 SWAP_OFF = "#ohmykube# "
 HEADER = "# Managed by ohmykube.\n"
 OWN_NAMESPACE = ("net.ipv4.", "net.ipv6.")

@@ -1,0 +1,146 @@
+"""Runs every test of ``ansible-test sanity`` that applies to the collection: sanity.py [options].
+
+    sanity.py            all tests; options are those of ``ansible-test sanity``
+    sanity.py --pins     print the packages that these tests need, for requirements/sanity.txt
+
+The tests want the collection in a directory ``ansible_collections/ohmykube/cluster`` of its own, so
+they see a copy of what ``ansible-galaxy collection build`` would pack; the Python package beside it
+is no part of the collection. They run by this interpreter. That the plugins compile on the oldest
+Python of a node is what ruff checks (``per-file-target-version`` in pyproject.toml).
+
+Each test runs in a virtual environment with packages that ansible-test pins by version. They come
+from requirements/sanity.txt, every hash checked, and are kept in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import fnmatch
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+# Nothing public tells which pip ansible-test wants.
+from ansible_test._internal import host_configs, python_requirements
+
+ROOT = Path(__file__).resolve().parents[1]
+PLACE = Path("ansible_collections/ohmykube/cluster")
+IGNORED = "tests/sanity/ignore-"
+"""Not built into the collection, but read by the tests: what they must not complain about."""
+LOCK = ROOT / "requirements" / "sanity.txt"
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+# ansible-test runs a script called get-pip in each environment. Its own has to be downloaded from a
+# server without a hash; this one does the same with the pip of the development environment.
+GET_PIP = """import subprocess, sys
+packages = [word for word in sys.argv[1:] if not word.startswith("-")]
+pip = [{python!r}, "-m", "pip", "--python", sys.executable, "install", "--quiet"]
+sys.exit(subprocess.call([*pip, *packages]))
+"""
+
+
+def pins() -> dict[str, str]:
+    """Return the versions that ansible-test wants: those of its tests, and of pip itself."""
+    python = host_configs.NativePythonConfig(version=VERSION, path=sys.executable)
+    found = dict(python_requirements.get_venv_packages(python))
+    spec = importlib.util.find_spec("ansible_test")
+    for directory in spec.submodule_search_locations if spec else ():
+        for path in sorted(Path(directory, "_data", "requirements").glob("sanity.*.txt")):
+            lines = [line for line in path.read_text().splitlines() if "==" in line]
+            found |= dict(line.split("==") for line in lines)
+    return found
+
+
+def files() -> list[str]:
+    """Return the files of the collection, committed or about to be, as galaxy.yml chooses them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout.decode()
+    ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
+
+    def is_built(name: str) -> bool:
+        parts = [name, *name.split("/")]
+        return not any(fnmatch.fnmatch(part, pattern) for part in parts for pattern in ignored)
+
+    names = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    return [name for name in names if is_built(name) or name.startswith(IGNORED)]
+
+
+def copy_to(directory: Path) -> Path:
+    """Copy the collection below a directory; return its root there."""
+    for name in files():
+        target = directory / PLACE / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    return directory / PLACE
+
+
+def kept() -> Path:
+    """Return the home directory of ansible-test, one for each set of packages."""
+    about = (LOCK.read_bytes(), importlib.metadata.version("ansible-core"), sys.base_prefix)
+    key = hashlib.sha256(repr((VERSION, GET_PIP, *about)).encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "ohmykube-dev" / f"sanity-{key}"
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment of ansible-test: a home of its own, and no package from elsewhere."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(home / "wheels"),
+    }
+
+
+def ansible_test(root: Path, home: Path, *options: str) -> int:
+    """Run the sanity tests of the collection below ``root``."""
+    argv = ["ansible-test", "sanity", "--python", VERSION, "--color", "no", *options]
+    return subprocess.run(argv, cwd=root, env=environment(home), check=False).returncode
+
+
+def prepare(root: Path, home: Path) -> int:
+    """Make the virtual environments of all tests, once for each set of packages."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (home / "ready").exists():
+            return 0
+        fetch = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+        argv = [sys.executable, "-m", "pip", *fetch, "-r", str(LOCK), "-d", str(home / "wheels")]
+        if code := subprocess.run(argv, check=False).returncode:
+            return code
+        cache = home / ".ansible" / "test" / "cache"
+        cache.mkdir(parents=True, exist_ok=True)
+        name = f"get_pip_{pins()['pip'].replace('.', '_')}.py"
+        (cache / name).write_text(GET_PIP.format(python=sys.executable))
+        if code := ansible_test(root, home, "--prime-venvs"):
+            return code
+        (home / "ready").touch()
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests."""
+    if arguments == ["--pins"]:
+        print(*[f"{name}=={version}" for name, version in sorted(pins().items())], sep="\n")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="omk-sanity-") as name:
+        root = copy_to(Path(name))
+        home = kept()
+        return prepare(root, home) or ansible_test(root, home, *arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
