@@ -74,6 +74,8 @@ requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes new
 	$(UV) --constraints requirements/dev.txt --output-file requirements/run.txt \
 		pyproject.toml requirements/build.in
 	$(UV) --constraints requirements/dev.txt --output-file requirements/uv.txt requirements/uv.in
+	$(UV) --constraints requirements/dev.txt --output-file requirements/collection-docs.txt \
+		requirements/collection-docs.in
 	$(BIN)/python tools/sanity.py --pins | $(UV) --output-file requirements/sanity.txt -
 
 .PHONY: dist

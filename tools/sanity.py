@@ -14,9 +14,7 @@ from requirements/sanity.txt, every hash checked, and are kept in the user's cac
 
 from __future__ import annotations
 
-import fcntl
 import fnmatch
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -26,6 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import kept
 import yaml
 
 # Nothing public tells which pip ansible-test wants.
@@ -85,14 +84,6 @@ def copy_to(directory: Path) -> Path:
     return directory / PLACE
 
 
-def kept() -> Path:
-    """Return the home directory of ansible-test, one for each set of packages."""
-    about = (LOCK.read_bytes(), importlib.metadata.version("ansible-core"), sys.base_prefix)
-    key = hashlib.sha256(repr((VERSION, GET_PIP, *about)).encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "ohmykube-dev" / f"sanity-{key}"
-
-
 def environment(home: Path) -> dict[str, str]:
     """Return the environment of ansible-test: a home of its own, and no package from elsewhere."""
     return {
@@ -110,25 +101,16 @@ def ansible_test(root: Path, home: Path, *options: str) -> int:
     return subprocess.run(argv, cwd=root, env=environment(home), check=False).returncode
 
 
-def prepare(root: Path, home: Path) -> int:
-    """Make the virtual environments of all tests, once for each set of packages."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (home / "ready").exists():
-            return 0
-        fetch = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
-        argv = [sys.executable, "-m", "pip", *fetch, "-r", str(LOCK), "-d", str(home / "wheels")]
-        if code := subprocess.run(argv, check=False).returncode:
-            return code
-        cache = home / ".ansible" / "test" / "cache"
-        cache.mkdir(parents=True, exist_ok=True)
-        name = f"get_pip_{pins()['pip'].replace('.', '_')}.py"
-        (cache / name).write_text(GET_PIP.format(python=sys.executable))
-        if code := ansible_test(root, home, "--prime-venvs"):
-            return code
-        (home / "ready").touch()
-    return 0
+def make(home: Path) -> int:
+    """Make the virtual environments of all tests."""
+    if code := kept.pip("download", "-r", str(LOCK), "-d", str(home / "wheels")):
+        return code
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True)
+    name = f"get_pip_{pins()['pip'].replace('.', '_')}.py"
+    (cache / name).write_text(GET_PIP.format(python=sys.executable))
+    with tempfile.TemporaryDirectory(prefix="omk-sanity-") as directory:
+        return ansible_test(copy_to(Path(directory)), home, "--prime-venvs")
 
 
 def main(arguments: list[str]) -> int:
@@ -136,10 +118,12 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--pins"]:
         print(*[f"{name}=={version}" for name, version in sorted(pins().items())], sep="\n")
         return 0
+    version = importlib.metadata.version("ansible-core")
+    home = kept.directory("sanity", make, LOCK.read_bytes(), version, GET_PIP)
+    if home is None:
+        return 1
     with tempfile.TemporaryDirectory(prefix="omk-sanity-") as name:
-        root = copy_to(Path(name))
-        home = kept()
-        return prepare(root, home) or ansible_test(root, home, *arguments)
+        return ansible_test(copy_to(Path(name)), home, *arguments)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,15 @@ def test_specification_equals_defaults(role: str) -> None:
                 assert "default" not in about, where
                 continue
             assert option in defaults, where
-            assert about["default"] == defaults[option], where
+            default = defaults[option]
+            if about["type"] == "dict" and isinstance(default, str):
+                # A template is no dictionary to Ansible's documentation: the text says it then.
+                assert "default" not in about, where
+                used = set(re.findall(rf"{role}_\w+", default))
+                assert used, where
+                assert used <= set(re.findall(r"O\((\w+)\)", str(about["description"]))), where
+                continue
+            assert about["default"] == default, where
     assert documented == set(defaults) | optional
 
 
