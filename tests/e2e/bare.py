@@ -36,6 +36,12 @@ true
 """.replace("PROGRAMS", " ".join(PROGRAMS))
 
 
+def nspawn(home: Path, cache: Path) -> NspawnProvider:
+    """Return who makes the system containers of a home."""
+    paths = Paths(state=home / "state", data=home / "data", cache=cache)
+    return NspawnProvider(ProviderContext(paths=paths, reporter=NullReporter()))
+
+
 @dataclass
 class Bare:
     """Nodes in a network of their own, which only a process inside that namespace reaches."""
@@ -48,8 +54,7 @@ class Bare:
     @property
     def provider(self) -> NspawnProvider:
         """Return who made them."""
-        paths = Paths(state=self.home / "state", data=self.home / "data", cache=self.cache)
-        return NspawnProvider(ProviderContext(paths=paths, reporter=NullReporter()))
+        return nspawn(self.home, self.cache)
 
     @property
     def inside(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -69,16 +70,17 @@ class Cli:
         """Run with ``-o json`` and return the document."""
         return json.loads(self.run(*arguments, "-o", "json").stdout)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start in the background, in a session of its own."""
-        return subprocess.Popen(
-            self.argv(*arguments),
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start in the background, in a session of its own; what it says goes to ``log``."""
+        with log.open("wb") as said:
+            return subprocess.Popen(
+                self.argv(*arguments),
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def on(self, cluster: str, node: str, *command: str) -> str:
         """Run a command on a node."""
@@ -152,6 +154,24 @@ def wait_gone(name: str, seconds: float = 10) -> dict[str, list[str]]:
     return left
 
 
+def pytest_configure() -> None:
+    """Let fixtures remove their clusters too when the run is ended by SIGTERM or SIGHUP.
+
+    As Ctrl-C does, and once: the clean-up that the first one began is not given up for the second.
+    """
+    ending = False
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal ending
+        if not ending:
+            ending = True
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
 @pytest.fixture(scope="session")
 def cli(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterator[Cli]:
     """Return the CLI; whatever clusters a failed test left are removed at the end."""
@@ -159,3 +179,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterato
     yield made
     for summary in made.json("list")["items"]:
         made.run("down", summary["name"], "--yes", check=False)
+    if os.geteuid() == 0:
+        from tests.e2e.bare import nspawn  # nothing for those that make no nodes
+
+        nspawn(made.home, made.cache).sweep_templates()  # an interrupted build is in no list

@@ -1,28 +1,49 @@
-"""Two clusters at once, one's name a prefix of the other's: one from bare nodes, one from clones.
+"""Two clusters at once, one's name a prefix of the other's, each killed on its way and resumed.
 
-The same holds of both, whichever way their nodes were made.
+One is made from bare nodes and from a bundle alone, where no packet can leave unseen; the other
+from clones of a template that it builds first. The same holds of both, whichever way their nodes
+were made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from typing import TYPE_CHECKING
+import shutil
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.conftest import NOTHING, UP_SECONDS, traces, wait_gone
+from ohmykube.steps.templates import build_name
+from tests.e2e import island, killing
+from tests.e2e.conftest import NOTHING, UP_SECONDS, Cli, traces, wait_gone
+from tests.e2e.killing import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from subprocess import Popen
 
-    from tests.e2e.conftest import Cli
+    from tests.e2e.island import Island
 
 pytestmark = pytest.mark.nodes
 BARE, CLONED = "two", "two-more"
+WAYS = (BARE, CLONED)
 MOST_ON_A_CLONE = 12
-WAYS = {BARE: "never", CLONED: "build"}
+LATEST_KILL = 30
+DESCRIPTION = f"""\
+apiVersion: ohmykube.dev/v1
+kind: Cluster
+metadata: {{name: {BARE}}}
+spec:
+  provider: {{name: nspawn}}
+  template: never
+  nodes:
+    workers: {{count: 0}}
+"""
 
 # Names, modes and contents of all that makes a node, without what is its cluster's or its own.
 CONTENT = r"""
@@ -33,8 +54,8 @@ look() {
     -e root/.ssh/authorized_keys -e etc/.pwd.lock | sort
 }
 look -printf '%M %U:%G %p %l\n'
-look -type f -exec sha256sum {} +
-find var/lib/containerd/io.containerd.content.v1.content/blobs -type f -exec sha256sum {} + | sort
+look -type f -exec b2sum {} +
+find var/lib/containerd/io.containerd.content.v1.content/blobs -type f -exec b2sum {} + | sort
 ctr -n k8s.io images ls | awk 'NR > 1 { print $1, $3 }' | sort
 systemctl list-unit-files --state=enabled --no-legend
 cat proc/sys/net/ipv4/ip_forward
@@ -50,6 +71,19 @@ def tree(root: Path) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Both clusters."""
+
+    cli: dict[str, Cli]
+    """Who reaches which: the first one's API listens on the island alone."""
+    island: Island
+    alive: dict[str, list[str]]
+    """What of each killed run was alive a moment later."""
+    status: dict[str, Any]
+    """What each one's status was after the next run."""
+
+
 @pytest.fixture(scope="module")
 def stored(cli: Cli) -> Path:
     """Return where the templates are."""
@@ -57,51 +91,123 @@ def stored(cli: Cli) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clusters(cli: Cli) -> Iterator[tuple[str, str]]:
-    """Make both at once, each its own way."""
-    for name in WAYS:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the description of the first cluster and a bundle for it."""
+    made = tmp_path_factory.mktemp("place")
+    (made / "cluster.yaml").write_text(DESCRIPTION)
+    return made
+
+
+@pytest.fixture(scope="module")
+def bundle(cli: Cli, place: Path) -> str:
+    """Write the bundle and return its path."""
+    path = str(place / "two.omk.tar")
+    written = cli.json("bundle", "create", "-f", str(place / "cluster.yaml"), "--to", path)
+    assert written["files"] == [path]
+    return path
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> Iterator[Island]:
+    with island.surrounded() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pair(cli: Cli, surroundings: Island, place: Path, bundle: str) -> Iterator[Pair]:
+    """Make both at once; both are killed at random moments and run again."""
+    there = island.Islander(cli.home, place / "cache")
+    ups = {
+        BARE: (there, ("-f", str(place / "cluster.yaml"), "--offline", "--bundle", bundle)),
+        CLONED: (
+            cli,
+            ("--name", CLONED, "--workers", "0", "--provider", "nspawn", "--template", "build"),
+        ),
+    }
+    for name in ups:
         assert traces(name) == NOTHING
-    runs = [
-        cli.start("up", "--name", n, "--workers", "0", "--provider", "nspawn", "--template", way)
-        for n, way in WAYS.items()
-    ]
-    assert [run.wait(UP_SECONDS) for run in runs] == [0, 0]
-    yield BARE, CLONED
-    for name in WAYS:
-        cli.run("down", name, "--yes")
+
+    after = dict(zip(ups, killing.moments(SEED, len(ups), LATEST_KILL), strict=True))
+    with contextlib.ExitStack() as stack:
+        for name in ups:
+            stack.callback(cli.run, "down", name, "--yes", check=False)
+
+        def start(what: str) -> dict[str, Popen[bytes]]:
+            runs = {}
+            for name, (who, arguments) in ups.items():
+                runs[name] = who.start("up", *arguments, log=place / f"{name}-{what}.log")
+                stack.callback(runs[name].wait)
+                stack.callback(runs[name].kill)  # without effect on one that has ended
+            return runs
+
+        runs, begun = start("killed"), time.monotonic()
+        alive = {
+            name: killing.kill(runs[name], name, begun + after[name] - time.monotonic())
+            for name in sorted(after, key=after.__getitem__)
+        }
+        for name, run in start("resumed").items():
+            code = run.wait(UP_SECONDS)
+            said = (place / f"{name}-resumed.log").read_text(errors="replace")[-6000:]
+            assert code == 0, f"seed {SEED}, {name}, killed after {after[name]:.1f} s: {said}"
+        status = {name: who.json("status", name) for name, (who, _) in ups.items()}
+        yield Pair({BARE: there, CLONED: cli}, surroundings, alive, status)
 
 
-def test_two_at_once_do_not_meet(cli: Cli, clusters: tuple[str, str]) -> None:
+def test_offline_what_is_missing_is_named_first(surroundings: Island, place: Path) -> None:
+    there = island.Islander(place / "nothing", place / "nothing" / "cache")
+    description = str(place / "cluster.yaml")
+    missing = there.run("up", "-f", description, "--offline", check=False)
+    assert missing.returncode == 6
+    assert "12 artifacts" in missing.stderr
+    assert "machine image nspawn" in missing.stderr
+    assert "ohmykube bundle create" in missing.stderr
+    assert surroundings.left() == []
+
+
+def test_a_killed_run_is_resumed_whichever_way_nodes_are_made(
+    cli: Cli, pair: Pair, stored: Path
+) -> None:
+    """Nothing of a killed run lives on, and the next one ends with a healthy cluster."""
+    assert pair.alive == {BARE: [], CLONED: []}, f"seed {SEED}"
+    for name in (BARE, CLONED):
+        assert pair.status[name]["health"] == "healthy", f"seed {SEED}: {pair.status}"
+    assert wait_gone(build_name(cli.home / "data")) == NOTHING, f"seed {SEED}: a build left this"
+    assert not list(stored.glob("tmp-*")), f"seed {SEED}: a build left this"
+
+
+def test_two_at_once_do_not_meet(cli: Cli, pair: Pair) -> None:
     servers = set()
-    for name in clusters:
-        assert cli.json("status", name)["health"] == "healthy"
+    for name in (BARE, CLONED):
+        assert [n["name"] for n in pair.status[name]["nodes"]] == ["cp1"]
+        assert pair.status[name]["health"] == "healthy"
         servers.add(cli.kubectl(name, "config", "view", "-ojsonpath={.clusters[0].cluster.server}"))
     assert len(servers) == 2
 
 
-def test_a_cloned_node_is_what_a_bare_one_becomes(cli: Cli, clusters: tuple[str, str]) -> None:
-    bare, cloned = (cli.on(name, "cp1", "sh", "-c", CONTENT).splitlines() for name in clusters)
+def test_a_cloned_node_is_what_a_bare_one_becomes(cli: Cli, pair: Pair) -> None:
+    assert pair
+    bare, cloned = (cli.on(name, "cp1", "sh", "-c", CONTENT).splitlines() for name in WAYS)
     assert len(bare) > 40
     assert sorted(set(bare) ^ set(cloned)) == []
 
 
-def test_a_clone_needs_at_most_twelve_tasks(cli: Cli, clusters: tuple[str, str]) -> None:
+def test_a_clone_needs_at_most_twelve_tasks(cli: Cli, pair: Pair) -> None:
     """Each task costs time on each node; what a template brings needs no look of its own."""
+    assert pair
     done = {}
-    for name in clusters:
-        first, *_ = sorted((cli.home / "state/clusters" / name / "runs").iterdir())
-        log = (first / "ansible.log").read_text()
+    for name in WAYS:
+        *_, last = sorted((cli.home / "state/clusters" / name / "runs").iterdir())
+        log = (last / "ansible.log").read_text()
         done[name] = int(re.findall(r"recap +ok=(\d+)", log)[0])
     assert 0 < done[CLONED] <= MOST_ON_A_CLONE
 
 
-def test_nobody_has_the_identity_of_a_template(
-    cli: Cli, clusters: tuple[str, str], stored: Path
-) -> None:
-    ids = {cli.on(name, "cp1", "cat", "/etc/machine-id") for name in clusters}
+def test_nobody_has_the_identity_of_a_template(cli: Cli, pair: Pair, stored: Path) -> None:
+    assert pair
+    ids = {cli.on(name, "cp1", "cat", "/etc/machine-id") for name in WAYS}
     assert len(ids) == 2
     records = cli.home / "state" / "clusters"
-    secrets = [(records / name / "cache-token").read_bytes() for name in clusters]
+    secrets = [(records / name / "cache-token").read_bytes() for name in WAYS]
     names = [str(path.relative_to(stored)) for path in stored.rglob("*") if path.is_file()]
     assert [n for n in names if "ssh_host" in n or "machine-id" in n or "hosts.toml" in n] == []
     for path in stored.rglob("lower/**/*"):
@@ -110,10 +216,13 @@ def test_nobody_has_the_identity_of_a_template(
 
 
 def test_clones_leave_their_template_alone_and_do_not_need_it(
-    cli: Cli, clusters: tuple[str, str], stored: Path
+    cli: Cli, pair: Pair, stored: Path
 ) -> None:
-    """Its bytes are the same after a clone wrote; when it is gone the clone can be repaired."""
-    assert clusters
+    """Its bytes are the same after a clone wrote; when it is gone the clone can be repaired.
+
+    Takes long, as a repair is a whole `up` over a node on which programs are wrong or missing.
+    """
+    assert pair
     before = tree(stored)
     assert before
     cli.on(CLONED, "cp1", "sh", "-c", "echo x >>/usr/local/bin/kubeadm && rm -r /opt/cni/bin")
@@ -126,11 +235,38 @@ def test_clones_leave_their_template_alone_and_do_not_need_it(
     assert cli.on(CLONED, "cp1", "ls", "/opt/cni/bin").split()
 
 
-def test_down_takes_exactly_one(cli: Cli, clusters: tuple[str, str]) -> None:
-    assert clusters
-    cli.run("down", BARE, "--yes")
+def test_an_export_is_read_by_containerd(pair: Pair, place: Path) -> None:
+    """Import an export with an image and a package with `ctr` on a node: one image, whole."""
+    there = pair.cli[BARE]
+    target = place / "pause.omk.tar"
+    packages = ["containerd"]  # what is no image must not become one
+    images = [r["name"] for r in there.json("cache", "ls")["items"] if "/pause:" in r["name"]]
+    there.run("cache", "export", *images, *packages, "--to", str(target))
+    root = there.home / "data" / "nspawn" / BARE / "nodes" / "cp1" / "root"
+    shutil.copy(target, root / "etc" / "ohmykube" / "pause.omk.tar")
+
+    def ctr(*words: str) -> list[str]:
+        return there.on(BARE, "cp1", "ctr", "-n", "bundle", *words).splitlines()
+
+    ctr("images", "import", "/etc/ohmykube/pause.omk.tar")
+    assert ctr("images", "list", "-q") == images
+    (checked,) = ctr("images", "check")[1:]
+    assert "complete (2/2)" in checked
+
+
+def test_down_takes_exactly_one(cli: Cli, pair: Pair) -> None:
+    pair.cli[BARE].run("down", BARE, "--yes")
     assert wait_gone(BARE) == NOTHING
     assert cli.json("status", CLONED)["health"] == "healthy"
     assert cli.json("down", BARE, "--yes")["existed"] is False
     cli.run("down", CLONED, "--yes")
     assert wait_gone(CLONED) == NOTHING
+
+
+def test_a_cluster_from_a_bundle_sends_no_packet_away(pair: Pair) -> None:
+    """From the first `up` to the `down`; and its blobs were used where they lie."""
+    assert pair.island.left() == []
+    # Of 200 MB the cache has what only it can make.
+    cache = pair.cli[BARE].cache / "oci"
+    assert sum(p.stat().st_size for p in cache.rglob("*") if p.is_file()) < 1 << 20
+    assert pair.island.sees(), "the test sees nothing"
