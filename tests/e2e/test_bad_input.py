@@ -1,4 +1,8 @@
-"""Bad input and bad hosts through the real command: what, why, what to type, nothing touched."""
+"""Bad input and bad hosts through the real command: what, why, what to type, nothing touched.
+
+What needs no host of its own runs in this process, see ``in_process``; that this is the same as a
+process is shown for one case of each way to end.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import yaml
 
 from tests import unmeasured
 from tests.e2e.conftest import NOTHING, Cli, wait_gone
+from tests.e2e.in_process import InProcess
 from tests.e2e.refusals import content, refusal, remember
 
 if TYPE_CHECKING:
@@ -23,8 +28,8 @@ NAME = "bad"
 
 @pytest.fixture
 def own(tmp_path: Path) -> Cli:
-    """Return the CLI with a home and a cache of its own, both empty."""
-    return Cli(tmp_path / "omk", tmp_path / "cache")
+    """Return the CLI in this process, with a home and a cache of its own, both empty."""
+    return InProcess(tmp_path / "omk", tmp_path / "cache")
 
 
 def refused(cli: Cli, arguments: Sequence[str], code: int, *says: str, **extra: str) -> None:
@@ -166,6 +171,36 @@ def test_down_leaves_a_cluster_alone_whose_name_only_begins_so(own: Cli) -> None
     own.run("down", NAME, "--yes")
     assert [item["name"] for item in own.json("list")["items"]] == [f"{NAME}-2"]
     assert other.is_file()
+
+
+# -- a process of its own --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["list", "-o", "json"], 0),
+        (["up", "--workers", "-1"], 2),
+        (["up", "-f", "cluster.yaml"], 3),
+        (["kubeconfig", "none"], 6),
+        (["status", NAME], 12),
+    ],
+    ids=["result", "usage", "config", "not-found", "damage"],
+)
+def test_the_process_ends_as_the_call(
+    own: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int
+) -> None:
+    """The other ways to end, with 7, 8 and 11, are only tried in processes, below."""
+    (tmp_path / "cluster.yaml").write_text(FILES["unknown-key"][0])
+    monkeypatch.chdir(tmp_path)
+    remember(own, "other")
+    remember(own, NAME).write_text("{")
+    here = own.run(*arguments, check=False)
+    alone = Cli(own.home, own.cache).run(*arguments, check=False, timeout=120)
+    assert here.returncode == code
+    assert (here.returncode, here.stdout) == (alone.returncode, alone.stdout)
+    assert here.stderr == alone.stderr
+    assert ("" if code else "other") in here.stdout
 
 
 # -- this host -------------------------------------------------------------------------------------
