@@ -97,8 +97,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     needed; the checkout itself is kept out by that file's place behind the wheel.
     """
     venv = tmp_path_factory.mktemp("installed") / "venv"
-    process.run([sys.executable, "-m", "venv", str(venv)], timeout=300, env=environment())
-    pip = [str(venv / "bin" / "python"), "-m", "pip"]
+    # The pip of the tests installs into it: to install a pip first takes most of the time.
+    argv = [sys.executable, "-m", "venv", "--without-pip", str(venv)]
+    process.run(argv, timeout=300, env=environment())
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python")]
     process.run(
         [*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)],
         timeout=300,
