@@ -6,8 +6,6 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ohmykube.cache.catalog import (
     ARCHITECTURES,
     Component,
@@ -19,6 +17,7 @@ from ohmykube.cache.catalog import (
     ImageSpec,
     Signed,
 )
+from ohmykube.kit import plain_yaml
 from ohmykube.model.artifact import PackageRole
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ _GITHUB = "https://github.com"
 @functools.cache
 def data(name: str) -> dict[str, Any]:
     """Return one file of ``data/``, read once."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document: dict[str, Any] = yaml.load((DATA / f"{name}.yaml").read_text(), loader)  # noqa: S506 - a safe loader
+    document: dict[str, Any] = plain_yaml.load((DATA / f"{name}.yaml").read_text())
     return document
 
 

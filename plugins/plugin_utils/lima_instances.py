@@ -53,7 +53,7 @@ def _mark(directory, name):
         return None
     try:
         with open(os.path.join(directory, MARK), encoding="utf-8") as stream:
-            content = yaml.safe_load(stream)
+            content = yaml.load(stream, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ohmykube.errors import ConfigError
+from ohmykube.kit import plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +39,7 @@ class Image:
 @functools.cache
 def catalog() -> Mapping[str, Any]:
     """Return what ``images.yaml`` holds."""
-    found: Mapping[str, Any] = yaml.safe_load(CATALOG.read_text())
+    found: Mapping[str, Any] = plain_yaml.load(CATALOG.read_text())
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import yaml
 
 from ohmykube.errors import PrerequisiteError
-from ohmykube.kit import process
+from ohmykube.kit import plain_yaml, process
 from ohmykube.providers.lima.answers import (
     Disk,
     Info,
@@ -282,7 +282,7 @@ class Limactl:
     def _networks_file(self, doing: str) -> Sequence[Mapping[str, Any]]:
         path = self.home / "_config" / "networks.yaml"
         try:
-            networks = yaml.safe_load(path.read_text())["networks"]
+            networks = plain_yaml.load(path.read_text())["networks"]
             return [{**raw, "name": str(name)} for name, raw in networks.items()]
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise _unreadable(doing, f"{path}: {error}") from error
@@ -321,7 +321,7 @@ class Limactl:
     def _json(self, doing: str, argv: Sequence[str]) -> Mapping[str, Any]:
         text = self._call(doing, argv).stdout
         try:
-            raw = yaml.safe_load(text)  # JSON over several lines is YAML too
+            raw = plain_yaml.load(text)  # JSON over several lines is YAML too
         except yaml.YAMLError as error:
             raise _unreadable(doing, str(error)) from error
         if not isinstance(raw, dict):

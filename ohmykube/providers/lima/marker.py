@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ohmykube.kit import files
+from ohmykube.kit import files, plain_yaml
 from ohmykube.model import names
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def read_claim(home: Home, instance: str) -> Marker | None:
 
 def _load(path: Path) -> object:
     try:
-        return yaml.safe_load(path.read_text())
+        return plain_yaml.load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
 

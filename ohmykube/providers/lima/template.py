@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ohmykube.errors import ConfigError
+from ohmykube.kit import plain_yaml
 from ohmykube.providers.lima import images, marker, names
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _unusable(path: Path, why: str) -> ConfigError:
 
 def differences(text: str, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what limactl made otherwise than ``text`` asks for, as ``field: made, not wanted``."""
-    wanted = yaml.safe_load(text)
+    wanted = plain_yaml.load(text)
     watched = ("plain", "vmType", "networks", "additionalDisks", "images", "user", "mounts")
     return tuple(
         f"{key}: {config.get(key)!r}, not {wanted[key]!r}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ohmykube.kit import plain_yaml
 from ohmykube.testing.fake_limactl import template
 from ohmykube.testing.fake_limactl.faults import Fault, happens
 from ohmykube.testing.fake_limactl.log import Fatal
@@ -243,7 +244,7 @@ class Home:
         """Return the networks; the file is made with the default ones when absent."""
         if not self.networks_file.exists():
             self.write_networks(_NETWORKS)
-        networks: dict[str, dict[str, str]] = yaml.safe_load(self.networks_file.read_text())[
+        networks: dict[str, dict[str, str]] = plain_yaml.load(self.networks_file.read_text())[
             "networks"
         ]
         return networks

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ohmykube.kit import plain_yaml
 from ohmykube.testing.fake_limactl.log import Fatal
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def size_text(value: int) -> str:
 def read(text: str, where: str) -> dict[str, Any]:
     """Parse a template; raises Fatal as limactl does."""
     try:
-        raw = yaml.safe_load(text)
+        raw = plain_yaml.load(text)
     except yaml.YAMLError as error:
         raise Fatal(f"failed to unmarshal YAML ({where}): {error}") from error
     if raw is None:
@@ -186,9 +187,9 @@ def _assign(target: dict[str, Any], expression: str) -> None:
             holder = holder[step]
     last = steps[-1]
     if isinstance(holder, list) and last == len(holder):
-        holder.append(yaml.safe_load(value))
+        holder.append(plain_yaml.load(value))
     else:
-        holder[last] = yaml.safe_load(value)
+        holder[last] = plain_yaml.load(value)
 
 
 def _step(found: re.Match[str]) -> str | int:
