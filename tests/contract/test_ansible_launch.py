@@ -6,7 +6,7 @@ import base64
 import os
 import signal
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import ansible_runner
 import pytest
 
 from ohmykube.ansible import launch
-from ohmykube.ansible.launch import PlaybookRun, PlaybookStatus
+from ohmykube.ansible.launch import Outcome, PlaybookRun, PlaybookStatus
 from ohmykube.errors import Interrupted, LockedError, NodeError
 from ohmykube.kit import interrupt, locks
 from ohmykube.progress import Event, NodeProgress, Status
@@ -37,26 +37,65 @@ class Recorder:
         self._on_event(event)
 
 
-@pytest.fixture
-def ask(tmp_path: Path) -> PlaybookRun:
+def playbook_run(root: Path, playbook: str = "ok") -> PlaybookRun:
     return PlaybookRun(
-        playbook=str(DATA / "ok.yml"),
+        playbook=str(DATA / f"{playbook}.yml"),
         inventory=DATA / "local.yml",
-        run_dir=tmp_path / "run",
-        fact_cache=tmp_path / "facts",
-        log_file=tmp_path / "ansible.log",
-        lock_file=tmp_path / "playbook.lock",
+        run_dir=root / "run",
+        fact_cache=root / "facts",
+        log_file=root / "ansible.log",
+        lock_file=root / "playbook.lock",
         forks=2,
     )
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> PlaybookRun:
+    return playbook_run(tmp_path)
 
 
 def of(ask: PlaybookRun, playbook: str) -> PlaybookRun:
     return replace(ask, playbook=str(DATA / f"{playbook}.yml"))
 
 
-def test_a_good_run(ask: PlaybookRun, capfd: pytest.CaptureFixture[str]) -> None:
-    reporter = Recorder()
-    outcome = launch.run(ask, reporter)
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+@dataclass
+class GoodRun:
+    """A run that went well, its first event held up, and what was to be seen of it."""
+
+    ask: PlaybookRun
+    events: list[Event] = field(default_factory=list)
+    files: list[bytes] = field(default_factory=list)
+    """What lay in the run's directory at its first event."""
+    handlers: tuple[list[object], list[object]] = ([], [])
+    outcome: Outcome | None = None
+
+    def emit(self, event: Event) -> None:
+        if not self.events:
+            self.files = [f.read_bytes() for f in self.ask.run_dir.rglob("*") if f.is_file()]
+            # The recap is there before the reader looks at its first event.
+            threading.Event().wait(0.3)
+        self.events.append(event)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> GoodRun:
+    """Run a playbook once; several tests look at it."""
+    found = GoodRun(playbook_run(tmp_path_factory.mktemp("good")))
+    before = handlers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKEN_CANARY", "canary-2")
+        found.outcome = launch.run(found.ask, found)
+    found.handlers = (before, handlers())
+    return found
+
+
+def test_a_good_run(good: GoodRun) -> None:
+    outcome = good.outcome
+    assert outcome is not None
     launch.raise_for_failure(outcome)
     assert outcome.status is PlaybookStatus.OK
     assert {h: (s.ok, s.changed) for h, s in outcome.stats.items()} == {
@@ -65,11 +104,96 @@ def test_a_good_run(ask: PlaybookRun, capfd: pytest.CaptureFixture[str]) -> None
     }
     assert outcome.tasks_run == 2
     assert outcome.failures == ()
-    last = {e.node: e.status for e in reporter.events if isinstance(e, NodeProgress)}
+    last = {e.node: e.status for e in good.events if isinstance(e, NodeProgress)}
     assert last == {"node-a": Status.CHANGED, "node-b": Status.OK}
+    assert good.ask.log_file.stat().st_mode & 0o777 == 0o600
+    assert list(good.ask.run_dir.iterdir()) == []
+
+
+def test_a_slow_reader_does_not_hold_ansible_up(good: GoodRun) -> None:
+    assert good.outcome is not None
+    assert good.outcome.status is PlaybookStatus.OK
+
+
+def test_signal_handlers_stay_as_they_were(good: GoodRun) -> None:
+    before, after = good.handlers
+    assert after == before
+
+
+def test_secrets_are_never_written_by_ansible_runner(good: GoodRun) -> None:
+    assert any(b"ansible.cli.playbook" in content for content in good.files)
+    assert any(b"AWX_ISOLATED_DATA_DIR" in content for content in good.files)  # run/command
+    assert not any(b"canary-2" in content for content in good.files)
+
+
+def test_the_surroundings_of_the_caller_do_not_matter(
+    ask: PlaybookRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Neither its working directory nor a PATH without our environment; nothing is printed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ansible.cfg").write_text("[defaults]\nforks = 77\n")
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    relative = replace(
+        ask,
+        playbook=os.path.relpath(DATA / "settings.yml"),
+        inventory=Path(os.path.relpath(DATA / "local.yml")),
+        run_dir=Path("run"),
+        lock_file=Path("lock"),
+        log_file=Path("log"),
+    )
+    assert launch.run(relative, Recorder()).status is PlaybookStatus.OK
+    assert "DEFAULT_FORKS=2" in (elsewhere / "log").read_text()
     assert capfd.readouterr() == ("", "")
-    assert ask.log_file.stat().st_mode & 0o777 == 0o600
-    assert list(ask.run_dir.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def with_settings(tmp_path_factory: pytest.TempPathFactory) -> PlaybookRun:
+    """Run a playbook that tells its settings, in an environment that has others."""
+    root = tmp_path_factory.mktemp("settings")
+    extra = root / "extra vars.yml"
+    extra.write_text("extra: from-a-file\n")
+    wanted = replace(playbook_run(root, "settings"), vars_files=(extra,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKEN_CANARY", "canary-1")
+        patch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
+        patch.setenv("ANSIBLE_FORKS", "99")
+        patch.setenv("AWX_LIB_DIRECTORY", str(root))
+        patch.setenv("LC_ALL", "C")
+        outcome = launch.run(wanted, Recorder())
+    assert outcome.status is PlaybookStatus.OK, outcome
+    return wanted
+
+
+def test_settings_and_environment_are_ours(with_settings: PlaybookRun) -> None:
+    log = with_settings.log_file.read_text()
+    for line in (
+        "setting CACHE_PLUGIN=jsonfile",
+        f"setting CACHE_PLUGIN_CONNECTION={with_settings.fact_cache}",
+        "setting DEFAULT_FORKS=2",
+        "setting DEFAULT_GATHERING=smart",
+        "setting DEFAULT_TIMEOUT=20",
+        "setting HOST_KEY_CHECKING=True",
+        "setting INJECT_FACTS_AS_VARS=False",
+        "setting INVENTORY_UNPARSED_IS_FAILED=True",
+        "setting RETRY_FILES_ENABLED=False",
+        "extra: from-a-file",
+    ):
+        assert line in log
+    encoded = log.partition("environment: ")[2].split()[0]
+    environment = base64.b64decode(encoded).decode()
+    assert "canary-1" not in environment
+    assert "ANSIBLE_FORKS" not in environment
+
+
+def test_nothing_of_a_run_reaches_the_next(with_settings: PlaybookRun, tmp_path: Path) -> None:
+    second = replace(with_settings, vars_files=(), log_file=tmp_path / "second.log")
+    launch.run(second, Recorder())
+    assert "extra: none" in second.log_file.read_text()
 
 
 def test_a_failed_task_is_the_one_that_was_not_rescued_or_ignored(ask: PlaybookRun) -> None:
@@ -82,7 +206,7 @@ def test_a_failed_task_is_the_one_that_was_not_rescued_or_ignored(ask: PlaybookR
 
 
 def test_an_unreachable_node(ask: PlaybookRun) -> None:
-    outcome = launch.run(replace(ask, inventory=DATA / "unreachable.yml"), Recorder())
+    outcome = launch.run(replace(of(ask, "slow"), inventory=DATA / "unreachable.yml"), Recorder())
     assert outcome.status is PlaybookStatus.UNREACHABLE
     assert "Connection refused" in outcome.failures[0].message
 
@@ -119,111 +243,11 @@ def test_check_mode_changes_nothing(ask: PlaybookRun) -> None:
     assert not outcome.changed
 
 
-def test_settings_and_environment_are_ours(
-    ask: PlaybookRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TOKEN_CANARY", "canary-1")
-    monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "False")
-    monkeypatch.setenv("ANSIBLE_FORKS", "99")
-    monkeypatch.setenv("AWX_LIB_DIRECTORY", str(tmp_path))
-    monkeypatch.setenv("LC_ALL", "C")
-    extra = tmp_path / "extra vars.yml"
-    extra.write_text("extra: from-a-file\n")
-    wanted = replace(of(ask, "settings"), vars_files=(extra,))
-    outcome = launch.run(wanted, Recorder())
-    assert outcome.status is PlaybookStatus.OK, outcome
-    log = ask.log_file.read_text()
-    for line in (
-        "setting CACHE_PLUGIN=jsonfile",
-        f"setting CACHE_PLUGIN_CONNECTION={tmp_path}/facts",
-        "setting DEFAULT_FORKS=2",
-        "setting DEFAULT_GATHERING=smart",
-        "setting DEFAULT_TIMEOUT=20",
-        "setting HOST_KEY_CHECKING=True",
-        "setting INJECT_FACTS_AS_VARS=False",
-        "setting INVENTORY_UNPARSED_IS_FAILED=True",
-        "setting RETRY_FILES_ENABLED=False",
-        "extra: from-a-file",
-    ):
-        assert line in log
-    encoded = log.partition("environment: ")[2].split()[0]
-    environment = base64.b64decode(encoded).decode()
-    assert "canary-1" not in environment
-    assert "ANSIBLE_FORKS" not in environment
-
-
-def test_nothing_of_a_run_reaches_the_next(ask: PlaybookRun, tmp_path: Path) -> None:
-    extra = tmp_path / "extra.yml"
-    extra.write_text("extra: from-the-first\n")
-    launch.run(replace(of(ask, "settings"), vars_files=(extra,)), Recorder())
-    second = replace(of(ask, "settings"), log_file=tmp_path / "second.log")
-    launch.run(second, Recorder())
-    assert "extra: none" in second.log_file.read_text()
-
-
-def test_secrets_are_never_written_by_ansible_runner(
-    ask: PlaybookRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TOKEN_CANARY", "canary-2")
-    seen: list[bytes] = []
-
-    def look(_event: Event) -> None:
-        if not seen:
-            seen.extend(f.read_bytes() for f in ask.run_dir.rglob("*") if f.is_file())
-
-    launch.run(ask, Recorder(look))
-    assert any(b"ansible.cli.playbook" in content for content in seen)
-    assert any(b"AWX_ISOLATED_DATA_DIR" in content for content in seen)  # artifacts/run/command
-    assert not any(b"canary-2" in content for content in seen)
-
-
 def test_facts_outlive_a_run(ask: PlaybookRun) -> None:
     launch.run(of(ask, "facts"), Recorder())
     launch.run(of(ask, "facts"), Recorder())
     log = ask.log_file.read_text()
     assert log.index("remembered: nothing") < log.index("remembered: everything")
-
-
-def test_signal_handlers_stay_as_they_were(ask: PlaybookRun) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    launch.run(ask, Recorder())
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-def test_a_venv_that_is_not_on_the_path_is_enough(
-    ask: PlaybookRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    assert launch.run(ask, Recorder()).status is PlaybookStatus.OK
-
-
-def test_the_working_directory_does_not_matter(
-    ask: PlaybookRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "ansible.cfg").write_text("[defaults]\nforks = 77\n")
-    monkeypatch.chdir(elsewhere)
-    relative = replace(
-        ask,
-        playbook=os.path.relpath(DATA / "settings.yml"),
-        inventory=Path(os.path.relpath(DATA / "local.yml")),
-        run_dir=Path("run"),
-        lock_file=Path("lock"),
-        log_file=Path("log"),
-    )
-    assert launch.run(relative, Recorder()).status is PlaybookStatus.OK
-    assert "DEFAULT_FORKS=2" in (elsewhere / "log").read_text()
-
-
-def test_a_slow_reader_does_not_hold_ansible_up(ask: PlaybookRun) -> None:
-    gate = threading.Event()
-
-    def wait(_event: Event) -> None:
-        # The recap is there before the reader looks at its first event.
-        gate.wait(0.3)
-
-    assert launch.run(ask, Recorder(wait)).status is PlaybookStatus.OK
 
 
 def test_a_stop_request_ends_everything(ask: PlaybookRun, tmp_path: Path) -> None:
