@@ -95,8 +95,15 @@ def lint() -> list[Part]:
         program = (str(BIN / argv[0]), *argv[1:])
         return Part(name=f"lint/{name}", argv=program, inputs=inputs, budget=budget, cache=cache)
 
+    def program(name: str, inputs: tuple[str, ...], budget: float) -> Part:
+        argv = (sys.executable, f"tools/{name}.py")
+        mine = (*COLLECTION, *inputs, "tools/*.py", "requirements/*", "README.md", "CHANGELOG*")
+        return Part(name=f"lint/{name}", argv=argv, inputs=mine, budget=budget)
+
     no_cache = "--no-cache"
     return [
+        program("sanity", ("tests/sanity/*", "changelogs/*", "LICENSE*"), 60),
+        program("collection_docs", ("changelogs/*",), 40),
         linter("ruff", "ruff", "check", no_cache, ".", inputs=PYTHON, budget=5),
         linter("format", "ruff", "format", no_cache, "--check", ".", inputs=PYTHON, budget=5),
         linter(
