@@ -1,7 +1,8 @@
 """Runs every test of ``ansible-test sanity`` that applies to the collection: sanity.py [options].
 
     sanity.py            all tests; options are those of ``ansible-test sanity``
-    sanity.py --pins     print the packages that these tests need, for requirements/sanity.txt
+    sanity.py --files    print the files that they see
+    sanity.py --pins     print the packages that they need, for requirements/sanity.txt
 
 The tests want the collection in a directory ``ansible_collections/ohmykube/cluster`` of its own, so
 they see a copy of what ``ansible-galaxy collection build`` would pack; the Python package beside it
@@ -117,6 +118,9 @@ def main(arguments: list[str]) -> int:
     """Run the tests."""
     if arguments == ["--pins"]:
         print(*[f"{name}=={version}" for name, version in sorted(pins().items())], sep="\n")
+        return 0
+    if arguments == ["--files"]:
+        print(*files(), sep="\n")
         return 0
     version = importlib.metadata.version("ansible-core")
     home = kept.directory("sanity", make, LOCK.read_bytes(), version, GET_PIP)

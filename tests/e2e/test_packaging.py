@@ -194,11 +194,16 @@ def test_the_playbook_by_name_from_galaxy(source: Path, tmp_path: Path) -> None:
     archive = tmp_path / f"ohmykube-cluster-{__version__}.tar.gz"
     with tarfile.open(archive) as built:
         names = built.getnames()
+        packed = {member.name for member in built if not member.isdir()}
         tops = {name.split("/")[0] for name in names}
         manifest = json.load(built.extractfile("MANIFEST.json"))  # type: ignore[arg-type]
     assert manifest["collection_info"]["version"] == __version__
     assert {"meta", "playbooks", "plugins", "roles"} <= tops
     assert tops & {"ohmykube", "tests", "molecule", "collections", ".venv", "tools"} == set()
+    # Those that Ansible's sanity tests look at are the same.
+    tried = process.run([sys.executable, str(ROOT / "tools" / "sanity.py"), "--files"], timeout=60)
+    ours = {name for name in tried.stdout.splitlines() if not name.startswith("tests/sanity/")}
+    assert ours - {"galaxy.yml"} == packed - {"MANIFEST.json", "FILES.json"}
     collections = tmp_path / "collections"
     process.run(
         [*galaxy, "install", "--offline", "-p", str(collections), str(archive)],
