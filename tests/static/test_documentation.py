@@ -8,10 +8,12 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from ohmykube.cli.help import MEANING
 from ohmykube.config import document, load
@@ -25,6 +27,9 @@ from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
 from tests import lima_world
 
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
 ROOT = Path(__file__).resolve().parents[2]
 SKIP = {".venv", "roles", ".pytest_cache", "node_modules"}
 PAGES = sorted(
@@ -32,6 +37,9 @@ PAGES = sorted(
     for path in ROOT.rglob("*.md")
     if not SKIP & set(path.relative_to(ROOT).parts[:1]) and "ansible_collections" not in path.parts
 )
+ROLE_PAGES = sorted(ROOT.glob("roles/*/README.md"))
+HEARD = {"text", "code_inline"}
+"""What of a heading's parts GitHub makes its anchor of."""
 OWN_PROGRAMS = re.compile(r"(?:^|[\s;&|(])(?:\S*/)?ohmykube((?:\s+[a-z][a-z-]*){0,2})")
 
 
@@ -84,23 +92,57 @@ def test_subcommands_exist(page: Path) -> None:
                 assert words.split()[0] in commands(), command
 
 
-def anchors(path: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.+)$", path.read_text(), re.M)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+def slug(title: Token) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    text = "".join(part.content for part in title.children or () if part.type in HEARD)
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@cache
+def parsed(page: Path) -> tuple[Token, ...]:
+    return tuple(MarkdownIt("commonmark", {"html": True}).enable("table").parse(page.read_text()))
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """Return the anchors of a page: of two headings with one text, the second ends in ``-1``."""
+    tokens = parsed(page)
+    titles = [tokens[at + 1] for at, one in enumerate(tokens) if one.type == "heading_open"]
+    found: list[str] = []
+    for name in map(slug, titles):
+        again = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", one) is not None for one in found)
+        found.append(f"{name}-{again}" if again else name)
+    return frozenset(found)
+
+
+def links(page: Path) -> list[str]:
+    """Return where the links and pictures of a page lead to, by reference or not."""
+    inside = [part for token in parsed(page) for part in token.children or ()]
+    found = [part.attrs.get("href", part.attrs.get("src")) for part in inside]
+    return [unquote(str(link)) for link in found if link]
+
+
+def test_links_are_found_as_a_reader_sees_them(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One `code` & two\n\n# Same\n\n# Same\n\n[a](b.md#c) ![p](p.png) [r][ref]\n\n"
+        "| [t](t.md) |\n|---|\n| [u](u%20v.md) |\n\n`[x](no.md)`\n\n```\n[x](no.md)\n```\n\n"
+        "[ref]: r.md\n"
+    )
+    assert links(page) == ["b.md#c", "p.png", "r.md", "t.md", "u v.md"]
+    assert anchors(page) == {"one-code--two", "same", "same-1"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROLE_PAGES], ids=name_of)
 def test_links_resolve(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
     broken = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if link.startswith(("http://", "https://", "mailto:")):
+    for link in links(page):
+        if urlsplit(link).scheme in {"http", "https", "mailto"}:
             continue
         place, _, anchor = link.partition("#")
         target = (page.parent / place).resolve() if place else page
-        if not target.exists() or (
-            anchor and target.suffix == ".md" and anchor not in anchors(target)
-        ):
+        inside = target.is_relative_to(ROOT) and target.exists()
+        if not inside or (anchor and (target.suffix != ".md" or anchor not in anchors(target))):
             broken.append(link)
     assert broken == []
 
@@ -112,9 +154,9 @@ def test_every_page_of_docs_is_reachable() -> None:
     while todo:
         page = todo.pop()
         seen.add(page)
-        for link in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text()):
-            target = (page.parent / link).resolve()
-            if target.is_relative_to(docs) and target not in seen and target.exists():
+        for link in links(page):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if target.suffix == ".md" and target.is_relative_to(docs) and target not in seen:
                 todo.append(target)
     assert {name_of(path) for path in docs.rglob("*.md")} == {name_of(path) for path in seen}
 
