@@ -50,6 +50,10 @@ lint unit static contract molecule e2e nightly:
 bench: dev ## Speed and memory against the floor, JSON on stdout
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
+.PHONY: audit
+audit: dev ## Known vulnerabilities of the pinned packages; asks an advisory service
+	@$(BIN)/python tools/audit.py $(ARGS)
+
 ##@ Work
 
 .PHONY: dev
@@ -65,17 +69,17 @@ docs: dev ## Regenerate the generated pages of docs/
 	@$(BIN)/python -m ohmykube.config.reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
 
-UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 
 .PHONY: requirements
 requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes newer versions)
 	$(UV) --extra dev --output-file requirements/dev.txt pyproject.toml
 	$(UV) --constraints requirements/dev.txt --output-file requirements/run.txt \
 		pyproject.toml requirements/build.in
-	$(UV) --constraints requirements/dev.txt --output-file requirements/uv.txt requirements/uv.in
-	$(UV) --constraints requirements/dev.txt --output-file requirements/collection-docs.txt \
-		requirements/collection-docs.in
+	for name in uv collection-docs audit; do \
+		$(UV) --constraints requirements/dev.txt --output-file "requirements/$$name.txt" \
+			"requirements/$$name.in"; done
 	$(BIN)/python tools/sanity.py --pins | $(UV) --output-file requirements/sanity.txt -
 
 .PHONY: dist

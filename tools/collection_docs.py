@@ -22,10 +22,7 @@ OPTIONS = ("--plugin-docs", "--validate-collection-refs=dependent", "--check-ext
 
 def make(place: Path) -> int:
     """Make the environment of antsibull-docs."""
-    argv = [sys.executable, "-m", "venv", "--without-pip", str(place / "venv")]
-    if code := subprocess.run(argv, check=False).returncode:
-        return code
-    return kept.pip("--python", str(place / "venv" / "bin" / "python"), "install", "-r", str(LOCK))
+    return kept.environment(place / "venv", LOCK)
 
 
 def main() -> int:

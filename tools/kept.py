@@ -37,6 +37,14 @@ def directory(name: str, make: Callable[[Path], int], *about: object) -> Path | 
     return place
 
 
+def environment(venv: Path, lock: Path) -> int:
+    """Make a virtual environment with the packages of a lock; return 0 if that went well."""
+    argv = [sys.executable, "-m", "venv", "--without-pip", str(venv)]
+    if code := subprocess.run(argv, check=False).returncode:
+        return code
+    return pip("--python", str(venv / "bin" / "python"), "install", "-r", str(lock))
+
+
 def pip(*arguments: str) -> int:
     """Run pip for packages whose hashes are checked."""
     options = ("--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes")

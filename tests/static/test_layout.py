@@ -91,9 +91,13 @@ def test_the_collection_asks_for_the_same_ansible_as_the_package() -> None:
     assert runtime.removeprefix(">=").startswith(lower[1])
 
 
-def pins(name: str) -> dict[str, str]:
-    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements" / name).read_text(), re.M)
-    return dict(found)
+def pins(name: str) -> dict[str, set[str]]:
+    """Return names to versions: more than one where Python's version decides."""
+    found: dict[str, set[str]] = {}
+    text = (ROOT / "requirements" / name).read_text()
+    for package, version in re.findall(r"^([\w.-]+)==(\S+)", text, re.M):
+        found.setdefault(package, set()).add(version)
+    return found
 
 
 def test_the_development_requirements_hold_the_run_time_ones() -> None:
@@ -167,15 +171,6 @@ def test_plugins_carry_the_licence_their_imports_ask_for(path: Path) -> None:
         assert "GPL-3.0-or-later" in head or "GNU General Public License v3.0+" in head
     else:
         assert "GPL" not in head or "OR" in head, "this one can be Apache-2.0 as the rest is"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=name_of)
-def test_actions_are_pinned(path: Path) -> None:
-    used = re.findall(r"uses:\s*(\S+)(.*)", path.read_text())
-    assert used
-    for action, comment in used:
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)
-        assert re.search(r"# v\d", comment), "say which version that is"
 
 
 def test_scripts_can_be_run_and_parse() -> None:

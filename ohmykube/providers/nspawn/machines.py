@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 
-HALT = signal.SIGRTMIN + 3
-"""systemd, as PID 1 of a container, halts on this (systemd(1), "Signals")."""
 BOOT_WAIT = retry.Wait(seconds=60, every=0.05, factor=1.2, longest=0.3)
 STOP_WAIT = retry.Wait(seconds=8, every=0.05, factor=1.2, longest=0.3)
 CALLS = "@keyring bpf @mount @privileged perf_event_open"
@@ -118,7 +116,9 @@ class Machines:
         group = layout.node_group(record.cluster, record.node)
         leader = self._cgroups.leader(group)
         if leader is not None:
-            self._cgroups.signal(leader, HALT)
+            # systemd, as PID 1 of a container, halts on this (systemd(1), "Signals"). No constant
+            # for it: macOS has no such signals, and this module is imported there too.
+            self._cgroups.signal(leader, signal.SIGRTMIN + 3)
             with contextlib.suppress(TimeoutExceeded):
                 retry.until(
                     self._host.clock,
