@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -174,9 +175,21 @@ def test_plugins_carry_the_licence_their_imports_ask_for(path: Path) -> None:
 
 
 def test_scripts_can_be_run_and_parse() -> None:
-    for path in [*tracked(".sh"), ROOT / ".ci" / "run"]:
+    for path in [*tracked(".sh"), *sorted((ROOT / ".ci").iterdir())]:
         if path.is_relative_to(ROOT / "tests") or path.is_relative_to(ROOT / "roles"):
             continue
         assert path.stat().st_mode & 0o111, path
         assert path.read_text().startswith("#!/usr/bin/env bash\n")
         process.run(["bash", "-n", str(path)], timeout=30)
+
+
+def test_scripts_pass_shellcheck() -> None:
+    scripts = [
+        str(path)
+        for path in tracked()
+        if re.match(rb"#!.*\b(?:ba|da)?sh\b", path.read_bytes()[:80].partition(b"\n")[0])
+    ]
+    assert len(scripts) > 5
+    argv = [str(Path(sys.executable).parent / "shellcheck"), *scripts]
+    done = process.run(argv, timeout=60, check=False)
+    assert done.code == 0, done.stdout
