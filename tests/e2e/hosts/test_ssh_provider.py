@@ -184,7 +184,10 @@ def test_a_fault_is_told_and_nothing_is_touched(
 def up(
     hosts: Bare, user: InsideCli, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
-    """Make the cluster; give what ``up`` said and its file."""
+    """Make the cluster; give what ``up`` said and its file.
+
+    A cluster of its own, as its machines must not be ours.
+    """
     file = written(tmp_path_factory.mktemp("file"), description(hosts))
     said = json.loads(user.run("up", "-f", file, "-o", "json").stdout)
     yield {"said": said, "file": file}
@@ -226,6 +229,7 @@ def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> Non
 
 
 def test_a_second_up_changes_nothing(user: InsideCli, up: dict[str, Any]) -> None:
+    """Takes long, as it looks at everything on two nodes."""
     again = json.loads(user.run("up", "-f", up["file"], "-o", "json").stdout)
     assert again["changed"] is False
     assert [(node["name"], node["ready"]) for node in again["nodes"]] == [
