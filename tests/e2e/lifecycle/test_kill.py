@@ -1,6 +1,6 @@
 """`up` is killed at random moments, ten times; each time the next one ends with a healthy cluster.
 
-The gate kills one run of each way once, in test_two_clusters.
+The gate kills one, in test_two_clusters.
 """
 
 from __future__ import annotations
