@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +78,9 @@ class FakeHosts:
         if target.address in self.errors:
             raise self.errors[target.address]
         local = script.replace(look.MARKER, str(self.marker(target.address)))
-        environ = unmeasured.environment()
+        # Of the pythons that may be on PATH ours is no script that first looks for a version.
+        own = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environ = unmeasured.environment() | {"PATH": own}
         output = process.run(["sh", "-s"], timeout=20, input=local, env=environ).stdout
         if "say uid" in script:
             marker = [line for line in output.splitlines() if line.startswith("marker=")]
