@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
-    from ohmykube.workflows.up import UpResult
+    from ohmykube.workflows.up_values import UpResult
 
 
 class Node(TypedDict):

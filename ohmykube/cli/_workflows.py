@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary
-    from ohmykube.workflows.up import UpOptions, UpResult
+    from ohmykube.workflows.up_values import UpOptions, UpResult
 
 
 class Workflows(Protocol):

@@ -86,7 +86,7 @@ def up(
     Without a file: one control plane and two workers. Can be stopped at any moment and run again;
     it then finishes the job.
     """
-    from ohmykube.workflows.up import UpOptions  # noqa: PLC0415 - keeps --help light
+    from ohmykube.workflows.up_values import UpOptions  # noqa: PLC0415 - keeps --help light
 
     bundles: tuple[Path, ...] = chosen["bundles"]
     if chosen["allowed_signers"] is not None and not bundles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
@@ -24,11 +23,11 @@ from ohmykube.steps.serve import Serve
 from ohmykube.steps.templates import UseTemplates
 from ohmykube.steps.wait_ready import WaitReady
 from ohmykube.workflows import session
-from ohmykube.workflows.status import NodeStatus, look
+from ohmykube.workflows.status import look
+from ohmykube.workflows.up_values import UpOptions, UpResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import PlannedAction, Run, Services, Step
@@ -47,37 +46,6 @@ _MAKE: tuple[Step | tuple[Step, ...], ...] = (
 )
 TO_THE_INVENTORY = (*_LOOK, *_MAKE)
 """From a description to running machines and an inventory that Ansible can use."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpOptions:
-    """How to run ``up``."""
-
-    plan_only: bool = False
-    wait_seconds: float | None = None
-    """How long nodes and DNS may take to become ready; None for what suits the machines."""
-    offline: bool = False
-    """Connect to nothing but the nodes."""
-    bundles: tuple[Path, ...] = ()
-    """Use what these hold where it lies."""
-    allowed_signers: Path | None = None
-    """Take only bundles that one of these has signed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpResult:
-    """What ``up`` did."""
-
-    cluster: str
-    changed: bool
-    nodes: tuple[NodeStatus, ...]
-    kubeconfig: Path | None
-    """None when only planned."""
-    context: str
-    seconds: float
-    plan: tuple[PlannedAction, ...]
-    kubectl: str
-    """How to call kubectl here: its bare name when it is on PATH, else the path of ours."""
 
 
 def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
-    from ohmykube.workflows.up import UpResult
+    from ohmykube.workflows.up_values import UpResult
     from tests.data.cli.fake_bundles import FakeBundles
     from tests.data.cli.fake_cache import StockedCache
     from tests.data.cli.fake_images import FakeImages
@@ -151,7 +151,7 @@ class FakeWorkflows:
 
     def up(self, services, cluster, options) -> UpResult:
         from ohmykube.steps.base import PlannedAction
-        from ohmykube.workflows.up import UpResult
+        from ohmykube.workflows.up_values import UpResult
 
         self.calls.append(("up", cluster, options))
         if not options.plan_only:

@@ -39,7 +39,8 @@ from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import bundle as bundles
 from ohmykube.workflows import session
 from ohmykube.workflows.bundle import CreateOptions
-from ohmykube.workflows.up import UpOptions, up
+from ohmykube.workflows.up import up
+from ohmykube.workflows.up_values import UpOptions
 from tests.image_server import ImageServer, serving
 
 if TYPE_CHECKING:

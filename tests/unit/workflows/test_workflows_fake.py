@@ -36,7 +36,8 @@ from ohmykube.workflows.doctor import doctor
 from ohmykube.workflows.down import down
 from ohmykube.workflows.power import stop
 from ohmykube.workflows.status import list_clusters, status
-from ohmykube.workflows.up import UpOptions, up
+from ohmykube.workflows.up import up
+from ohmykube.workflows.up_values import UpOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

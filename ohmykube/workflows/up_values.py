@@ -1,0 +1,43 @@
+"""What ``up`` takes and what it returns, apart from ``up`` itself: that takes long to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.steps.base import PlannedAction
+    from ohmykube.workflows.status import NodeStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """How to run ``up``."""
+
+    plan_only: bool = False
+    wait_seconds: float | None = None
+    """How long nodes and DNS may take to become ready; None for what suits the machines."""
+    offline: bool = False
+    """Connect to nothing but the nodes."""
+    bundles: tuple[Path, ...] = ()
+    """Use what these hold where it lies."""
+    allowed_signers: Path | None = None
+    """Take only bundles that one of these has signed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpResult:
+    """What ``up`` did."""
+
+    cluster: str
+    changed: bool
+    nodes: tuple[NodeStatus, ...]
+    kubeconfig: Path | None
+    """None when only planned."""
+    context: str
+    seconds: float
+    plan: tuple[PlannedAction, ...]
+    kubectl: str
+    """How to call kubectl here: its bare name when it is on PATH, else the path of ours."""
