@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
-import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ohmykube.kit import process
 from tests import unmeasured
+from tests.ansible_forks import Ansible
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,14 +20,15 @@ def _plain(value: dict[str, Any]) -> Any:
     return value["__ansible_unsafe"] if list(value) == ["__ansible_unsafe"] else value
 
 
-def ansible(place: Path, *arguments: object, check: bool = True) -> process.Result:
-    """Run a program of Ansible in ``place``, with the collection and without the package."""
+@cache
+def _ansible() -> Ansible:
+    """Start Ansible once, with the collection and without the package, which no import finds."""
+    place = Path.home()  # that of the first test which asks, and kept as long as all others'
     absent = place / "absent" / "ohmykube"
-    absent.mkdir(parents=True, exist_ok=True)
+    absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('the package is not installed')\n")
     (place / "ansible.cfg").touch()
-    env = {
-        **unmeasured.environment(),
+    settings = {
         "PYTHONPATH": str(absent.parent),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
         "ANSIBLE_CONFIG": str(place / "ansible.cfg"),
@@ -33,8 +36,18 @@ def ansible(place: Path, *arguments: object, check: bool = True) -> process.Resu
         "ANSIBLE_NOCOLOR": "true",
         "_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR": "ignore",
     }
-    argv = [sys.executable, "-m", "ansible", *map(str, arguments)]
-    return process.run(argv, timeout=120, env=env, cwd=place, check=check)
+    started = Ansible(unmeasured.environment(), settings)
+    atexit.register(started.close)
+    return started
+
+
+def ansible(place: Path, *arguments: object, check: bool = True) -> process.Result:
+    """Run a program of Ansible in ``place``."""
+    argv = [str(argument) for argument in arguments]
+    done = process.Result(tuple(argv), *_ansible().call(argv, place, unmeasured.environment()))
+    if check and done.code != 0:
+        raise process.CommandFailed(done)
+    return done
 
 
 def listed(inventory: Path) -> dict[str, Any]:
