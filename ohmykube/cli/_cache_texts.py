@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DAY = 24 * 3600.0
 _VERSION_WIDTH = 16
+_MOST_NAMES = 8
+"""How many names one message lists."""
 _CLASSES = {
     "work": "work directories of builds",
     "partial": "unfinished downloads",
@@ -140,10 +142,16 @@ def damage(found: Verified) -> IntegrityError | None:
         hint = f"ohmykube image load {loaded[0]}  (for what you have loaded); {hint}"
     return IntegrityError(
         f"{len(found.damaged)} of {_blobs(found.blobs)} were damaged and are in quarantine",
-        why="needed by " + ", ".join(lost[:8]) if lost else "nothing refers to them",
+        why=f"needed by {_some(lost)}" if lost else "nothing refers to them",
         hint=hint if lost else "nothing needs to be done; check the disk if this comes back",
         id="OMK-I-308",
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return as many names as a message has room for, and how many there are more."""
+    left = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
 
 
 def signatures_text(found: Sequence[Report]) -> str:
@@ -169,7 +177,7 @@ def bad_signatures(found: Sequence[Report]) -> IntegrityError | None:
         return None
     return IntegrityError(
         f"the publisher's signature of {len(bad)} artifacts is wrong",
-        why=", ".join(bad[:8]),
+        why=_some(bad),
         hint="ohmykube cache rm REF, then fetch it from a source that you trust",
         id="OMK-I-309",
     )

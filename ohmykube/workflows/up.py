@@ -67,10 +67,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
                 *((Offline(),) if aside else ()),
                 *_MAKE,
                 Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
-                FetchKubeconfig(),
-                WaitReady(options.wait_seconds, WAIT_SECONDS),
-                Publish(),
-                Remember("configured"),
+                *hand_over(options),
             ),
             run,
         )
@@ -89,6 +86,16 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
 def _set(run: Run, options: UpOptions) -> None:
     run.offline, run.bundles = options.offline, options.bundles
     run.allowed_signers = options.allowed_signers
+
+
+def hand_over(options: UpOptions) -> tuple[Step, ...]:
+    """Return what follows the playbook."""
+    return (
+        FetchKubeconfig(),
+        WaitReady(options.wait_seconds, WAIT_SECONDS),
+        Publish(),
+        Remember("configured"),
+    )
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def live_pid(path: Path) -> int:
     return pid
 
 
-@dataclass
+@dataclass(slots=True)
 class Inspected:
     """One instance as the files say it is."""
 

@@ -48,7 +48,7 @@ _FLAGS: dict[str, dict[str, bool]] = {
 _TIME = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
-@dataclass
+@dataclass(slots=True)
 class Arguments:
     """What was typed."""
 

@@ -68,6 +68,12 @@ def test_a_blob_inside_a_bundle_is_read_within_its_bounds(store: Store, bundle: 
     assert sum(told) == len(HELLO)
 
 
+def test_a_store_whose_first_write_is_a_bundle_is_a_whole_cache(store: Store, bundle: Path) -> None:
+    """Backup programs pass it over, and other programs read it as an OCI layout."""
+    assert (store.root / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f")
+    assert json.loads((store.layout / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+
+
 def test_the_bundle_is_there_in_the_next_run_until_it_is_detached(
     store: Store, bundle: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.exceptions import BadParameter
 
+from ohmykube.cache.fsck import Damaged, Verified
 from ohmykube.cache.signatures import Report
 from ohmykube.cache.store import Ref, Signature, Store
 from ohmykube.cli import _cache_options, _cache_texts, _documents
@@ -284,6 +285,21 @@ def test_a_wrong_signature_is_a_failure(store, image) -> None:
     error = _cache_texts.bad_signatures([good, bad])
     assert error is not None
     assert (error.id, error.exit_code) == ("OMK-I-309", 12)
+
+
+def test_a_failure_names_what_there_is_room_for_and_counts_the_rest(store, image) -> None:
+    ref = store.refs()[0]
+    refs = [replace(ref, name=f"app{n}", signature=Signature.FAILED) for n in range(10)]
+    for many, end in ((8, "app7"), (9, "app7"), (10, "app7")):
+        lost = tuple(Damaged(digest="", size=1, refs=(one,), why="") for one in refs[:many])
+        found = Verified(blobs=20, size=9, seconds=1, jobs=1, damaged=lost)
+        wrong = [Report(ref=one, state=Signature.FAILED, why="") for one in refs[:many]]
+        for error in (_cache_texts.damage(found), _cache_texts.bad_signatures(wrong)):
+            assert error is not None
+            names, _, rest = (error.why or "").partition(" and ")
+            assert names.count(",") == 7
+            assert end in names.split(", ")[-1]
+            assert rest == ("" if many == 8 else f"{many - 8} more")
 
 
 def test_fsck_finds_and_rebuilds(cli, store, image) -> None:

@@ -183,6 +183,33 @@ def test_taints(taints: list[str], expected: list[dict[str, str]]) -> None:
     assert found["InitConfiguration"]["nodeRegistration"]["taints"] == expected
 
 
+@pytest.mark.parametrize(
+    ("label", "own"),
+    [
+        ("kubernetes.io/hostname", True),
+        ("kubernetes.io/arch", True),
+        ("kubernetes.io/os", True),
+        ("topology.kubernetes.io/region", True),
+        ("topology.kubernetes.io/zone", True),
+        ("node.kubernetes.io/instance-type", True),
+        ("my.node.kubernetes.io/x", True),
+        ("kubelet.kubernetes.io/x", True),
+        ("topology.kubernetes.io/rack", False),
+        ("kubernetes.io/x", False),
+        ("node-role.kubernetes.io/worker", False),
+        ("k8s.io/x", False),
+        ("apps.k8s.io/x", False),
+        ("notk8s.io/x", True),
+        ("kubernetes.io", True),
+        ("example.com/kubernetes.io", True),
+    ],
+)
+def test_which_labels_a_kubelet_may_give_itself(label: str, own: bool) -> None:
+    """As the admission plugin NodeRestriction of the API server has it."""
+    assert kubeadm.self_labels({label: "v"}) == ({label: "v"} if own else {})
+    assert kubeadm.is_restricted(label) is not own
+
+
 def test_labels_that_a_kubelet_may_not_set() -> None:
     labels = {
         "a": "1",

@@ -376,10 +376,12 @@ def test_list_tells_who_has_what(estate: Estate) -> None:
     found = images.list_images(estate.services, "dev")
     assert found.nodes == ("cp1", "w1")
     assert set(found.lost) == {"w2"}
-    assert [(row.reference, row.nodes, row.lacking, row.pinned) for row in found.images] == [
-        (APP, ("cp1",), ("w1",), True),
-        (APP, ("w1",), ("cp1",), True),
-    ] or [row.nodes for row in found.images] == [("w1",), ("cp1",)]
+    assert [row.reference for row in found.images] == [APP, APP]
+    rows = {row.nodes: (row.lacking, row.broken, row.pinned, row.size) for row in found.images}
+    assert rows == {
+        ("cp1",): (("w1",), (), True, "1.0 KiB"),
+        ("w1",): (("cp1",), (), True, "1.0 KiB"),
+    }
     (estate.root / "w1" / "images.json").write_text("not json")
     assert set(images.list_images(estate.services, "dev").lost) == {"w1", "w2"}
 

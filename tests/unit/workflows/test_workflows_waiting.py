@@ -1,0 +1,110 @@
+"""How long whole use-cases wait for a cluster that does not become healthy."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.cli._run import run as command
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
+from ohmykube.errors import ClusterError
+from ohmykube.kit import paths
+from ohmykube.steps import engine
+from ohmykube.steps.base import Run, Services
+from ohmykube.steps.connect import Connect
+from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.plan import Plan
+from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.record import Remember
+from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import power, session, up
+from ohmykube.workflows.up_values import UpOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
+
+
+class Hurried:
+    """A clock on which waiting takes no time."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def now(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+@pytest.fixture
+def clock() -> Hurried:
+    return Hurried()
+
+
+@pytest.fixture
+def services(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
+    """Give services for a cluster whose only node answers, and is never Ready."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        f"*' cat '*) echo '{ADMIN}' ;;\n*kubectl*) echo '{{\"items\": []}}' ;;\nesac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    made = Services(paths=paths.from_environment(), reporter=RecordingReporter(), clock=clock)
+    cluster = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
+    with session.working(made, cluster) as run:
+        for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
+            step.run(run)
+    return made
+
+
+def run_again(services: Services, options: UpOptions) -> None:
+    """Do what an `up` of the cluster does once its playbook has ended."""
+    _, cluster = session.recorded(services, "dev")
+    with session.working(services, cluster) as run:
+        assert isinstance(run, Run)
+        engine.execute((Preflight(), Plan(), CreateNodes(), Connect()), run)
+        engine.execute(up.hand_over(options), run)
+
+
+def waited(error: pytest.ExceptionInfo[ClusterError]) -> int:
+    found = re.search(r"is not healthy after (\d+) s", error.value.message)
+    assert found, error.value.message
+    assert "has not joined" in (error.value.why or "")
+    return int(found[1])
+
+
+def test_up_waits_as_long_as_its_help_says(
+    services: Services, clock: Hurried, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ClusterError) as caught:
+        run_again(services, UpOptions())
+    assert command(["up", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    told = re.search(r"may take to become ready \(default: (\d+), more for emulated", text)
+    assert told, text
+    assert waited(caught) == int(told[1]) == round(clock.slept)
+
+
+def test_up_waits_as_long_as_it_was_told(services: Services, clock: Hurried) -> None:
+    with pytest.raises(ClusterError) as caught:
+        run_again(services, UpOptions(wait_seconds=77))
+    assert waited(caught) == 77 == round(clock.slept)
+
+
+def test_start_waits_half_as_long_as_up(services: Services, clock: Hurried) -> None:
+    with pytest.raises(ClusterError) as of_up:
+        run_again(services, UpOptions())
+    clock.slept = 0
+    power.stop(services, "dev")
+    with pytest.raises(ClusterError) as of_start:
+        power.start(services, "dev")
+    assert waited(of_start) == round(clock.slept) == waited(of_up) / 2
