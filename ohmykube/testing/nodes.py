@@ -145,6 +145,8 @@ def main(argv: list[str] | None = None) -> int:
                 workers=options.workers,
                 kubernetes_version=options.kubernetes,
                 provider="nspawn",
+                # A template would have containerd and Kubernetes installed already.
+                template="never",
             )
         )
         if options.verb == "hold":
