@@ -15,6 +15,7 @@ from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.reporter import RecordingReporter
 from tests import lima_binary
+from tests.contract.outside import new_cluster_name
 from tests.contract.own_containerd import containerd
 
 __all__ = ["containerd"]
@@ -41,10 +42,10 @@ def real_limactl() -> Iterator[RealLimactl | str]:
 @pytest.fixture
 def cluster_name() -> str:
     """Return a name that no other run uses on this host."""
-    return f"t-{uuid.uuid4().hex[:8]}"
+    return new_cluster_name()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def nspawn_at(shared_cache: Path) -> Callable[[Path], NspawnProvider]:
     """Return a maker of providers over a data directory, with the shared base image."""
 
@@ -55,7 +56,7 @@ def nspawn_at(shared_cache: Path) -> Callable[[Path], NspawnProvider]:
     return make
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare_nodes(
     shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[NspawnProvider, str, list[Machine]]]:

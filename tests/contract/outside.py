@@ -9,10 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.kit import process
+from ohmykube.kit.paths import Paths
+from ohmykube.model.machine import MachineSpec
+from ohmykube.progress import NullReporter
 from ohmykube.providers import ssh_config
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn.provider import NspawnProvider
 
 if TYPE_CHECKING:
     from ohmykube.model.machine import Machine
+
+
+def create_node(home: Path, cache: Path, cluster: str, answer: Path | None = None) -> None:
+    """Make one node, as a process of its own does; write where its ssh can be reached."""
+    paths = Paths(state=home / "state", data=home / "data", cache=cache)
+    provider = NspawnProvider(ProviderContext(paths=paths, reporter=NullReporter()))
+    machine = provider.create(MachineSpec(cluster=cluster, node="cp1"))
+    if answer is not None:
+        host, port = provider.api_endpoint(cluster, machine.address, 22)
+        answer.write_text(f"{host} {port}")
+
+
+def new_cluster_name() -> str:
+    """Return a name that no other run uses on this host."""
+    return f"t-{uuid.uuid4().hex[:8]}"
 
 
 def traces(name: str) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from outside import reach, traces
+from outside import new_cluster_name, reach, traces
 
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Host, Node, Role
@@ -33,16 +33,31 @@ class TestFake(ProviderConformance):
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
         """Give a fake over an empty directory."""
-        paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
-        context = ProviderContext(paths=paths, reporter=RecordingReporter())
-        return Subject(
-            open=lambda _cluster: FakeProvider(context),
-            cluster="dev",
-            other="dev-2",
-            nodes=("cp1", "w1"),
-            damage=FakeProvider(context).break_machine,
-            answers=lambda machine: machine in FakeProvider(context).list(machine.cluster),
-        )
+        return fake_subject(tmp_path)
+
+
+def fake_subject(tmp_path: Path) -> Subject:
+    """Return a fake over an empty directory."""
+    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+    context = ProviderContext(paths=paths, reporter=RecordingReporter())
+    return Subject(
+        open=lambda _cluster: FakeProvider(context),
+        cluster="dev",
+        other="dev-2",
+        nodes=("cp1", "w1"),
+        damage=FakeProvider(context).break_machine,
+        answers=lambda machine: machine in FakeProvider(context).list(machine.cluster),
+    )
+
+
+class TestFakeShared(TestFake):
+    """Also when all tests share one subject."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        """Give a fake over an empty directory."""
+        return fake_subject(tmp_path_factory.mktemp("fake"))
 
 
 class TestFakeTemplates(TemplatesConformance):
@@ -51,32 +66,49 @@ class TestFakeTemplates(TemplatesConformance):
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
         """Give a fake over an empty directory."""
-        paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
-        context = ProviderContext(paths=paths, reporter=RecordingReporter())
-        fake = FakeCloningProvider(context)
-        return Subject(
-            open=lambda _cluster: FakeCloningProvider(context),
-            cluster="dev",
-            other="dev-2",
-            nodes=("cp1", "w1"),
-            mark=fake.mark,
-            marked=fake.marked,
-            answers=lambda machine: machine in fake.list(machine.cluster),
-        )
+        return fake_cloning_subject(tmp_path)
+
+
+class TestFakeTemplatesShared(TestFakeTemplates):
+    """Also when all tests share one subject."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+        """Give a fake over an empty directory."""
+        return fake_cloning_subject(tmp_path_factory.mktemp("fake"))
+
+
+def fake_cloning_subject(tmp_path: Path) -> Subject:
+    """Return a fake that clones, over an empty directory."""
+    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+    context = ProviderContext(paths=paths, reporter=RecordingReporter())
+    fake = FakeCloningProvider(context)
+    return Subject(
+        open=lambda _cluster: FakeCloningProvider(context),
+        cluster="dev",
+        other="dev-2",
+        nodes=("cp1", "w1"),
+        mark=fake.mark,
+        marked=fake.marked,
+        answers=lambda machine: machine in fake.list(machine.cluster),
+    )
 
 
 @pytest.mark.nodes
 class TestNspawn(ProviderConformance):
     """System containers on this host."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
+    @classmethod
     def subject(
-        self,
-        tmp_path: Path,
-        cluster_name: str,
+        cls,
+        tmp_path_factory: pytest.TempPathFactory,
         nspawn_at: Callable[[Path], NspawnProvider],
     ) -> Iterator[Subject]:
         """Give nspawn over an empty data directory."""
+        tmp_path = tmp_path_factory.mktemp("nspawn")
+        cluster_name = new_cluster_name()
         other = f"{cluster_name}-2"
         yield Subject(
             open=lambda _cluster: nspawn_at(tmp_path),
@@ -97,14 +129,16 @@ class TestNspawn(ProviderConformance):
 class TestNspawnTemplates(TemplatesConformance):
     """System containers that are clones of one."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
+    @classmethod
     def subject(
-        self,
-        tmp_path: Path,
-        cluster_name: str,
+        cls,
+        tmp_path_factory: pytest.TempPathFactory,
         nspawn_at: Callable[[Path], NspawnProvider],
     ) -> Iterator[Subject]:
         """Give nspawn over an empty data directory."""
+        tmp_path = tmp_path_factory.mktemp("nspawn")
+        cluster_name = new_cluster_name()
 
         def on(cluster: str, node: str, command: str) -> Result:
             machines = {m.node: m for m in nspawn_at(tmp_path).list(cluster)}
@@ -145,13 +179,15 @@ def _forget_complete(home: Path, cluster: str, node: str) -> None:
 class TestSsh(ProviderConformance):
     """Hosts that exist; here they are nodes behind forwarded ports, with their keys pinned."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
+    @classmethod
     def subject(
-        self,
-        tmp_path: Path,
+        cls,
+        tmp_path_factory: pytest.TempPathFactory,
         bare_nodes: tuple[NspawnProvider, str, list[Machine]],
     ) -> Iterator[Subject]:
         """Give ssh with two clusters over three hosts."""
+        tmp_path = tmp_path_factory.mktemp("ssh")
         hosts = pinned_hosts(bare_nodes)
         clusters = {
             "dev": {"cp1": hosts[0], "w1": hosts[1]},
