@@ -47,7 +47,7 @@ _MODULE = re.compile(r"ohmykube(\.[a-z_]+)+")
 
 def roles(root: Path = ROOT) -> list[str]:
     """Return the names of all roles."""
-    return sorted(path.name for path in (root / "roles").iterdir() if path.is_dir())
+    return sorted(path.name for path in (root / "roles").glob("*") if path.is_dir())
 
 
 def inputs(role: str, root: Path = ROOT) -> list[str]:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from tests import unmeasured
-from tests.e2e.conftest import NOTHING, Cli, wait_gone
+from tests.e2e.conftest import NOTHING, REPOSITORY, Cli, wait_gone
 from tests.e2e.in_process import InProcess
 from tests.e2e.refusals import content, refusal, remember
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 NAME = "bad"
 
@@ -215,7 +216,7 @@ def test_without_root(public: Path) -> None:
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     for more in ([], ["--plan"]):
         done = subprocess.run(
-            [*drop, *cli.argv("up", "--provider", "nspawn", *more)],
+            [*seen_by_all(public), *drop, *cli.argv("up", "--provider", "nspawn", *more)],
             env=unmeasured.environment(cli.env) | {"HOME": str(home)},
             cwd=public,
             stdin=subprocess.DEVNULL,
@@ -226,6 +227,25 @@ def test_without_root(public: Path) -> None:
         )
         refusal(done, 7, "root rights", "doctor")
         assert content(home) == {}
+
+
+def seen_by_all(public: Path) -> list[str]:
+    """Return the start of a command line that lets every user read this Python and this checkout.
+
+    Both may lie below a directory that is root's alone; in a mount namespace of its own the command
+    sees them in a directory that anybody may enter.
+    """
+    script, open_for = "", {}
+    for place in (Path(sys.base_prefix).resolve(), REPOSITORY):
+        private = [parent for parent in place.parents if not parent.stat().st_mode & 0o001]
+        if private:
+            top = open_for.setdefault(private[-1], public / f"top-{len(open_for)}")
+            inside = top / place.relative_to(private[-1])
+            inside.mkdir(parents=True, exist_ok=True)
+            script += f"mount --rbind {place} {inside}\n"
+    for private_top, top in open_for.items():
+        script += f"mount --rbind {top} {private_top}\n"
+    return ["unshare", "--mount", "--", "sh", "-ec", f'{script}exec "$@"', "sh"]
 
 
 def elsewhere(

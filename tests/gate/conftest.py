@@ -40,12 +40,13 @@ FILES = {
     "ohmykube/base.py": "VALUE = 1\n",
     "ohmykube/deep.py": "from ohmykube import base\n\nDEEP = base.VALUE\n",
     "ohmykube/late.py": "LATE = 1\n",
+    "ohmykube/words.py": "WORD = 1\n",
     "ohmykube/types.py": "from __future__ import annotations\n",
     "ohmykube/kit/__init__.py": "",
     "ohmykube/kit/entrypoints.py": "def load() -> None:\n    pass\n",
     "ohmykube/words.txt": "words\n",
     "tests/conftest.py": "",
-    "tests/data/given.txt": "given\n",
+    "tests/unit/alpha/given.txt": "given\n",
     "tests/unit/alpha/test_alpha.py": """
         from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ FILES = {
 
         def test_module():
             assert "ohmykube.late"
-            code = "import ohmykube.late"
+            code = "from ohmykube.words import WORD; import ohmykube.late"
             subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
         def test_what_is_there():

@@ -79,7 +79,7 @@ def test_a_file_that_no_part_names_is_not_there(project: Project) -> None:
     done = project.gate("unit", SUDO_USER="README.md")
     assert parts(done, "FAILED") == {BETA}
     assert parts(done, "passed") == {ALPHA}
-    assert passed(project.gate("unit", SUDO_USER="tests/data/given.txt")) == {BETA}
+    assert passed(project.gate("unit", SUDO_USER="ohmykube/words.txt")) == {BETA}
 
 
 def test_a_damaged_result_is_told_and_run_again(project: Project, passed_once: Path) -> None:

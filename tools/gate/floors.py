@@ -38,9 +38,8 @@ where branches are measured."""
 def combine(data: Iterable[Path], target: Path) -> Path | None:
     """Join data files into one; None when there are none."""
     files = [str(path) for path in data if path.exists()]
-    if not files:
-        return None
-    _coverage("combine", "--quiet", "--keep", f"--data-file={target}", *files)
+    if files:
+        _coverage("combine", "--quiet", "--keep", f"--data-file={target}", *files)
     return target if target.exists() else None
 
 

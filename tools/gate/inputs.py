@@ -7,9 +7,10 @@ import fnmatch
 import functools
 import hashlib
 import os
+import re
 import subprocess
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _COLLECTION = "ansible_collections.ohmykube.cluster."
 _ENTRY_POINTS = "ohmykube/kit/entrypoints.py"
+_IMPORT = re.compile(r"(?:from ([\w.]+) )?import (?:([\w.]+))")
 _UNLISTED = {".git", ".venv", "__pycache__"}
 
 
@@ -27,6 +29,8 @@ class Tree:
 
     root: Path
     files: dict[str, str]
+    imports: dict[str, set[str]] = field(default_factory=dict)
+    """What files import, as far as it was asked for."""
 
     @classmethod
     def read(cls, root: Path) -> Tree:
@@ -50,8 +54,9 @@ class Tree:
         """Return files together with all modules of the checkout that they import.
 
         Imports are followed from file to file, those within functions too; a string that is the
-        name of a module counts (``python -m``, lazy commands), and so do the targets of entry
-        points where entry points are read. Imports for type checkers alone do not.
+        name of a module counts (``python -m``, lazy commands), and so do programs within strings
+        and the targets of entry points where entry points are read. Imports for type checkers
+        alone do not.
         """
         found = set(names)
         waiting = [name for name in found if name.endswith(".py")]
@@ -114,8 +119,7 @@ def _walk(root: Path) -> Iterator[str]:
             yield str(Path(directory, name).relative_to(root))
 
 
-@functools.lru_cache(maxsize=4096)
-def _named(path: Path, _digest: str) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
+def _named(path: Path) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
     """Return the modules that a file names outright, and those that it names relatively."""
     absolute: list[str] = []
     relative: list[tuple[int, str]] = []
@@ -130,10 +134,17 @@ def _named(path: Path, _digest: str) -> tuple[tuple[str, ...], tuple[tuple[int, 
             else:
                 absolute += [module, *names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = node.value.partition(":")[0]
-            if "." in text and text.replace(".", "").replace("_", "").isalnum():
-                absolute.append(text)
+            absolute += _in_text(node.value)
     return tuple(absolute), tuple(relative)
+
+
+def _in_text(text: str) -> list[str]:
+    """Return the modules that a text names: it is a name, or the code of another program."""
+    if "import " in text:
+        pairs = _IMPORT.findall(text)
+        return [name for module, one in pairs for name in (module, f"{module}.{one}".strip("."))]
+    name = text.partition(":")[0]
+    return [name] if "." in name and name.replace(".", "").replace("_", "").isalnum() else []
 
 
 def _run_time(tree: ast.AST) -> Iterator[ast.AST]:
@@ -142,14 +153,20 @@ def _run_time(tree: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
 
 
+def _is_type_checking(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in {getattr(test, "id", ""), getattr(test, "attr", "")}
+
+
 def _imported(tree: Tree, name: str) -> set[str]:
-    absolute, relative = _named(tree.root / name, tree.files[name])
+    if name in tree.imports:
+        return tree.imports[name]
+    absolute, relative = _named(tree.root / name)
     here = name.rpartition("/")[0].replace("/", ".")
     wanted = set(absolute)
     for level, module in relative:
@@ -166,4 +183,5 @@ def _imported(tree: Tree, name: str) -> set[str]:
                 found.add(path)
     if name == _ENTRY_POINTS:
         found |= tree.entry_points
+    tree.imports[name] = found
     return found

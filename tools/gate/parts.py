@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import role_inputs
+
 from .environment import BIN
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ COLLECTION = (
     "meta/*",
     "galaxy.yml",
 )
-TESTING = ("tests/conftest.py", "tests/__init__.py", "tests/data/*", "collections/*")
+TESTING = ("tests/conftest.py", "tests/__init__.py", "collections/*")
 """What every test may read."""
 DATA = ("ohmykube/*", "!ohmykube/*.py")
 """What modules of the package read beside them."""
@@ -138,16 +140,17 @@ def static() -> list[Part]:
 
 
 READ_BY_UNIT: dict[str, tuple[str, ...]] = {
-    # Read rather than imported; without it the tests fail in the sandbox.
-    "unit/ansible": COLLECTION,
-    "unit/cache/bundle": ("ohmykube/*", *COLLECTION),
-    "unit/config": ("docs/configuration.md",),
+    "unit/ansible": (*COLLECTION, "tests/data/events/*", "tests/data/inventory/*"),
+    "unit/cache": ("tests/data/programs/*",),
+    "unit/cache/bundle": ("ohmykube/*", *COLLECTION, "tests/data/programs/*"),
+    "unit/cli": EVERYTHING,
+    "unit/config": ("docs/configuration.md", "tests/data/config/*"),
     "unit/kit": ("galaxy.yml", "inventory_templates/*"),
-    "unit/cli": ("*",),
-    "unit/plugins": COLLECTION,
+    "unit/plugins": (*COLLECTION, "tests/data/plugins/*", "tests/data/config/*"),
     "unit/steps": COLLECTION,
-    "unit/workflows": COLLECTION,
+    "unit/workflows": (*COLLECTION, "tests/data/node_programs/*"),
 }
+"""What unit tests read besides what they import: without it they fail in the sandbox."""
 
 
 def unit(tree: Tree) -> list[Part]:
@@ -196,7 +199,7 @@ CONTRACTS = {
 
 def contract(tree: Tree) -> list[Part]:
     """Return the contract tests: without nodes by subject, with nodes as one."""
-    mine = ("tests/contract/*", "tests/*.py", *TESTING, *PRODUCT)
+    mine = ("tests/contract/*", "tests/*.py", "tests/data/*", *TESTING, *PRODUCT)
     found = [
         Part(
             name=f"contract/{name}",
@@ -266,6 +269,27 @@ def e2e(tree: Tree) -> list[Part]:
     ]
 
 
+def molecule(tree: Tree) -> list[Part]:
+    """Return the roles on real nodes: those that run, run by one command on the same nodes."""
+    return [
+        Part(
+            name=f"molecule/{role}",
+            argv=(role,),
+            # There ``**`` means no directory as well; here ``*`` does.
+            inputs=tuple(
+                glob.replace("/**/*", "/*") for glob in role_inputs.inputs(role, tree.root)
+            ),
+            nodes=True,
+            sandbox=False,
+            batch="molecule",
+            budget=60,
+            weight=NODES_WEIGHT,
+            limit=3600,
+        )
+        for role in role_inputs.roles(tree.root)
+    ]
+
+
 def everything(tree: Tree) -> list[Part]:
     """Return all parts."""
-    return [*lint(), *static(), *unit(tree), *contract(tree), *e2e(tree)]
+    return [*lint(), *static(), *unit(tree), *contract(tree), *molecule(tree), *e2e(tree)]

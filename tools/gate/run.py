@@ -25,7 +25,7 @@ from .results import Result, ResultCache, directory
 from .scheduler import Ended, Job, Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .parts import Part
 
@@ -33,12 +33,17 @@ LOGS = 10
 """How many runs' logs stay."""
 
 
-def key(part: Part, tree: Tree, *, branches: bool = False) -> str:
-    """Return the key of a part's result: one digest of all that the result depends on."""
+def key(
+    part: Part, tree: Tree, *, names: Iterable[str] | None = None, branches: bool = False
+) -> str:
+    """Return the key of a part's result: one digest of all that the result depends on.
+
+    Its files are those that the part reads in ``tree``, or ``names``.
+    """
     about = [
         *(part.name, part.tests, part.batch, branches, fingerprint()),
         [word.replace(str(ROOT), "") for word in part.argv],
-        tree.digest(part.files(tree)),
+        tree.digest(part.files(tree) if names is None else names),
     ]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
@@ -134,7 +139,7 @@ class Run:
         if self._confine and first.sandbox:
             place = self._work / "in" / str(number)
             copied = sandbox.populate(self.tree, first.files(self.tree), place)
-            self._keys[first.name] = key(first, copied, branches=self.branches)
+            self._keys[first.name] = key(first, copied, names=copied.files, branches=self.branches)
             argv = sandbox.argv(place, ROOT, argv)
         last = [self._history.last(part.name) for part in parts]
         return Job(
