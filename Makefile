@@ -46,6 +46,10 @@ nightly: dev ## All of it anew, and the slow ones: every Kubernetes minor, many 
 lint unit static contract molecule e2e nightly:
 	@$(GATE) $@ $(if $(FULL),--full) -- $(ARGS)
 
+.PHONY: mutants
+mutants: dev ## Whether tests notice changed lines (ARGS="--seed 1 --count 20")
+	@PYTHONPATH=tools $(BIN)/python tools/mutants.py $(ARGS)
+
 .PHONY: bench
 bench: dev ## Speed and memory against the floor, JSON on stdout
 	@$(BIN)/python tests/bench/run.py $(ARGS)
@@ -77,9 +81,9 @@ requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes new
 	$(UV) --extra dev --output-file requirements/dev.txt pyproject.toml
 	$(UV) --constraints requirements/dev.txt --output-file requirements/run.txt \
 		pyproject.toml requirements/build.in
-	for name in uv collection-docs audit; do \
+	for name in uv collection-docs audit mutants; do \
 		$(UV) --constraints requirements/dev.txt --output-file "requirements/$$name.txt" \
-			"requirements/$$name.in"; done
+			--no-emit-package yattag "requirements/$$name.in"; done  # has no wheel, is not needed
 	$(BIN)/python tools/sanity.py --pins | $(UV) --output-file requirements/sanity.txt -
 
 .PHONY: dist

@@ -60,11 +60,10 @@ def main(arguments: Sequence[str]) -> int:
     machine.token()
     full = "--full" in what or os.environ.get("FULL") == "1" or what[0] == NIGHTLY
     stages = [word for word in what if word not in {"all", NIGHTLY, "--full"}]
-    if what[0] == NIGHTLY:
-        os.environ["OHMYKUBE_NIGHTLY"] = "1"
     try:
         tree = Tree.read(ROOT)
-        selection = select(parts.everything(tree), stages, words, tree)
+        there = [*parts.everything(tree), *(parts.nightly() if what[0] == NIGHTLY else ())]
+        selection = select(there, stages, words, tree)
     except UnknownError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -62,10 +62,16 @@ class Tree:
         waiting = [name for name in found if name.endswith(".py")]
         while waiting:
             name = waiting.pop()
-            reached = {one for one in _imported(self, name) if one not in found}
+            reached = self.direct_imports(name) - found
             found |= reached
             waiting += reached
         return found
+
+    def direct_imports(self, name: str) -> set[str]:
+        """Return the modules of the checkout that a Python file imports itself."""
+        if name not in self.imports:
+            self.imports[name] = _imported(self, name)
+        return self.imports[name]
 
     def digest(self, names: Iterable[str]) -> str:
         """Return one digest for files: their names and all that they are."""
@@ -164,8 +170,6 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _imported(tree: Tree, name: str) -> set[str]:
-    if name in tree.imports:
-        return tree.imports[name]
     absolute, relative = _named(tree.root / name)
     here = name.rpartition("/")[0].replace("/", ".")
     wanted = set(absolute)
@@ -183,5 +187,4 @@ def _imported(tree: Tree, name: str) -> set[str]:
                 found.add(path)
     if name == _ENTRY_POINTS:
         found |= tree.entry_points
-    tree.imports[name] = found
     return found

@@ -69,6 +69,8 @@ class Part:
     """Processor seconds, or seconds where there are nodes: twice as many fail the run."""
     limit: float = 1800
     weight: float = 1.0
+    variables: tuple[tuple[str, str], ...] = ()
+    """Environment variables of its own."""
     cache: str = ""
     """Name of the directory that its tool may keep between runs, at ``{cache}`` in ``argv``."""
 
@@ -287,6 +289,34 @@ def molecule(tree: Tree) -> list[Part]:
             limit=3600,
         )
         for role in role_inputs.roles(tree.root)
+    ]
+
+
+def nightly() -> list[Part]:
+    """Return what only the nightly run has: it is slow, and rarely fails."""
+    return [
+        Part(
+            name="nightly/tests",
+            argv=(),
+            tests=("tests/contract", "tests/e2e"),
+            inputs=EVERYTHING,
+            variables=(("OHMYKUBE_NIGHTLY", "1"),),
+            nodes=True,
+            kept=False,
+            sandbox=False,
+            budget=4 * 3600,
+            limit=4 * 3600,
+        ),
+        Part(
+            name="nightly/mutants",
+            argv=(sys.executable, "tools/mutants.py"),
+            inputs=EVERYTHING,
+            kept=False,
+            sandbox=False,
+            budget=3 * 3600,
+            limit=3 * 3600,
+            weight=2.0,
+        ),
     ]
 
 

@@ -41,7 +41,7 @@ def key(
     Its files are those that the part reads in ``tree``, or ``names``.
     """
     about = [
-        *(part.name, part.tests, part.batch, branches, fingerprint()),
+        *(part.name, part.tests, part.batch, branches, part.variables, fingerprint()),
         [word.replace(str(ROOT), "") for word in part.argv],
         tree.digest(part.files(tree) if names is None else names),
     ]
@@ -126,7 +126,7 @@ class Run:
         name = first.batch or first.name
         self._jobs[name] = parts
         number = len(self._jobs)
-        env = environment()
+        env = {**environment(), **dict(first.variables)}
         if first.tests:
             env["COVERAGE_FILE"] = str(self._measured(name) / "data")
             argv = self._pytest(first, name, number)
