@@ -1,7 +1,8 @@
 """Prints one-line changes of Python files, picked at random: mutate.py SEED COUNT FILE...
 
 Runs in the environment of ``mutants.py``: the changes are those of cosmic-ray's operators. Each
-line of the output is a JSON object with ``path``, ``line``, ``old``, ``new`` and ``text``, the whole changed file.
+line of the output is a JSON object with ``path``, ``line``, ``old``, ``new``, and as ``text`` the
+whole changed file.
 """
 
 from __future__ import annotations

@@ -216,7 +216,15 @@ def test_what_tests_leave_fails_the_run_and_goes(project: Project, place: Path) 
             pathlib.Path("{group}/cgroup.procs").write_text(str(child.pid))
         """,
     )
-    done = project.gate("e2e", "--", "e2e/cluster")
+    done = subprocess.run(
+        project.plain_argv("e2e", "--", "e2e/cluster"),
+        cwd=project.root,
+        env=project.env(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 1
     assert f"network namespace {name}" in done.stderr
     assert "sleep 600" in done.stderr
@@ -241,7 +249,9 @@ def test_the_next_run_removes_what_a_killed_one_left(
             time.sleep(600)
         """,
     )
-    run = project.start("e2e", "--", "e2e/cluster")
+    temporary = place.parent / "tmp"
+    temporary.mkdir()
+    run = project.start("e2e", "--", "e2e/cluster", TMPDIR=str(temporary))
     assert eventually((place / "pid").exists)
     pid = int((place / "pid").read_text())
     tests = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -249,8 +259,10 @@ def test_the_next_run_removes_what_a_killed_one_left(
         os.kill(victim, signal.SIGKILL)
     run.communicate(timeout=60)
     project.write("tests/e2e/cluster/test_nodes.py", "").write_text(NODES)
-    done = project.gate("e2e", "--", "e2e/cluster", SUDO_USER=str(place))
+    words = ("e2e", "--", "e2e/cluster")
+    done = project.gate(*words, SUDO_USER=str(place), TMPDIR=str(temporary))
     assert "a run was killed in the middle: removing what it left" in done.stdout
+    assert list(temporary.iterdir()) == []
     assert passed(done) == {"e2e/cluster"}
     assert not Path(f"/proc/{pid}").exists()
 
@@ -277,7 +289,7 @@ def test_no_part_inherits_ignored_signals(project: Project, how: str) -> None:
     start = f"import os, signal, sys\nfor name in {names!r}:\n"
     start += "    signal.signal(signal.Signals[name], signal.SIG_IGN)\n"
     start += "os.execv(sys.argv[1], sys.argv[1:])"
-    argv = project.argv("unit", "--", "unit/alpha")
+    argv = project.plain_argv("unit", "--", "unit/alpha")
     done = subprocess.run(
         [argv[0], "-c", start, *argv],
         cwd=project.root,

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sys
 import tempfile
 import uuid
@@ -19,6 +20,7 @@ from pathlib import Path
 import leftovers
 
 MARK = leftovers.MARK
+_WORK = "omk-g-"
 
 
 class NodesLock:
@@ -78,6 +80,35 @@ class NodesLock:
             print("    a run was killed in the middle: removing what it left", flush=True)
             leftovers.check(before, document["token"], 0.0)
             sys.stderr.flush()
+
+
+class WorkDirectory:
+    """A directory for the files of one run; what killed runs left of theirs goes with it."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            remove_unused()
+            path = Path(tempfile.mkdtemp(prefix=_WORK))
+            path.chmod(0o711)  # some tests run programs as other users
+        self.path = path
+        self.descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Who has it open, jobs too, uses the directory."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def remove(self) -> None:
+        """Remove it; never across a mount that somehow stayed: that could be anybody's data."""
+        mounts = Path("/proc/self/mountinfo")
+        if not mounts.exists() or f" {self.path}/" not in mounts.read_text():
+            shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.descriptor)
+
+
+def remove_unused() -> None:
+    """Remove the directories of runs that were killed, and of which no job is left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_WORK}*"):
+        with contextlib.suppress(OSError):  # in use, or somebody else's
+            if (path / "lock").stat().st_uid == os.geteuid():
+                WorkDirectory(path).remove()
 
 
 def token() -> str:

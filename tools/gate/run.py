@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from . import floors, report, sandbox
 from .environment import ROOT, environment, fingerprint
 from .history import History
 from .inputs import Tree
-from .machine import NodesLock
+from .machine import NodesLock, WorkDirectory
 from .parts import BATCHES, NODES_WEIGHT
 from .report import Outcome
 from .results import Result, ResultCache, directory
@@ -68,8 +67,8 @@ class Run:
         self._history = History.read(self.place)
         self._before = History.read(self.place)
         self._confine = sandbox.available()
-        self._work = Path(tempfile.mkdtemp(prefix="omk-g"))
-        self._work.chmod(0o711)  # some tests run programs as other users
+        self._directory = WorkDirectory()
+        self._work = self._directory.path
         self._logs = new_logs(self.place / "logs")
         self._outcomes: list[Outcome] = []
         self._keys: dict[str, str] = {}
@@ -92,9 +91,7 @@ class Run:
             left = self.lock.release()
             code = self._close(to_run, begin) or left or code
             self._history.save()
-            # Never across a mount that somehow stayed: that could be somebody's data.
-            if f" {self._work}/" not in Path("/proc/self/mountinfo").read_text():
-                shutil.rmtree(self._work, ignore_errors=True)
+            self._directory.remove()
         return code
 
     # -- before ------------------------------------------------------------------------------------
@@ -152,6 +149,7 @@ class Run:
             expected=sum(f[0] if f else p.budget for f, p in zip(last, parts, strict=True)),
             weight=NODES_WEIGHT if first.nodes else first.weight,
             nodes=first.nodes,
+            open_files=(self._directory.descriptor,),
         )
 
     def _pytest(self, part: Part, name: str, number: int) -> list[str]:

@@ -40,6 +40,8 @@ class Job:
     """How many processors it keeps busy."""
     nodes: bool = False
     """Whether it makes nodes, whose names are shared by all of the machine."""
+    open_files: tuple[int, ...] = ()
+    """File descriptors that it inherits."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class _Running:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # A gate that is killed leaves it to its tests, who tidy up, to give the lock back.
-                pass_fds=() if lock is None else (lock.descriptor(),),
+                pass_fds=(*job.open_files, *(() if lock is None else (lock.descriptor(),))),
             )
         self._seconds: float | None = None
 
