@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,16 +39,23 @@ def run(cli: Cli, commands: list[str], place: Path, kubectl: str = "") -> str:
         if not command.startswith(_NOT_RUN):
             plain = command.replace(".venv/bin/ohmykube", "ohmykube")
             script.append(_SAME.get(plain, plain))
-    done = subprocess.run(
+    child = subprocess.Popen(
         ["bash", "-c", "\n".join(script)],
         env=cli.env,
         cwd=place,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=2700,
-        check=False,
+        start_new_session=True,
     )
-    if done.returncode != 0:
-        pytest.fail(f"{commands}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}", pytrace=False)
-    return done.stdout
+    try:
+        said, told = child.communicate(timeout=2700)
+    except BaseException:
+        # With the shell alone its command would go on, and keep the cluster from its removal.
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        raise
+    if child.returncode != 0:
+        pytest.fail(f"{commands}\n{said[-2000:]}\n{told[-4000:]}", pytrace=False)
+    return said
