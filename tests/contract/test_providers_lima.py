@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 class TestLima(ProviderConformance):
     """The whole contract."""
 
-    @pytest.fixture(params=["2.0.3"])
-    def subject(self, request: pytest.FixtureRequest) -> Iterator[Subject]:
+    @pytest.fixture(scope="class", params=["2.0.3"])
+    @classmethod
+    def subject(cls, request: pytest.FixtureRequest) -> Iterator[Subject]:
         """Give Lima over an empty home."""
         with world(request.param) as place:
             yield Subject(
@@ -44,8 +45,9 @@ class TestLima(ProviderConformance):
 class TestLimaTemplates(TemplatesConformance):
     """Golden machines that are cloned."""
 
-    @pytest.fixture(params=["2.0.3"])
-    def subject(self, request: pytest.FixtureRequest) -> Iterator[Subject]:
+    @pytest.fixture(scope="class", params=["2.0.3"])
+    @classmethod
+    def subject(cls, request: pytest.FixtureRequest) -> Iterator[Subject]:
         """Give Lima over an empty home; a file beside the disk stands for what is on it."""
         with world(request.param) as place:
 
