@@ -16,9 +16,9 @@ from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.reporter import RecordingReporter
 from tests import lima_binary
 from tests.contract.outside import new_cluster_name
-from tests.contract.own_containerd import containerd
+from tests.contract.own_containerd import containerd, containerd_programs
 
-__all__ = ["containerd"]
+__all__ = ["containerd", "containerd_programs"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -96,18 +96,24 @@ address = "{root}/c.sock.ttrpc"
 """
 
 
-@pytest.fixture
-def containerd(tmp_path: Path, shared_cache: Path) -> Iterator[Containerd]:
+@pytest.fixture(scope="session")
+def containerd_programs(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with containerd and ctr, which can be run."""
     try:
         found = programs(shared_cache)
     except OhmykubeError as error:
         why = f"needs containerd, installed or from a source: {error.message}"
         pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
-    one = Containerd(tmp_path / "containerd", tmp_path / "bin")
-    one.programs.mkdir()
+    directory = tmp_path_factory.mktemp("bin")
     for name in ("containerd", "ctr"):
-        shutil.copy(found[name], one.programs / name)
-        (one.programs / name).chmod(0o755)
+        shutil.copy(found[name], directory / name)
+        (directory / name).chmod(0o755)
+    return directory
+
+
+@pytest.fixture
+def containerd(tmp_path: Path, containerd_programs: Path) -> Iterator[Containerd]:
+    one = Containerd(tmp_path / "containerd", containerd_programs)
     one.directory.mkdir()
     (one.directory / "config.toml").write_text(CONFIG.format(root=one.directory))
     argv = [str(one.programs / "containerd"), "--config", str(one.directory / "config.toml")]
