@@ -120,6 +120,21 @@ def stop(directory: Path) -> None:
     note.unlink()
 
 
+def bare(options: argparse.Namespace) -> Cluster:
+    """Return the cluster whose nodes are wanted, without anything on them."""
+    return load.from_overrides(
+        Overrides(
+            name=options.name,
+            control_planes=options.control_planes,
+            workers=options.workers,
+            kubernetes_version=options.kubernetes,
+            provider="nspawn",
+            # A template would have containerd and Kubernetes installed already.
+            template="never",
+        )
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one of the verbs; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ohmykube.testing.nodes", description=__doc__)
@@ -138,17 +153,7 @@ def main(argv: list[str] | None = None) -> int:
             services = Services(paths=paths.from_environment(), reporter=NullReporter())
             down(services, options.name)
             return 0
-        cluster = load.from_overrides(
-            Overrides(
-                name=options.name,
-                control_planes=options.control_planes,
-                workers=options.workers,
-                kubernetes_version=options.kubernetes,
-                provider="nspawn",
-                # A template would have containerd and Kubernetes installed already.
-                template="never",
-            )
-        )
+        cluster = bare(options)
         if options.verb == "hold":
             hold(cluster, directory)
         else:

@@ -1,0 +1,15 @@
+"""The nodes for role development are bare, whatever this machine has templates of."""
+
+from __future__ import annotations
+
+import argparse
+
+from ohmykube.model.cluster import TemplateUse
+from ohmykube.testing import nodes
+
+
+def test_nodes_are_never_cloned_from_templates() -> None:
+    options = argparse.Namespace(name="roles", control_planes=1, workers=2, kubernetes=None)
+    cluster = nodes.bare(options)
+    assert cluster.template is TemplateUse.NEVER
+    assert (cluster.name, cluster.provider, len(cluster.nodes)) == ("roles", "nspawn", 3)
