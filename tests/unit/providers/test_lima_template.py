@@ -185,7 +185,10 @@ def test_what_is_ours_is_laid_over_the_users_template() -> None:
     found = rendered(image=None, base=mine, shape=Shape(), disks=2)
     assert (found["plain"], found["user"]["name"]) == (True, "omk")
     assert (found["images"], found["video"]) == ([{"location": "/i"}], {})
-    assert [disk["name"] for disk in found["additionalDisks"]] == ["dev.w1-disk1", "dev.w1-disk2"]
+    assert found["additionalDisks"] == [
+        {"name": "dev.w1-disk1", "format": False},
+        {"name": "dev.w1-disk2", "format": False},
+    ]
     assert "cpus" not in found
 
 

@@ -125,6 +125,7 @@ def test_limits_are_applied_and_changed(simulation: Simulation, provider: Nspawn
         group = simulation.cgroup / "cpu/omk/dev/cp1"
         memory = simulation.cgroup / "memory/omk/dev/cp1/memory.limit_in_bytes"
         assert (group / "cpu.cfs_quota_us").read_text() == "150000"
+        assert (group / "cpu.cfs_period_us").read_text() == "100000"
         assert memory.read_text() == str(2048 << 20)
         cpus = simulation.cgroup / "cpuset/omk/dev/cp1/cpuset.cpus"
         assert cpus.read_text() == "0-1"
