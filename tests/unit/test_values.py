@@ -1,4 +1,4 @@
-"""What holds for every dataclass of the package: values, except those that are named here."""
+"""What holds for all modules: what they offer is there, and their dataclasses are values."""
 
 from __future__ import annotations
 
@@ -74,6 +74,14 @@ def found() -> dict[str, type]:
             if own and "__dataclass_params__" in vars(one):
                 classes[f"{info.name}.{name}"] = one
     return classes
+
+
+def test_what_modules_offer_is_there() -> None:
+    for info in pkgutil.walk_packages(ohmykube.__path__, "ohmykube."):
+        if info.name.rpartition(".")[2] != "__main__":
+            module = importlib.import_module(info.name)
+            missing = [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)]
+            assert missing == [], info.name
 
 
 def test_values_never_change() -> None:
