@@ -139,6 +139,21 @@ def test_facts(node: FakeNode) -> None:
     assert found["os"] == {"id": "debian", "version": "12"}
     assert found["joined"] is False
     assert found["cluster_ca"] == ""
+    assert (found["swap"], found["systemd"], found["kubernetes_version"]) == (False, False, "")
+
+
+def test_facts_of_a_machine_with_systemd_and_swap(node: FakeNode) -> None:
+    head = "Filename Type Size Used Priority\n"
+    node.write("proc/swaps", head)
+    node.write("proc/1/status", "CapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n")
+    node.path("run/systemd/system").mkdir(parents=True)
+    node.write("var/lib/ohmykube/kubeadm.json", '{"finished": true, "kubernetes": "1.36.3"}')
+    found = facts.gather(str(node.root))
+    assert (found["swap"], found["systemd"]) == (False, True)
+    assert (found["in_container"], found["cap_sys_resource"]) == (False, True)
+    assert found["cgroup_version"] == 1
+    node.write("proc/swaps", head + "/dev/sda2 partition 1000 0 -2\n")
+    assert facts.gather(str(node.root))["swap"] is True
 
 
 def test_facts_know_a_joined_node(node: FakeNode) -> None:

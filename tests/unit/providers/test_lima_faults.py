@@ -574,6 +574,14 @@ def test_a_damaged_record_is_said_and_does_not_hide_the_machines(place: World) -
     assert states(place) == {"cp1": "broken"}
 
 
+def test_a_record_is_removed_once_and_removing_none_is_fine(place: World) -> None:
+    place.provider().create(SPEC)
+    assert [record.cluster for record in records.every(place.home)] == ["dev"]
+    for _ in range(2):
+        records.remove(place.home, "dev")
+        assert records.every(place.home) == ()
+
+
 # -- sleep -----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from ohmykube.kit import process
 from ohmykube.providers.lima.answers import Malformed, Network, lines
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.quirks import Quirk, Version
-from ohmykube.providers.lima.refusals import LimactlError, Reason, reason_of
+from ohmykube.providers.lima.refusals import LimactlError, Reason, failure, reason_of
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 
@@ -253,6 +254,41 @@ def test_shell_goes_to_the_root_directory_of_the_guest() -> None:
 )
 def test_words_of_newer_versions(words: str, reason: Reason) -> None:
     assert reason_of(words) is reason
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("disk `a` already exists", "limactl list"),
+        ("disk `a` does not exist", "limactl list"),
+        ("unable to load instance h", "ls $LIMA_HOME  (which directory has no lima.yaml?)"),
+        ("expected status `Running`, got `Stopped`", "limactl list"),
+        ("cannot edit a running instance", "stop the machine first"),
+        ("instance is protected to prohibit accidental removal", "limactl unprotect NAME"),
+        ('identifier "-" must match ^[A-Za-z0-9]', None),
+        ("must be less than UNIX_PATH_MAX=108 characters", "use a shorter home for Lima"),
+        ("shrinking the disk is not supported", "a disk can only grow"),
+        ("cannot delete disk `a` in use by instance `b`", "limactl disk list"),
+        ("failed to run [ssh-keygen -t ed25519]", "run the same command again"),
+        ("expected digest sha256:a, got sha256:b", "check the digest of the image"),
+        ("failed to download https://x/y", "check the location of the image and its digest"),
+        ("degraded, status={Running:true}", None),
+        ("failed to stop usernet", "ohmykube start  (restarts the network)"),
+        ("host agent process has exited", "look into ha.stderr.log of the instance"),
+        ("failed to unmarshal YAML", None),
+        ("something new", None),
+    ],
+)
+def test_each_refusal_says_what_to_type_next(words: str, hint: str | None) -> None:
+    log = json.dumps({"level": "fatal", "msg": words})
+    error = failure("do it", process.Result(("limactl",), 1, "", log), timed_out=False)
+    assert (error.message, error.why, error.hint) == ("limactl could not do it", words, hint)
+
+
+def test_a_limactl_that_hung_is_called_again() -> None:
+    error = failure("do it", process.Result(("limactl",), -9, "", ""), timed_out=True)
+    assert error.message == "limactl hung and could not do it"
+    assert error.hint == "run the same command again"
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,15 @@ def test_heartbeat_after_silence_only(scene) -> None:
     assert len(scene.lines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(59.9, "00:59"), (60, "01:00"), (754, "12:34"), (6000, "100:00")]
+)
+def test_the_time_of_a_line_is_in_minutes_and_seconds(scene, seconds, shown) -> None:
+    scene.time += seconds
+    scene.reporter.emit(Message(text="hello"))
+    assert scene.lines() == [f"[{shown}] hello"]
+
+
 def test_verbose_shows_activities_and_debug(scene) -> None:
     verbose = Scene(verbosity=1)
     for one in (scene, verbose):

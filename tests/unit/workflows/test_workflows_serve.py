@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.cache.store import Ref, Store
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import (
@@ -22,6 +23,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import interrupt, paths
 from ohmykube.kit.secret import Secret
+from ohmykube.model.artifact import Kind
 from ohmykube.progress import ItemProgress, Message, NodeProgress, StepStarted
 from ohmykube.state import layout
 from ohmykube.steps.base import Services
@@ -34,6 +36,7 @@ from ohmykube.workflows import serve as serving
 from ohmykube.workflows import session
 from ohmykube.workflows.serve import ServeOptions, ServeResult
 from ohmykube.workflows.tunnel_keeper import LONGEST_PAUSE, ClusterTunnels
+from tests import image_maker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +268,9 @@ class Running:
 def status(url: str, path: str = "/v2/", token: str = "") -> int:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
     connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
-    code = connection.getresponse().status
+    answer = connection.getresponse()
+    answer.read()
+    code = answer.status
     connection.close()
     return code
 
@@ -359,6 +364,29 @@ def test_a_line_that_tells_what_goes_on(
     (step,) = running.reporter.of(StepStarted)
     assert step.title.startswith("Serving http://127.0.0.1:")
     assert running.reporter.of(ItemProgress)[0].activity == "0 requests, 0.0 MB sent"
+
+
+def test_what_was_sent_is_counted_while_it_runs_and_once(
+    monkeypatch: pytest.MonkeyPatch, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    monkeypatch.setattr(serving, "FLUSH_SECONDS", 0.0)
+    store = Store(paths.from_environment().cache)
+    image = image_maker.image(3000)
+    image.put(store)
+    name = "docker.io/library/app:1"
+    store.set_ref(Ref(Kind.IMAGE, name, "1", "amd64", image.digest, 9, "load"))
+    running = Running(ServeOptions(port=0, offline=True), None)
+    url = running.url(eventually)
+
+    def counted() -> int:
+        return sum(day.get("bytes_out", 0) for day in store.counters().values())
+
+    size = len(image.blobs[image.layers[0]])
+    assert status(url, "/v2/library/app/manifests/1") == 200
+    assert eventually(lambda: counted() == len(image.manifest))
+    assert status(url, f"/v2/library/app/blobs/{image.layers[0]}") == 200
+    assert eventually(lambda: counted() == len(image.manifest) + size)
+    assert running.stop().sent == counted() == len(image.manifest) + size
 
 
 def test_a_port_below_1024_may_be_refused(
