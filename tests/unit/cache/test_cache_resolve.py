@@ -161,6 +161,10 @@ def test_a_second_run_asks_nobody_and_starts_nothing(
     assert world.resolve() == first
     assert world.loaded == []
     assert world.recorder.events == []
+    (counted,) = world.store.counters().values()
+    assert counted["hits"] == len(first.artifacts)
+    sizes = {ref.digest: ref.size for ref in world.store.refs()}
+    assert counted["bytes_saved"] == sum(sizes[a.digest] for a in first.artifacts)
 
 
 def test_sources_are_tried_in_order_and_a_useless_one_is_told_of_once(world: World) -> None:
