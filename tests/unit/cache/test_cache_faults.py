@@ -140,6 +140,9 @@ def quick_store() -> Iterator[Store]:
 
 
 def test_kill_9_at_200_points_corrupts_no_blob_and_loses_no_reference(quick_store: Store) -> None:
+    """Costs some 5 s of a processor: each of 200 children is profiled call by call until it dies,
+    and after each of them every blob of the store is hashed anew.
+    """
     store = quick_store
     print(f"OHMYKUBE_SEED={SEED}")  # noqa: T201 - shown when it fails
     chance = random.Random(SEED)
