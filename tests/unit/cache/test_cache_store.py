@@ -61,6 +61,15 @@ def test_a_malformed_digest_is_a_bug_of_the_caller(store: Store, digest: str) ->
         store.has(digest)
 
 
+def test_counters_go_up_by_one_unless_told_otherwise(store: Store) -> None:
+    store.put_bytes(HELLO)
+    store.count("hits")
+    store.count("hits")
+    store.count("bytes_out", 7)
+    (day,) = store.counters().values()
+    assert day == {"hits": 2, "bytes_out": 7}
+
+
 def test_put_file_copies_and_adopt_moves(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(HELLO)

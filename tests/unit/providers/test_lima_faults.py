@@ -27,9 +27,12 @@ from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.base import CheckStatus, Service
 from ohmykube.providers.lima import marker, records
+from ohmykube.providers.lima.answers import Status
 from ohmykube.providers.lima.home import Home
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.network import Networks
+from ohmykube.providers.lima.state import Judge, drift
+from ohmykube.providers.lima.template import Shape
 from ohmykube.testing import fake_limactl
 from tests.lima_world import World, world
 
@@ -352,6 +355,49 @@ def test_a_guest_that_does_not_answer_is_started_anew(place: World) -> None:
         provider.start("dev", "cp1")
     place.guests.silent = False
     assert provider.start("dev", "cp1") == made
+
+
+def test_what_is_said_of_a_machine_in_each_state(place: World) -> None:
+    made = place.provider().create(SPEC)
+    (instance,) = place.limactl.list("dev.cp1")
+    answering = True
+    judge = Judge(place.home, place.networks, lambda _host, _port: answering)
+
+    def said(status: Status = Status.RUNNING) -> tuple[str, str]:
+        look = judge.look("dev.cp1", dataclasses.replace(instance, status=status))
+        return look.state.name, look.why
+
+    assert said() == ("READY", "")
+    assert said(Status.STOPPED) == ("STOPPED", "")
+    assert said(Status.BROKEN) == ("BROKEN", "limactl calls it Broken")
+    assert said(Status.UNKNOWN) == ("BROKEN", "limactl calls it nothing")
+    answering = False
+    assert said() == ("SILENT", f"ssh does not answer at 127.0.0.1:{instance.ssh_port}")
+    directory = place.directory("dev", "cp1")
+    mark = marker.read(directory)
+    assert mark is not None
+    marker.write(directory, dataclasses.replace(mark, address="192.168.110.99"))
+    assert said() == ("NETDEAD", f"its address is {made.address}, and was 192.168.110.99")
+    records.remove(place.home, "dev")
+    assert said() == ("NETDEAD", "the record of its network is gone")
+    marker.write(directory, dataclasses.replace(mark, complete=False))
+    assert said() == ("CREATING", "its first start did not come to its end")
+    unlisted = judge.look("dev.cp1", None)
+    assert unlisted.state.name == "CREATING"
+    assert unlisted.why == "its directory is there, and limactl does not list it"
+
+
+def test_a_size_that_is_not_the_wanted_one_is_told_in_its_unit(place: World) -> None:
+    place.provider().create(SPEC)
+    (instance,) = place.limactl.list("dev.cp1")
+    assert drift(instance, Shape(cpus=1, memory_mib=512, disk_gib=10)) == ()
+    found = drift(instance, Shape(cpus=3, memory_mib=1024, disk_gib=9))
+    assert [str(one) for one in found] == [
+        "cpus 1, not 3",
+        "memory 512 MiB, not 1024 MiB",
+        "disk 10 GiB, not 9 GiB",
+    ]
+    assert [one.shrinks for one in found] == [False, False, True]
 
 
 def test_a_stop_that_the_guest_ignores_is_forced(place: World) -> None:
