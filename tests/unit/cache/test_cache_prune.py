@@ -279,6 +279,19 @@ def test_half_written_lists_go_when_they_are_old(store: Store) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
+def test_half_written_files_go_wherever_files_are_replaced(store: Store, tmp_path: Path) -> None:
+    store.put_bytes(b"x")
+    (tmp_path / "bundle").write_bytes(b"x")
+    store.attach(tmp_path / "bundle", {})
+    places = [store.root, store.layout, store.root / "attached", store.root / "locks"]
+    for place in places:
+        path = place / f"{files.TEMP_PREFIX}old"
+        path.write_text("{")
+        os.utime(path, (1, 1))
+    assert freed(prune(store)) == {"partial": (4, 4)}
+    assert list(store.root.rglob(f"{files.TEMP_PREFIX}*")) == []
+
+
 @pytest.mark.parametrize("name", ["build", "ingest", "quarantine"])
 def test_what_a_strangers_link_leads_to_stays(
     store: Store, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -147,6 +147,21 @@ def test_results_know_their_encoding() -> None:
     assert not Results(None).unicode
 
 
+def test_a_question_is_there_before_its_answer_is_waited_for(monkeypatch) -> None:
+    below = io.BytesIO()
+    stream = io.TextIOWrapper(io.BufferedWriter(below), line_buffering=True)  # type: ignore[type-var]
+    shown = []
+
+    class Person(io.StringIO):
+        def readline(self, *_: object) -> str:
+            shown.append(below.getvalue())
+            return "yes\n"
+
+    monkeypatch.setattr(sys, "stdin", Person())
+    assert console.ask("go on? ", Talk(stream)) == "yes"
+    assert shown == [b"go on? "]
+
+
 def test_ask(monkeypatch) -> None:
     stream = Stream(tty=True)
     monkeypatch.setattr(sys, "stdin", io.StringIO("dev \n"))
