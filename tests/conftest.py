@@ -137,7 +137,9 @@ def _lacking(marker: str) -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose prerequisites lack, or fail it in CI."""
+    """Skip a test whose prerequisites lack, or fail it in CI; one of Linux is skipped elsewhere."""
+    if item.get_closest_marker("linux") and sys.platform != "linux":
+        pytest.skip("needs Linux")
     for marker in _PROGRAMS:
         if item.get_closest_marker(marker) and (reason := _lacking(marker)):
             _give_up(reason)

@@ -65,6 +65,11 @@ class NspawnProvider(Provider):
         return BaseImages(self._host, context.paths, context.reporter, self._recipe)
 
     @property
+    def _possible(self) -> bool:
+        """Tell whether this host is one of those that can have our machines: is it Linux?"""
+        return (self._host.proc / "self").exists()
+
+    @property
     def capabilities(self) -> Capabilities:
         """System containers that we make, stop and start."""
         return Capabilities(creates=True, powers=True, system_containers=True)
@@ -99,6 +104,8 @@ class NspawnProvider(Provider):
 
     def list(self, cluster: str) -> Sequence[Machine]:
         """Return the machines of exactly this cluster."""
+        if not self._possible:
+            return ()
         clusters = self._clusters
         found = []
         for node in clusters.nodes(cluster):
@@ -113,6 +120,8 @@ class NspawnProvider(Provider):
 
     def clusters(self) -> Sequence[str]:
         """Return the clusters that have machines here."""
+        if not self._possible:
+            return ()
         names = [name for name in self._clusters.names() if self._clusters.nodes(name)]
         return [name for name in names if not name.startswith(HIDDEN)]
 

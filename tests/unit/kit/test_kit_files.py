@@ -274,6 +274,7 @@ def test_remove_tree_does_not_follow_links(tmp_path: Path) -> None:
     assert (kept / "data").exists()
 
 
+@pytest.mark.linux
 def test_remove_tree_refuses_mounts_even_of_the_same_disk(tmp_path: Path, as_root: None) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "data").write_text("precious")

@@ -22,6 +22,10 @@ STUBBORN = "trap '' TERM; echo $$; for i in $(seq 600); do sleep 0.1; done"
 
 
 def alive(pid: int) -> bool:
+    if sys.platform != "linux":
+        argv = ["ps", "-o", "stat=", "-p", str(pid)]
+        told = process.run(argv, timeout=30, check=False).stdout.strip()
+        return told[:1] not in ("", "Z")
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:

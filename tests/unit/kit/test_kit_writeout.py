@@ -31,6 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return told
 
 
+@pytest.mark.linux
 def test_all_arrives_in_any_order_from_several_threads(small, tmp_path) -> None:
     data = random.Random(3).randbytes(10 * WINDOW + 77)
     cuts = [0, *sorted(random.Random(4).sample(range(1, len(data)), 60)), len(data)]
@@ -53,6 +54,7 @@ def test_all_arrives_in_any_order_from_several_threads(small, tmp_path) -> None:
     assert set(begun) == {number * WINDOW for number in range(10)}, "each whole window, no other"
 
 
+@pytest.mark.linux
 def test_a_window_is_told_once_it_is_whole_and_again_when_it_is_old(small, tmp_path) -> None:
     with (tmp_path / "file").open("wb") as stream:
         outlet = Outlet(stream.fileno())
@@ -64,6 +66,7 @@ def test_a_window_is_told_once_it_is_whole_and_again_when_it_is_old(small, tmp_p
     assert small[-2:] == [(writeout._KEPT * WINDOW, WINDOW), (0, WINDOW)]
 
 
+@pytest.mark.linux
 def test_a_short_write_goes_on(small, tmp_path, monkeypatch) -> None:
     """A signal, or the edge of a quota, lets pwrite(2) take less than it was given."""
     pwrite = os.pwrite
@@ -75,7 +78,7 @@ def test_a_short_write_goes_on(small, tmp_path, monkeypatch) -> None:
 
 def test_a_system_that_takes_no_advice(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(writeout, "WINDOW", WINDOW)
-    monkeypatch.delattr(os, "posix_fadvise")
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
     with (tmp_path / "file").open("wb") as stream:
         Outlet(stream.fileno()).write_at(0, b"y" * (2 * WINDOW))
     assert (tmp_path / "file").read_bytes() == b"y" * (2 * WINDOW)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from .conftest import FakeNode, RunModule
 
+pytestmark = pytest.mark.linux
+
 SYSTEMCTL = r"""
 state=$NOTES/unit-state
 case "$1" in

@@ -12,6 +12,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import pulls, reg
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
 
+pytestmark = pytest.mark.linux
+
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 PAUSE = {"ref": "registry.k8s.io/pause:3.10.2", "digest": DIGEST}

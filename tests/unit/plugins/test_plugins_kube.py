@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from .conftest import FakeNode, RunModule
 
+pytestmark = pytest.mark.linux
+
 KUBECTL = r"""
 while case "$1" in --*) true ;; *) false ;; esac do shift 2; done
 case "$1" in

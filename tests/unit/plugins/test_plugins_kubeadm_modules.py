@@ -15,6 +15,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, s
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
 
+pytestmark = pytest.mark.linux
+
 DATA = Path(__file__).parents[2] / "data" / "plugins"
 DOCUMENTS = [{"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration"}]
 JOIN = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "JoinConfiguration"}

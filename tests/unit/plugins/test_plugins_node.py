@@ -15,6 +15,8 @@ from ansible_collections.ohmykube.cluster.plugins.modules.node_prepare import (
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
 
+pytestmark = pytest.mark.linux
+
 FACTS = {"hostname": "cp1", "default_ip": "10.0.0.11", "swap": False}
 PARAMS: dict[str, Any] = {
     "kernel_modules": ["overlay", "br_netfilter"],

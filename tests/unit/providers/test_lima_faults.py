@@ -567,6 +567,7 @@ def test_a_limactl_that_makes_something_else_is_found_out(place: World) -> None:
 # -- ports -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.linux
 def test_services_are_carried_and_come_back_with_the_cluster(place: World) -> None:
     provider = place.provider()
     machine = provider.create(SPEC)

@@ -100,6 +100,7 @@ def test_places_on_linux_and_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path
     low = tmp_path / "low"
     low.write_text("1024\n")
     monkeypatch.setattr(network, "_UNPRIVILEGED", low)
+    monkeypatch.setattr(network, "_ROUTES", low)
     wanted = [Service("192.0.2.1", 80), Service("192.0.2.2", 80), Service("192.0.2.3", 9)]
     found = network._places(RECORD, wanted)
     assert list(found.values()) == ["127.0.2.1:8080", "127.0.2.2:8080", "127.0.0.1:9"]

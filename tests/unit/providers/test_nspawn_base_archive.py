@@ -24,6 +24,8 @@ from ohmykube.providers.nspawn.provider import NspawnProvider
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.linux
+
 LONG = "usr/" + "/".join(["d" * 60] * 3)
 
 

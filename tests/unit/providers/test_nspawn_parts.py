@@ -32,6 +32,8 @@ from ohmykube.testing.reporter import RecordingReporter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.linux
+
 
 @pytest.fixture
 def v1(tmp_path: Path) -> Simulation:

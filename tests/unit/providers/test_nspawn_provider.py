@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.linux
+
 ONE = MachineSpec(cluster="dev", node="cp1", cpus=1.5, memory_mib=2048)
 TWO = MachineSpec(cluster="dev", node="w1")
 
@@ -59,6 +61,15 @@ def provider_at(simulation: Simulation, home: Path, **options: object) -> Nspawn
 @pytest.fixture
 def provider(simulation: Simulation, tmp_path: Path) -> NspawnProvider:
     return provider_at(simulation, tmp_path)
+
+
+def test_a_host_that_is_not_linux_has_none_of_our_machines(
+    simulation: Simulation, provider: NspawnProvider
+) -> None:
+    """``down`` asks every provider, on macOS too."""
+    (simulation.proc / "self").rename(simulation.proc / "other")
+    assert provider.clusters() == ()
+    assert provider.list("dev") == ()
 
 
 def files_left(home: Path) -> list[str]:

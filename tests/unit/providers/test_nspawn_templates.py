@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from ohmykube.providers.nspawn.provider import NspawnProvider
 
+pytestmark = pytest.mark.linux
+
 KEY = "00112233445566ff"
 NEW = NewTemplate(key=KEY, role="worker", summary="kubernetes 1.36.3")
 LAYER = "io.containerd.snapshotter.v1.overlayfs/snapshots/7/fs/bin/tool"

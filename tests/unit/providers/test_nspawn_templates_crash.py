@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.linux
+
 KERNEL = simulated_host.__file__
 SEED = 20261123
 CALLS = ("link", "mkdir", "rename", "replace", "rmdir", "symlink", "unlink", "chown")

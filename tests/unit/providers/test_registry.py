@@ -35,6 +35,7 @@ def test_an_unknown_name(context: ProviderContext) -> None:
         registry.load("nope", context)
 
 
+@pytest.mark.linux
 def test_auto_says_what_is_missing(
     context: ProviderContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -417,6 +417,7 @@ class TestJudgement:
         (found,) = [check for check in checks if check.id == "cp1-node-ip"]
         assert (found.status is CheckStatus.OK) is ok
 
+    @pytest.mark.linux
     def test_facts_of_this_machine(self) -> None:
         script = look.script(look.LOOK).replace(look.MARKER, "/nonexistent")
         facts = look.parse(process.run(["sh", "-s"], timeout=20, input=script).stdout)

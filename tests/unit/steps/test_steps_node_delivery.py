@@ -244,6 +244,7 @@ def test_what_containerd_says_is_understood() -> None:
     assert len(survey.images) == 4
 
 
+@pytest.mark.linux
 def test_the_token_is_no_argument_of_any_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

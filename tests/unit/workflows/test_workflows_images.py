@@ -45,6 +45,8 @@ from tests import image_maker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.linux
+
 PROGRAMS = Path(__file__).parents[2] / "data" / "node_programs"
 APP = "docker.io/library/app:dev"
 ARCH = platform.architecture()
