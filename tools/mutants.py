@@ -107,7 +107,7 @@ def stages(mutant: Mutant, tree: Tree, all_parts: list[parts.Part]) -> list[list
     room = "tests/unit/plugins/" if top == "plugins" else f"tests/unit/{rest.partition('/')[0]}/"
     own = sorted(test for test in tests if test.startswith(room))
     near = [test for test in own if mutant.path in tree.direct_imports(test)]
-    others = sorted(tests - set(own) - {t for t in tests if t.startswith("tests/gate/")})
+    others = sorted(tests - set(own) - {t for t in tests if t.startswith("tests/tools/")})
     mypy = [str(BIN / "mypy"), "--cache-dir={scratch}/mypy"]
     return [
         [_pytest(near)] if near else [],

@@ -131,10 +131,18 @@ def static() -> list[Part]:
     return [
         Part(name="static", argv=(), tests=("tests/static",), inputs=EVERYTHING, budget=25),
         Part(
-            name="static/gate",
+            name="static/tools",
             argv=(),
-            tests=("tests/gate",),
-            inputs=("tools/*", "tests/gate/*", *TESTING),
+            tests=("tests/tools",),
+            inputs=(
+                "tools/*",
+                "tests/tools/*",
+                "requirements/*",
+                "molecule/*",
+                ".config/*",
+                "roles/*",
+                *TESTING,
+            ),
             imports=True,
             budget=60,
         ),

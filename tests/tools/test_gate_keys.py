@@ -15,7 +15,7 @@ from gate.run import key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.gate.conftest import Project
+    from tests.tools.conftest import Project
 
 ALPHA, BETA = "unit/alpha", "unit/beta"
 

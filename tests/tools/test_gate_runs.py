@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gate.conftest import NODES
+from tests.tools.conftest import NODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.gate.conftest import Project
+    from tests.tools.conftest import Project
 
 pytestmark = pytest.mark.usefixtures("as_root")  # the sandbox needs it
 ALPHA, BETA = "unit/alpha", "unit/beta"
