@@ -67,7 +67,7 @@ class NspawnProvider(Provider):
     @property
     def _possible(self) -> bool:
         """Tell whether this host is one of those that can have our machines: is it Linux?"""
-        return (self._host.proc / "self").exists()
+        return (self._host.proc / "self" / "mounts").exists()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -277,6 +277,8 @@ class NspawnProvider(Provider):
 
     def sweep_templates(self) -> None:
         """Remove what killed builds left."""
+        if not self._possible:
+            return
         for name in self._clusters.hidden():
             # A cluster without nodes is what a kill in the middle of its removal leaves.
             for node in self._clusters.nodes(name) or ["none"]:

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import http.client
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -77,12 +76,8 @@ def _get(home: Home, name: str, file: Mapping[str, Any], what: str) -> None:
 
 
 def _cache(home: Home) -> Path:
-    # As Go's os.UserCacheDir.
-    user = Path(home.environ["HOME"])
     chosen = home.environ.get("XDG_CACHE_HOME")
-    base = Path(chosen) if chosen else user / ".cache"
-    if sys.platform == "darwin":
-        base = user / "Library" / "Caches"
+    base = Path(chosen) if chosen else Path(home.environ["HOME"]) / ".cache"
     return base / "lima" / "download" / "by-url-sha256"
 
 

@@ -199,6 +199,7 @@ def lima_bundle(here: Services, server: ImageServer, target: Path) -> Cluster:
     return cluster
 
 
+@pytest.mark.linux  # the fake limactl keeps downloads as on Linux
 def test_an_image_of_limactl_goes_along(
     here: Services, there: Services, lima: ImageServer, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -219,6 +220,7 @@ def test_an_image_of_limactl_goes_along(
     assert lima.asked == ["GET /a.img"]
 
 
+@pytest.mark.linux  # the fake limactl keeps downloads as on Linux
 def test_another_image_than_the_description_says_is_not_taken(
     here: Services, there: Services, lima: ImageServer, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -291,6 +293,7 @@ def offline(services: Services, *files: Path, cluster: Cluster | None = None) ->
         return run
 
 
+@pytest.mark.linux  # the fake limactl keeps downloads as on Linux
 @pytest.mark.skipif(os.geteuid() != 0, reason="a base image is unpacked as root")
 def test_a_host_with_nothing_has_all_of_it_then(there: Services, made: Path) -> None:
     run = offline(there, made)
