@@ -39,7 +39,7 @@ from ohmykube.workflows.tunnel_keeper import LONGEST_PAUSE, ClusterTunnels
 from tests import image_maker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -233,6 +233,19 @@ def test_a_lock_that_nobody_holds(services: Services, note: str, held: bool) -> 
 # -- the command -----------------------------------------------------------------------------------
 
 
+STARTED: list[Running] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_serves_on() -> Iterator[None]:
+    """End what a failed test left running: its thread would keep pytest from ending."""
+    yield
+    interrupt.requested.set()
+    while STARTED:
+        STARTED.pop().thread.join(20)
+    interrupt.requested.clear()
+
+
 class Running:
     """`serve` in a thread, on a clock that really waits."""
 
@@ -250,6 +263,7 @@ class Running:
 
         self.thread = threading.Thread(target=call)
         self.thread.start()
+        STARTED.append(self)
 
     def url(self, eventually: Callable[[Callable[[], bool]], bool]) -> str:
         assert eventually(lambda: bool(self._urls()))
