@@ -114,10 +114,11 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def syntax_check(directory: Path, *, python: Path, **extra: str) -> str:
     """Check the playbook by name in ``directory``; return what Ansible says."""
-    (directory / "inventory.yml").write_text(INVENTORY)
+    inventory = directory.parent / "inventory.yml"  # beside it: the directory may be packed later
+    inventory.write_text(INVENTORY)
     argv = [str(python), "-m", "ansible", "playbook", "--syntax-check"]
     return process.run(
-        [*argv, "-i", "inventory.yml", PLAYBOOK],
+        [*argv, "-i", str(inventory), PLAYBOOK],
         timeout=120,
         cwd=directory,
         env=environment(**extra),

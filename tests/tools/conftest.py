@@ -69,7 +69,7 @@ FILES = {
 
         def test_module():
             assert "ohmykube.late"
-            code = "from ohmykube.words import WORD; import ohmykube.late"
+            code = "from ohmykube.words import WORD; import sys, ohmykube.late"
             subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
         def test_what_is_there():

@@ -97,6 +97,13 @@ def test_jobs_with_nodes_wait_for_the_lock_and_others_do_not(world: World) -> No
     assert {one.job.name: one.code for one in world.ended} == {"nodes": 0, "others": 0}
 
 
+def test_as_many_jobs_with_nodes_run_as_there_are_processors(world: World) -> None:
+    """They wait much and weigh little, but their nodes need memory."""
+    jobs = [world.job(name, nodes=True, weight=0.1) for name in "abc"]
+    notes = world.run(*jobs, processors=1)
+    assert [note[0] for note in notes] == ["+", "-"] * 3
+
+
 def test_a_failure_does_not_keep_others_from_running(world: World) -> None:
     world.run(world.job("bad", "raise SystemExit(3)"), world.job("good"))
     assert {one.job.name: one.code for one in world.ended} == {"bad": 3, "good": 0}

@@ -40,7 +40,6 @@ def environment() -> dict[str, str]:
     env["ANSIBLE_INJECT_FACT_VARS"] = "false"
     # With a galaxy.yml in sight Molecule looks for its scenarios elsewhere.
     env["MOLECULE_GLOB"] = "molecule/*/molecule.yml"
-    env["PYTHONDONTWRITEBYTECODE"] = "1"
     env["NO_COLOR"] = "1"
     if sys.version_info >= (3, 12):
         env.setdefault("COVERAGE_CORE", "sysmon")  # lines cost nearly nothing there

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _COLLECTION = "ansible_collections.ohmykube.cluster."
 _ENTRY_POINTS = "ohmykube/kit/entrypoints.py"
-_IMPORT = re.compile(r"(?:from ([\w.]+) )?import (?:([\w.]+))")
+_IMPORT = re.compile(r"(?:from ([\w.]+) )?import ([\w.]+(?: as \w+)?(?:, *[\w.]+(?: as \w+)?)*)")
 _UNLISTED = {".git", ".venv", "__pycache__"}
 
 
@@ -147,8 +147,11 @@ def _named(path: Path) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
 def _in_text(text: str) -> list[str]:
     """Return the modules that a text names: it is a name, or the code of another program."""
     if "import " in text:
-        pairs = _IMPORT.findall(text)
-        return [name for module, one in pairs for name in (module, f"{module}.{one}".strip("."))]
+        names = []
+        for module, imported in _IMPORT.findall(text):
+            words = [word.split()[0] for word in imported.split(",")]
+            names += [module, *(f"{module}.{word}".strip(".") for word in words)]
+        return names
     name = text.partition(":")[0]
     return [name] if "." in name and name.replace(".", "").replace("_", "").isalnum() else []
 

@@ -41,8 +41,8 @@ DATA = ("ohmykube/*", "!ohmykube/*.py")
 """What modules of the package read beside them."""
 PRODUCT = ("ohmykube/*", *COLLECTION, "ansible.cfg", "collections/*")
 EVERYTHING = ("*",)
-NODES_WEIGHT = 0.8
-"""Tests with nodes wait much: for ssh, for kubelets."""
+NODES_WEIGHT = 0.5
+"""Tests with nodes wait much: for ssh, for kubelets. Two of them leave room for one that computes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ READ_BY_UNIT: dict[str, tuple[str, ...]] = {
     "unit/kit": ("galaxy.yml", "inventory_templates/*"),
     "unit/plugins": (*COLLECTION, "tests/data/plugins/*", "tests/data/config/*"),
     "unit/steps": COLLECTION,
-    "unit/workflows": (*COLLECTION, "tests/data/node_programs/*"),
+    "unit/workflows": ("ohmykube/cli/*", *COLLECTION, "tests/data/node_programs/*"),
 }
 """What unit tests read besides what they import: without it they fail in the sandbox."""
 

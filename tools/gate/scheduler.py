@@ -96,10 +96,11 @@ class Scheduler:
     def _start_some(self, waiting: list[Job]) -> None:
         for job in list(waiting):
             busy = sum(one.job.weight for one in self._running)
+            with_nodes = sum(one.job.nodes for one in self._running)
             # A job that wants more than there is runs alone.
             if self._running and busy + job.weight > self.processors:
                 continue
-            if job.nodes and not self.lock.acquire():
+            if job.nodes and (with_nodes >= self.processors or not self.lock.acquire()):
                 continue
             waiting.remove(job)
             self._running.append(_Running(job, self.lock if job.nodes else None))
