@@ -95,3 +95,13 @@ def test_the_ones_not_used_for_longest_go(results: ResultCache, tmp_path: Path) 
     assert results.find("unit/alpha", f"n{MOST + 4}") is not None
     assert results.find("unit/alpha", "n0") is None
     assert results.find("unit/alpha", "k1") is not None
+
+
+def test_a_clock_that_was_set_back_loses_nothing(results: ResultCache, tmp_path: Path) -> None:
+    """Times only say which of many results goes first: what is kept later is found as well."""
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (4e9, 4e9))
+    results.keep(Result("unit/alpha", "k2", "", 1, 1), None)
+    for part, key in (("unit/alpha", "k1"), ("unit/alpha", "k2"), ("unit/beta", "k1")):
+        assert results.find(part, key) is not None
+    assert results.notes == []

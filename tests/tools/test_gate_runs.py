@@ -89,18 +89,6 @@ def test_a_damaged_result_is_told_and_run_again(project: Project, passed_once: P
     done = project.gate("unit")
     assert passed(done) == {ALPHA}
     assert f"the kept result of {ALPHA} is damaged" in done.stdout
-    assert passed(project.gate("unit")) == set()
-
-
-def test_a_clock_that_was_set_back_loses_nothing(project: Project, passed_once: Path) -> None:
-    """Times only say which of many results goes first."""
-    shutil.copytree(passed_once, project.kept)
-    for path in project.kept.rglob("*"):
-        os.utime(path, (4e9, 4e9))
-    assert passed(project.gate("unit")) == set()
-    project.write("ohmykube/late.py", "LATE = 1  # another state\n")
-    assert passed(project.gate("unit")) == {ALPHA, BETA}
-    assert passed(project.gate("unit")) == set()
 
 
 def test_results_are_not_kept_on_a_full_disk(project: Project) -> None:

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"usage: {(__doc__ or '').splitlines()[0]}", file=sys.stderr)
         return 2
     handle_signals()
+    os.chdir(ROOT)
     machine.token()
     full = "--full" in what or os.environ.get("FULL") == "1" or what[0] == NIGHTLY
     stages = [word for word in what if word not in {"all", NIGHTLY, "--full"}]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import shutil
-import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .environment import BIN, ROOT, environment
+from coverage import Coverage
+from coverage.exceptions import NoDataError
+
+from .environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 LINES = {"ohmykube/*": 95, "ohmykube/cache/*": 95, "ohmykube/providers/lima/*": 95}
 """Files to the percentage of their lines that the tests must run."""
@@ -37,24 +38,30 @@ where branches are measured."""
 
 def combine(data: Iterable[Path], target: Path) -> Path | None:
     """Join data files into one; None when there are none."""
-    files = [str(path) for path in data if path.exists()]
-    if files:
-        _coverage("combine", "--quiet", "--keep", f"--data-file={target}", *files)
-    return target if target.exists() else None
+    paths = list(data)
+    while files := [str(path) for path in paths if path.exists()]:
+        whole = _coverage(target)
+        try:
+            whole.combine(files, keep=True)
+        except NoDataError:
+            # Programs that a test ended late write, and take back, files of theirs meanwhile.
+            if all(path.exists() for path in map(Path, files)):
+                raise
+            continue
+        whole.save()
+        return target
+    return None
 
 
 def held(data: Iterable[Path], place: Path) -> tuple[list[str], bool]:
     """Return what to print about coverage, and whether every floor is held."""
-    copies = []
-    for number, path in enumerate(data):
-        copies.append(place / f"part-{number}")
-        shutil.copyfile(path, copies[-1])
-    whole = combine(copies, place / "coverage")
-    report = place / "coverage.json"
-    if whole is not None:
-        _coverage("json", "--quiet", f"--data-file={whole}", "-o", str(report))
-    if not report.exists():
+    whole = combine(data, place / "coverage")
+    if whole is None:
         return ["error: nothing was measured"], False
+    report = place / "coverage.json"
+    measured = _coverage(whole)
+    measured.load()
+    measured.json_report(outfile=str(report))
     files = {n: one["summary"] for n, one in json.loads(report.read_bytes())["files"].items()}
     lines, held_all = [], True
     for pattern, floor in LINES.items():
@@ -77,15 +84,5 @@ def held(data: Iterable[Path], place: Path) -> tuple[list[str], bool]:
     return [*lines, f"    least: {told}"], held_all
 
 
-def _coverage(*words: str) -> None:
-    done = subprocess.run(
-        [str(BIN / "coverage"), *words],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if done.returncode:
-        print(f"    coverage {words[0]}: {(done.stdout + done.stderr).strip()[-500:]}", flush=True)
+def _coverage(data: Path) -> Coverage:
+    return Coverage(data_file=str(data), config_file=str(ROOT / "pyproject.toml"))

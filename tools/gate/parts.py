@@ -42,7 +42,7 @@ DATA = ("ohmykube/*", "!ohmykube/*.py")
 PRODUCT = ("ohmykube/*", *COLLECTION, "ansible.cfg", "collections/*")
 EVERYTHING = ("*",)
 NODES_WEIGHT = 0.5
-"""Tests with nodes wait much: for ssh, for kubelets. Two of them leave room for one that computes."""
+"""Tests with nodes wait much: two of them leave room for a part that computes, one for two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class Part:
     """Whether it also reads all modules of the checkout that these import."""
     tests: tuple[str, ...] = ()
     """Files or directories of its tests; then ``argv`` are options of pytest."""
+    measured: bool = True
+    """Whether its tests count for coverage, which costs each program that they start its share."""
     nodes: bool = False
     """Whether it makes nodes."""
     kept: bool = True
@@ -258,6 +260,7 @@ def e2e(tree: Tree) -> list[Part]:
                 name=f"e2e/{group}",
                 argv=("-m", "nodes"),
                 tests=(f"tests/e2e/{group}",),
+                measured=False,
                 inputs=(
                     *PRODUCT,
                     *TESTING,
@@ -309,6 +312,7 @@ def nightly() -> list[Part]:
             tests=("tests/contract", "tests/e2e"),
             inputs=EVERYTHING,
             variables=(("OHMYKUBE_NIGHTLY", "1"),),
+            measured=False,
             nodes=True,
             kept=False,
             sandbox=False,

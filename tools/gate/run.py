@@ -125,7 +125,7 @@ class Run:
         number = len(self._jobs)
         env = {**environment(), **dict(first.variables)}
         if first.tests:
-            env["COVERAGE_FILE"] = str(self._measured(name) / "data")
+            env["COVERAGE_FILE"] = str(self._output(name) / "data")
             argv = self._pytest(first, name, number)
         else:
             argv = [*BATCHES.get(first.batch, ()), *(word for part in parts for word in part.argv)]
@@ -153,16 +153,18 @@ class Run:
         )
 
     def _pytest(self, part: Part, name: str, number: int) -> list[str]:
-        self._measured(name).mkdir(parents=True)
+        self._output(name).mkdir(parents=True)
+        branch = ["--branch"] if self.branches else []
+        measuring = ["-m", "coverage", "run", *branch] if part.measured else []
         return [
-            *(sys.executable, "-m", "coverage", "run", *(["--branch"] if self.branches else [])),
-            *("-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"),
+            *(sys.executable, *measuring, "-m", "pytest"),
+            *("-q", "--tb=short", "-p", "no:cacheprovider"),
             f"--basetemp={self._work / str(number)}",  # short: sockets have room in its paths
-            f"--junitxml={self._measured(name) / 'junit.xml'}",
+            f"--junitxml={self._output(name) / 'junit.xml'}",
             *(*part.argv, *part.tests),
         ]
 
-    def _measured(self, name: str) -> Path:
+    def _output(self, name: str) -> Path:
         return self._work / "out" / name.replace("/", "-")
 
     # -- meanwhile ---------------------------------------------------------------------------------
@@ -201,8 +203,8 @@ class Run:
         part = outcome.part
         self._history.add(part.name, outcome.seconds, outcome.cpu_seconds)
         data = None
-        if part.tests:
-            place = self._measured(part.name)
+        if part.tests and part.measured:
+            place = self._output(part.name)
             data = floors.combine(sorted(place.glob("data.*")), place / "combined")
         if data is not None:
             self._coverage.append(data)

@@ -97,8 +97,9 @@ class Scheduler:
         for job in list(waiting):
             busy = sum(one.job.weight for one in self._running)
             with_nodes = sum(one.job.nodes for one in self._running)
-            # A job that wants more than there is runs alone.
-            if self._running and busy + job.weight > self.processors:
+            # A job that wants more than there is runs alone. Beside what waits much there is room.
+            room = self.processors + (0.5 if with_nodes else 0.0)
+            if self._running and busy + job.weight > room:
                 continue
             if job.nodes and (with_nodes >= self.processors or not self.lock.acquire()):
                 continue
