@@ -13,6 +13,7 @@ from ohmykube.cli import (
     _cache_results,
     _image_results,
     _mirror_results,
+    _plan_results,
     _template_results,
 )
 from ohmykube.cli._output import document
@@ -38,21 +39,6 @@ class Node(TypedDict):
     ready: bool
     version: str
     detail: str
-
-
-class Action(TypedDict):
-    """One thing that ``up`` would do."""
-
-    verb: str
-    what: str
-    why: str
-
-
-class Plan(TypedDict):
-    """``ohmykube up --plan``."""
-
-    cluster: str
-    actions: list[Action]
 
 
 class Up(TypedDict):
@@ -173,7 +159,7 @@ class Failed(TypedDict):
 
 
 KINDS: dict[str, type] = {
-    "Plan": Plan,
+    **_plan_results.KINDS,
     "UpResult": Up,
     "DownResult": Down,
     "ClusterStatus": Status,
@@ -191,12 +177,6 @@ KINDS: dict[str, type] = {
     **_template_results.KINDS,
 }
 """Document kinds by name."""
-
-
-def plan(result: UpResult) -> dict[str, Any]:
-    """Return what ``up`` would do."""
-    actions = [{"verb": a.verb, "what": a.what, "why": a.why} for a in result.plan]
-    return document("Plan", {"cluster": result.cluster, "actions": actions})
 
 
 def up(result: UpResult) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _PIPE_CLOSED = 141
 
 TABLE = {
     "up": Entry(f"{_HERE}.up", "up", "Make a cluster, or bring it to what is described."),
+    "plan": Entry(f"{_HERE}.plan", "plan", "Show what `up` would do, and change nothing."),
     "down": Entry(f"{_HERE}.down", "down", "Remove a cluster and its machines."),
     "status": Entry(f"{_HERE}.status", "status", "Show one cluster and its nodes."),
     "list": Entry(f"{_HERE}.listing", "list_", "Show all clusters."),
@@ -46,7 +47,7 @@ TABLE = {
     "help": Entry(f"{_HERE}.help", "help_", "Explain a command, or the exit codes."),
 }
 SECTIONS = {
-    "Clusters": ("up", "down", "status", "list", "start", "stop"),
+    "Clusters": ("up", "plan", "down", "status", "list", "start", "stop"),
     "Access": ("kubeconfig", "shell"),
     "Artifacts": ("image", "cache", "bundle", "template"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),

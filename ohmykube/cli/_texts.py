@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from ohmykube.workflows.up_values import UpResult
 
 
-def plan(result: UpResult) -> str:
-    """Return what ``up`` would do."""
-    todo = [action for action in result.plan if action.verb != "keep"]
-    if not todo:
-        return f'Cluster "{result.cluster}" is as described: nothing to do\n'
-    rows = [(action.verb, action.what, action.why) for action in result.plan]
-    return f'Plan for cluster "{result.cluster}"\n\n' + table(("do", "what", "why"), rows)
-
-
 def up(result: UpResult) -> str:
     """Return the nodes and the two commands to type next."""
     count = _count(len(result.nodes), "node")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.config import checks, host_inventory, nodes, translate, v1
+from ohmykube.config import checks, fields, host_inventory, nodes, translate
 from ohmykube.config.problems import closest, echo
 from ohmykube.errors import ConfigError
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources, TemplateUse
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Sequence
 
+    from ohmykube.config import v1
     from ohmykube.config.problems import Path, Problem
     from ohmykube.config.yaml_source import Source
 
@@ -80,7 +81,7 @@ def _with_inventory(
 def _header(source: Source) -> list[Problem]:
     """A file of another kind is said to be that, and not a hundred unknown fields."""
     problems = []
-    for key, wanted in (("apiVersion", v1.API_VERSION), ("kind", v1.KIND)):
+    for key, wanted in (("apiVersion", fields.API_VERSION), ("kind", fields.KIND)):
         found = source.data.get(key)
         if found is None:
             problems.append(source.problem((key,), f"must be given: {wanted}"))

@@ -6,8 +6,8 @@ import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ohmykube.config import patches, v1
-from ohmykube.config.nodes import FIELD, PlacedNode
+from ohmykube.config import fields, patches, v1
+from ohmykube.config.document import FIELD
 from ohmykube.config.problems import Path, Problem, dotted
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
@@ -15,6 +15,7 @@ from ohmykube.model.cluster import Role
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ohmykube.config.nodes import PlacedNode
     from ohmykube.config.yaml_source import Source
 
 _NODES: Path = ("spec", "nodes")
@@ -61,8 +62,10 @@ class Checker:
     # -- nodes -----------------------------------------------------------------------------------
 
     def _counts(self) -> None:
-        if len(self.placed) > v1.MOST_NODES:
-            self._add(_NODES, f"must have at most {v1.MOST_NODES} nodes, got {len(self.placed)}")
+        if len(self.placed) > fields.MOST_NODES:
+            self._add(
+                _NODES, f"must have at most {fields.MOST_NODES} nodes, got {len(self.placed)}"
+            )
         planes = sum(p.node.role is Role.CONTROL_PLANE for p in self.placed)
         path = (*_NODES, FIELD[Role.CONTROL_PLANE])
         counted = (*path, "count")

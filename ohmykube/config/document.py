@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from ohmykube.model.cluster import Cluster, Document, Host, KubeadmPatches, Network, Node
 
+FIELD = {Role.CONTROL_PLANE: "controlPlane", Role.WORKER: "workers"}
+"""The field of ``spec.nodes`` that has the nodes of a role."""
+
 _PREFIX = {Role.CONTROL_PLANE: "cp", Role.WORKER: "w"}
 
 
@@ -30,8 +33,8 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         "kubernetes": {"version": cluster.kubernetes_version},
         "provider": provider,
         "nodes": {
-            "controlPlane": _groups(cluster.control_planes, Role.CONTROL_PLANE),
-            "workers": _groups(cluster.workers, Role.WORKER),
+            FIELD[Role.CONTROL_PLANE]: _groups(cluster.control_planes, Role.CONTROL_PLANE),
+            FIELD[Role.WORKER]: _groups(cluster.workers, Role.WORKER),
         },
         "network": _network(cluster.network),
         "artifacts": artifacts,
@@ -46,6 +49,15 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         "metadata": {"name": cluster.name},
         "spec": spec,
     }
+
+
+def node_document(node: Node) -> dict[str, Any]:
+    """Return what a group says of one of its nodes; ``hosts`` is this node's own entry."""
+    group = _group([node])
+    group.pop("names", None)
+    if node.host is not None:
+        group["hosts"] = _host(node.name, node.host)
+    return group
 
 
 def _groups(nodes: Sequence[Node], role: Role) -> dict[str, Any] | list[dict[str, Any]]:

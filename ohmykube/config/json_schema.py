@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ohmykube.config import v1
+from ohmykube.config import fields, v1
 from ohmykube.model.cluster import Sources as SourcesDefaults
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
     nodes = found["$defs"]["Nodes"]["properties"]
     for key in ("controlPlane", "workers"):
         group = {"$ref": "#/$defs/Group"}
-        many = {"type": "array", "items": group, "maxItems": v1.MOST_NODES}
+        many = {"type": "array", "items": group, "maxItems": fields.MOST_NODES}
         if key == "controlPlane":
             many["minItems"] = 1
         nodes[key] = {"anyOf": [group, many], "description": nodes[key]["description"]}

@@ -70,10 +70,10 @@ def from_document(
     document: Mapping[str, Any], overrides: Overrides | None = None, *, label: str = "the document"
 ) -> Cluster:
     """Return the cluster of a document that ``to_document`` made; raises ConfigError."""
-    from ohmykube.config import v1  # noqa: PLC0415 - pydantic only when something is checked
+    from ohmykube.config import fields  # noqa: PLC0415 - pydantic only when something is checked
     from ohmykube.config.yaml_source import Source  # noqa: PLC0415 - as above
 
-    data = {"apiVersion": v1.API_VERSION, "kind": v1.KIND, **document}
+    data = {"apiVersion": fields.API_VERSION, "kind": fields.KIND, **document}
     source = Source(label=label, data=data)
     return _finish(source, overrides or Overrides(), pathlib.Path.cwd()).cluster
 

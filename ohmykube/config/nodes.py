@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.config import v1
+from ohmykube.config.document import FIELD
 from ohmykube.model.cluster import Host, Node, Role
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULT_COUNT = {Role.CONTROL_PLANE: 1, Role.WORKER: 2}
 PREFIX = {Role.CONTROL_PLANE: v1.CONTROL_PLANE_PREFIX, Role.WORKER: v1.WORKER_PREFIX}
-FIELD = {Role.CONTROL_PLANE: "controlPlane", Role.WORKER: "workers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

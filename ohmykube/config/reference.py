@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.config import json_schema, patches, template
+from ohmykube.config.mutability import KEYWORD, Mutability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,14 @@ single values and are checked with the file. This page is made from the schema t
 * Names of clusters and nodes are DNS labels of at most 40 characters.
 * Files of the older format `ohmykube.dev/v1alpha1` are read too; what has no meaning any more is
   listed as a warning.
+
+## Changing a cluster
+
+`ohmykube plan -f cluster.yaml` compares the file with the cluster and shows what `up` would do.
+The column "change" of each table says what a new value means for a cluster that exists:
+
+{mutability}
+All refusals come at once, before anything is touched; [Changing a cluster](plan.md) says more.
 """
 
 _OWNED = """\
@@ -50,16 +59,33 @@ _OWNED = """\
 def page() -> str:
     """Return the text of the page."""
     schema = json_schema.schema()
-    lines = [_HEAD.format(template=template.template()), "\n## Fields\n"]
+    head = _HEAD.format(template=template.template(), mutability=_legend())
+    lines = [head, "\n## Fields\n"]
     for path, model in _sections(schema):
         lines.append(f"\n### `{path}`\n\n{model.get('description', '')}\n\n")
-        lines.append("| field | type | default | meaning |\n|---|---|---|---|\n")
+        lines.append("| field | type | default | change | meaning |\n|---|---|---|---|---|\n")
         for name, field in model["properties"].items():
             lines.append(_row(name, field, name in model.get("required", ())))
     lines.append(_OWNED)
     for section, owned in patches.OWNED.items():
         lines += [f"| `{section}` | `{field}` | {why} |\n" for field, why in owned.items()]
     return "".join(lines)
+
+
+def _legend() -> str:
+    return "".join(f"* **{one.value}**: {_MEANING[one]}.\n" for one in Mutability)
+
+
+_MEANING = {
+    Mutability.LIVE: "brought about on the running cluster",
+    Mutability.NODE_BY_NODE: "brought about on each node, where the provider can do that; "
+    "refused elsewhere",
+    Mutability.AT_CREATION: "refused, because only a new cluster or a new node gets it",
+    Mutability.NODES: "says which nodes there are; missing ones are created, those too many are "
+    "left alone and named",
+    Mutability.IDENTITY: "says which cluster this is; another value describes another one",
+    Mutability.SETTING: "nothing of the cluster changes; this run and later ones use the value",
+}
 
 
 def _sections(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -95,7 +121,8 @@ def _row(name: str, field: dict[str, Any], required: bool) -> str:  # noqa: FBT0
     default = field.get("default")
     shown = "required" if required else "" if default is None else f"`{json.dumps(default)}`"
     text = field.get("description", "").replace("|", "\\|")
-    return f"| `{name}` | {_type(field)} | {shown} | {text} |\n"
+    change = field.get(KEYWORD, "")
+    return f"| `{name}` | {_type(field)} | {shown} | {change} | {text} |\n"
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.config import v1
+from ohmykube.config import fields
 from ohmykube.config.problems import Path, closest, dotted
 from ohmykube.config.yaml_source import Source
 
@@ -62,7 +62,7 @@ class _Converter:
         self.old = old
         self.new = Source(
             label=old.label,
-            data={"apiVersion": v1.API_VERSION},
+            data={"apiVersion": fields.API_VERSION},
             problems=list(old.problems),
         )
         self.warnings: list[str] = []

@@ -43,6 +43,10 @@ class Taint:
         )
 
 
+CONTROL_PLANE_TAINT = Taint(key="node-role.kubernetes.io/control-plane", effect="NoSchedule")
+"""What kubeadm gives a control plane whose taints are not described."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """An existing machine for the ssh provider."""
@@ -78,6 +82,13 @@ class Node:
     """None keeps kubeadm's default for the role; an empty tuple means none."""
     host: Host | None = None
     """The machine, when it exists already (ssh provider)."""
+
+    @property
+    def effective_taints(self) -> tuple[Taint, ...]:
+        """The taints that the node is to have: kubeadm's own where none are described."""
+        if self.taints is not None:
+            return self.taints
+        return (CONTROL_PLANE_TAINT,) if self.role is Role.CONTROL_PLANE else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,3 +62,26 @@ class MachineSpec:
     template: str = ""
     """Key of the template to clone, for a provider with ``Templates``; empty for a bare machine.
     Says nothing about a machine that exists."""
+
+
+class Resize(enum.StrEnum):
+    """What ``create`` does to a machine that exists and has another size than is asked for."""
+
+    NEVER = "never"
+    """Nothing."""
+    ON_START = "on start"
+    """It gets the size when it is started, and not while it runs."""
+    LIVE = "live"
+    """It gets the size, also while it runs."""
+    MEANINGLESS = "meaningless"
+    """Nothing: machines of this provider have no such size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resizing:
+    """Which sizes of its machines a provider can change."""
+
+    cpus: Resize = Resize.NEVER
+    memory: Resize = Resize.NEVER
+    disk: Resize = Resize.NEVER
+    """A disk never becomes smaller."""

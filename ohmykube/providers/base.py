@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import abc
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ohmykube.model.machine import Resizing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +35,8 @@ class Capabilities:
     slowdown: int = 1
     """How many times longer than usual everything takes in the machines, whose processors may be
     emulated: all that waits for them waits that much longer, on this host and in the cluster."""
+    resizing: Resizing = field(default_factory=Resizing)
+    """What ``create`` changes of a machine that exists, asked for with other sizes."""
 
 
 class CheckStatus(enum.StrEnum):
@@ -125,7 +129,8 @@ class Provider(abc.ABC):
         """Make the machine and start it; return it running.
 
         MUST return the existing machine when it is there, started when it was stopped, made whole
-        when it was broken. MUST put an ownership marker on it before anything else.
+        when it was broken, and with the sizes asked for as far as ``capabilities.resizing`` says.
+        MUST put an ownership marker on it before anything else.
         """
 
     @abc.abstractmethod

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 from ohmykube.ansible.variables import Nature
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit.retry import Clock, SystemClock
+from ohmykube.model.change import Plan
+from ohmykube.planning.observation import Observed
 from ohmykube.state.store import StateStore
 
 if TYPE_CHECKING:
@@ -46,16 +48,6 @@ class Services:
         object.__setattr__(self, "state", StateStore(self.paths.state))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedAction:
-    """One thing that ``up`` would do."""
-
-    verb: str
-    """``create``, ``start``, ``configure`` or ``keep``."""
-    what: str
-    why: str
-
-
 @dataclass(slots=True, kw_only=True)
 class Run:
     """What the steps of one workflow hand to each other.
@@ -78,9 +70,13 @@ class Run:
     allowed_signers: Path | None = None
     """Take only bundles that one of these has signed."""
     record: Record | None = None
+    recorded: Cluster | None = None
+    """The cluster of the record as it was when the run began, its provider by name."""
     machines: Mapping[str, Machine] = field(default_factory=dict)
     """By node name: filled by ``plan``, renewed by ``create_nodes``."""
-    plan: tuple[PlannedAction, ...] = ()
+    observed: Observed = field(default_factory=Observed)
+    """Filled by ``plan``."""
+    plan: Plan = field(default_factory=Plan)
     """Filled by ``plan``."""
     lock: ArtifactLock | None = None
     """Filled by ``resolve``."""

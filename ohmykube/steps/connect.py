@@ -27,17 +27,17 @@ class Connect:
 
     def run(self, run: Run) -> str:
         """Raise UnreachableError for a node that does not answer in time."""
-        targets = {
-            node.name: machine.ssh
-            for node in run.cluster.nodes
-            if (machine := run.need_machine(node.name)).ssh is not None
-        }
+        wanted = [run.need_machine(node.name) for node in run.cluster.nodes]
+        # Nodes that are left alone stay within reach; nobody waits for them.
+        others = [m for m in run.machines.values() if m not in wanted]
+        targets = {m.node: m.ssh for m in (*wanted, *others) if m.ssh is not None}
         path = run.directory / layout.SSH_CONFIG
         control = layout.control_directory(run.directory)
         files.write(path, ssh_config.render(targets, control, slowdown=run.slowdown))
         run.ssh_config = path
-        parallel.each(targets, lambda node: self._wait(run, path, node))
-        return f"{len(targets)} answer"
+        nodes = [machine.node for machine in wanted if machine.ssh is not None]
+        parallel.each(nodes, lambda node: self._wait(run, path, node))
+        return f"{len(nodes)} answer"
 
     @staticmethod
     def _wait(run: Run, path: Path, node: str) -> None:

@@ -50,9 +50,9 @@ class CreateNodes:
     def run(self, run: Run) -> str:
         """Create is idempotent: it starts what is stopped and repairs what is half made."""
         before = dict(run.machines)
+        run.changed = run.changed or run.plan.resizes or not _running(run)
         machines = parallel.each(run.cluster.nodes, lambda node: self._create(run, node))
         run.machines = before | {machine.node: machine for machine in machines}
-        run.changed = True
         return f"{len(machines)} running"
 
     def _create(self, run: Run, node: Node) -> Machine:
@@ -90,7 +90,11 @@ def _made(provider: Provider, spec: MachineSpec) -> Machine:
 
 
 def _all_running(run: Run) -> str | None:
+    # A run that did not end may have left a machine with another size.
+    differs = run.plan.resizes or run.observed.unfinished
+    return "all running" if _running(run) and not differs else None
+
+
+def _running(run: Run) -> bool:
     states = [run.machines.get(node.name) for node in run.cluster.nodes]
-    if all(m is not None and m.state is MachineState.RUNNING for m in states):
-        return "all running"
-    return None
+    return all(m is not None and m.state is MachineState.RUNNING for m in states)

@@ -6,7 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ohmykube.config.document import to_document
+from ohmykube.planning import recording
 from ohmykube.state.record import Record
+from ohmykube.steps.observe import CONFIGURED
 
 if TYPE_CHECKING:
     from ohmykube.steps.base import Run
@@ -21,7 +23,7 @@ class Remember:
         self.stage = stage
 
     def run(self, run: Run) -> str:
-        """Write desired cluster, provider and the stage reached; the run holds the lock."""
+        """Write what the cluster is known to be, and the stage reached; the run holds the lock."""
         store = run.services.state
         name = run.cluster.name
         if run.record is None:
@@ -33,9 +35,13 @@ class Remember:
     def _changed(self, run: Run, record: Record) -> Record:
         lock = record.lock if run.lock is None else dataclasses.asdict(run.lock)
         done = (*(stage for stage in record.done if stage != self.stage), self.stage)
+        if self.stage == CONFIGURED:
+            known = recording.settled(run.cluster, run.recorded, run.plan)
+        else:
+            known = recording.under_way(run.cluster, run.recorded, run.observed, run.plan)
         return dataclasses.replace(
             record,
-            document=to_document(run.cluster),
+            document=to_document(known),
             kubernetes_version=run.cluster.kubernetes_version,
             lock=lock,
             done=done,

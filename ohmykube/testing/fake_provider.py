@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, ProviderError
 from ohmykube.kit import files, locks
-from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.model.machine import (
+    Machine,
+    MachineSpec,
+    MachineState,
+    Resize,
+    Resizing,
+    SshTarget,
+)
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider
 
@@ -30,6 +37,9 @@ class _Stored:
     node: str
     state: str
     address: str
+    cpus: float | None = None
+    memory_mib: int | None = None
+    disk_gib: int | None = None
 
 
 def inject(paths: Paths, method: str, *, call: int = 1) -> None:
@@ -88,7 +98,11 @@ class FakeProvider(Provider):
 
     def __init__(self, context: ProviderContext, capabilities: Capabilities | None = None) -> None:
         super().__init__(context)
-        self._capabilities = capabilities or Capabilities(creates=True, powers=True)
+        self._capabilities = capabilities or Capabilities(
+            creates=True,
+            powers=True,
+            resizing=Resizing(cpus=Resize.LIVE, memory=Resize.LIVE, disk=Resize.ON_START),
+        )
         self._store = _Store(context.paths.data / "fake")
 
     @property
@@ -131,9 +145,16 @@ class FakeProvider(Provider):
                 free = (f"192.0.2.{n}" for n in range(11, 255))
                 address = next(a for a in free if a not in used)
                 found = _Stored(node=spec.node, state=MachineState.BROKEN, address=address)
-                self._store.save(spec.cluster, {**machines, spec.node: found})
+            disk = found.disk_gib if found.state == MachineState.RUNNING else spec.disk_gib
+            sized = replace(found, cpus=spec.cpus, memory_mib=spec.memory_mib, disk_gib=disk)
+            self._store.save(spec.cluster, {**machines, spec.node: sized})
             self._count("create")
             return self._become(spec.cluster, spec.node, MachineState.RUNNING)
+
+    def sizes(self, cluster: str, node: str) -> tuple[float | None, int | None, int | None]:
+        """Return cores, MiB of memory and GiB of disk of a machine."""
+        found = self._store.machines(cluster)[node]
+        return found.cpus, found.memory_mib, found.disk_gib
 
     def start(self, cluster: str, node: str) -> Machine:
         """Start a machine."""

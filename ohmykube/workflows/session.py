@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import workspace
 from ohmykube.cache.bundle import member
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
-from ohmykube.errors import ConfigError, NotFoundError
+from ohmykube.errors import NotFoundError
 from ohmykube.kit import digest, files, platform, process
 from ohmykube.model.artifact import Kind, PackageRole
+from ohmykube.planning.diff import ANY_PROVIDER
 from ohmykube.providers import registry
 from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
@@ -57,9 +59,14 @@ def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
     """Open for reading: no lock, nothing is created."""
     store = services.state
     record = store.read(cluster.name)
-    provider = provider_of(services, record.provider if record else cluster.provider, cluster)
+    recorded = None
+    described = cluster
     if record is not None:
-        _refuse_unchangeable(from_document(record.document), cluster)
+        recorded = replace(from_document(record.document), provider=record.provider)
+        if cluster.provider not in (ANY_PROVIDER, record.provider):
+            described = recorded  # the options are another provider's, and the change is refused
+    name = record.provider if record else cluster.provider
+    provider = provider_of(services, name, described)
     directory = store.directory(cluster.name)
     yield Run(
         services=services,
@@ -68,6 +75,7 @@ def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
         directory=directory,
         run_directory=directory,
         record=record,
+        recorded=recorded,
         kubeconfig=directory / layout.KUBECONFIG,
     )
 
@@ -88,31 +96,10 @@ def working(services: Services, cluster: Cluster) -> Iterator[Run]:
 
     Raises:
         LockedError: another run works on this cluster.
-        ConfigError: the desired cluster differs in what cannot be changed in place.
     """
     store = services.state
     with store.locked(cluster.name), opened(services, cluster) as run:
         yield run
-
-
-def _refuse_unchangeable(before: Cluster, wanted: Cluster) -> None:
-    checks = (
-        ("spec.kubernetes.version", before.kubernetes_version, wanted.kubernetes_version),
-        ("spec.network.podCIDR", before.network.pod_cidr, wanted.network.pod_cidr),
-        ("spec.network.serviceCIDR", before.network.service_cidr, wanted.network.service_cidr),
-        ("spec.network.dnsDomain", before.network.dns_domain, wanted.network.dns_domain),
-        ("spec.network.cni", before.network.cni, wanted.network.cni),
-    )
-    problems = tuple(
-        f"`{path}` is {old} and cannot become {new}" for path, old, new in checks if old != new
-    )
-    if problems:
-        raise ConfigError(
-            f'cluster "{wanted.name}" exists and differs in what cannot be changed in place',
-            problems=problems,
-            hint=f"ohmykube up --name OTHER, or ohmykube down {wanted.name} first",
-            id="OMK-C-180",
-        )
 
 
 def kubectl(run: Run) -> str:

@@ -12,6 +12,7 @@ from ohmykube.steps.connect import Connect
 from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
 from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
 from ohmykube.steps.inventory import Inventory
+from ohmykube.steps.observe import CONFIGURED
 from ohmykube.steps.offline import Offline
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.playbook import Playbook
@@ -29,8 +30,9 @@ from ohmykube.workflows.up_values import UpOptions, UpResult
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ohmykube.model import change
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import PlannedAction, Run, Services, Step
+    from ohmykube.steps.base import Run, Services, Step
 
 WAIT_SECONDS = 600.0
 
@@ -49,14 +51,18 @@ TO_THE_INVENTORY = (*_LOOK, *_MAKE)
 
 
 def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
-    """Make the cluster as described; safe to repeat, ends what a killed run began."""
+    """Make the cluster as described; safe to repeat, ends what a killed run began.
+
+    Raises:
+        ConfigError: it exists and differs in what cannot be changed; nothing was touched.
+    """
     started = services.clock.now()
     aside = options.offline or bool(options.bundles)
     if options.plan_only:
         with session.planning(services, cluster) as run:
             _set(run, options)
             look_too = (Offline(only_look=True),) if aside else ()
-            engine.execute((Preflight(), Plan(), *look_too), run)
+            engine.execute((Preflight(), Plan(only_look=True), *look_too), run)
             seconds = services.clock.now() - started
             return _result(run.plan, cluster, seconds)
     with session.working(services, cluster) as run, _nothing_made_nothing_kept(run):
@@ -94,7 +100,7 @@ def hand_over(options: UpOptions) -> tuple[Step, ...]:
         FetchKubeconfig(),
         WaitReady(options.wait_seconds, WAIT_SECONDS),
         Publish(),
-        Remember("configured"),
+        Remember(CONFIGURED),
     )
 
 
@@ -112,7 +118,7 @@ def _nothing_made_nothing_kept(run: Run) -> Iterator[None]:
         raise
 
 
-def _result(plan: tuple[PlannedAction, ...], cluster: Cluster, seconds: float) -> UpResult:
+def _result(plan: change.Plan, cluster: Cluster, seconds: float) -> UpResult:
     return UpResult(
         cluster=cluster.name,
         changed=False,

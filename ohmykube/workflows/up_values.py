@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.steps.base import PlannedAction
+    from ohmykube.model.change import Plan
     from ohmykube.workflows.status import NodeStatus
 
 
@@ -38,6 +38,6 @@ class UpResult:
     """None when only planned."""
     context: str
     seconds: float
-    plan: tuple[PlannedAction, ...]
+    plan: Plan
     kubectl: str
     """How to call kubectl here: its bare name when it is on PATH, else the path of ours."""

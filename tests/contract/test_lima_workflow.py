@@ -13,6 +13,7 @@ import pytest
 
 from ohmykube.kit import files, process
 from ohmykube.kit.paths import Paths
+from ohmykube.model import change
 from ohmykube.model.machine import MachineState
 from ohmykube.state import layout
 from ohmykube.steps import engine
@@ -86,7 +87,7 @@ def test_up_to_the_inventory(place: World, ssh: Path, tmp_path: Path) -> None:
     engine.execute(
         (Preflight(), Plan(), PrepareNodes(), CreateNodes(), Connect(), Inventory()), run
     )
-    assert [action.verb for action in run.plan] == ["create", "create", "configure"]
+    assert [type(one) for one in run.plan.changes] == [change.CreateNode] * 2
     config = (run.directory / layout.SSH_CONFIG).read_text()
     for machine in run.machines.values():
         assert machine.ssh is not None
@@ -114,7 +115,7 @@ def test_a_second_run_finds_all_there(place: World, ssh: Path) -> None:
     first = ssh.read_text()
     again = run_of(place)
     engine.execute((Plan(), CreateNodes(), Connect()), again)
-    assert {action.verb for action in again.plan} == {"keep", "configure"}
+    assert again.plan.changes == (change.FinishRun(),)
     assert not again.changed
     assert ssh.read_text() != first
 
@@ -125,7 +126,9 @@ def test_what_is_stopped_or_half_made_is_planned(place: World) -> None:
     run.provider.stop("dev", "w1")
     place.damage("dev", "cp1")
     engine.execute((Plan(),), run)
-    assert [action.verb for action in run.plan] == ["create", "start", "configure"]
+    assert run.plan.changes == (
+        change.RepairNode(node="cp1"), change.StartNode(node="w1"), change.FinishRun(),
+    )  # fmt: skip
     before = dataclasses.asdict(run.machines["w1"])["address"]
     engine.execute((CreateNodes(),), run)
     assert run.machines["w1"].address == before

@@ -109,7 +109,7 @@ def test_template_expressions_are_text(own: Cli, tmp_path: Path) -> None:
         },
     }
     file.write_text(yaml.safe_dump(document))
-    assert own.json("up", "-f", str(file), "--plan")["actions"]
+    assert own.json("up", "-f", str(file), "--plan")["changes"]
     shown = own.json("config", "show", "-f", str(file))
     assert evil in json.dumps(shown).encode().decode("unicode_escape")
     assert not trace.exists()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.kit import parallel, process
+from ohmykube.model.machine import Resize, Resizing
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.lima import (
@@ -173,7 +174,12 @@ class LimaProvider(Provider):
     def capabilities(self) -> Capabilities:
         """Machines with kernels of their own that we make, stop and start."""
         slowdown = machines.EMULATED_FACTOR if self._emulated else 1
-        return Capabilities(creates=True, powers=True, slowdown=slowdown)
+        return Capabilities(
+            creates=True,
+            powers=True,
+            slowdown=slowdown,
+            resizing=Resizing(cpus=Resize.ON_START, memory=Resize.ON_START, disk=Resize.ON_START),
+        )
 
     def check(self) -> Sequence[Check]:
         """Look whether this host can start machines of Lima."""

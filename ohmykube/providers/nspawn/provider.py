@@ -7,7 +7,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, LockedError, NotFoundError
-from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.model.machine import (
+    Machine,
+    MachineSpec,
+    MachineState,
+    Resize,
+    Resizing,
+    SshTarget,
+)
 from ohmykube.model.names import HIDDEN
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
@@ -72,7 +79,13 @@ class NspawnProvider(Provider):
     @property
     def capabilities(self) -> Capabilities:
         """System containers that we make, stop and start."""
-        return Capabilities(creates=True, powers=True, system_containers=True)
+        return Capabilities(
+            creates=True,
+            powers=True,
+            system_containers=True,
+            # The limits of a control group; the disk is the host's.
+            resizing=Resizing(cpus=Resize.LIVE, memory=Resize.LIVE, disk=Resize.MEANINGLESS),
+        )
 
     def check(self) -> Sequence[Check]:
         """Look whether this host can run system containers."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NodeError, NotFoundError
 from ohmykube.kit import process
 from ohmykube.kit.retry import SystemClock
+from ohmykube.model import change
+from ohmykube.model.cluster import Role
 from ohmykube.progress import (
     ItemProgress,
     Message,
@@ -38,6 +40,28 @@ if TYPE_CHECKING:
     from tests.data.cli.fake_mirror import FakeMirror
     from tests.data.cli.fake_templates import FakeTemplates
 
+PLAN = change.Plan(
+    changes=(
+        change.CreateNode(node="dev-worker-1", role=Role.WORKER),
+        change.StartNode(node="dev-worker-2"),
+        change.ReconfigureNode(
+            node="dev-worker-2", field="spec.nodes.workers.memory", old="4096MiB", new="2048MiB"
+        ),
+        change.UpdateSetting(field="spec.artifacts.mirror", old=None, new="/srv/mirror"),
+    ),
+    left=(change.LeaveNode(node="dev-worker-3"),),
+)
+REFUSED = change.Plan(
+    refusals=(
+        change.Refuse(
+            field="spec.network.podCIDR",
+            old="10.244.0.0/16",
+            new="10.1.0.0/16",
+            why="it is fixed when the cluster is made",
+            way_out="`ohmykube down dev` removes this",
+        ),
+    )
+)
 NODES = ("dev-control-plane-1", "dev-worker-1", "dev-worker-2")
 KUBECONFIG = "apiVersion: v1\nkind: Config\nclusters: []\n"
 
@@ -116,6 +140,7 @@ class FakeWorkflows:
         self.play = up
         self.calls: list[tuple] = []
         self.changed = True
+        self.plan = PLAN
         self.report = (Check(id="root", title="root", status=CheckStatus.OK, evidence="yes"),)
         self.kubeconfig_file: Path | None = None
 
@@ -150,7 +175,6 @@ class FakeWorkflows:
         return FakeTemplates()
 
     def up(self, services, cluster, options) -> UpResult:
-        from ohmykube.steps.base import PlannedAction
         from ohmykube.workflows.up_values import UpResult
 
         self.calls.append(("up", cluster, options))
@@ -163,10 +187,7 @@ class FakeWorkflows:
             kubeconfig=None if options.plan_only else Path("/state/dev/kubeconfig"),
             context="ohmykube-dev",
             seconds=41.3,
-            plan=(
-                PlannedAction(verb="create", what="dev-worker-1", why="it does not exist"),
-                PlannedAction(verb="keep", what="dev-worker-2", why="it runs"),
-            ),
+            plan=self.plan,
             kubectl="kubectl",
         )
 

@@ -104,11 +104,10 @@ def test_pods_pull_through_the_mirror(
 
 
 def test_plan_tells_what_up_would_do_and_touches_nothing(cli: Cli, cluster: str) -> None:
-    plan = cli.json("up", "--name", cluster, "--plan")["actions"]
-    assert [a["verb"] for a in plan] == ["keep", "keep", "keep", "configure"]
+    plan = cli.json("plan", "--name", cluster, "--exit-code")
+    assert (plan["changes"], plan["refused"], plan["leftAlone"]) == ([], [], [])
     document = cli.json("up", "--name", cluster, "--workers", "3", "--plan")
-    verbs = {a["what"]: a["verb"] for a in document["actions"]}
-    assert verbs["w3"] == "create"
+    assert [(one["kind"], one["node"]) for one in document["changes"]] == [("CreateNode", "w3")]
     assert [n["name"] for n in cli.json("status", cluster)["nodes"]] == ["cp1", "w1", "w2"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -12,9 +13,11 @@ from ohmykube import __main__, __version__
 from ohmykube.cli import _run
 from ohmykube.cli.config import config as config_group
 from ohmykube.errors import ExitCode
+from ohmykube.model import change
+from ohmykube.model.cluster import Role
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.ui import console
-from tests.data.cli.fake_cli import KUBECONFIG, NODES
+from tests.data.cli.fake_cli import KUBECONFIG, NODES, REFUSED
 from tests.unit.cli.conftest import logs
 
 EVERY = [(name,) for name in _run.TABLE] + [
@@ -23,7 +26,8 @@ EVERY = [(name,) for name in _run.TABLE] + [
 READ_ONLY = (
     ("--version",), ("--help",), ("list",), ("status",), ("kubeconfig",), ("kubeconfig", "--path"),
     ("version",), ("help", "exit-codes"), ("completion", "bash"), ("doctor",),
-    ("up", "--plan"), ("config", "template"), ("config", "schema"), ("shell", "n", "--", "true"),
+    ("plan",), ("up", "--plan"), ("config", "template"), ("config", "schema"),
+    ("shell", "n", "--", "true"),
 )  # fmt: skip
 
 
@@ -114,13 +118,102 @@ def test_up_again_says_that_nothing_changed(cli, fakes) -> None:
     assert 'Cluster "dev" is up to date: 3 nodes, nothing changed (41s)' in cli("up").out
 
 
-def test_up_plan_changes_nothing(cli, fakes) -> None:
-    outcome = cli("up", "--plan")
+PLANS = pytest.mark.parametrize("words", [("plan",), ("up", "--plan")], ids=" ".join)
+
+
+@PLANS
+def test_a_plan_changes_nothing_and_tells_everything(cli, fakes, words) -> None:
+    outcome = cli(*words)
+    assert outcome.code == 0
     assert fakes.calls[0][2].plan_only
-    assert outcome.out.splitlines()[0] == 'Plan for cluster "dev"'
-    assert "create   dev-worker-1   it does not exist" in outcome.out
-    actions = cli("up", "--plan", "-o", "json").document["actions"]
-    assert [a["verb"] for a in actions] == ["create", "keep"]
+    lines = [re.sub(r" {3,}", " | ", line) for line in outcome.out.splitlines()]
+    assert lines == [
+        'Plan for cluster "dev"',
+        "",
+        "DO | WHAT | CHANGE",
+        "+ | node dev-worker-1 | create a worker",
+        "~ | node dev-worker-2 | start its machine: it is stopped",
+        "~ | spec.nodes.workers.memory (dev-worker-2) | 4096MiB -> 2048MiB",
+        "~ | spec.artifacts.mirror | not set -> /srv/mirror (nothing in the cluster changes)",
+        "= | node dev-worker-3 | left as it is: not described, and `up` removes no node",
+    ]
+    found = cli(*words, "-o", "json").document
+    assert [(one["kind"], one["node"]) for one in found["changes"]] == [
+        ("CreateNode", "dev-worker-1"),
+        ("StartNode", "dev-worker-2"),
+        ("ReconfigureNode", "dev-worker-2"),
+        ("UpdateSetting", None),
+    ]
+    memory = found["changes"][2]
+    assert (memory["field"], memory["old"], memory["new"]) == (
+        "spec.nodes.workers.memory", "4096MiB", "2048MiB",
+    )  # fmt: skip
+    assert (found["refused"], found["leftAlone"]) == ([], ["dev-worker-3"])
+
+
+def test_a_plan_tells_of_machines_and_of_the_cluster(cli, fakes) -> None:
+    fakes.plan = change.Plan(
+        changes=(
+            change.CreateNode(node="cp1", role=Role.CONTROL_PLANE),
+            change.RepairNode(node="w1"),
+            change.ReconfigureCluster(
+                field="spec.network.flannel.backend", old="vxlan", new="host-gw"
+            ),
+            change.FinishRun(),
+        )
+    )
+    lines = [re.sub(r" {3,}", " | ", line) for line in cli("plan").out.splitlines()]
+    assert lines[3:] == [
+        "+ | node cp1 | create a control plane",
+        "~ | node w1 | make its machine whole: it is half made",
+        "~ | spec.network.flannel.backend | vxlan -> host-gw",
+        "~ | cluster | configure the nodes: the last run did not end",
+    ]
+    found = cli("plan", "-o", "json").document["changes"]
+    assert (found[-1]["node"], found[-1]["field"], found[-1]["old"]) == (None, None, None)
+
+
+@PLANS
+def test_the_exit_code_of_a_plan(cli, fakes, words) -> None:
+    assert cli(*words, "--exit-code").code == ExitCode.CHANGES
+    assert cli(*words, "--exit-code", "-o", "json").document["changes"]
+    fakes.plan = change.Plan(left=fakes.plan.left)
+    assert cli(*words, "--exit-code").code == 0
+    fakes.plan = change.Plan()
+    outcome = cli(*words, "--exit-code")
+    assert (outcome.code, outcome.out) == (0, 'Cluster "dev" is as described: nothing to do\n')
+
+
+@PLANS
+def test_a_plan_shows_what_is_refused_and_fails(cli, fakes, words) -> None:
+    fakes.plan = REFUSED
+    for more in ((), ("--exit-code",)):
+        outcome = cli(*words, *more)
+        assert outcome.code == ExitCode.CONFIG
+        assert "10.244.0.0/16 -> 10.1.0.0/16: refused" in outcome.out
+        assert "it is fixed when the cluster is made; `ohmykube down dev`" in outcome.out
+        assert "error[OMK-C-180]" in outcome.err
+    outcome = cli(*words, "-o", "json")
+    assert outcome.code == ExitCode.CONFIG
+    (refused,) = outcome.document["refused"]
+    assert (refused["field"], refused["wayOut"]) == (
+        "spec.network.podCIDR", "`ohmykube down dev` removes this",
+    )  # fmt: skip
+
+
+def test_the_exit_code_belongs_to_a_plan(cli, fakes) -> None:
+    assert cli("up", "--exit-code").code == ExitCode.USAGE
+    assert fakes.calls == []
+
+
+def test_a_plan_takes_the_description_as_up_does() -> None:
+    group = _run.group()
+    plan, up = [
+        {flag for param in group.get_command(None, name).params for flag in param.opts}
+        for name in ("plan", "up")
+    ]
+    assert plan <= up
+    assert up - plan == {"--plan", "--timeout"}
 
 
 def test_up_from_a_file_and_from_stdin(cli, fakes, tmp_path, monkeypatch) -> None:

@@ -14,6 +14,7 @@ from ohmykube.cli import _documents, _schema
 PUBLISHED = Path(__file__).parents[2] / "data" / "cli" / "output.schema.json"
 RESULTS = {
     ("up",): "UpResult",
+    ("plan",): "Plan",
     ("up", "--plan"): "Plan",
     ("down", "--yes"): "DownResult",
     ("status",): "ClusterStatus",

@@ -20,12 +20,15 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import paths
 from ohmykube.kit.invoker import Invoker
+from ohmykube.model import change
+from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus
 from ohmykube.state import layout
 from ohmykube.steps.base import Services
 from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.observe import CONFIGURED
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.preflight import Preflight
 from ohmykube.steps.record import Remember
@@ -61,6 +64,18 @@ def half_up(services: Services, wanted: Cluster) -> None:
             step.run(run)
 
 
+def whole_up(services: Services, wanted: Cluster) -> None:
+    """Make machines and record as a whole `up`; what comes between needs nodes."""
+    half_up(services, wanted)
+    with session.working(services, wanted) as run:
+        for step in (Plan(), Remember(CONFIGURED)):
+            step.run(run)
+
+
+def planned(services: Services, wanted: Cluster) -> change.Plan:
+    return up(services, wanted, UpOptions(plan_only=True)).plan
+
+
 def messages(services: Services) -> list[str]:
     reporter = services.reporter
     assert isinstance(reporter, RecordingReporter)
@@ -68,32 +83,62 @@ def messages(services: Services) -> list[str]:
 
 
 def test_a_plan_names_every_node_and_makes_nothing(services: Services) -> None:
-    result = up(services, cluster(workers=1), UpOptions(plan_only=True))
-    assert [(a.verb, a.what) for a in result.plan] == [
-        ("create", "cp1"),
-        ("create", "w1"),
-        ("configure", "dev"),
-    ]
+    plan = planned(services, cluster(workers=1))
+    assert plan == change.Plan(
+        changes=(
+            change.CreateNode(node="cp1", role=Role.CONTROL_PLANE),
+            change.CreateNode(node="w1", role=Role.WORKER),
+        )
+    )
     assert not services.paths.state.exists()
     assert not services.paths.data.exists()
 
 
 def test_a_plan_for_what_is_there_keeps_starts_and_creates(services: Services) -> None:
-    half_up(services, cluster(workers=1))
+    whole_up(services, cluster(workers=1))
+    assert planned(services, cluster(workers=1)) == change.Plan()
     provider = session.provider_of(services, "fake", None)
     provider.stop("dev", "w1")
-    result = up(services, cluster(workers=2), UpOptions(plan_only=True))
-    assert [(a.verb, a.what) for a in result.plan][:3] == [
-        ("keep", "cp1"),
-        ("start", "w1"),
-        ("create", "w2"),
-    ]
+    assert planned(services, cluster(workers=2)).changes == (
+        change.StartNode(node="w1"),
+        change.CreateNode(node="w2", role=Role.WORKER),
+    )
+
+
+def test_a_run_that_did_not_end_is_to_be_finished(services: Services) -> None:
+    half_up(services, cluster(workers=1))
+    assert planned(services, cluster(workers=1)).changes == (change.FinishRun(),)
+    whole_up(services, cluster(workers=1))
+    assert planned(services, cluster(workers=1)).changes == ()
 
 
 def test_a_node_that_is_too_many_is_said_and_left(services: Services) -> None:
-    half_up(services, cluster(workers=2))
-    up(services, cluster(workers=1), UpOptions(plan_only=True))
+    whole_up(services, cluster(workers=2))
+    plan = planned(services, cluster(workers=1))
+    assert plan == change.Plan(left=(change.LeaveNode(node="w2"),))
+    assert messages(services) == []
+    whole_up(services, cluster(workers=1))
     assert any("w2" in text and "left" in text for text in messages(services))
+    # It is part of the cluster as before, so the record has it.
+    assert [node.name for node in status(services, "dev").nodes] == ["cp1", "w1", "w2"]
+    session.provider_of(services, "fake", None).delete("dev", "w2")
+    whole_up(services, cluster(workers=1))
+    assert [node.name for node in status(services, "dev").nodes] == ["cp1", "w1"]
+
+
+def test_nodes_that_stay_count_against_what_a_cluster_can_hold(services: Services) -> None:
+    small = {"network": {"podCIDR": "10.9.0.0/23"}, "provider": {"name": "fake"}}
+
+    def of(worker: str) -> Cluster:
+        nodes = {"controlPlane": {}, "workers": {"names": [worker]}}
+        return load.from_document({"metadata": {"name": "dev"}, "spec": {**small, "nodes": nodes}})
+
+    whole_up(services, of("a"))
+    before = services.state.read("dev")
+    with pytest.raises(ConfigError, match="with the nodes left as they are") as error:
+        half_up(services, of("b"))
+    assert "a /24 for each of 3 nodes" in str(error.value.why)
+    assert services.state.read("dev") == before
 
 
 def test_a_failed_machine_leaves_the_others_and_the_next_run_goes_on(services: Services) -> None:
@@ -109,20 +154,25 @@ def test_a_failed_machine_leaves_the_others_and_the_next_run_goes_on(services: S
 
 
 @pytest.mark.parametrize(
-    ("change", "path"),
+    ("different", "path"),
     [
         ({"kubernetes_version": "1.35.4"}, "spec.kubernetes.version"),
-        ({"cni": "none"}, "network.cni"),
+        ({"cni": "none"}, "spec.network.cni"),
     ],
 )
 def test_what_cannot_be_changed_in_place_is_refused(
-    services: Services, change: dict[str, object], path: str
+    services: Services, different: dict[str, object], path: str
 ) -> None:
-    half_up(services, cluster())
+    whole_up(services, cluster())
+    before = services.state.read("dev")
+    (refused,) = planned(services, cluster(**different)).refusals
+    assert refused.field == path
     with pytest.raises(ConfigError) as error:
-        up(services, cluster(**change), UpOptions(plan_only=True))
+        up(services, cluster(**different), UpOptions())
+    assert error.value.id == "OMK-C-180"
     assert path in str(error.value.why)
     assert "down" in str(error.value.hint)
+    assert services.state.read("dev") == before
 
 
 def test_down_removes_machines_and_record_and_can_be_repeated(services: Services) -> None:

@@ -181,6 +181,8 @@ def test_nodes_that_come_and_go(services: Services) -> None:
     with services.state.locked("dev"):
         tunnels.tend()
         with session.opened(services, wanted) as run:
+            for node in ("w1", "w2"):
+                run.provider.delete("dev", node)
             for step in (Plan(), Remember("started")):
                 step.run(run)
     tunnels.tend()

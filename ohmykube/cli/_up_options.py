@@ -1,0 +1,108 @@
+"""The options that describe a cluster, for `up` and `plan`, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ohmykube.cli import _bundle_options, _names, _options
+from ohmykube.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ohmykube.cli._app import App
+    from ohmykube.model.cluster import Cluster
+
+F = TypeVar("F", bound="Callable[..., Any]")
+DEFAULT_NAME = "dev"
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "-f",
+        "--file",
+        type=click.Path(path_type=Path, allow_dash=True),
+        help="Description of the cluster; - reads stdin.",
+    ),
+    click.option("--name", help=f"Cluster name (default: {DEFAULT_NAME})."),
+    click.option("--workers", type=click.IntRange(0, 100), metavar="N", help="Worker nodes."),
+    click.option(
+        "--control-planes", type=click.IntRange(1, 9), metavar="N", help="Control-plane nodes."
+    ),
+    click.option("--kubernetes", metavar="VERSION", help="Kubernetes version, such as 1.36.3."),
+    click.option(
+        "--provider",
+        shell_complete=_options.complete_providers,
+        help="Who makes the machines: auto, lima, nspawn, ssh, ...",
+    ),
+    click.option(
+        "--cpus", type=click.FloatRange(0.1, 1024), metavar="N", help="CPUs of each node."
+    ),
+    click.option("--memory", metavar="SIZE", help="Memory of each node, such as 4GiB."),
+    click.option("--mirror", metavar="URL", help="Take artifacts from this mirror or directory."),
+    click.option("--cni", type=click.Choice(["flannel", "none"]), help="Pod network."),
+    click.option(
+        "--proxy-mode", type=click.Choice(["iptables", "nftables"]), help="How kube-proxy works."
+    ),
+    click.option(
+        "--template",
+        type=click.Choice(["auto", "build", "never"]),
+        help="Clone nodes from templates: where there is one, always, never.",
+    ),
+    click.option("--offline", is_flag=True, help="Connect to nothing but the nodes."),
+    click.option(
+        "--bundle",
+        "bundles",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="FILE",
+        help="Use what this bundle holds, in place; can be given several times.",
+    ),
+    _bundle_options.allowed_signers,
+)
+
+
+def described(function: F) -> F:
+    """Add ``-f`` and the options that change single values, or say where artifacts come from."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def exit_code(function: F) -> F:
+    """Add ``--exit-code``."""
+    return click.option(
+        "--exit-code", is_flag=True, help="Exit with 4 when something would change."
+    )(function)
+
+
+def cluster(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
+    """Return the cluster that the options describe.
+
+    Raises:
+        UsageError, ConfigError: they do not go together, or are wrong.
+    """
+    bundles: tuple[Path, ...] = chosen["bundles"]
+    if chosen["allowed_signers"] is not None and not bundles:
+        raise UsageError("--allowed-signers goes with --bundle", id="OMK-I-433")
+    if file is None and bundles and chosen["kubernetes"] is None:
+        chosen["kubernetes"] = _version(app, chosen["name"] or DEFAULT_NAME, bundles[0])
+    return _load(app, file, chosen)
+
+
+def _version(app: App, name: str, bundle: Path) -> str | None:
+    """Return the version of Kubernetes in a bundle, for a cluster that does not exist yet."""
+    if name in app.workflows.names(app.paths):
+        return None
+    return app.workflows.bundle.inspect(bundle).archive.bundle.kubernetes or None
+
+
+def _load(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
+    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
+
+    if chosen["name"] is not None:
+        _names.checked(chosen["name"])
+    default = DEFAULT_NAME if file is None else None
+    return _config.load(app, file, _config.overrides(chosen, default))

@@ -1,0 +1,102 @@
+"""The types of single fields of ``cluster.yaml``: what text, number or mapping each may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema
+
+from ohmykube.config import values
+from ohmykube.config.problems import echo
+from ohmykube.model import names
+from ohmykube.model.cluster import Taint, TemplateUse
+
+API_VERSION = "ohmykube.dev/v1"
+KIND = "Cluster"
+MOST_NODES = 100
+
+_SIZE = r"^[0-9]+(\.[0-9]+)? ?([MGT]i?B?)$"
+
+
+def _text_schema(**more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **more})
+
+
+def _choice(*known: str) -> AfterValidator:
+    return AfterValidator(lambda text: values.one_of(text, known))
+
+
+def empty(value: object) -> object:
+    return {} if value is None else value
+
+
+def _sized(value: object, convert: Any) -> object:
+    if isinstance(value, str):
+        return convert(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"must have a unit, such as {value}GiB or {value}MiB, got {value}")  # noqa: TRY004 - pydantic wants ValueError
+    raise ValueError(f"must be a size such as 4GiB or 512MiB, got {echo(value)}")
+
+
+def _taint(value: object) -> Taint:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, key=value:Effect or key:Effect, got {echo(value)}")  # noqa: TRY004 - pydantic wants ValueError
+    return values.taint(value)
+
+
+Name = Annotated[StrictStr, AfterValidator(values.name), _text_schema(pattern=names.PATTERN)]
+Prefix = Annotated[StrictStr, AfterValidator(values.prefix), _text_schema(maxLength=37)]
+Version = Annotated[
+    StrictStr,
+    AfterValidator(values.kubernetes_version),
+    _text_schema(pattern=r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?$"),
+]
+PodNetwork = Annotated[StrictStr, AfterValidator(values.pod_network)]
+ServiceNetwork = Annotated[StrictStr, AfterValidator(values.service_network)]
+Address = Annotated[StrictStr, AfterValidator(values.address)]
+Ipv4 = Annotated[StrictStr, AfterValidator(values.ipv4), _text_schema(format="ipv4")]
+User = Annotated[StrictStr, AfterValidator(values.user)]
+Jump = Annotated[StrictStr, AfterValidator(values.jump)]
+Endpoint = Annotated[StrictStr, AfterValidator(values.endpoint)]
+AlternativeName = Annotated[StrictStr, AfterValidator(values.alternative_name)]
+HostKey = Annotated[StrictStr, AfterValidator(values.host_key)]
+Domain = Annotated[StrictStr, AfterValidator(values.domain)]
+Mirror = Annotated[StrictStr, AfterValidator(values.mirror)]
+Registries = Annotated[dict[StrictStr, list[Mirror]], AfterValidator(values.registries)]
+Backend = Annotated[StrictStr, _choice("vxlan", "host-gw"), _text_schema(enum=["vxlan", "host-gw"])]
+Cni = Annotated[StrictStr, _choice("flannel", "none"), _text_schema(enum=["flannel", "none"])]
+UseOfTemplates = Annotated[
+    StrictStr, _choice(*TemplateUse), _text_schema(enum=[use.value for use in TemplateUse])
+]
+SourceName = Annotated[
+    StrictStr,
+    _choice("mirror", "upstream", "build"),
+    _text_schema(enum=["mirror", "upstream", "build"]),
+]
+ApiVersion = Annotated[StrictStr, _choice(API_VERSION), _text_schema(const=API_VERSION)]
+KindName = Annotated[StrictStr, _choice(KIND), _text_schema(const=KIND)]
+ProxyMode = Annotated[
+    StrictStr, AfterValidator(values.proxy_mode), _text_schema(enum=["iptables", "nftables"])
+]
+LabelKey = Annotated[StrictStr, AfterValidator(values.label_key_of_ours)]
+LabelValue = Annotated[StrictStr, AfterValidator(values.label_value), _text_schema(maxLength=63)]
+TaintText = Annotated[
+    Taint,
+    BeforeValidator(_taint),
+    _text_schema(examples=["dedicated=gpu:NoSchedule"]),
+]
+Memory = Annotated[
+    StrictInt,
+    BeforeValidator(lambda value: _sized(value, values.memory_mib)),
+    _text_schema(pattern=_SIZE),
+]
+Disk = Annotated[
+    StrictInt,
+    BeforeValidator(lambda value: _sized(value, values.disk_gib)),
+    _text_schema(pattern=_SIZE),
+]
+Cpus = Annotated[float, Field(ge=0.1, le=1024, strict=True)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Count = Annotated[StrictInt, Field(ge=0, le=MOST_NODES)]
+FilePath = Annotated[StrictStr, Field(min_length=1, max_length=4096)]
+Free = Annotated[dict[str, Any], BeforeValidator(empty)]

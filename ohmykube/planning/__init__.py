@@ -1,0 +1,1 @@
+"""What must change: desired, recorded and observed cluster in, typed changes out. Pure, no I/O."""

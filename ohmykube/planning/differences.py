@@ -1,0 +1,104 @@
+"""In which fields two clusters differ, by the paths of ``cluster.yaml``.
+
+The documents are compared, not the models: a field that is added to the schema is compared from
+its first day, and what a change of it means stands beside its definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ohmykube.config import document, schema_paths
+from ohmykube.config.problems import dotted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ohmykube.config.mutability import Mutability
+    from ohmykube.config.schema_paths import FieldPath
+    from ohmykube.model.cluster import Cluster, Node
+
+_NODES = ("spec", "nodes")
+_NAME = ("metadata", "name")
+_UNORDERED = {("spec", "network", "certSANs")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One value that differs."""
+
+    path: FieldPath
+    """The field."""
+    inside: tuple[str, ...] = ()
+    """Keys from the field down to the value, in a field that is a mapping."""
+    old: Any
+    new: Any
+    """JSON data; None when there is no value."""
+
+    @property
+    def field(self) -> str:
+        """The place as it is written for people."""
+        return dotted((*self.path, *self.inside))
+
+    @property
+    def mutability(self) -> Mutability | None:
+        """What a change of the field means."""
+        return schema_paths.fields()[self.path]
+
+
+def of_clusters(before: Cluster, after: Cluster) -> Iterator[Difference]:
+    """Return in what two clusters differ beside their names and nodes."""
+    old, new = document.to_document(before), document.to_document(after)
+    for path in schema_paths.fields():
+        if path[:2] != _NODES and path != _NAME:
+            yield from _of_field(path, _value(old, path), _value(new, path))
+
+
+def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
+    """Return in what two nodes of one role differ beside their names."""
+    old, new = document.node_document(before), document.node_document(after)
+    base = (*_NODES, document.FIELD[after.role])
+    for path in schema_paths.fields():
+        if path[: len(base)] == base and path[-1] != "name":
+            below = path[len(base) :]
+            yield from _of_field(path, _value(old, below), _value(new, below))
+
+
+def _of_field(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:
+    if path in _UNORDERED and set(old or ()) == set(new or ()):
+        return
+    for inside, was, is_now in _leaves(old, new, ()):
+        yield Difference(path=path, inside=inside, old=was, new=is_now)
+
+
+def _leaves(
+    old: Any, new: Any, inside: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Go down as far as both sides are mappings, or one is a mapping and the other not there."""
+    both = (old, new)
+    mappings = [one for one in both if isinstance(one, Mapping)]
+    if not mappings or any(one is not None and not isinstance(one, Mapping) for one in both):
+        if not _same(old, new):
+            yield inside, old, new
+        return
+    was, is_now = old or {}, new or {}
+    for key in dict.fromkeys((*was, *is_now)):
+        here = (*inside, key)
+        if key in was and key in is_now:
+            yield from _leaves(was[key], is_now[key], here)
+        else:
+            yield here, was.get(key), is_now.get(key)
+
+
+def _same(old: Any, new: Any) -> bool:
+    return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
+
+
+def _value(data: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        if not isinstance(data, Mapping) or part not in data:
+            return None
+        data = data[part]
+    return data
