@@ -154,8 +154,7 @@ def render(hosts: Sequence[HostEntry], shared: Vars) -> str:
     )
 
 
-def write(
-    directory: Path,
+def compose(
     *,
     cluster: Cluster,
     lock: ArtifactLock | None,
@@ -164,11 +163,11 @@ def write(
     ssh_config: Path | None,
     nature: Nature,
     cert_sans: Sequence[str] = (),
-) -> Path:
-    """Write the inventory of a cluster into ``directory`` and return the path to pass as ``-i``.
+    before: Cluster | None = None,
+) -> tuple[list[HostEntry], Vars]:
+    """Return the hosts of a cluster and the variables that they share.
 
     Args:
-        directory: made when absent; all files in it are 0600.
         cluster: its nodes become the hosts, control planes in the order of the cluster.
         lock: the resolved artifacts, or None for the roles' defaults.
         machines: by node name, one for each node of the cluster.
@@ -177,11 +176,10 @@ def write(
             leaves the connection to the caller.
         nature: how the machines are.
         cert_sans: names and addresses by which the API server is reached from outside.
+        before: the cluster as it was described before; what its nodes had more of is taken away.
 
     Raises:
-        ConfigError: a node's name is not a DNS label.
         ProviderError: a node has no machine, or a machine no address.
-        ResourceError, PermissionDenied, LockedError: the files cannot be written.
     """
     wanted = [(node, _machine(cluster, node, machines)) for node in cluster.nodes]
     shared = group_vars(
@@ -192,15 +190,18 @@ def write(
         nature=nature,
         cert_sans=cert_sans,
     )
+    known = {node.name: node for node in before.nodes} if before is not None else {}
     hosts = [
         HostEntry(
             name=node.name,
             group=group_of(node.role),
-            variables=host_vars(node, machine, ssh_config, lock, access),
+            variables=host_vars(
+                node, machine, ssh_config, lock, access, before=known.get(node.name)
+            ),
         )
         for node, machine in wanted
     ]
-    return write_files(directory, hosts, shared)
+    return hosts, shared
 
 
 def _machine(cluster: Cluster, node: Node, machines: Mapping[str, Machine]) -> Machine:
@@ -213,11 +214,16 @@ def _machine(cluster: Cluster, node: Node, machines: Mapping[str, Machine]) -> M
     return machines[node.name]
 
 
-def write_files(directory: Path, hosts: Sequence[HostEntry], shared: Vars) -> Path:
+def write(directory: Path, hosts: Sequence[HostEntry], shared: Vars) -> Path:
     """Write an inventory and, apart from it, its secrets; return the path to pass as ``-i``.
 
     Secrets among the group variables go into a file of their own, which Ansible reads because it
     lies below ``group_vars`` beside the inventory; the inventory itself can be shown to anybody.
+
+    Args:
+        directory: made when absent; all files in it are 0600.
+        hosts: every node, control planes in the order in which they are set up.
+        shared: variables of all of them.
 
     Raises: as ``render``; ResourceError, PermissionDenied, LockedError.
     """

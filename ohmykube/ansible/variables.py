@@ -160,6 +160,8 @@ def host_vars(
     ssh_config: Path | None,
     lock: ArtifactLock | None,
     cache: CacheAccess | None = None,
+    *,
+    before: Node | None = None,
 ) -> Vars:
     """Return the variables of one node.
 
@@ -170,6 +172,7 @@ def host_vars(
             leaves the connection to the caller (tests use ``connection: local``).
         lock: gives the images that a node of this role needs, biggest first.
         cache: knows which of them it has repacked.
+        before: the node as it was described before; what it had more of is taken away.
 
     Raises:
         ProviderError: the machine has no address.
@@ -191,11 +194,29 @@ def host_vars(
     }
     if node.taints is not None:
         result["kubeadm_node_taints"] = [str(taint) for taint in node.taints]
+    if before is not None:
+        result |= _lost(before, node)
     if lock is not None:
         repacked = cache.repacked if cache is not None else {}
         result["cache_images"] = [
             _image(image, repacked.get(image.digest, "")) for image in lock.images(node.role.value)
         ]
+    return result
+
+
+def _lost(before: Node, node: Node) -> Vars:
+    """Return what a node has to lose, and kubeadm's own taints where others were described."""
+    result: Vars = {}
+    labels = sorted(set(before.labels) - set(node.labels))
+    if labels:
+        result["kubeadm_node_absent_labels"] = labels
+    had, wanted = before.effective_taints, node.effective_taints
+    kept = {(taint.key, taint.effect) for taint in wanted}
+    taints = [f"{t.key}:{t.effect}" for t in had if (t.key, t.effect) not in kept]
+    if taints:
+        result["kubeadm_node_absent_taints"] = taints
+    if had != wanted:
+        result["kubeadm_node_taints"] = [str(taint) for taint in wanted]
     return result
 
 

@@ -29,8 +29,7 @@ class Inventory:
                 token=run.cache_token,
                 repacked=repack.known(Store(run.services.paths.cache)),
             )
-        run.inventory = inventory.write(
-            run.run_directory / "inventory",
+        hosts, shared = inventory.compose(
             cluster=run.cluster,
             lock=run.lock,
             machines=run.machines,
@@ -38,7 +37,9 @@ class Inventory:
             ssh_config=run.need_ssh_config(),
             nature=run.nature,
             cert_sans=self._names(run),
+            before=run.recorded,
         )
+        run.inventory = inventory.write(run.run_directory / "inventory", hosts, shared)
         return f"{len(run.cluster.nodes)} hosts"
 
     @staticmethod

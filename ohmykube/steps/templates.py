@@ -254,8 +254,7 @@ def _prepare(outer: Run, cluster: Cluster, directory: Path) -> None:
             access = None
             if run.cache_token is not None:
                 access = variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token)
-            run.inventory = inventory.write(
-                run.run_directory / "inventory",
+            hosts, shared = inventory.compose(
                 cluster=cluster,
                 lock=run.lock,
                 machines=run.machines,
@@ -263,6 +262,7 @@ def _prepare(outer: Run, cluster: Cluster, directory: Path) -> None:
                 ssh_config=run.need_ssh_config(),
                 nature=run.nature,
             )
+            run.inventory = inventory.write(run.run_directory / "inventory", hosts, shared)
             Playbook(template_keys.PLAYBOOK, "Prepare the templates").run(run)
     finally:
         disconnect(directory)

@@ -297,7 +297,8 @@ def kubeadm_join_document(settings, node, control_plane=False):
 def kube_nodes_wanted(hosts):
     """Return node name -> labels and taints that the control plane must set, for hosts' variables.
 
-    A node that has not joined gets its taints, and the labels it may give itself, from the kubelet.
+    A node that has not joined gets its taints, and the labels it may give itself, from the kubelet, and
+    has none to lose.
     """
     wanted = {}
     for host in hosts:
@@ -306,9 +307,13 @@ def kube_nodes_wanted(hosts):
         if not joined:
             labels = {key: value for key, value in labels.items() if is_restricted(key)}
         taints = list(host.get("kubeadm_node_taints") or []) if joined else []
-        if labels or taints:
+        wish = {"labels": labels, "taints": taints}
+        if joined:
+            wish["absent_labels"] = list(host.get("kubeadm_node_absent_labels") or [])
+            wish["absent_taints"] = list(host.get("kubeadm_node_absent_taints") or [])
+        if any(wish.values()):
             name = host.get("kubeadm_node_name") or host["inventory_hostname"]
-            wanted[name] = {"labels": labels, "taints": taints}
+            wanted[name] = wish
     return wanted
 
 

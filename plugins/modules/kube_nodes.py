@@ -10,11 +10,14 @@ short_description: Bring labels and taints of nodes to what is wanted
 version_added: 0.1.0
 description:
   - Runs on a control plane and looks at all nodes in one call. Labels and taints that are not named stay as they are.
+  - Taints are told apart by key and effect; another value replaces that of before.
 author:
   - The ohmykube authors (@monshunter)
 options:
   nodes:
-    description: Node name, and its C(labels) (a mapping) and C(taints) (a list of C(key=value:Effect)).
+    description:
+      - Node name, and its C(labels) (a mapping) and C(taints) (a list of C(key=value:Effect)). C(absent_labels) (a list of
+        keys) and C(absent_taints) (a list of C(key:Effect)) are taken away.
     type: dict
     required: true
   kubeconfig:
@@ -34,11 +37,12 @@ EXAMPLES = r"""
       worker1:
         labels:
           node-role.kubernetes.io/worker: ""
+        absent_labels: [example.com/disk]
 """
 
 RETURN = r"""
 changes:
-  description: Nodes and what was set on them.
+  description: Nodes and what was set on them, or taken away, as kubectl writes it.
   type: list
   elements: str
   returned: success
@@ -56,18 +60,23 @@ OPTIONS = {
 }
 
 
-def missing(node, wanted):
-    """Return (labels, taints) that ``wanted`` names and the Node object lacks, as kubectl's arguments."""
+def differing(node, wanted):
+    """Return (labels, taints) in which the Node object differs from ``wanted``, as kubectl's arguments."""
     labels = node["metadata"].get("labels", {})
-    taints = {taint_text(taint) for taint in node.get("spec", {}).get("taints", [])}
-    lacking = [
+    listed = node.get("spec", {}).get("taints", [])
+    taints = {taint_text(taint) for taint in listed}
+    pairs = {"%s:%s" % (taint["key"], taint["effect"]) for taint in listed}
+    label_changes = [
         "%s=%s" % (key, value)
         for key, value in sorted((wanted.get("labels") or {}).items())
         if labels.get(key) != str(value)
     ]
-    return lacking, [
+    label_changes += [key + "-" for key in wanted.get("absent_labels") or [] if key in labels]
+    taint_changes = [
         taint for taint in wanted.get("taints") or [] if normal_taint(taint) not in taints
     ]
+    taint_changes += [pair + "-" for pair in wanted.get("absent_taints") or [] if pair in pairs]
+    return label_changes, taint_changes
 
 
 def taint_text(taint):
@@ -92,7 +101,7 @@ def converge(params, check_mode):
             if not check_mode:
                 raise programs.ProgramError("there is no node %s in the cluster" % name)
             continue
-        for verb, arguments in zip(("label", "taint"), missing(found[name], wanted)):
+        for verb, arguments in zip(("label", "taint"), differing(found[name], wanted)):
             if arguments:
                 changes.append("%s %s %s" % (verb, name, " ".join(arguments)))
                 if not check_mode:

@@ -101,7 +101,7 @@ def _inventory(root: Path, evil: str) -> tuple[Path, Mapping[str, object]]:
     host = inventory.HostEntry(
         name=node.name, group=variables.group_of(node.role), variables=own | local
     )
-    path = inventory.write_files(root / "inventory", [host], shared)
+    path = inventory.write(root / "inventory", [host], shared)
     expected = shared | own | local | {"cache_token": evil}
     return path, json.loads(json.dumps(expected))
 

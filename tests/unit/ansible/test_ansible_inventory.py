@@ -39,8 +39,7 @@ def _machines(*nodes: Node) -> dict[str, Machine]:
 
 
 def _write(tmp_path: Path, *nodes: Node, token: str = "golden-token") -> Path:
-    return inventory.write(
-        tmp_path / "inventory",
+    hosts, shared = inventory.compose(
         cluster=_cluster(*nodes),
         lock=None,
         machines=_machines(*nodes),
@@ -48,6 +47,7 @@ def _write(tmp_path: Path, *nodes: Node, token: str = "golden-token") -> Path:
         ssh_config=Path("/run/omk/ssh_config"),
         nature=Nature(system_containers=True),
     )
+    return inventory.write(tmp_path / "inventory", hosts, shared)
 
 
 THREE = (
@@ -89,10 +89,9 @@ def test_a_secret_that_would_get_into_the_text_is_refused() -> None:
         inventory.render([], {"a": {"b": Secret("x")}})
 
 
-def test_a_node_without_machine_is_an_error(tmp_path: Path) -> None:
+def test_a_node_without_machine_is_an_error() -> None:
     with pytest.raises(ProviderError, match='node "dev-cp-1" has no machine'):
-        inventory.write(
-            tmp_path,
+        inventory.compose(
             cluster=_cluster(THREE[0]),
             lock=None,
             machines={},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,35 @@ def test_no_taints_and_kubeadms_taints_are_two_things() -> None:
     none = Node(name="dev-w-1", role=Role.WORKER, taints=())
     assert host_vars(none, MACHINES[1], None, None)["kubeadm_node_taints"] == []
     assert "kubeadm_node_taints" not in host_vars(CP, MACHINES[0], None, None)
+
+
+def test_what_a_node_had_more_of_is_taken_away() -> None:
+    more = Node(
+        name="dev-w-1",
+        role=Role.WORKER,
+        labels={"tier": "db", "old": ""},
+        taints=(
+            Taint(key="dedicated", value="web", effect="NoSchedule"),
+            Taint(key="dedicated", value="db", effect="NoExecute"),
+        ),
+    )
+    found = host_vars(WORKER, MACHINES[1], None, None, before=more)
+    assert found["kubeadm_node_absent_labels"] == ["old"]
+    assert found["kubeadm_node_absent_taints"] == ["dedicated:NoExecute"]
+    assert found["kubeadm_node_taints"] == ["dedicated=db:NoSchedule"]
+    same = host_vars(WORKER, MACHINES[1], None, None, before=WORKER)
+    assert same == host_vars(WORKER, MACHINES[1], None, None)
+
+
+def test_kubeadms_own_taint_comes_back_and_goes() -> None:
+    own = "node-role.kubernetes.io/control-plane:NoSchedule"
+    bare = replace(CP, taints=())
+    back = host_vars(CP, MACHINES[0], None, None, before=bare)
+    assert back["kubeadm_node_taints"] == [own]
+    assert "kubeadm_node_absent_taints" not in back
+    gone = host_vars(bare, MACHINES[0], None, None, before=CP)
+    assert gone["kubeadm_node_taints"] == []
+    assert gone["kubeadm_node_absent_taints"] == [own]
 
 
 def test_a_machine_that_needs_sudo_gets_it() -> None:

@@ -232,8 +232,20 @@ def test_labels_that_a_kubelet_may_not_set() -> None:
         "kubeadm_node_taints": ["a:NoExecute"],
         "ansible_facts": {"ohmykube_node": {"joined": True}},
     }
+    nothing: dict[str, list[str]] = {"absent_labels": [], "absent_taints": []}
     assert kubeadm.kube_nodes_wanted([joined]) == {
-        "w1": {"labels": labels, "taints": ["a:NoExecute"]}
+        "w1": {"labels": labels, "taints": ["a:NoExecute"], **nothing}
+    }
+    lost = {"kubeadm_node_absent_labels": ["b"], "kubeadm_node_absent_taints": ["b:NoExecute"]}
+    bare = {"inventory_hostname": "w1", **lost}
+    assert kubeadm.kube_nodes_wanted([bare]) == {}
+    assert kubeadm.kube_nodes_wanted([{**joined, **bare, "kubeadm_node_labels": {}}]) == {
+        "w1": {
+            "labels": {},
+            "taints": ["a:NoExecute"],
+            "absent_labels": ["b"],
+            "absent_taints": ["b:NoExecute"],
+        }
     }
     assert kubeadm.kube_nodes_wanted([{"inventory_hostname": "w2"}]) == {}
 

@@ -108,7 +108,11 @@ def test_labels_and_taints(run_module: RunModule, plane: tuple[FakeNode, str]) -
     result = run_module("kube_nodes", nodes=wanted, kubeconfig=kubeconfig)
     assert result["changes"] == ["label w1 b=2", "taint w1 m=n:NoExecute"]
     assert any("label nodes w1 --overwrite b=2" in call for call in node.calls("kubectl"))
-    same = {"w1": {"labels": {"a": "1"}}}
+    lost = {"absent_labels": ["a", "c"], "absent_taints": ["k:NoSchedule", "k:NoExecute"]}
+    result = run_module("kube_nodes", nodes={"w1": lost}, kubeconfig=kubeconfig)
+    assert result["changes"] == ["label w1 a-", "taint w1 k:NoSchedule-"]
+    assert any("taint nodes w1 --overwrite k:NoSchedule-" in c for c in node.calls("kubectl"))
+    same = {"w1": {"labels": {"a": "1"}, "absent_labels": ["c"]}}
     assert run_module("kube_nodes", nodes=same, kubeconfig=kubeconfig)["changed"] is False
     unknown = run_module("kube_nodes", nodes={"w9": {}}, kubeconfig=kubeconfig, fails=True)
     assert "no node w9" in unknown["msg"]
