@@ -69,6 +69,8 @@ def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
 def _of_field(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:
     if path in _UNORDERED and set(old or ()) == set(new or ()):
         return
+    if isinstance(old, Mapping) or isinstance(new, Mapping):
+        old, new = old or {}, new or {}  # a mapping that is not there is an empty one
     for inside, was, is_now in _leaves(old, new, ()):
         yield Difference(path=path, inside=inside, old=was, new=is_now)
 
@@ -76,23 +78,25 @@ def _of_field(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:
 def _leaves(
     old: Any, new: Any, inside: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """Go down as far as both sides are mappings, or one is a mapping and the other not there."""
-    both = (old, new)
-    mappings = [one for one in both if isinstance(one, Mapping)]
-    if not mappings or any(one is not None and not isinstance(one, Mapping) for one in both):
+    """Go down as far as both sides are mappings."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
         if not _same(old, new):
             yield inside, old, new
         return
-    was, is_now = old or {}, new or {}
-    for key in dict.fromkeys((*was, *is_now)):
+    for key in dict.fromkeys((*old, *new)):
         here = (*inside, key)
-        if key in was and key in is_now:
-            yield from _leaves(was[key], is_now[key], here)
+        if key in old and key in new:
+            yield from _leaves(old[key], new[key], here)
         else:
-            yield here, was.get(key), is_now.get(key)
+            yield here, old.get(key), new.get(key)
 
 
 def _same(old: Any, new: Any) -> bool:
+    """Compare JSON data: true is not 1, and 1 is 1.0."""
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(_same(old[key], new[key]) for key in old)
     return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
 
 

@@ -24,7 +24,7 @@ CONFIGURED = "configured"
 
 _BEGUN, _JOINED = "begun", "joined"
 # What the modules for kubeadm keep on a node. A kubeadm whose caller was killed may have finished.
-_ASK = """\
+ASK = """\
 record=/var/lib/ohmykube/kubeadm.json
 [ -e "$record" ] || exit 0
 echo begun
@@ -88,7 +88,7 @@ def _asked(run: Run, machines: Mapping[str, Machine]) -> dict[str, str]:
         become = machine.ssh is not None and machine.ssh.become
         shell = NodeShell(path, machine.node, become=become, slowdown=run.slowdown)
         try:
-            return shell(["sh", "-c", _ASK])
+            return shell(["sh", "-c", ASK])
         except NodeError:
             return f"{_BEGUN} {_JOINED}"
 

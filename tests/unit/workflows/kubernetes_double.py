@@ -1,0 +1,131 @@
+"""A Kubernetes in memory, to which the inventory of a run is applied as the roles apply it.
+
+What the roles leave to modules and filters is done by these. So what a second play does not bring
+about here, such as another document for ``kubeadm init``, it does not bring about on nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.ohmykube.cluster.plugins.filter import kubeadm
+from ansible_collections.ohmykube.cluster.plugins.modules import kube_nodes
+
+from ohmykube.ansible.variables import CONTROL_PLANE_GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ohmykube.ansible.inventory import HostEntry
+
+DEFAULT_TAINT = "node-role.kubernetes.io/control-plane=:NoSchedule"
+FACTS = {"cgroup_version": 2, "systemd": True, "in_container": False}
+# The role's own defaults of what the CLI does not always say; see roles/kubeadm/defaults.
+DEFAULTS = {"kubeadm_node_labels": {}, "kubeadm_cert_sans": []}
+SETTINGS = (
+    "kubernetes_version", "node_name", "node_ip", "node_labels", "node_taints", "pod_cidr",
+    "service_cidr", "dns_domain", "proxy_mode", "cert_sans", "init_configuration",
+    "join_configuration", "cluster_configuration", "kubelet_configuration",
+    "kube_proxy_configuration",
+)  # fmt: skip
+"""What ``__kubeadm_settings`` of the role takes over from the variable with ``kubeadm_`` before."""
+
+
+@dataclass
+class NodeObject:
+    """What the API server has of a node."""
+
+    document: dict[str, Any]
+    """With which it was made or joined, without labels and taints."""
+    labels: dict[str, str]
+    taints: set[str]
+
+
+@dataclass
+class KubernetesDouble:
+    """The cluster."""
+
+    nodes: dict[str, NodeObject] = field(default_factory=dict)
+    settings: list[dict[str, Any]] = field(default_factory=list)
+    """The documents of ``kubeadm init`` beside that of the node."""
+    flannel: dict[str, Any] = field(default_factory=dict)
+
+    def play(self, hosts: Sequence[HostEntry], shared: Mapping[str, Any]) -> None:
+        """Apply an inventory as the playbook ``cluster_up`` does."""
+        joined = set(self.nodes)
+        first = next(host for host in hosts if host.group == CONTROL_PLANE_GROUP)
+        hosts = [first, *(host for host in hosts if host is not first)]
+        endpoint = shared["kubeadm_control_plane_endpoint"]
+        endpoint = endpoint or f"{first.variables['kubeadm_node_ip']}:6443"
+        for host in hosts:
+            if host.name in joined:
+                continue
+            variables = {**DEFAULTS, **shared, **host.variables}
+            wanted = {name: variables.get(f"kubeadm_{name}") for name in SETTINGS}
+            wanted["control_plane_endpoint"] = endpoint
+            plane = host.group == CONTROL_PLANE_GROUP
+            if host is first:
+                document, *self.settings = kubeadm.kubeadm_init_documents(wanted, FACTS)
+            else:
+                document = kubeadm.kubeadm_join_document(wanted, FACTS, control_plane=plane)
+            self.nodes[host.name] = _registered(document, plane=plane)
+        if shared["cluster_cni"] == "flannel":
+            names = ("flannel_network", "flannel_backend", "flannel_nftables")
+            self.flannel = {name: shared[name] for name in names} | {"endpoint": endpoint}
+        self._converge(hosts, joined)
+
+    def _converge(self, hosts: Sequence[HostEntry], joined: set[str]) -> None:
+        variables = [
+            {
+                **host.variables,
+                "inventory_hostname": host.name,
+                "ansible_facts": {"ohmykube_node": {"joined": host.name in joined}},
+            }
+            for host in hosts
+        ]
+        for name, wanted in kubeadm.kube_nodes_wanted(variables).items():
+            node = self.nodes[name]
+            found = {
+                "metadata": {"labels": dict(node.labels)},
+                "spec": {"taints": [_taint(text) for text in node.taints]},
+            }
+            labels, taints = kube_nodes.differing(found, wanted)
+            for change in labels:
+                key, _, value = change.partition("=")
+                if change.endswith("-") and "=" not in change:
+                    del node.labels[change[:-1]]
+                else:
+                    node.labels[key] = value
+            for change in taints:
+                _apply_taint(node.taints, change)
+
+
+def _registered(document: dict[str, Any], *, plane: bool) -> NodeObject:
+    registration = document["nodeRegistration"]
+    arguments = {one["name"]: one["value"] for one in registration["kubeletExtraArgs"]}
+    labels = dict(
+        pair.split("=", 1) for pair in arguments.pop("node-labels", "").split(",") if pair
+    )
+    taints = registration.pop("taints", None)
+    registration["kubeletExtraArgs"] = arguments
+    if taints is None:
+        found = {DEFAULT_TAINT} if plane else set()
+    else:
+        found = {kube_nodes.taint_text(taint) for taint in taints}
+    return NodeObject(document=document, labels=labels, taints=found)
+
+
+def _taint(text: str) -> dict[str, str]:
+    head, _, effect = text.rpartition(":")
+    key, _, value = head.partition("=")
+    return {"key": key, "value": value, "effect": effect}
+
+
+def _apply_taint(taints: set[str], change: str) -> None:
+    """As ``kubectl taint --overwrite``: a taint is its key and its effect."""
+    wanted = _taint(kube_nodes.normal_taint(change.removesuffix("-")))
+    same = {text for text in taints if {**_taint(text), "value": ""} == {**wanted, "value": ""}}
+    taints -= same
+    if not change.endswith("-"):
+        taints.add(kube_nodes.taint_text(wanted))

@@ -1,0 +1,387 @@
+"""Two runs of `up` with another value of one field in between, for every field of the schema.
+
+After it, file, record and cluster agree, and the cluster is what a new one of that file would be;
+or the change was refused and nothing touched. The machines are the fake provider's, Kubernetes is
+``kubernetes_double``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import enum
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ohmykube.ansible import inventory
+from ohmykube.config import load, schema_paths
+from ohmykube.config.document import to_document
+from ohmykube.config.mutability import Mutability
+from ohmykube.errors import ConfigError
+from ohmykube.kit import paths
+from ohmykube.model import change
+from ohmykube.providers.base import ProviderContext
+from ohmykube.state import layout
+from ohmykube.steps.base import Run, Services
+from ohmykube.steps.create_nodes import CreateNodes
+from ohmykube.steps.observe import CONFIGURED
+from ohmykube.steps.plan import Plan
+from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.record import Remember
+from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import session
+from tests.unit.workflows.kubernetes_double import KubernetesDouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.machine import Machine
+
+NAME = "dev"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+FAKE: dict[str, Any] = {
+    "provider": {"name": "fake"},
+    "nodes": {"controlPlane": {"count": 1}, "workers": {"count": 1}},
+}
+SSH: dict[str, Any] = {
+    "provider": {"name": "ssh"},
+    "nodes": {
+        "controlPlane": {"hosts": [{"address": "192.0.2.1"}]},
+        "workers": {"hosts": [{"address": "192.0.2.2"}]},
+    },
+}
+INVENTORY: dict[str, Any] = {"provider": {"name": "ssh"}}
+
+
+class Outcome(enum.Enum):
+    """What another value comes to."""
+
+    APPLIED = "the cluster has it"
+    SETTING = "the record has it, and the cluster is the same"
+    NODES = "nodes are added, and those too many stay"
+    REFUSED = "nothing is touched"
+    IDENTITY = "it is no change of this cluster"
+
+
+ALLOWED = {
+    Mutability.LIVE: {Outcome.APPLIED},
+    Mutability.NODE_BY_NODE: {Outcome.APPLIED, Outcome.REFUSED},
+    Mutability.AT_CREATION: {Outcome.REFUSED},
+    Mutability.NODES: {Outcome.NODES, Outcome.REFUSED},
+    Mutability.SETTING: {Outcome.SETTING},
+    Mutability.IDENTITY: {Outcome.IDENTITY},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One field with two values; None leaves it out."""
+
+    old: Any
+    new: Any
+    outcome: Outcome
+    base: dict[str, Any] = dataclasses.field(default_factory=lambda: FAKE)
+
+
+APPLIED, SETTING, NODES = Outcome.APPLIED, Outcome.SETTING, Outcome.NODES
+REFUSED, IDENTITY = Outcome.REFUSED, Outcome.IDENTITY
+_ARGUMENTS = {"apiServer": {"extraArgs": [{"name": "audit-log-maxage", "value": "7"}]}}
+_GROUP = {
+    "cpus": Row(2, 4, APPLIED),
+    "memory": Row("4GiB", "3GiB", APPLIED),
+    "disk": Row("20GiB", "30GiB", REFUSED),
+    "labels": Row({"e.com/a": "1", "e.com/b": "2"}, {"e.com/b": "3", "e.com/c": ""}, APPLIED),
+    "taints": Row(["a=1:NoSchedule", "b:NoExecute"], ["a=2:NoSchedule"], APPLIED),
+    "hosts.address": Row("192.0.2.8", "192.0.2.9", REFUSED, SSH),
+    "hosts.name": Row("one", "other", REFUSED, SSH),
+    "hosts.port": Row(22, 2222, SETTING, SSH),
+    "hosts.user": Row("root", "me", SETTING, SSH),
+    "hosts.identityFile": Row(None, "/keys/id", SETTING, SSH),
+    "hosts.jump": Row(None, "me@bastion:22", SETTING, SSH),
+    "hosts.become": Row(False, True, SETTING, SSH),
+    "hosts.hostKey": Row(None, HOST_KEY, SETTING, SSH),
+    "hosts.nodeIP": Row(None, "198.51.100.7", REFUSED, SSH),
+}
+TABLE = {
+    "apiVersion": Row("ohmykube.dev/v1", "ohmykube.dev/v2", IDENTITY),
+    "kind": Row("Cluster", "Other", IDENTITY),
+    "metadata.name": Row(NAME, "other", IDENTITY),
+    "spec.kubernetes.version": Row("1.36.3", "1.35.4", REFUSED),
+    "spec.provider.name": Row("fake", "nspawn", REFUSED),
+    "spec.provider.options": Row({"a": 1}, {"a": 2}, REFUSED),
+    "spec.provider.ssh.inventory": Row("one.ini", "two.ini", NODES, INVENTORY),
+    "spec.provider.ssh.user": Row("root", "me", SETTING, SSH),
+    "spec.provider.ssh.port": Row(22, 2222, SETTING, SSH),
+    "spec.provider.ssh.identityFile": Row(None, "/keys/id", SETTING, SSH),
+    "spec.provider.ssh.jump": Row(None, "bastion", SETTING, SSH),
+    "spec.provider.ssh.become": Row(False, True, SETTING, SSH),
+    "spec.nodes.controlPlane.name": Row("cp", "other", REFUSED),
+    "spec.nodes.controlPlane.names": Row(["one"], ["one", "two"], NODES),
+    "spec.nodes.controlPlane.count": Row(1, 3, NODES),
+    "spec.nodes.workers.name": Row("w", "other", NODES),
+    "spec.nodes.workers.names": Row(["a", "b"], ["b", "c"], NODES),
+    "spec.nodes.workers.count": Row(2, 1, NODES),
+    **{f"spec.nodes.controlPlane.{name}": row for name, row in _GROUP.items()},
+    **{f"spec.nodes.workers.{name}": row for name, row in _GROUP.items()},
+    "spec.network.podCIDR": Row("10.244.0.0/16", "10.9.0.0/16", REFUSED),
+    "spec.network.serviceCIDR": Row("10.96.0.0/16", "10.97.0.0/16", REFUSED),
+    "spec.network.dnsDomain": Row("cluster.local", "k8s.example", REFUSED),
+    "spec.network.cni": Row("flannel", "none", REFUSED),
+    "spec.network.flannel.backend": Row("vxlan", "host-gw", APPLIED),
+    "spec.network.proxyMode": Row("iptables", "nftables", REFUSED),
+    "spec.network.apiServerEndpoint": Row(None, "lb.example:6443", REFUSED),
+    "spec.network.certSANs": Row([], ["a.example"], REFUSED),
+    "spec.kubeadm.initConfiguration": Row({}, {"timeouts": {"etcdAPICall": "1m"}}, REFUSED),
+    "spec.kubeadm.joinConfiguration": Row({}, {"timeouts": {"discovery": "1m"}}, REFUSED),
+    "spec.kubeadm.clusterConfiguration": Row({}, _ARGUMENTS, REFUSED),
+    "spec.kubeadm.kubeletConfiguration": Row({"maxPods": 110}, {"maxPods": 42}, REFUSED),
+    "spec.kubeadm.kubeProxyConfiguration": Row({}, {"metricsBindAddress": "0.0.0.0"}, REFUSED),
+    "spec.artifacts.sources": Row(["upstream"], ["mirror", "upstream"], SETTING),
+    "spec.artifacts.mirror": Row(None, "/srv/mirror", SETTING),
+    "spec.artifacts.registries": Row({}, {"docker.io": ["https://m.example"]}, SETTING),
+    "spec.template": Row("auto", "never", SETTING),
+}
+
+
+class Hosts(FakeProvider):
+    """Stands for the provider ssh: the machines are hosts, and their sizes are their own."""
+
+    name = "ssh"
+
+
+@dataclass
+class Place:
+    """A host with clusters."""
+
+    services: Services
+    kubernetes: KubernetesDouble = dataclasses.field(default_factory=KubernetesDouble)
+
+    @contextlib.contextmanager
+    def opened(self, wanted: Cluster) -> Iterator[Run]:
+        """Open as ``up`` does; the provider ssh is replaced."""
+        with contextlib.ExitStack() as stack:
+            if wanted.provider != "ssh":
+                yield stack.enter_context(session.working(self.services, wanted))
+                return
+            store = self.services.state
+            stack.enter_context(store.locked(wanted.name))
+            record = store.read(wanted.name)
+            recorded = None if record is None else load.from_document(record.document)
+            context = ProviderContext(
+                paths=self.services.paths, reporter=self.services.reporter, cluster=wanted
+            )
+            yield Run(
+                services=self.services,
+                cluster=wanted,
+                provider=Hosts(context),
+                directory=store.directory(wanted.name),
+                run_directory=store.directory(wanted.name),
+                record=record,
+                recorded=recorded,
+            )
+
+    def plan(self, wanted: Cluster) -> change.Plan:
+        """Look only."""
+        with self.opened(wanted) as run:
+            Plan(only_look=True).run(run)
+            return run.plan
+
+    def up(self, wanted: Cluster) -> None:
+        """Do all that needs no node."""
+        with self.opened(wanted) as run:
+            for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
+                step.run(run)
+            hosts, shared = inventory.compose(
+                cluster=run.cluster,
+                lock=None,
+                machines={node: _numbered(m) for node, m in run.machines.items()},
+                access=None,
+                ssh_config=None,
+                nature=run.nature,
+                before=run.recorded,
+            )
+            self.kubernetes.play(hosts, shared)
+            Remember(CONFIGURED).run(run)
+
+    def machines(self) -> dict[str, tuple[Any, ...]]:
+        """Return each machine of the cluster with its sizes."""
+        provider = FakeProvider(
+            ProviderContext(paths=self.services.paths, reporter=self.services.reporter)
+        )
+        return {m.node: (m, *provider.sizes(NAME, m.node)) for m in provider.list(NAME)}
+
+    def record(self) -> bytes:
+        """Return the record's bytes."""
+        return (self.services.state.directory(NAME) / layout.RECORD).read_bytes()
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the recorded document."""
+        record = self.services.state.read(NAME)
+        assert record is not None
+        return dict(record.document)
+
+
+def _numbered(machine: Machine) -> Machine:
+    """Give a machine an address that follows from its name, and not from who was made first."""
+    return dataclasses.replace(machine, address=f"10.1.{zlib.crc32(machine.node.encode()) % 256}.1")
+
+
+def place_in(root: Path) -> Place:
+    environ = {"OHMYKUBE_HOME": str(root)}
+    return Place(Services(paths=paths.from_environment(environ), reporter=RecordingReporter()))
+
+
+def described(row: Row, path: str, value: Any, directory: Path) -> Cluster:
+    """Return the cluster of the row's base with one value in it."""
+    document: dict[str, Any] = {
+        "apiVersion": "ohmykube.dev/v1",
+        "kind": "Cluster",
+        "metadata": {"name": NAME},
+        "spec": copy.deepcopy(row.base),
+    }
+    keys = path.split(".")
+    below = document
+    for key in keys[:-1]:
+        below = below.setdefault(key, {})
+        if isinstance(below, list):
+            below = below[0]
+    if keys[-1] in ("names", "hosts"):
+        below.pop("count", None)
+    if keys[-1] == "inventory":
+        value = str(directory / value)
+    if value is not None:
+        below[keys[-1]] = value
+    return load.from_document(document)
+
+
+@pytest.fixture
+def inventories(tmp_path: Path) -> Path:
+    """Two inventories of which the second has a worker more."""
+    hosts = "[kube_control_plane]\ncp1 ansible_host=192.0.2.1\n[kube_node]\n"
+    hosts += "w1 ansible_host=192.0.2.2\n"
+    (tmp_path / "one.ini").write_text(hosts)
+    (tmp_path / "two.ini").write_text(hosts + "w2 ansible_host=192.0.2.3\n")
+    return tmp_path
+
+
+def test_the_table_has_every_field() -> None:
+    fields = {".".join(path): said for path, said in schema_paths.fields().items()}
+    assert set(TABLE) == set(fields)
+    for path, row in TABLE.items():
+        said = fields[path]
+        assert said is not None
+        assert row.outcome in ALLOWED[said], path
+
+
+CHANGES = {path: row for path, row in TABLE.items() if row.outcome is not IDENTITY}
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_another_value_is_brought_about_or_refused(
+    path: str, tmp_path: Path, inventories: Path
+) -> None:
+    row = TABLE[path]
+    before = described(row, path, row.old, inventories)
+    after = described(row, path, row.new, inventories)
+    assert before != after
+    place = place_in(tmp_path / "home")
+    place.up(before)
+    assert place.plan(before) == change.Plan()
+    if row.outcome is REFUSED:
+        nothing_is_touched(place, after, path)
+        assert place.plan(before) == change.Plan()
+        return
+    kubernetes = copy.deepcopy(place.kubernetes)
+    plan = place.plan(after)
+    assert not plan.refusals
+    assert plan.changes or plan.left
+    if row.outcome is APPLIED:
+        told = (change.ReconfigureNode, change.ReconfigureCluster)
+        assert all(isinstance(one, told) and one.field.startswith(path) for one in plan.changes)
+    if row.outcome is SETTING:
+        assert {type(one) for one in plan.changes} == {change.UpdateSetting}
+    place.up(after)
+    fresh = place_in(tmp_path / "fresh")
+    fresh.up(after)
+    if row.outcome is NODES:
+        nodes_have_been_added(place, fresh, before)
+        return
+    assert place.plan(after) == change.Plan()
+    assert place.recorded() == to_document(after)
+    sizes = [{node: found[1:] for node, found in one.machines().items()} for one in (place, fresh)]
+    assert sizes[0] == sizes[1]
+    assert place.kubernetes == fresh.kubernetes
+    if row.outcome is SETTING:
+        assert place.kubernetes == kubernetes
+
+
+def nothing_is_touched(place: Place, after: Cluster, path: str) -> None:
+    record, machines = place.record(), place.machines()
+    kubernetes = copy.deepcopy(place.kubernetes)
+    with pytest.raises(ConfigError) as error:
+        place.up(after)
+    problems = error.value.problems
+    if error.value.id == "OMK-C-180":
+        refusals = place.plan(after).refusals
+        assert len(problems) == len(refusals) > 0
+        assert all(one.why and one.way_out for one in refusals)
+        assert path.startswith(tuple(one.field for one in refusals)) or any(
+            one.field.startswith(path) for one in refusals
+        )
+    else:  # the host is still that of the node which is no longer described
+        assert path == "spec.nodes.workers.hosts.name"
+        assert any("is the same machine as node" in problem for problem in problems)
+    assert place.record() == record
+    assert place.machines() == machines
+    assert place.kubernetes == kubernetes
+
+
+def nodes_have_been_added(place: Place, fresh: Place, before: Cluster) -> None:
+    wanted = set(fresh.machines())
+    was = {node.name for node in before.nodes}
+    assert set(place.machines()) == set(place.kubernetes.nodes) == wanted | was
+    assert {node.name for node in load.from_document(place.recorded()).nodes} == wanted | was
+    assert place.kubernetes.settings == fresh.kubernetes.settings
+    assert {node.node for node in place.plan(before).left} == wanted - was
+
+
+@pytest.mark.parametrize("path", [path for path, row in TABLE.items() if row.outcome is IDENTITY])
+def test_what_is_no_change_of_a_cluster(path: str, tmp_path: Path) -> None:
+    row = TABLE[path]
+    place = place_in(tmp_path / "home")
+    place.up(described(row, path, row.old, tmp_path))
+    record = place.record()
+    if path == "metadata.name":
+        other = place_in(tmp_path / "home")
+        other.up(described(row, path, row.new, tmp_path))
+        assert set(place.services.state.names()) == {row.old, row.new}
+    else:
+        with pytest.raises(ConfigError):
+            described(row, path, row.new, tmp_path)
+    assert place.record() == record
+
+
+def test_all_refusals_come_at_once(tmp_path: Path) -> None:
+    place = place_in(tmp_path)
+    document = {"metadata": {"name": NAME}, "spec": copy.deepcopy(FAKE)}
+    place.up(load.from_document(document))
+    document["spec"] |= {
+        "provider": {"name": "nspawn", "options": {"suite": "trixie"}},
+        "network": {"proxyMode": "nftables", "certSANs": ["a.example"]},
+        "kubeadm": {"kubeletConfiguration": {"maxPods": 42}},
+    }
+    after = load.from_document(document)
+    with pytest.raises(ConfigError) as error:
+        place.up(after)
+    text = "\n".join(error.value.problems)
+    for field in ("provider.name", "provider.options.suite", "network.proxyMode", "certSANs"):
+        assert field in text
+    assert "`spec.kubeadm.kubeletConfiguration.maxPods` is not set and cannot become 42" in text
+    assert "`ohmykube down dev` removes this" in text
