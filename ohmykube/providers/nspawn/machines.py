@@ -47,9 +47,21 @@ class Machines:
         return MachineState.STOPPED
 
     def limit(self, record: MachineRecord) -> None:
-        """Apply the record's limits to its running machine."""
+        """Apply the record's limits to its running machine.
+
+        Raises:
+            ProviderError: the kernel refuses, such as less memory than the machine uses.
+        """
         limits = Limits(cpus=record.cpus, memory_mib=record.memory_mib)
-        self._cgroups.limit(layout.node_group(record.cluster, record.node), limits)
+        try:
+            self._cgroups.limit(layout.node_group(record.cluster, record.node), limits)
+        except OSError as error:
+            raise ProviderError(
+                f"node {record.node} did not get its limits of CPUs and memory",
+                why=f"{error.strerror}; a running node may use more memory than it is to have",
+                hint=f"ohmykube stop {record.cluster}, then run the same command again",
+                id="OMK-P-126",
+            ) from error
 
     def boot(self, record: MachineRecord, node: NodeFiles) -> None:
         """Start the machine, whose root is mounted, and wait until it takes ssh connections.

@@ -153,6 +153,17 @@ def test_limits_are_applied_and_changed(simulation: Simulation, provider: Nspawn
         assert (group / "memory.max").read_text() == "max"
 
 
+def test_limits_that_the_kernel_refuses(simulation: Simulation, provider: NspawnProvider) -> None:
+    provider.create(ONE)
+    control = {1: "memory.limit_in_bytes", 2: "memory.max"}[simulation.version]
+    simulation.failing[f"write {control} {1024 << 20}"] = "busy"
+    with pytest.raises(ProviderError, match="did not get its limits") as error:
+        provider.create(replace(ONE, memory_mib=1024))
+    assert error.value.id == "OMK-P-126"
+    assert "more memory than it is to have" in str(error.value.why)
+    provider.create(ONE)
+
+
 def test_nodes_come_back_after_a_reboot_as_they_were(
     simulation: Simulation, provider: NspawnProvider, tmp_path: Path
 ) -> None:
