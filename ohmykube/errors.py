@@ -18,7 +18,8 @@ An error says what happened, why, and the next command to type. Nothing here pri
     +-- NodeError            15   a step failed on a node
     +-- ClusterError         16   the cluster is not healthy
     +-- TimeoutExceeded      18   a deadline passed
-    +-- Interrupted         130   Ctrl-C or SIGTERM
+
+    Interrupted             130   Ctrl-C or SIGTERM; what handles errors does not catch it
 
 Subclasses in other packages pick one of these as their base, so an exit code stays one per class.
 """
@@ -53,8 +54,8 @@ class ExitCode(enum.IntEnum):
     TERMINATED = 143
 
 
-class OhmykubeError(Exception):
-    """What, why and what next.
+class Explained(BaseException):
+    """What, why and what next: the parts that are shown to the user.
 
     Args:
         message: what happened, one line, no final full stop.
@@ -88,11 +89,26 @@ class OhmykubeError(Exception):
 
 
 def _rebuild(
-    cls: type[OhmykubeError], message: str, why: str | None, hint: str | None, id: str
-) -> OhmykubeError:
+    cls: type[Explained], message: str, why: str | None, hint: str | None, id: str
+) -> Explained:
     error = cls.__new__(cls)
-    OhmykubeError.__init__(error, message, why=why, hint=hint, id=id)
+    Explained.__init__(error, message, why=why, hint=hint, id=id)
     return error
+
+
+class OhmykubeError(Explained, Exception):
+    """Base of all errors of this package."""
+
+
+class Interrupted(Explained):
+    """The user or the system asked us to stop.
+
+    Like KeyboardInterrupt it is no ``Exception``: who handles an error to give an answer without
+    it must not take a stop for one.
+    """
+
+    exit_code = ExitCode.INTERRUPTED
+    default_id = "OMK-U-130"
 
 
 class UsageError(OhmykubeError):
@@ -207,10 +223,3 @@ class TimeoutExceeded(OhmykubeError):
 
     exit_code = ExitCode.TIMEOUT
     default_id = "OMK-K-018"
-
-
-class Interrupted(OhmykubeError):
-    """The user or the system asked us to stop."""
-
-    exit_code = ExitCode.INTERRUPTED
-    default_id = "OMK-U-130"

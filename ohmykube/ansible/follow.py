@@ -50,7 +50,7 @@ class Follower:
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._queue: queue.SimpleQueue[Mapping[str, object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._consume, name="ansible-events", daemon=True)
-        self._trouble: Exception | None = None
+        self._trouble: BaseException | None = None
         self._log: IO[str] | None = None
 
     def __enter__(self) -> Follower:
@@ -97,7 +97,7 @@ class Follower:
                 continue  # keep taking, so that nothing piles up
             try:
                 self._take(raw)
-            except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 self._trouble = error
 
     def _take(self, raw: Mapping[str, object]) -> None:

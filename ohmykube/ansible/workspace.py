@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import supervise
-from ohmykube.kit import files, paths
+from ohmykube.kit import failures, files, paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +91,7 @@ def prepared(
         files.ensure_directory(needed)
     with files.explained(run_dir):
         directory = Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX, dir=run_dir))
-    try:
+    with failures.closing(lambda: files.remove_tree(directory)):
         binaries = files.ensure_directory(directory / "bin")
         files.write(binaries / "ansible-playbook", _starter(lock_file, wait_seconds), mode=0o700)
         configuration = directory / "ansible.cfg"
@@ -100,8 +100,6 @@ def prepared(
             directory=directory,
             environment=_environment(os.environ, directory, configuration, fact_cache),
         )
-    finally:
-        files.remove_tree(directory)
 
 
 def _starter(lock_file: Path, wait_seconds: float) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
 
-from ohmykube.errors import NetworkError, OhmykubeError
+from ohmykube.errors import Interrupted, NetworkError, OhmykubeError
 from ohmykube.kit import interrupt
 from ohmykube.kit.retry import Clock, SystemClock
 
@@ -142,7 +142,7 @@ class Transport:
         Raises:
             NetworkError: it does not within ``seconds``; says why.
         """
-        answer: queue.SimpleQueue[OhmykubeError | None] = queue.SimpleQueue()
+        answer: queue.SimpleQueue[OhmykubeError | Interrupted | None] = queue.SimpleQueue()
         quick = copy.copy(self)
         quick.timing = replace(self.timing, connect=seconds, read=seconds, attempts=1)
 
@@ -152,7 +152,7 @@ class Transport:
                     answer.put(None)
             except StatusError as error:
                 answer.put(error if error.status >= 500 else None)
-            except OhmykubeError as error:
+            except (OhmykubeError, Interrupted) as error:
                 answer.put(error)
 
         # A thread, because looking up a name has no time limit of its own.

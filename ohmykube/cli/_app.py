@@ -204,11 +204,12 @@ class App:
         failure = _failure.describe(error, " ".join([*words, "--help"]))
         if interrupt.requested.is_set() or failure.code is ExitCode.INTERRUPTED:
             failure = _failure.stopped(failure, self.signals.code)
-        if failure.code is ExitCode.BUG:
+        if ExitCode.BUG in {failure.code, *(one.code for one in failure.others)}:
             self.log.error_with_traceback(error)
         self.close_screen()
         failure = _failure.with_log(failure, self.log.path)
-        self.log.note(f"failed: {failure.id} {failure.message}\n{failure.why}", "ERROR")
+        for told, one in (("failed", failure), *(("also", other) for other in failure.others)):
+            self.log.note(f"{told}: {one.id} {one.message}\n{one.why}", "ERROR")
         content = _failure.document(failure)
         if self.settings.progress == "json":
             self._json().error(content)

@@ -140,6 +140,14 @@ class Merged(TypedDict):
     path: str
 
 
+class OtherProblem(TypedDict):
+    """What went wrong beside it, or while the run cleaned up."""
+
+    id: str
+    message: str
+    why: list[str]
+
+
 class Problem(TypedDict):
     """Why a command failed."""
 
@@ -150,6 +158,7 @@ class Problem(TypedDict):
     why: list[str]
     hint: str
     log: str | None
+    others: list[OtherProblem]
 
 
 class Failed(TypedDict):

@@ -11,13 +11,15 @@ import click
 from ohmykube.errors import (
     ConfigError,
     ExitCode,
+    Explained,
     Interrupted,
-    OhmykubeError,
     UsageError,
 )
+from ohmykube.kit import failures
 from ohmykube.ui.console import clean, one_line, shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ohmykube.ui.console import Terminal
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 MOST_LINES = 12
 _MOST_HEAD = 3
 _MOST_HINT = 3
+_MOST_OTHERS = 3
 _LONGEST_WORD = 76
 _RED, _BOLD, _OFF = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
 
@@ -43,17 +46,24 @@ class Failure:
     """All of them, where ``why`` shows some."""
     first_lines: bool = False
     """When ``why`` is too long: keep its beginning (a list) instead of both ends (an output)."""
+    others: tuple[Failure, ...] = ()
+    """What went wrong beside it, or while the run cleaned up."""
 
 
 def describe(error: BaseException, usage: str = "ohmykube --help") -> Failure:
-    """Turn an exception into a failure; an unknown one is a bug of ours.
+    """Turn an exception, with what was told with it, into a failure.
 
     Args:
-        error: what was raised.
+        error: what was raised; what nobody foresaw is a bug of ours.
         usage: the command that explains what may be typed.
     """
+    others = {(one.id, one.message, one.why): one for one in map(_one, failures.others(error))}
+    return replace(_one(error, usage), others=tuple(others.values()))
+
+
+def _one(error: BaseException, usage: str = "ohmykube --help") -> Failure:
     match error:
-        case OhmykubeError():
+        case Explained():
             return Failure(
                 id=error.id,
                 code=error.exit_code,
@@ -64,9 +74,9 @@ def describe(error: BaseException, usage: str = "ohmykube --help") -> Failure:
                 first_lines=isinstance(error, ConfigError),
             )
         case click.ClickException():
-            return describe(_usage(error, usage))
+            return _one(_usage(error, usage))
         case KeyboardInterrupt() | click.Abort():
-            return describe(Interrupted("stopped on request"))
+            return _one(Interrupted("stopped on request"))
         case _:
             text = shorten(one_line(f"{type(error).__name__}: {error}"), 400)
             return Failure(
@@ -99,6 +109,7 @@ def stopped(cause: Failure | None, code: ExitCode) -> Failure:
         message="stopped on request",
         why=f"at that moment: {cause.message}" if cause is not None and told else "",
         hint="run the same command again to go on",
+        others=cause.others if cause is not None else (),
     )
 
 
@@ -117,6 +128,10 @@ def document(failure: Failure) -> dict[str, Any]:
         "why": clean("\n".join(failure.problems) or failure.why).splitlines(),
         "hint": clean(failure.hint),
         "log": failure.log or None,
+        "others": [
+            {"id": one.id, "message": clean(one.message), "why": clean(one.why).splitlines()}
+            for one in failure.others
+        ],
     }
 
 
@@ -128,7 +143,7 @@ def text(failure: Failure, terminal: Terminal) -> str:
         f"error[{failure.id}]: {clean(failure.message)}", width, _MOST_HEAD, mark, indent=""
     )
     head[0] = head[0].replace("error[", f"{red}error[", 1).replace("]:", f"]:{off}", 1)
-    tail = []
+    tail = _also(failure.others, width, mark)
     for index, line in enumerate(clean(failure.hint).splitlines()[:_MOST_HINT]):
         tail.append(f"{bold}try:{off} {line.strip()}" if index == 0 else f"     {line.strip()}")
     if failure.log:
@@ -139,6 +154,16 @@ def text(failure: Failure, terminal: Terminal) -> str:
             why += _wrap(line.expandtabs(2).rstrip(), width, 2, mark, indent="  ")
     why = _bound(why, MOST_LINES - len(head) - len(tail), mark, ends=not failure.first_lines)
     return "\n".join([*head, *why, *tail])
+
+
+def _also(others: Sequence[Failure], width: int, mark: str) -> list[str]:
+    shown = others if len(others) <= _MOST_OTHERS else others[: _MOST_OTHERS - 1]
+    rows = []
+    for one in shown:
+        what = one.why if one.code is ExitCode.BUG else one.message
+        rows.append(shorten(one_line(f"also: [{one.id}] {clean(what)}"), width, mark))
+    left = len(others) - len(shown)
+    return [*rows, f"also: {left} more, all in the log"] if left else rows
 
 
 def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[str]:

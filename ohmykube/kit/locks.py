@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from ohmykube.errors import LockedError, PrerequisiteError
 from ohmykube.kit import process
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+LOOK_SECONDS = 5.0
+"""A look takes microseconds, but a busy machine can make it wait in the middle."""
+_BETWEEN_LOOKS = 0.001
 _CONTENDER = """
 import fcntl, sys
 with open(sys.argv[1], "r+") as stream:
@@ -83,7 +86,7 @@ def exclusive(
     """
     ensure_directory(path.parent, modes.directory, modes.group)
     with open_file(path, modes) as stream:
-        if not acquire(stream, wait_seconds, clock or SystemClock()):
+        if not _acquire_beside_looks(stream, wait_seconds, clock or SystemClock()):
             raise LockedError(
                 f"{what} is in use by another run",
                 why=_holder(stream),
@@ -94,6 +97,29 @@ def exclusive(
             os.ftruncate(stream.fileno(), 0)
             os.pwrite(stream.fileno(), _note().encode(), 0)
         yield stream.fileno()
+
+
+def is_held(stream: IO[Any] | int) -> bool:
+    """Tell whether somebody holds the lock of an open file alone (``exclusive``).
+
+    There is no way to ask: for an instant this holds it too, shared, and ``exclusive`` knows that.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(stream, fcntl.LOCK_UN)
+    return False
+
+
+def _acquire_beside_looks(stream: IO[str], wait_seconds: float, clock: Clock) -> bool:
+    """``acquire``, not kept out by who only looks whether the lock is held."""
+    end = clock.now() + LOOK_SECONDS
+    while not acquire(stream, wait_seconds, clock):
+        if is_held(stream) or clock.now() >= end:
+            return False
+        clock.sleep(_BETWEEN_LOOKS)
+    return True
 
 
 def acquire(stream: IO[str] | int, wait_seconds: float, clock: Clock) -> bool:

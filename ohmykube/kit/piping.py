@@ -10,7 +10,7 @@ import os
 import threading
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from ohmykube.kit import process
+from ohmykube.kit import failures, process
 
 if TYPE_CHECKING:
     import io
@@ -104,7 +104,7 @@ def read(argv: Sequence[str], take: Callable[[io.BufferedReader], T], *, timeout
                 refused.set()
     thread.join()
     if failed:
-        raise failed[0]
+        raise failures.first([*failed, *([problem] if problem is not None else [])])
     if problem is not None:
         raise problem
     return result

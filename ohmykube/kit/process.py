@@ -25,7 +25,7 @@ from ohmykube.kit import interrupt
 from ohmykube.kit.pump import LinePump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,28 @@ GRACE_SECONDS = 2.0
 _DRAIN_SECONDS = 0.5
 _SLICE = 0.25
 _TAIL_LINES = 8
-_children: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
-"""Started by us and not detached; one that is garbage was waited for."""
+
+
+class _Children:
+    """What we started and did not detach; one that is garbage was waited for.
+
+    Threads start programs while a signal handler, in the middle of anything, ends them all: a lock
+    could be held by whom it interrupts. Each change of a dictionary, and its copy, is one step.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, weakref.ref[subprocess.Popen[bytes]]] = {}
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        known, key = self._known, id(child)
+        known[key] = weakref.ref(child, lambda _: known.pop(key, None))
+
+    def __iter__(self) -> Iterator[subprocess.Popen[bytes]]:
+        found = (reference() for reference in self._known.copy().values())
+        return iter([child for child in found if child is not None])
+
+
+_children = _Children()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +102,7 @@ def _start(
     stderr: int | IO[bytes] | None,
     env: Mapping[str, str] | None,
     cwd: Path | None,
+    detached: bool = False,
 ) -> subprocess.Popen[bytes]:
     log.debug("run: %s", shlex.join(argv))
     try:
@@ -94,7 +115,8 @@ def _start(
             cwd=cwd,
             start_new_session=True,
         )
-        _children.add(child)
+        if not detached:
+            _children.add(child)
         return child
     except FileNotFoundError as error:
         raise PrerequisiteError(
@@ -337,7 +359,13 @@ def detach(argv: Sequence[str], log_file: Path) -> int:
     """
     with log_file.open("ab") as sink:
         child = _start(
-            argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=None, cwd=log_file.parent
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            env=None,
+            cwd=log_file.parent,
+            detached=True,
         )
     # Should it end before us, it must not stay a zombie that looks alive to whoever asks by pid.
     threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()

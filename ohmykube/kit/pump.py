@@ -20,7 +20,7 @@ class LinePump:
         self._lines: list[str] = []
         self._source = source
         self._on_line = on_line
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._pump, name="line-pump", daemon=True)
         self._thread.start()
 
@@ -35,7 +35,7 @@ class LinePump:
     def _hand_over(self, line: str) -> None:
         try:
             self._on_line(line)
-        except Exception as error:  # noqa: BLE001 - raised again by check(), in the caller's thread
+        except BaseException as error:  # noqa: BLE001 - raised again by check(), in the caller's thread
             self._error = error
 
     def join(self, timeout: float | None = None) -> None:

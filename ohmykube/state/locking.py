@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -74,18 +72,11 @@ def is_held(path: Path) -> bool:
     """Tell whether a run holds the lock file ``path`` now, without getting in anybody's way."""
     try:
         with path.open("rb") as stream:
-            holder = json.loads(stream.read())["pid"]
-            os.kill(int(holder), 0)
-            # Its last holder lives. Only then look closer: for an instant this holds the lock too.
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+            return locks.is_held(stream)
     except PermissionError:
-        return True  # of another user: it lives
-    except (OSError, ValueError, KeyError, TypeError):
+        return True  # of another user, whose cluster this is
+    except OSError:
         return False
-    return False
 
 
 def is_bare(directory: Path) -> bool:

@@ -16,7 +16,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, LockedError, NotFoundError, PermissionDenied, UsageError
-from ohmykube.kit import files
+from ohmykube.kit import failures, files
 from ohmykube.model import names as name_rule
 from ohmykube.state import layout, locking, record, trash
 from ohmykube.state.record import Record
@@ -166,11 +166,13 @@ class StateStore:
             if first:
                 files.sweep(directory)
                 trash.sweep(self.root)
-            try:
-                yield descriptor
-            finally:
+
+            def leave() -> None:
                 if first and locking.is_bare(directory):
                     trash.discard(directory, self.root)
+
+            with failures.closing(leave):
+                yield descriptor
 
     def is_busy(self, name: str) -> bool:
         """Tell whether a run works on this cluster now; quick, gets in nobody's way."""

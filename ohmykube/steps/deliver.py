@@ -12,7 +12,7 @@ import functools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import Interrupted, NodeError, OhmykubeError
+from ohmykube.errors import NodeError, OhmykubeError
 from ohmykube.kit import interrupt, parallel
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
@@ -118,15 +118,14 @@ class _NodeWork:
         started = self._services.clock.now()
         try:
             call(self)
-        except Interrupted as error:
-            self.delivery.error = error
         except OhmykubeError as error:
             self.delivery.error = error
             event = NodeProgress(
                 node=self.node, activity="failed", status=Status.FAILED, detail=error.message
             )
             self._services.reporter.emit(event)
-        self.delivery.seconds += self._services.clock.now() - started
+        finally:
+            self.delivery.seconds += self._services.clock.now() - started
 
 
 def _link(run: Run, node: str, port: int) -> SharedForward:

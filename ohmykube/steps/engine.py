@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ohmykube.kit import interrupt
+from ohmykube.kit import interrupt, parallel
 from ohmykube.progress import Status, StepEnded, StepStarted
 from ohmykube.steps.base import Expecting, Skippable
 
@@ -20,7 +20,8 @@ def execute(steps: Sequence[Step | tuple[Step, ...]], run: Run) -> None:
 
     A step without a title is bookkeeping: it is not told to the user.
 
-    Stops at the first failure (of a tuple: after all of it has ended, with its first failure).
+    Stops at the first failure (of a tuple: after all of it has ended, with its first failure,
+    which carries the others).
     """
     for entry in steps:
         interrupt.check()
@@ -33,8 +34,7 @@ def execute(steps: Sequence[Step | tuple[Step, ...]], run: Run) -> None:
 def _together(steps: tuple[Step, ...], run: Run) -> None:
     with ThreadPoolExecutor(max_workers=len(steps)) as pool:
         futures = [pool.submit(_one, step, run) for step in steps]
-    for future in futures:
-        future.result()
+    parallel.results(futures)
 
 
 def _one(step: Step, run: Run) -> None:

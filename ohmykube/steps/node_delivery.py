@@ -11,13 +11,12 @@ from ohmykube.cache import oci
 from ohmykube.cache.serve import Server
 from ohmykube.errors import (
     IntegrityError,
-    Interrupted,
     NodeError,
     NotFoundError,
     OhmykubeError,
     UnreachableError,
 )
-from ohmykube.kit import interrupt, retry
+from ohmykube.kit import failures, interrupt, retry
 from ohmykube.progress import ItemProgress, Status
 from ohmykube.steps.wanted_images import lock_of, union
 
@@ -156,8 +155,6 @@ class NodeDelivery:
                 # Enough to see that all went well; what is wrong needs the whole picture.
                 if self._are_there(todo):
                     return
-            except Interrupted:
-                raise
             except OhmykubeError as error:
                 self._give_up_on(error)
                 last = error
@@ -231,7 +228,7 @@ class NodeDelivery:
         pending = sorted(pulls, key=lambda one: (-one.weight(there), one.image.ref.name))
         total = sum(union(one.to_fetch(there) for one in pulls).values())
         running: dict[Future[None], _Pull] = {}
-        failures: list[BaseException] = []
+        failed: list[BaseException] = []
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             while pending or running:
                 interrupt.check()
@@ -248,10 +245,10 @@ class NodeDelivery:
                     if error is None:
                         there |= pulled.form.blobs.keys()
                     else:
-                        failures.append(error)
-        self._tell(total, Status.FAILED if failures else Status.OK)
-        if failures:
-            raise failures[0]
+                        failed.append(error)
+        self._tell(total, Status.FAILED if failed else Status.OK)
+        if failed:
+            raise failures.first(failed)
 
     def _one(self, pull: _Pull, survey: Survey) -> None:
         ref = pull.image.ref

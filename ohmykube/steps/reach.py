@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import Interrupted, NotFoundError, OhmykubeError, UnreachableError
-from ohmykube.kit import parallel
+from ohmykube.errors import NotFoundError, OhmykubeError, UnreachableError
+from ohmykube.kit import failures, parallel
 from ohmykube.model.machine import MachineState
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
@@ -48,14 +48,12 @@ class Reach:
         run.ssh_config = path
         parallel.each(self.nodes, lambda node: self._one(run, node))
         if not self.shells and self.lost:
-            raise next(iter(self.lost.values()))
+            raise failures.first([self.lost[node] for node in self.nodes])
         return f"{len(self.shells)} of {len(self.nodes)} answer"
 
     def _one(self, run: Run, node: str) -> None:
         try:
             self.architectures[node] = self._ask(run, node)
-        except Interrupted:
-            raise
         except OhmykubeError as error:
             self.lost[node] = error
 

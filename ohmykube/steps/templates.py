@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ohmykube import progress
 from ohmykube.ansible import inventory, variables
 from ohmykube.errors import IntegrityError, LockedError, ProviderError
-from ohmykube.kit import files, locks, parallel
+from ohmykube.kit import failures, files, locks, parallel
 from ohmykube.model.cluster import Role, TemplateUse
 from ohmykube.model.machine import MachineState
 from ohmykube.model.names import HIDDEN
@@ -211,13 +211,12 @@ def build(run: Run, wanted: Mapping[Role, NewTemplate]) -> tuple[str, ...]:
         directory = files.ensure_directory(paths.state / layout.TEMPLATE_BUILD)
         cluster = template_keys.build_cluster(run.cluster, build_name(paths.data), missing)
         nodes = {node.name: missing[node.role] for node in cluster.nodes}
-        try:
-            with progress.item(run.services.reporter, "templates", f"build {', '.join(nodes)}"):
-                _prepare(run, cluster, directory)
-                parallel.each(nodes, lambda node: provider.freeze(cluster.name, node, nodes[node]))
-        except BaseException:
-            provider.sweep_templates()
-            raise
+        with (
+            failures.undoing(provider.sweep_templates),
+            progress.item(run.services.reporter, "templates", f"build {', '.join(nodes)}"),
+        ):
+            _prepare(run, cluster, directory)
+            parallel.each(nodes, lambda node: provider.freeze(cluster.name, node, nodes[node]))
         _remove(directory)
         run.templates_made = tuple(new.key for new in missing.values())
         prune(provider, keep=KEPT)
@@ -247,22 +246,19 @@ def _prepare(outer: Run, cluster: Cluster, directory: Path) -> None:
         offline=outer.offline,
     )
     files.ensure_directory(run.run_directory)
-    try:
-        with run.cleanup:
-            for step in (CreateNodes(), Connect(), Serve()):
-                step.run(run)
-            access = None
-            if run.cache_token is not None:
-                access = variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token)
-            hosts, shared = inventory.compose(
-                cluster=cluster,
-                lock=run.lock,
-                machines=run.machines,
-                access=access,
-                ssh_config=run.need_ssh_config(),
-                nature=run.nature,
-            )
-            run.inventory = inventory.write(run.run_directory / "inventory", hosts, shared)
-            Playbook(template_keys.PLAYBOOK, "Prepare the templates").run(run)
-    finally:
-        disconnect(directory)
+    with failures.closing(lambda: disconnect(directory)), failures.closing(run.cleanup.close):
+        for step in (CreateNodes(), Connect(), Serve()):
+            step.run(run)
+        access = None
+        if run.cache_token is not None:
+            access = variables.CacheAccess(endpoint=ENDPOINT, token=run.cache_token)
+        hosts, shared = inventory.compose(
+            cluster=cluster,
+            lock=run.lock,
+            machines=run.machines,
+            access=access,
+            ssh_config=run.need_ssh_config(),
+            nature=run.nature,
+        )
+        run.inventory = inventory.write(run.run_directory / "inventory", hosts, shared)
+        Playbook(template_keys.PLAYBOOK, "Prepare the templates").run(run)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ohmykube.progress import Event
     from ohmykube.ui.console import Talk
 
-UI_VERSION = "1.1"
+UI_VERSION = "1.2"
 """Major: something was taken away or changed its meaning. Minor: something was added."""
 
 

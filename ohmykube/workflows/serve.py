@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import tempfile
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from ohmykube.cache.serve import Listener, pull_through_mirror, upstreams
 from ohmykube.cache.serve.stats import Counts
 from ohmykube.cache.store import Store
 from ohmykube.errors import Interrupted, OhmykubeError, UsageError
+from ohmykube.kit import failures
 from ohmykube.progress import ItemProgress, Message, StepStarted
 from ohmykube.steps.serve import token as cluster_token
 from ohmykube.steps.tunnel import Tunnel
@@ -123,12 +124,9 @@ def serve(
         tunnels = [running.tunnels(stack, name) for name in options.clusters]
         address = _url(options.host, listener.port)
         running.greet(address)
-        try:
+        # A stop is the way it is meant to end.
+        with failures.closing(running.flush), suppress(Interrupted):
             running.until_stopped(tunnels)
-        except Interrupted:
-            pass  # the way it is meant to end
-        finally:
-            running.flush()
     stats = counts.snapshot()
     return ServeResult(
         address=address, requests=stats.requests, sent=stats.sent, clients=len(stats.by_client)

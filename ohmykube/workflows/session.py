@@ -11,7 +11,7 @@ from ohmykube.cache.bundle import member
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
 from ohmykube.errors import NotFoundError
-from ohmykube.kit import digest, files, platform, process
+from ohmykube.kit import digest, failures, files, platform, process
 from ohmykube.model.artifact import Kind, PackageRole
 from ohmykube.planning.diff import ANY_PROVIDER
 from ohmykube.providers import registry
@@ -86,7 +86,7 @@ def opened(services: Services, cluster: Cluster) -> Iterator[Run]:
     with planning(services, cluster) as run:
         workspace.sweep(run.directory / layout.RUNS)
         run.run_directory = services.state.new_run(cluster.name)
-        with run.cleanup:
+        with failures.closing(run.cleanup.close):
             yield run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import OhmykubeError
+from ohmykube.kit import failures
 from ohmykube.kube import kubeconfig
 from ohmykube.steps import engine
 from ohmykube.steps.connect import Connect
@@ -107,15 +107,14 @@ def hand_over(options: UpOptions) -> tuple[Step, ...]:
 @contextlib.contextmanager
 def _nothing_made_nothing_kept(run: Run) -> Iterator[None]:
     """Let a run that fails before it has made anything leave no cluster behind."""
-    new = run.record is None
-    try:
-        yield
-    except BaseException:
-        name = run.cluster.name
+    new, name = run.record is None, run.cluster.name
+
+    def forget() -> None:
         if new and name not in run.provider.clusters():
-            with contextlib.suppress(OhmykubeError):
-                run.services.state.remove(name)
-        raise
+            run.services.state.remove(name)
+
+    with failures.undoing(forget):
+        yield
 
 
 def _result(plan: change.Plan, cluster: Cluster, seconds: float) -> UpResult:

@@ -25,6 +25,7 @@ from ohmykube.cache.serve.places import Places
 from ohmykube.cache.serve.stats import Counts, ServeStats
 from ohmykube.errors import (
     IntegrityError,
+    Interrupted,
     LockedError,
     NotFoundError,
     OhmykubeError,
@@ -95,10 +96,10 @@ class _HttpServer(ThreadingHTTPServer):
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
-        try:
+        # A stop ends the client's connection; it is for the main thread to end the serving.
+        with suppress(Interrupted), ExitStack() as stack:
+            stack.callback(self.places.leave, connection)
             super().process_request_thread(connection, cast("tuple[str, int]", client_address))
-        finally:
-            self.places.leave(connection)
 
     def handle_error(self, request: object, client_address: object) -> None:
         # The base class prints a traceback; a client that hangs up is no news.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, NetworkError, ProviderError
-from ohmykube.kit import files, locks
+from ohmykube.kit import failures, files, locks
 from ohmykube.progress import item
 from ohmykube.providers.lima import home
 from ohmykube.providers.lima.making import FOR_IMAGE
@@ -56,14 +56,11 @@ def fetch(
         item(reporter, "machine image", "download with limactl"),
     ):
         files.remove_tree(place)
-        try:
-            limactl(place).create(FOR_IMAGE, text)
-        except LimactlError as error:
-            raise _explained(error, cargo) from error
-        finally:
-            files.remove_tree(place)
-            for part in cargo.carried:
-                cargo.place(part).sweep()
+        with failures.closing(lambda: _sweep(place, cargo)):
+            try:
+                limactl(place).create(FOR_IMAGE, text)
+            except LimactlError as error:
+                raise _explained(error, cargo) from error
     if not cargo.here():
         raise ProviderError(
             "limactl did not keep the machine image where it keeps downloads",
@@ -71,6 +68,12 @@ def fetch(
             hint="limactl --version  (2.0 to 2.2 are known to work)",
             id="OMK-P-577",
         )
+
+
+def _sweep(place: Path, cargo: Cargo) -> None:
+    files.remove_tree(place)
+    for part in cargo.carried:
+        cargo.place(part).sweep()
 
 
 def _explained(error: LimactlError, cargo: Cargo) -> OhmykubeError:

@@ -13,8 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import LockedError, OhmykubeError, ProviderError, TimeoutExceeded
-from ohmykube.kit import files, retry
+from ohmykube.errors import LockedError, ProviderError, TimeoutExceeded
+from ohmykube.kit import failures, files, retry
 from ohmykube.progress import NodeProgress
 from ohmykube.providers.lima import marker, processes, records, template, words
 from ohmykube.providers.lima.answers import Status
@@ -121,14 +121,11 @@ class Machines:
             if self._home.directory(name).exists():
                 raise foreign(name, self._home.directory(name))
             marker.claim(self._home, claimed)
-            try:
+            with failures.undoing(lambda: self._discard(name)):
                 self._disks.ensure(name, disks)
                 build()
                 self._refuse_other(name, text)
                 marker.write(self._home.directory(name), claimed)
-            except OhmykubeError:
-                self._discard(name)
-                raise
             marker.drop_claim(self._home, name)
 
     def _refuse_other(self, name: str, text: str) -> None:

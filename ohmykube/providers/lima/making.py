@@ -6,7 +6,8 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import ConfigError, OhmykubeError
+from ohmykube.errors import ConfigError
+from ohmykube.kit import failures
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.lima import golden, home, images, marker, names, parts, state, template
 from ohmykube.providers.lima.marker import Marker
@@ -133,16 +134,13 @@ class Maker:
             routable=self.options.routable,
             system=self.host.system,
         )
-        try:
+        with failures.undoing(lambda: self._drop_empty(spec.cluster)):
             if original is not None:
                 self._clone(original, claimed, wanted, disks)
                 self.golden.cloned(spec.template)
             else:
                 text = template.render(wanted)
                 self.machines.make(claimed, lambda: self.limactl.create(name, text), disks, text)
-        except OhmykubeError:
-            self._drop_empty(spec.cluster)
-            raise
         return claimed
 
     def _clone(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube import progress
 from ohmykube.errors import NetworkError, ProviderError, ResourceError
-from ohmykube.kit import files, locks, process
+from ohmykube.kit import failures, files, locks, process
 from ohmykube.providers.nspawn import base_archive
 from ohmykube.providers.nspawn.host import do
 
@@ -155,13 +155,10 @@ class BaseImages:
             temporary = self._root / f"tmp-{key}"
             rootfs = temporary / "rootfs"
             files.ensure_directory(rootfs, 0o755)
-            try:
+            with failures.undoing(lambda: self._discard(temporary)):
                 base_archive.unpack(self._host, source, rootfs)
                 rootfs.chmod(0o755)
                 temporary.rename(self._root / f"base-{key}")
-            except BaseException:
-                self._discard(temporary)
-                raise
 
     def _make_room(self) -> None:
         for stale in self._root.glob("tmp-*"):
@@ -180,13 +177,10 @@ class BaseImages:
         temporary = self._root / f"tmp-{key}"
         rootfs = temporary / "rootfs"
         temporary.mkdir(mode=0o755)
-        try:
+        with failures.undoing(lambda: self._discard(temporary)):
             self._bootstrap(rootfs)
             customise(rootfs, self.recipe)
             temporary.rename(self._root / f"base-{key}")
-        except BaseException:
-            self._discard(temporary)
-            raise
 
     def _bootstrap(self, rootfs: Path) -> None:
         recipe = self.recipe

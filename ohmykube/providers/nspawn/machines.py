@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError, ResourceError, TimeoutExceeded
-from ohmykube.kit import process, retry
+from ohmykube.kit import failures, process, retry
 from ohmykube.model.machine import MachineState
 from ohmykube.providers.nspawn import layout, network, node_root
 from ohmykube.providers.nspawn.cgroups import Limits
@@ -77,11 +77,8 @@ class Machines:
         node.console.unlink(missing_ok=True)
         joined = self._cgroups.join_files(group)
         pid = host.launch(joined, self._argv(record, node), node.console)
-        try:
+        with failures.undoing(lambda: self._cgroups.kill(group)):
             self._wait(record, node, pid)
-        except BaseException:
-            self._cgroups.kill(group)
-            raise
 
     def _argv(self, record: MachineRecord, node: NodeFiles) -> list[str]:
         binds = [f"--bind={_colons(source)}:{target}" for source, target in node.binds]

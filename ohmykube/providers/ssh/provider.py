@@ -14,7 +14,7 @@ from ohmykube.errors import (
     ProviderError,
     UnreachableError,
 )
-from ohmykube.kit import parallel, process
+from ohmykube.kit import failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
@@ -170,19 +170,20 @@ class SshProvider(Provider):
         host = _host_of(node)
         identity = self._records.admit(spec.cluster, spec.node, host)
         self._records.trust(spec.cluster, self._pinned())
-        try:
+        with failures.undoing(lambda: self._forget_unset(spec)):
             facts = self._look(spec.cluster, spec.node, host)
             if not self._is_ours(spec.cluster, spec.node, facts):
                 _refuse_taken(spec.node, facts.marker)
                 self._insist(preflight.judge(node, facts, ours=False))
                 self._mark(spec, host, identity)
-        except OhmykubeError:
-            if not self._known(spec.cluster, spec.node)[1]:
-                self._records.forget(spec.cluster, spec.node)
-            raise
         machine = self._machine(spec.cluster, spec.node, host, facts)
         self._records.put(spec.cluster, spec.node, host, machine.address)
         return machine
+
+    def _forget_unset(self, spec: MachineSpec) -> None:
+        """Forget a host that was not set up."""
+        if not self._known(spec.cluster, spec.node)[1]:
+            self._records.forget(spec.cluster, spec.node)
 
     def _mark(self, spec: MachineSpec, host: Host, identity: str) -> None:
         marker = look.Marker(cluster=spec.cluster, node=spec.node, id=identity)

@@ -15,6 +15,7 @@ import pytest
 from ohmykube import errors
 from ohmykube.cli import _failure
 from ohmykube.errors import ConfigError, ExitCode, NodeError, OhmykubeError, ProviderError
+from ohmykube.kit import failures
 from ohmykube.ui.console import ASCII, UNICODE, Terminal
 from tests.unit.cli.conftest import logs
 
@@ -76,7 +77,10 @@ def _subclasses(of: type) -> list[type]:
     return [of, *(one for child in of.__subclasses__() for one in _subclasses(child))]
 
 
-CLASSES = [c for c in _subclasses(OhmykubeError) if c.__module__ == errors.__name__]
+CLASSES = [
+    *(c for c in _subclasses(OhmykubeError) if c.__module__ == errors.__name__),
+    errors.Interrupted,
+]
 
 
 @pytest.mark.parametrize("kind", CASES and CLASSES, ids=lambda c: c.__name__)
@@ -216,6 +220,64 @@ def test_what_broke_by_the_interrupt_is_told() -> None:
     assert stopped.code == ExitCode.TERMINATED
     assert stopped.why == "at that moment: ssh ended"
     assert _failure.stopped(None, ExitCode.INTERRUPTED).why == ""
+
+
+def test_what_else_went_wrong_is_told_below_why() -> None:
+    others = [
+        ProviderError("the machine could not be removed again", why="a\nb"),
+        NodeError("x" * 100),
+    ]
+    error = failures.told_with(NodeError("first", why="because", hint="ohmykube up"), *others)
+    failure = _failure.describe(error)
+    assert _failure.text(failure, _terminal()).splitlines() == [
+        "error[OMK-N-015]: first",
+        "  because",
+        "also: [OMK-P-013] the machine could not be removed again",
+        "also: [OMK-N-015] " + "x" * 61 + "…",
+        "try: ohmykube up",
+    ]
+    assert failure.code is ExitCode.NODE
+    assert _failure.document(failure)["others"] == [
+        {"id": "OMK-P-013", "message": others[0].message, "why": ["a", "b"]},
+        {"id": "OMK-N-015", "message": "x" * 100, "why": []},
+    ]
+
+
+def test_many_others_take_little_room_and_none_is_lost() -> None:
+    others = [NodeError(f"node {n} failed", why="y\n" * 30) for n in range(30)]
+    error = failures.told_with(NodeError("first", why="z\n" * 30, hint="a\nb\nc"), *others)
+    failure = _failure.describe(error)
+    rows = _failure.text(failure, _terminal()).splitlines()
+    assert len(rows) <= 12
+    assert "also: [OMK-N-015] node 1 failed" in rows
+    assert "also: 28 more, all in the log" in rows
+    assert len(_failure.document(failure)["others"]) == 30
+
+
+def test_what_is_said_by_many_is_told_once() -> None:
+    same = [NodeError("no route to the mirror") for _ in range(5)]
+    failure = _failure.describe(failures.told_with(NodeError("first"), *same))
+    assert [one.message for one in failure.others] == ["no route to the mirror"]
+
+
+def test_others_are_in_the_log_a_bug_with_its_place(cli, fakes, home) -> None:
+    def broken(*_args):
+        raise failures.told_with(NodeError("first"), KeyError("slot"), ProviderError("second"))
+
+    fakes.list_clusters = broken
+    outcome = cli("list")
+    assert outcome.code == ExitCode.NODE
+    assert "also: [OMK-Z-001] KeyError: 'slot'" in outcome.err
+    text = logs(home)[0].read_text()
+    assert "also: OMK-P-013 second" in text
+    assert "Traceback" in text
+
+
+def test_what_broke_beside_a_stop_is_told() -> None:
+    stop = failures.first([NodeError("ssh ended"), errors.Interrupted("stopped on request")])
+    failure = _failure.stopped(_failure.describe(stop), ExitCode.INTERRUPTED)
+    assert failure.why == ""
+    assert [one.message for one in failure.others] == ["ssh ended"]
 
 
 class Full:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -131,3 +132,38 @@ def test_a_link_in_place_of_a_lock_file_is_not_followed(tmp_path: Path) -> None:
         locks.open_file(tmp_path / "it.lock", shared)
     assert private.read_text() == "secret"
     assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_who_only_looks_keeps_nobody_out(path: Path) -> None:
+    with locks.exclusive(path, "it"):
+        pass
+    clock = Clock()
+    with path.open("rb") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)  # a look, in its middle
+        clock.on_sleep = [lambda: None, lambda: fcntl.flock(looker, fcntl.LOCK_UN)]
+        with locks.exclusive(path, "it", clock=clock):
+            assert clock.on_sleep == []
+            assert locks.is_held(looker)
+
+
+def test_a_look_that_never_ends_is_a_holder(path: Path) -> None:
+    with locks.exclusive(path, "it"):
+        pass
+    clock = Clock()
+    with path.open("rb") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        with pytest.raises(LockedError), locks.exclusive(path, "it", clock=clock):
+            pass
+    assert clock.time == pytest.approx(100 + locks.LOOK_SECONDS, abs=0.1)
+
+
+def test_looking_tells_the_truth_and_holds_nothing(
+    path: Path, holder: subprocess.Popen[bytes]
+) -> None:
+    with path.open("rb") as stream:
+        assert locks.is_held(stream)
+        holder.kill()
+        holder.wait()
+        assert not locks.is_held(stream)
+        with locks.exclusive(path, "it"):
+            pass

@@ -272,6 +272,66 @@ print(detach(["sleep", "60"], pathlib.Path(sys.argv[1])))
     assert os.getsid(doomed[0]) != os.getsid(0)
 
 
+def test_detached_programs_outlive_the_end_of_all_others(
+    tmp_path: Path, doomed: list[int], eventually: Eventually
+) -> None:
+    doomed.append(process.detach(["sleep", "60"], tmp_path / "log"))
+    companion = process.Companion(["sleep", "60"], tmp_path / "log")
+    process.end_all()
+    assert eventually(lambda: not companion.alive())
+    assert alive(doomed[0])
+    companion.close()
+
+
+class Ended:
+    """A child that has ended."""
+
+    pid = 2**22 + 1
+
+    def poll(self) -> int:
+        return 0
+
+    def wait(self, _timeout: float) -> int:
+        return 0
+
+
+def test_children_may_start_while_all_are_looked_at() -> None:
+    children = process._Children()
+    first, second, third = Ended(), Ended(), Ended()
+    children.add(first)
+    children.add(second)
+    looking = iter(children)
+    children.add(third)
+    assert list(looking) == [first, second]
+    assert list(children) == [first, second, third]
+    del looking, first
+    assert list(children) == [second, third], "what is garbage was waited for"
+
+
+def test_ending_all_is_safe_beside_threads_that_start_programs() -> None:
+    stop = threading.Event()
+
+    def start() -> None:
+        while not stop.is_set():
+            kept = [Ended() for _ in range(50)]
+            for child in kept:
+                process._children.add(child)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(300):
+            process.end_all(0)
+    finally:
+        sys.setswitchinterval(before)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_a_detached_program_that_ends_leaves_no_zombie(
     tmp_path: Path, eventually: Eventually
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import errno
 import json
 import os
 import stat
@@ -332,6 +333,27 @@ def test_lock_names_its_holder_and_can_be_entered_again(store: StateStore) -> No
         assert StateStore(store.root).read("dev") is not None
     with StateStore(store.root).locked("dev"):
         pass
+
+
+def test_a_lock_is_seen_though_its_note_could_not_be_written(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert not store.is_busy("dev")
+    with store.locked("dev"):
+        store.create(record())
+        assert StateStore(store.root).is_busy("dev")
+    assert not store.is_busy("dev")
+
+
+def test_the_note_of_a_living_process_alone_holds_nothing(store: StateStore) -> None:
+    with store.locked("dev"):
+        store.create(record())
+    assert f'"pid": {os.getpid()}' in (store.directory("dev") / layout.LOCK).read_text()
+    assert not store.is_busy("dev")
 
 
 def test_locks_of_clusters_do_not_meet(store: StateStore) -> None:

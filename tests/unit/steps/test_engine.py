@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.errors import Interrupted, NodeError
-from ohmykube.kit import interrupt
+from ohmykube.kit import failures, interrupt
 from ohmykube.progress import Status, StepEnded, StepStarted
 from ohmykube.steps import engine
 from ohmykube.testing.reporter import RecordingReporter
@@ -105,6 +105,19 @@ def test_of_a_tuple_all_are_tried_and_the_first_failure_counts(run: Run) -> None
     with pytest.raises(NodeError, match="left failed"):
         engine.execute([(Simple("left", fail), Simple("right", slow))], run)
     assert done.is_set()
+
+
+def test_of_a_tuple_every_failure_is_told(run: Run) -> None:
+    def fail(text: str) -> Callable[[], str]:
+        def act() -> str:
+            raise NodeError(text)
+
+        return act
+
+    with pytest.raises(NodeError) as caught:
+        engine.execute([(Simple("left", fail("disk full")), Simple("right", fail("no key")))], run)
+    assert caught.value.message == "disk full"
+    assert [str(one) for one in failures.others(caught.value)] == ["no key"]
 
 
 def test_a_stop_is_seen_between_steps(run: Run) -> None:

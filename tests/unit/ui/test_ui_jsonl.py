@@ -26,7 +26,7 @@ def test_first_version_last_result() -> None:
     reporter.close()
     lines = _lines(stream)
     assert lines[0]["type"] == "version"
-    assert lines[0]["ui"] == "1.1"
+    assert lines[0]["ui"] == "1.2"
     assert lines[-1]["type"] == "result"
     assert [line["type"] for line in lines].count("result") == 1
     assert {line["type"] for line in lines} == {

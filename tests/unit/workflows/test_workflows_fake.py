@@ -13,18 +13,20 @@ from ohmykube.config.overrides import Overrides
 from ohmykube.errors import (
     ConfigError,
     IntegrityError,
+    Interrupted,
     LockedError,
     NotFoundError,
     OhmykubeError,
+    PrerequisiteError,
     ProviderError,
 )
-from ohmykube.kit import paths
+from ohmykube.kit import failures, interrupt, paths
 from ohmykube.kit.invoker import Invoker
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
-from ohmykube.providers.base import CheckStatus
+from ohmykube.providers.base import CheckStatus, ProviderContext
 from ohmykube.state import layout
 from ohmykube.steps.base import Services
 from ohmykube.steps.create_nodes import CreateNodes
@@ -32,7 +34,7 @@ from ohmykube.steps.observe import CONFIGURED
 from ohmykube.steps.plan import Plan
 from ohmykube.steps.preflight import Preflight
 from ohmykube.steps.record import Remember
-from ohmykube.testing.fake_provider import inject
+from ohmykube.testing.fake_provider import FakeProvider, inject
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import access, session
 from ohmykube.workflows.doctor import doctor
@@ -43,9 +45,12 @@ from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
+    from ohmykube.model.machine import Machine
+    from ohmykube.providers.base import Check
 
 
 @pytest.fixture
@@ -74,6 +79,10 @@ def whole_up(services: Services, wanted: Cluster) -> None:
 
 def planned(services: Services, wanted: Cluster) -> change.Plan:
     return up(services, wanted, UpOptions(plan_only=True)).plan
+
+
+def context(services: Services) -> ProviderContext:
+    return ProviderContext(paths=services.paths, reporter=services.reporter)
 
 
 def messages(services: Services) -> list[str]:
@@ -258,6 +267,56 @@ def test_stop_stops_all_and_status_says_so(services: Services) -> None:
     half_up(services, cluster(workers=1))
     assert stop(services, "dev").nodes == ("cp1", "w1")
     assert status(services, "dev").health == "stopped"
+
+
+class Stopped(FakeProvider):
+    """Ctrl-C is typed while the machines are looked at."""
+
+    def list(self, cluster: str) -> Sequence[Machine]:
+        raise interrupt.interrupted()
+
+
+def test_a_stop_gives_no_answer(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    half_up(services, cluster())
+    monkeypatch.setattr(session, "provider_of", lambda *_: Stopped(context(services)))
+    for ask in (lambda: status(services, "dev"), lambda: list_clusters(services)):
+        with pytest.raises(Interrupted):
+            ask()
+
+
+class Unsound(FakeProvider):
+    """The host lacks something, and then the machines cannot be listed either."""
+
+    def check(self) -> Sequence[Check]:
+        raise PrerequisiteError("the host lacks swtpm")
+
+    def clusters(self) -> Sequence[str]:
+        raise ProviderError("the list of machines cannot be read")
+
+
+def test_clean_up_does_not_hide_why_an_up_failed(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "provider_of", lambda *_: Unsound(context(services)))
+    with pytest.raises(PrerequisiteError, match="swtpm") as caught:
+        up(services, cluster(), UpOptions())
+    assert [str(one) for one in failures.others(caught.value)] == [
+        "the list of machines cannot be read"
+    ]
+
+
+def test_what_fails_when_a_run_is_closed_is_told_with_the_first(services: Services) -> None:
+    def fail() -> None:
+        raise ProviderError("the tunnel could not be closed")
+
+    def work() -> None:
+        with session.working(services, cluster()) as run:
+            run.cleanup.callback(fail)
+            raise NotFoundError("no such node")
+
+    with pytest.raises(NotFoundError) as caught:
+        work()
+    assert [str(one) for one in failures.others(caught.value)] == ["the tunnel could not be closed"]
 
 
 def test_an_unknown_cluster_names_those_that_exist(services: Services) -> None:
