@@ -70,8 +70,8 @@ UseOfTemplates = Annotated[
 ]
 SourceName = Annotated[
     StrictStr,
-    _choice("mirror", "upstream", "build"),
-    _text_schema(enum=["mirror", "upstream", "build"]),
+    AfterValidator(values.source),
+    _text_schema(pattern=names.PATTERN, examples=list(values.SOURCES)),
 ]
 ApiVersion = Annotated[StrictStr, _choice(API_VERSION), _text_schema(const=API_VERSION)]
 KindName = Annotated[StrictStr, _choice(KIND), _text_schema(const=KIND)]

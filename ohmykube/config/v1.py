@@ -317,7 +317,8 @@ class Artifacts(Strict):
 
     sources: Annotated[list[SourceName], SETTING] = Field(
         default_factory=lambda: list(SourcesDefaults().order),
-        description="Sources in the order in which they are tried.",
+        description="mirror, upstream, build or the names of installed plugins, in the order in "
+        "which they are tried.",
         min_length=1,
         max_length=10,
     )

@@ -10,6 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from ohmykube.config.problems import closest, echo
+from ohmykube.kit import entrypoints
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Taint
 
@@ -32,6 +33,8 @@ _UNITS = {
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _KUBELET_LABELS = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")
 
+SOURCES = ("mirror", "upstream", "build")
+"""Those that are always there."""
 SMALLEST_MEMORY_MIB = 256
 LARGEST_MEMORY_MIB = 16 << 20
 LARGEST_DISK_GIB = 64 << 10
@@ -42,6 +45,13 @@ def name(text: str) -> str:
     if not names.is_name(text):
         raise ValueError(f"must be {names.RULE}, got {echo(text)}")
     return text
+
+
+def source(text: str) -> str:
+    """Name of a source of artifacts: one of ours, or one that an installed package brings."""
+    if text in SOURCES:
+        return text
+    return one_of(text, tuple(dict.fromkeys((*SOURCES, *entrypoints.names("ohmykube.sources")))))
 
 
 def prefix(text: str) -> str:

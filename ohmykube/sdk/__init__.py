@@ -7,6 +7,7 @@ of artifacts is a subclass of ``Source`` registered under ``ohmykube.sources``.
 
 from __future__ import annotations
 
+from ohmykube.cache.catalog import Component, ImageSpec
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.errors import (
     ClusterError,
@@ -60,10 +61,12 @@ __all__ = [
     "CheckStatus",
     "Cluster",
     "ClusterError",
+    "Component",
     "ConfigError",
     "Event",
     "Fixable",
     "Host",
+    "ImageSpec",
     "IntegrityError",
     "ItemProgress",
     "LockedError",
