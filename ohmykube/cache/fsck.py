@@ -87,7 +87,8 @@ def verify(
     # Before anything is moved: a manifest in quarantine leads nowhere any more.
     holders = Reach(store).holders(store.refs())
     # The biggest first: no thread is left alone with one at the end.
-    todo = sorted(((store.locate(d).size, d) for d in wanted), reverse=True)
+    here = store.present(wanted)
+    todo = sorted(((blob.size, digest) for digest, blob in here.items()), reverse=True)
     total = sum(size for size, _ in todo)
     progress = _Progress(reporter, total)
     begin = time.monotonic()
@@ -211,12 +212,13 @@ def _lists(store: Store) -> Iterable[Finding]:
 
 def _ref(store: Store, reach: Reach, ref: Ref) -> Iterable[Finding]:
     subject = f"{ref.kind} {ref.name} {ref.version} {ref.arch}"
-    if not store.has(ref.digest):
+    blob = store.present([ref.digest]).get(ref.digest)
+    if blob is None:
         yield Finding(
             subject=subject, detail=f"its blob {ref.digest} is gone", repaired_by=_REBUILD
         )
         return
-    size = store.locate(ref.digest).size
+    size = blob.size
     if ref.kind not in MANIFESTS and size != ref.size:
         yield Finding(
             subject=subject,

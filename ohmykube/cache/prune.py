@@ -165,10 +165,7 @@ def needed(store: Store, keep: Iterable[str]) -> frozenset[str]:
 def _plan(store: Store, reach: Reach, policy: Policy, keep: frozenset[str]) -> _Plan:
     refs = store.refs()
     roots = needed(store, keep)
-    sizes: dict[str, int] = {}
-    for digest in store.digests():
-        with contextlib.suppress(NotFoundError):  # moved to quarantine meanwhile
-            sizes[digest] = store.locate(digest).size
+    sizes = {digest: blob.size for digest, blob in store.present(store.digests()).items()}
     rooted = reach.all(roots)
     everybody = reach.holders(refs)
     candidates = [ref for ref in refs if ref.digest not in roots]

@@ -252,8 +252,12 @@ def verify(
         if proof is None:
             verdict = _unproved(ref)
         else:
-            store.verify(ref.digest)
-            verdict = verifier.check(store.path(ref.digest), proof)
+            try:
+                store.verify(ref.digest)
+                path = store.path(ref.digest)
+            except NotFoundError:  # pruned meanwhile
+                continue
+            verdict = verifier.check(path, proof)
             if ref.signature != verdict.state:
                 store.set_ref(replace(ref, signature=verdict.state))
         known = replace(ref, signature=verdict.state)

@@ -78,6 +78,11 @@ class Store:
         """Tell whether the blob is there, in the pool or attached; ValueError when malformed."""
         return self._find(digest) is not None
 
+    def present(self, digests: Iterable[str]) -> dict[str, Blob]:
+        """Return those of ``digests`` that are there now; others may be pruned at any time."""
+        found = ((digest, self._find(digest)) for digest in digests)
+        return {digest: blob for digest, blob in found if blob is not None}
+
     def path(self, digest: str) -> Path:
         """Return a file that holds exactly this blob, to be read only.
 

@@ -132,7 +132,7 @@ def artifacts(services: Services, words: Sequence[str] = ()) -> tuple[Artifact, 
         if words and not any(word in text for word in words):
             continue
         needed = reach.of(ref)
-        here = [store.locate(digest).size for digest in needed if store.has(digest)]
+        here = [blob.size for blob in store.present(needed).values()]
         found.append(
             Artifact(
                 ref=ref,
@@ -161,7 +161,7 @@ def stats(services: Services) -> CacheStats:
     store = _store(services)
     reach = Reach(store)
     refs = store.refs()
-    blobs = {digest: store.locate(digest) for digest in store.digests()}
+    blobs = store.present(store.digests())
     sizes = {digest: blob.size for digest, blob in blobs.items()}
     needed = [(ref, reach.of(ref)) for ref in refs]
     kinds = []
@@ -187,7 +187,7 @@ def stats(services: Services) -> CacheStats:
         unique=sum(sizes.values()),
         logical=sum(kind.logical for kind in kinds) + unreferenced,
         unreferenced=unreferenced,
-        on_disk=sum(blob.path.stat().st_blocks * 512 for blob in blobs.values()),
+        on_disk=sum(_on_disk(blob.path) for blob in blobs.values()),
         leftovers=sum(ingest.size_of(place) for place in places),
         budget=prune.budget(store),
         counters=store.counters(),
@@ -195,6 +195,13 @@ def stats(services: Services) -> CacheStats:
         leases=store.leases(),
         trouble=store.trouble,
     )
+
+
+def _on_disk(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:  # pruned meanwhile
+        return 0
 
 
 def _sum(sizes: Mapping[str, int], digests: Iterable[str]) -> int:
@@ -372,12 +379,12 @@ def remove(services: Services, found: Sequence[Artifact], *, dry_run: bool = Fal
         return (suspects - needed) & set(store.digests())
 
     if dry_run:
-        size = sum(store.locate(digest).size for digest in doomed())
+        size = sum(blob.size for blob in store.present(doomed()).values())
         return Removed(refs=refs, freed=size, kept_back=0)
     unneeded = doomed()
     store.drop_refs(refs)
     with contextlib.suppress(LockedError), store.alone():
         # Looked at again: meanwhile somebody may have come to need one.
         return Removed(refs=refs, freed=sum(map(store.discard, doomed())), kept_back=0)
-    left = sum(store.locate(digest).size for digest in unneeded)
+    left = sum(blob.size for blob in store.present(unneeded).values())
     return Removed(refs=refs, freed=0, kept_back=left)

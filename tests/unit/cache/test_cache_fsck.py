@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache import fsck
+from ohmykube.cache import fsck, prune
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import Interrupted
 from ohmykube.kit import digest as digests
@@ -141,6 +141,34 @@ def test_a_blob_that_is_pruned_meanwhile_is_no_damage(store: Store) -> None:
     done = fsck.verify(Vanishing(store.root), QUIET, jobs=1)
     assert (done.blobs, done.damaged) == (1, ())
     assert not store.has(digest)
+
+
+class Pruned(Store):
+    """Another process prunes right after each listing."""
+
+    def digests(self) -> tuple[str, ...]:
+        found = super().digests()
+        for digest in found:
+            self.discard(digest)
+        return found
+
+
+def test_blobs_pruned_after_they_were_listed_are_passed_over(store: Store) -> None:
+    refer(store, b"runc")
+    done = fsck.verify(Pruned(store.root), QUIET, jobs=1)
+    assert (done.blobs, done.size, done.damaged) == (0, 0, ())
+
+
+def test_pruning_beside_another_prune(store: Store) -> None:
+    refer(store, b"runc")
+    assert prune.prune(Pruned(store.root), prune.Policy(everything=True)).freed == 0
+    assert prune.prune(Pruned(store.root), dry_run=True).freed == 0
+
+
+def test_present_tells_what_is_there(store: Store) -> None:
+    here = store.put_bytes(b"here")
+    gone = digests.of_bytes(b"gone")
+    assert {digest: blob.size for digest, blob in store.present([here, gone]).items()} == {here: 4}
 
 
 def findings(store: Store) -> dict[str, str]:
