@@ -1,76 +1,61 @@
 """Adds one cluster to the user's own kubeconfig, beside kubectl and beside ourselves.
 
 kubectl makes ``<file>.lock`` while it writes; the same file is our lock, so neither loses the
-other's change. The file is replaced whole, and only the entries with our names are touched.
+other's change. The file is replaced in one step; in it only the entries with our names change.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from ohmykube.errors import ConfigError, LockedError, TimeoutExceeded
 from ohmykube.kit import files
 from ohmykube.kit.retry import Clock, SystemClock, Wait, until
+from ohmykube.kube import kubeconfig_edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 LOCK_SECONDS = 5.0
-_LISTS = ("clusters", "users", "contexts")
 
 
 def merge(source: Path, target: Path, clock: Clock | None = None) -> None:
     """Put the entries of ``source`` into ``target`` and make its context the current one.
 
     Raises:
-        ConfigError: ``target`` is no kubeconfig; it stays as it is.
+        ConfigError: ``target`` is no kubeconfig, or cannot be changed in part; it stays as it is.
         LockedError: somebody else has been changing it for ``LOCK_SECONDS``.
     """
     target = target.expanduser()
     real = target.resolve()  # a link stays a link
     files.ensure_directory(real.parent)
     with _locked(target, clock or SystemClock()):
-        mine = _read(source)
-        merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config"}
-        if real.exists():
-            merged = _read(real)
-        for key in _LISTS:
-            added = mine.get(key) or []
-            names = {entry["name"] for entry in added}
-            kept = [e for e in merged.get(key) or [] if e.get("name") not in names]
-            merged[key] = [*kept, *added]
-        merged["current-context"] = mine["current-context"]
-        files.write(real, yaml.safe_dump(merged, sort_keys=False))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with files.explained(path):
-        text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        content = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise _not_one(path, str(error)) from error
-    if not isinstance(content, dict):
-        raise _not_one(path, "it is not a mapping")
-    for key in _LISTS:
-        entries = content.get(key) or []
-        if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            raise _not_one(path, f"`{key}` is not a list of mappings")
-    return content
-
-
-def _not_one(path: Path, why: str) -> ConfigError:
-    return ConfigError(
-        f"{path} is not a kubeconfig",
-        why=why,
-        hint="ohmykube kubeconfig --merge --into FILE  (another file)",
-        id="OMK-U-111",
-    )
+        with files.explained(source):
+            mine = yaml.safe_load(source.read_bytes())
+        with files.explained(real):
+            old = real.read_bytes() if real.exists() else b""
+        try:
+            new = kubeconfig_edit.merged(old, mine)
+        except kubeconfig_edit.NotUnderstoodError as error:
+            raise ConfigError(
+                f"{real} cannot be changed without writing all of it anew",
+                why=str(error),
+                hint="ohmykube kubeconfig --merge --into FILE  (another file)",
+                id="OMK-U-114",
+            ) from error
+        except ValueError as error:
+            raise ConfigError(
+                f"{real} is not a kubeconfig",
+                why=str(error),
+                hint="ohmykube kubeconfig --merge --into FILE  (another file)",
+                id="OMK-U-111",
+            ) from error
+        files.write(real, new)
 
 
 @contextlib.contextmanager

@@ -107,3 +107,20 @@ def test_the_error_of_a_directory_in_the_way(tmp_path, source) -> None:
     target.mkdir()
     with pytest.raises(LockedError, match="in the way"):
         merge(source, target)
+
+
+def test_what_is_not_ours_stays_byte_for_byte(tmp_path, source) -> None:
+    theirs = b"# mine\nclusters:\n- {name: prod, cluster: {certificate-authority: '/J\xfcrgen/ca'}}\n"
+    target = tmp_path / "config"
+    target.write_bytes(theirs)
+    merge(source, target)
+    assert target.read_bytes().startswith(theirs)
+
+
+def test_what_cannot_be_changed_in_part_stays_as_it_is(tmp_path, source) -> None:
+    target = tmp_path / "config"
+    target.write_text("x: &l []\nclusters: *l\n")
+    with pytest.raises(ConfigError, match="without writing all of it anew") as caught:
+        merge(source, target)
+    assert "another file" in caught.value.hint
+    assert target.read_text() == "x: &l []\nclusters: *l\n"
