@@ -72,6 +72,7 @@ format: dev ## Sort imports and format Python
 docs: dev ## Regenerate the generated pages of docs/
 	@$(BIN)/python -m ohmykube.config.reference > docs/configuration.md.new
 	@mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/python tools/error_register.py
 
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)

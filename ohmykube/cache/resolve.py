@@ -198,10 +198,17 @@ def _nobody(what: str, reasons: Sequence[tuple[str, OhmykubeError]]) -> Ohmykube
     hosts = [error for _, error in reasons if isinstance(error, PrerequisiteError)]
     # The last word is the host's own lack, if any: that is what the user can mend at once.
     chosen = hosts[-1] if hosts else reasons[-1][1]
-    kind = PrerequisiteError if len(hosts) == len(reasons) else NetworkError
-    return kind(
+    why = "\n".join(f"{name}: {_reason(error)}" for name, error in reasons)
+    if len(hosts) == len(reasons):
+        return PrerequisiteError(
+            f"no source of {what} can be used on this host",
+            why=why,
+            hint=chosen.hint or "ohmykube doctor",
+            id="OMK-I-221",
+        )
+    return NetworkError(
         f"no source can bring {what}",
-        why="\n".join(f"{name}: {_reason(error)}" for name, error in reasons),
+        why=why,
         hint=chosen.hint or "run the same command again once a source can be reached",
         id="OMK-I-220",
     )

@@ -46,7 +46,7 @@ def merge(source: Path, target: Path, clock: Clock | None = None) -> None:
                 f"{real} cannot be changed without writing all of it anew",
                 why=str(error),
                 hint="ohmykube kubeconfig --merge --into FILE  (another file)",
-                id="OMK-U-114",
+                id="OMK-U-113",
             ) from error
         except ValueError as error:
             raise ConfigError(

@@ -110,7 +110,9 @@ def test_the_error_of_a_directory_in_the_way(tmp_path, source) -> None:
 
 
 def test_what_is_not_ours_stays_byte_for_byte(tmp_path, source) -> None:
-    theirs = b"# mine\nclusters:\n- {name: prod, cluster: {certificate-authority: '/J\xfcrgen/ca'}}\n"
+    theirs = (
+        b"# mine\nclusters:\n- {name: prod, cluster: {certificate-authority: '/J\xfcrgen/ca'}}\n"
+    )
     target = tmp_path / "config"
     target.write_bytes(theirs)
     merge(source, target)
