@@ -199,19 +199,10 @@ def _nobody(what: str, reasons: Sequence[tuple[str, OhmykubeError]]) -> Ohmykube
     # The last word is the host's own lack, if any: that is what the user can mend at once.
     chosen = hosts[-1] if hosts else reasons[-1][1]
     why = "\n".join(f"{name}: {_reason(error)}" for name, error in reasons)
+    hint = chosen.hint or "run the same command again once a source can be reached"
     if len(hosts) == len(reasons):
-        return PrerequisiteError(
-            f"no source of {what} can be used on this host",
-            why=why,
-            hint=chosen.hint or "ohmykube doctor",
-            id="OMK-I-221",
-        )
-    return NetworkError(
-        f"no source can bring {what}",
-        why=why,
-        hint=chosen.hint or "run the same command again once a source can be reached",
-        id="OMK-I-220",
-    )
+        return PrerequisiteError(f"no source can bring {what}", why=why, hint=hint, id="OMK-I-221")
+    return NetworkError(f"no source can bring {what}", why=why, hint=hint, id="OMK-I-220")
 
 
 class _Run:

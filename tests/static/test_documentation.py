@@ -347,3 +347,21 @@ def test_machine_templates_can_be_used(name: str, tmp_path: Path) -> None:
     assert (
         found["vmOpts"]["qemu"]["cpuType"].items() <= rendered["vmOpts"]["qemu"]["cpuType"].items()
     )
+
+
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    listed = (ROOT / "docs" / "decisions" / "index.md").read_text()
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    for number, path in enumerate(DECISIONS, 1):
+        title = path.read_text().splitlines()[0]
+        assert title.startswith(f"# {number}. ")
+        assert f"\n{number}. [{title.removeprefix(f'# {number}. ')}]({path.name})\n" in listed
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+def test_a_decision_has_its_three_parts(path: Path) -> None:
+    heads = re.findall(r"^## (.*)$", path.read_text(), re.M)
+    assert heads == ["Context", "Decision", "Consequence"]

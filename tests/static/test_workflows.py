@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 PLACE = ROOT / ".github"
 WORKFLOWS = sorted((PLACE / "workflows").glob("*.yml"))
+FORMS = sorted((PLACE / "ISSUE_TEMPLATE").glob("*.yml"))
 LOADED: dict[Path, dict[str, Any]] = {path: yaml.safe_load(path.read_text()) for path in WORKFLOWS}
 JOBS = [
     pytest.param(job, id=f"{path.stem}-{name}")
@@ -32,13 +33,18 @@ MAINTAINED = {"actions/cache", "actions/checkout", "actions/setup-python", "gith
 
 def test_there_are_workflows() -> None:
     assert {path.name for path in WORKFLOWS} == {"ci.yml", "nightly.yml", "security.yml"}
-    assert set(PLACE.rglob("*.yml")) == {*WORKFLOWS, PLACE / "dependabot.yml"}
+    assert set(PLACE.rglob("*.yml")) == {*WORKFLOWS, *FORMS, PLACE / "dependabot.yml"}
 
 
 @pytest.mark.parametrize(
     ("schema", "paths"),
-    [("github-workflows", WORKFLOWS), ("dependabot", [PLACE / "dependabot.yml"])],
-    ids=["workflows", "dependabot"],
+    [
+        ("github-workflows", WORKFLOWS),
+        ("dependabot", [PLACE / "dependabot.yml"]),
+        ("github-issue-forms", [path for path in FORMS if path.stem != "config"]),
+        ("github-issue-config", [path for path in FORMS if path.stem == "config"]),
+    ],
+    ids=["workflows", "dependabot", "issue forms", "issue config"],
 )
 def test_github_can_read_them(schema: str, paths: list[Path]) -> None:
     argv = [str(PROGRAMS / "check-jsonschema"), "--builtin-schema", f"vendor.{schema}"]
