@@ -74,6 +74,10 @@ docs: dev ## Regenerate the generated pages of docs/
 	@mv docs/configuration.md.new docs/configuration.md
 	@$(BIN)/python tools/error_register.py
 
+.PHONY: changelog
+changelog: dev ## Gather the changelog's fragments into CHANGELOG.md for the version in galaxy.yml
+	@$(BIN)/python tools/changelog.py release
+
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 

@@ -110,6 +110,7 @@ def lint() -> list[Part]:
     return [
         program("sanity", ("tests/sanity/*", "changelogs/*", "LICENSE*"), 60),
         program("collection_docs", ("changelogs/*",), 40),
+        program("changelog", ("changelogs/*",), 15),
         linter("ruff", "ruff", "check", no_cache, ".", inputs=PYTHON, budget=5),
         linter("format", "ruff", "format", no_cache, "--check", ".", inputs=PYTHON, budget=5),
         linter(
@@ -143,6 +144,10 @@ def static() -> list[Part]:
                 "molecule/*",
                 ".config/*",
                 "roles/*",
+                "galaxy.yml",
+                "ohmykube/__init__.py",
+                "CHANGELOG.md",
+                ".ci/publish",
                 *TESTING,
             ),
             imports=True,
