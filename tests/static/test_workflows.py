@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
+from ohmykube.cache import releases
 from ohmykube.kit import process
+from ohmykube.model import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 PLACE = ROOT / ".github"
 WORKFLOWS = sorted((PLACE / "workflows").glob("*.yml"))
+RENOVATE = PLACE / "renovate.json"
 FORMS = sorted((PLACE / "ISSUE_TEMPLATE").glob("*.yml"))
 LOADED: dict[Path, dict[str, Any]] = {path: yaml.safe_load(path.read_text()) for path in WORKFLOWS}
 JOBS = [
@@ -25,26 +29,38 @@ JOBS = [
     for name, job in LOADED[path]["jobs"].items()
 ]
 READ_ONLY = {"contents": "read"}
-MAY_WRITE = {("security.yml", "codeql"): {**READ_ONLY, "security-events": "write"}}
+MAY_WRITE = {
+    ("security.yml", "codeql"): {**READ_ONLY, "security-events": "write"},
+}
 """Workflow and job to what that job may do beyond reading the repository."""
-MAINTAINED = {"actions/cache", "actions/checkout", "actions/setup-python", "github/codeql-action"}
+MAINTAINED = {
+    "actions/cache",
+    "actions/checkout",
+    "actions/setup-python",
+    "github/codeql-action",
+}
 """Whose actions run here: GitHub's own."""
 
 
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
 def test_there_are_workflows() -> None:
-    assert {path.name for path in WORKFLOWS} == {"ci.yml", "nightly.yml", "security.yml"}
-    assert set(PLACE.rglob("*.yml")) == {*WORKFLOWS, *FORMS, PLACE / "dependabot.yml"}
+    names = {"ci.yml", "nightly.yml", "security.yml"}
+    assert {path.name for path in WORKFLOWS} == names
+    assert set(PLACE.rglob("*.yml")) == {*WORKFLOWS, *FORMS}
 
 
 @pytest.mark.parametrize(
     ("schema", "paths"),
     [
         ("github-workflows", WORKFLOWS),
-        ("dependabot", [PLACE / "dependabot.yml"]),
+        ("renovate", [RENOVATE]),
         ("github-issue-forms", [path for path in FORMS if path.stem != "config"]),
         ("github-issue-config", [path for path in FORMS if path.stem == "config"]),
     ],
-    ids=["workflows", "dependabot", "issue forms", "issue config"],
+    ids=["workflows", "renovate", "issue forms", "issue config"],
 )
 def test_github_can_read_them(schema: str, paths: list[Path]) -> None:
     argv = [str(PROGRAMS / "check-jsonschema"), "--builtin-schema", f"vendor.{schema}"]
@@ -142,7 +158,40 @@ def test_the_gate_runs_with_the_caches_of_root(name: str, job: str) -> None:
     assert cache["path"].endswith("/caches")
 
 
-def test_dependabot_looks_after_requirements_and_actions() -> None:
-    updates = yaml.safe_load((PLACE / "dependabot.yml").read_text())["updates"]
-    found = {one["package-ecosystem"]: one["directory"] for one in updates}
-    assert found == {"pip": "/requirements", "github-actions": "/"}
+def renovate() -> dict[str, Any]:
+    return json.loads(RENOVATE.read_text())
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Tell whether a file's name matches a pattern of Renovate, which is a regular expression."""
+    return re.search(pattern.removeprefix("/").removesuffix("/"), name) is not None
+
+
+def test_renovate_looks_after_every_lock_and_the_actions() -> None:
+    config = renovate()
+    assert "github-actions" in config["enabledManagers"]
+    (pattern,) = config["pip_requirements"]["managerFilePatterns"]
+    locks = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("requirements/*"))
+    assert [name for name in locks if fits(pattern, name)] == [
+        name for name in locks if name.endswith(".txt")
+    ]
+
+
+def test_renovate_finds_the_versions_of_the_catalog() -> None:
+    found = {}
+    for manager in renovate()["customManagers"]:
+        (pattern,) = manager["managerFilePatterns"]
+        files = [p for p in (ROOT / "ohmykube/cache/data").iterdir() if fits(pattern, name_of(p))]
+        (text,) = (path.read_text() for path in files)
+        (expression,) = manager["matchStrings"]
+        hits = re.findall(expression.replace("(?<", "(?P<"), text)
+        found[manager["depNameTemplate"]] = hits
+    release = releases.release(versions.DEFAULT)
+    here = {component.name: component.version for component in release.components}
+    assert found == {
+        "containerd/containerd": [here["containerd"]],
+        "opencontainers/runc": [here["runc"]],
+        "containernetworking/plugins": [here["cni-plugins"]],
+        "flannel-io/flannel": [release.image("flannel").version.removeprefix("v")],
+        "kubernetes/kubernetes": [versions.DEFAULT],
+    }
