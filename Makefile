@@ -96,6 +96,10 @@ dist: dev ## Build the wheel, the sdist and the collection into dist/
 	@rm -rf dist && $(BIN)/hatchling build
 	@$(BIN)/ansible-galaxy collection build --output-path dist .
 
+.PHONY: release
+release: dist ## Complete dist/ for a release: notes, bill of materials, sums (TAG=v1.2.3)
+	@$(BIN)/python tools/release.py "$(TAG)"
+
 .PHONY: clean
 clean: ## Remove build products and caches of the tools; keeps .venv and clusters
 	@rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \

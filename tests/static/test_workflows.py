@@ -31,12 +31,18 @@ JOBS = [
 READ_ONLY = {"contents": "read"}
 MAY_WRITE = {
     ("security.yml", "codeql"): {**READ_ONLY, "security-events": "write"},
+    ("release.yml", "build"): {**READ_ONLY, "id-token": "write", "attestations": "write"},
+    ("release.yml", "github"): {"contents": "write"},
+    ("release.yml", "pypi"): {**READ_ONLY, "id-token": "write"},
 }
 """Workflow and job to what that job may do beyond reading the repository."""
 MAINTAINED = {
+    "actions/attest-build-provenance",
     "actions/cache",
     "actions/checkout",
+    "actions/download-artifact",
     "actions/setup-python",
+    "actions/upload-artifact",
     "github/codeql-action",
 }
 """Whose actions run here: GitHub's own."""
@@ -47,7 +53,7 @@ def name_of(path: Path) -> str:
 
 
 def test_there_are_workflows() -> None:
-    names = {"ci.yml", "nightly.yml", "security.yml"}
+    names = {"ci.yml", "nightly.yml", "release.yml", "security.yml"}
     assert {path.name for path in WORKFLOWS} == names
     assert set(PLACE.rglob("*.yml")) == {*WORKFLOWS, *FORMS}
 
@@ -101,7 +107,8 @@ def test_permissions_are_the_least(path: Path) -> None:
         assert job.get("permissions", READ_ONLY) == MAY_WRITE.get((path.name, name), READ_ONLY)
     group = workflow["concurrency"]
     assert group["group"].startswith(path.stem)
-    assert group["cancel-in-progress"] is True
+    # A release that is half published is finished by another run.
+    assert group["cancel-in-progress"] is (path.name != "release.yml")
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -156,6 +163,39 @@ def test_the_gate_runs_with_the_caches_of_root(name: str, job: str) -> None:
     cache = steps[1]["with"]
     assert "hashFiles(" in cache["key"], "kept by content"
     assert cache["path"].endswith("/caches")
+
+
+def test_what_is_published_needs_the_environment_release() -> None:
+    workflow = LOADED[PLACE / "workflows" / "release.yml"]
+    assert workflow["on"] == {"push": {"tags": ["v*"]}}
+    jobs = workflow["jobs"]
+    assert {name: job["needs"] for name, job in jobs.items() if "needs" in job} == {
+        "github": "build",
+        "pypi": "github",
+        "galaxy": "github",
+    }
+    for name, job in jobs.items():
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        if name == "build":
+            assert runs == ['make release "TAG=$TAG"']
+        else:
+            assert job["environment"] == "release"
+            assert runs == [f".ci/publish {name}"]
+        used = [step.get("uses", "").partition("@")[0] for step in job["steps"]]
+        assert "actions/cache" not in used, "what others may have put there is not released"
+
+
+def test_secrets_are_given_to_publishing_jobs_alone() -> None:
+    told = {path.name: re.findall(r"secrets\.(\w+)", path.read_text()) for path in WORKFLOWS}
+    assert {name: found for name, found in told.items() if found} == {
+        "release.yml": ["GALAXY_TOKEN"]
+    }
+
+
+def test_everything_published_is_attested() -> None:
+    steps = LOADED[PLACE / "workflows" / "release.yml"]["jobs"]["build"]["steps"]
+    attested = [step["with"] for step in steps if "attest" in step.get("uses", "")]
+    assert attested == [{"subject-checksums": "dist/SHA256SUMS"}]
 
 
 def renovate() -> dict[str, Any]:
