@@ -59,7 +59,7 @@ def up(
     from ohmykube.workflows.up_values import UpOptions  # noqa: PLC0415 - keeps --help light
 
     if exit_code and not plan_only:
-        raise UsageError("--exit-code goes with --plan", hint="ohmykube plan", id="OMK-U-110")
+        raise UsageError("--exit-code goes with --plan", hint="ohmykube plan", id="OMK-U-114")
     cluster = _up_options.cluster(app, file, chosen)
     if not plan_only:
         app.acting()

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import dataclasses
 import enum
+import os
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -193,8 +194,8 @@ class Place:
             Plan(only_look=True).run(run)
             return run.plan
 
-    def up(self, wanted: Cluster) -> None:
-        """Do all that needs no node."""
+    def up(self, wanted: Cluster, *, ends: bool = True) -> None:
+        """Do all that needs no node; a run that does not end is killed as late as can be."""
         with self.opened(wanted) as run:
             for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
                 step.run(run)
@@ -208,7 +209,10 @@ class Place:
                 before=run.recorded,
             )
             self.kubernetes.play(hosts, shared)
-            Remember(CONFIGURED).run(run)
+            text = "".join(f"Host {node}\n" for node in run.machines)
+            (run.directory / layout.SSH_CONFIG).write_text(text)
+            if ends:
+                Remember(CONFIGURED).run(run)
 
     def machines(self) -> dict[str, tuple[Any, ...]]:
         """Return each machine of the cluster with its sizes."""
@@ -385,3 +389,52 @@ def test_all_refusals_come_at_once(tmp_path: Path) -> None:
         assert field in text
     assert "`spec.kubeadm.kubeletConfiguration.maxPods` is not set and cannot become 42" in text
     assert "`ohmykube down dev` removes this" in text
+
+
+@pytest.fixture
+def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give an ssh by which every node says that it has joined."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho begun\necho joined\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("answering")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "spec.nodes.workers.labels",
+        "spec.nodes.workers.taints",
+        "spec.nodes.controlPlane.taints",
+        "spec.nodes.workers.memory",
+        "spec.network.flannel.backend",
+    ],
+)
+def test_a_run_that_did_not_end_can_be_taken_back(path: str, tmp_path: Path) -> None:
+    """What it may have brought about is known: the cluster becomes what it was."""
+    row = TABLE[path]
+    before, after = (described(row, path, value, tmp_path) for value in (row.old, row.new))
+    place = place_in(tmp_path / "home")
+    place.up(before)
+    was = copy.deepcopy(place.kubernetes), place.machines()
+    place.up(after, ends=False)
+    assert (place.kubernetes, place.machines()) != was
+    assert change.FinishRun() in place.plan(after).changes
+    assert change.FinishRun() in place.plan(before).changes
+    place.up(before)
+    assert (place.kubernetes, place.machines()) == was
+    assert place.recorded() == to_document(before)
+    assert place.plan(before) == change.Plan()
+
+
+@pytest.mark.usefixtures("answering")
+def test_what_a_run_that_did_not_end_has_fixed_is_refused(tmp_path: Path) -> None:
+    row, path = TABLE["spec.network.proxyMode"], "spec.network.proxyMode"
+    before, after = (described(row, path, value, tmp_path) for value in (row.old, row.new))
+    place = place_in(tmp_path / "home")
+    place.up(before, ends=False)
+    nothing_is_touched(place, after, path)
+    place.up(before)
+    assert place.plan(before) == change.Plan()
