@@ -215,7 +215,7 @@ class Images:
         self.pulled = [image["ref"] for image in missing]
         if not missing or self._check:
             return
-        self._start(missing)
+        self._start(missing, deadline)
         if self._params["wait"]:
             self._wait(deadline)
             self._verify()
@@ -245,23 +245,28 @@ class Images:
             raise
         return [image for image in self._params["images"] if not pulls.matches(image, found)]
 
-    def _start(self, missing):
+    def _start(self, missing, deadline):
         words = [word for image in missing for word in pulls.words(image)]
         hosts, parallel = self._params["registry_config_path"], self._params["parallel"]
         shell = pulls.command(hosts, parallel, words)
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
         start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell]  # fmt: skip
-        for attempt in range(START_ATTEMPTS):
+        attempts = 0
+        while True:
             try:
                 programs.run(start)
                 break
-            except programs.ProgramError:
+            except programs.ProgramError as error:
                 # What a killed run left on the node may have started the unit in this very moment,
-                # or the unit of that run is still being taken away.
+                # or the unit of that run is still being taken away: its pulls end first.
                 if is_running():
                     break
-                if attempt == START_ATTEMPTS - 1:
-                    raise
+                waits = is_left() and self._clock() < deadline
+                attempts = 0 if waits else attempts + 1
+                if attempts >= START_ATTEMPTS:
+                    raise programs.ProgramError(
+                        "the unit that pulls images could not be started: %s" % error, error.output
+                    ) from error
                 self._pause(1)
         self.running = True
 
@@ -284,6 +289,11 @@ class Images:
 def is_running():
     """Return True while pulls of an earlier call run."""
     return units.survey([UNIT]).get(UNIT, {}).get("ActiveState") in units.RUNNING
+
+
+def is_left():
+    """Return True while systemd still knows the unit of an earlier call, which a new one has to wait for."""
+    return units.survey([UNIT]).get(UNIT, {}).get("LoadState") == "loaded"
 
 
 def check(params):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coverage import Coverage
-from coverage.exceptions import NoDataError
+from coverage.exceptions import CoverageWarning, NoDataError
 
 from .environment import ROOT
 
@@ -42,7 +43,9 @@ def combine(data: Iterable[Path], target: Path) -> Path | None:
     while files := [str(path) for path in paths if path.exists()]:
         whole = _coverage(target)
         try:
-            whole.combine(files, keep=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CoverageWarning)
+                whole.combine(files, keep=True)
         except NoDataError:
             # Programs that a test ended late write, and take back, files of theirs meanwhile.
             if all(path.exists() for path in map(Path, files)):

@@ -170,6 +170,21 @@ READ_BY_UNIT: dict[str, tuple[str, ...]] = {
 """What unit tests read besides what they import: without it they fail in the sandbox."""
 
 
+BUDGETS = {
+    "unit/cache": 60,
+    "unit/cache/bundle": 20,
+    "unit/cli": 30,
+    "unit/providers": 45,
+    "unit/state": 25,
+    "unit/testing": 20,
+    "unit/workflows": 40,
+    "e2e/cluster": 240,
+    "e2e/hosts": 300,
+    "e2e/lifecycle": 240,
+}
+"""What parts that are found may cost: a new cluster has to fit in."""
+
+
 def unit(tree: Tree) -> list[Part]:
     """Return a part for each directory of unit tests."""
     rooms: dict[str, list[str]] = {}
@@ -190,7 +205,7 @@ def unit(tree: Tree) -> list[Part]:
                     *READ_BY_UNIT.get(name, ()),
                 ),
                 imports=True,
-                budget=60,
+                budget=BUDGETS.get(name, 15),
             )
         )
     return found
@@ -223,7 +238,7 @@ def contract(tree: Tree) -> list[Part]:
             argv=("-m", "not nodes"),
             tests=tuple(sorted(tree.matching(patterns))),
             inputs=mine,
-            budget=70,
+            budget=40,
         )
         for name, patterns in CONTRACTS.items()
     ]
@@ -234,7 +249,7 @@ def contract(tree: Tree) -> list[Part]:
         inputs=mine,
         nodes=True,
         sandbox=False,
-        budget=150,
+        budget=240,
         weight=NODES_WEIGHT,
         limit=3600,
     )
@@ -278,7 +293,7 @@ def e2e(tree: Tree) -> list[Part]:
                 nodes=True,
                 kept=group != EVERY_TIME,
                 sandbox=False,
-                budget=240,
+                budget=BUDGETS.get(f"e2e/{group}", 120),
                 weight=NODES_WEIGHT,
                 limit=5400,
             )

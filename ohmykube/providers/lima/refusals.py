@@ -41,7 +41,7 @@ class Reason(enum.Enum):
     TOO_LONG = (r"must be less than UNIX_PATH_MAX", "use a shorter home for Lima")
     SHRINK = (r"shrinking the disk|less than the current disk size", "a disk can only grow")
     IN_USE = (r"(in use by|used by running) instance", "limactl disk list")
-    KEY_RACE = (r"ssh-keygen", "run the same command again")
+    KEY_RACE = (r"ssh-keygen|failed to read ssh public key", "run the same command again")
     DIGEST = (r"expected digest", "check the digest of the image")
     DOWNLOAD = (r"failed to download", "check the location of the image and its digest")
     NOT_READY = (r"did not receive an event with the \Srunning\S status|degraded, status", "")

@@ -41,6 +41,7 @@ esac
 SYSTEMD_RUN = r"""
 [ -e $NOTES/refuse-always ] && exit 1
 if [ -e $NOTES/refuse ]; then rm $NOTES/refuse; exit 1; fi
+if [ -s $NOTES/leaving ]; then sed -i 1d $NOTES/leaving; exit 1; fi
 if [ -e $NOTES/taken ]; then touch $NOTES/running; exit 1; fi
 while [ "$1" != -- ]; do shift; done
 shift
@@ -48,7 +49,8 @@ if [ -e $NOTES/background ]; then touch $NOTES/running; else "$@" || true; fi
 """
 SYSTEMCTL = r"""
 state=inactive; [ -e $NOTES/running ] && state=active
-printf 'Id=x\nActiveState=%s\n' $state
+load=not-found; [ -s $NOTES/leaving ] && load=loaded && state=deactivating
+printf 'Id=x\nLoadState=%s\nActiveState=%s\n' $load $state
 """
 
 
@@ -127,6 +129,23 @@ def test_a_unit_that_is_still_going_away_is_tried_again(
     assert len(machine.calls("systemd-run")) == 2
 
 
+def test_a_unit_whose_pulls_take_long_to_end_is_waited_for(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    (machine.notes / "leaving").write_text("a look\n" * 5)
+    assert converge(run_module, machine, images=[PAUSE])["pulled"] == [PAUSE["ref"]]
+    assert len(machine.calls("systemd-run")) == 6
+
+
+def test_a_unit_that_never_goes_away_is_a_failure_at_the_time_limit(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    (machine.notes / "leaving").write_text("a look\n" * 9999)
+    done = converge(run_module, machine, images=[PAUSE], timeout=1, fails=True)
+    assert "could not be started" in done["msg"]
+    assert 4 <= len(machine.calls("systemd-run")) < 9999
+
+
 def test_a_unit_that_a_killed_run_has_just_started_is_taken_as_ours(
     run_module: RunModule, machine: FakeNode
 ) -> None:
@@ -138,6 +157,7 @@ def test_a_unit_that_a_killed_run_has_just_started_is_taken_as_ours(
 def test_a_unit_that_never_starts_is_a_failure(run_module: RunModule, machine: FakeNode) -> None:
     (machine.notes / "refuse-always").touch()
     assert "systemd-run" in converge(run_module, machine, images=[PAUSE], fails=True)["msg"]
+    assert len(machine.calls("systemd-run")) == 4
 
 
 def test_failed_pull_shows_the_log(run_module: RunModule, machine: FakeNode) -> None:

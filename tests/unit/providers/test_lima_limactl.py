@@ -270,6 +270,7 @@ def test_words_of_newer_versions(words: str, reason: Reason) -> None:
         ("shrinking the disk is not supported", "a disk can only grow"),
         ("cannot delete disk `a` in use by instance `b`", "limactl disk list"),
         ("failed to run [ssh-keygen -t ed25519]", "run the same command again"),
+        ('failed to read ssh public key "/h/_config/user.pub": open', "run the same command again"),
         ("expected digest sha256:a, got sha256:b", "check the digest of the image"),
         ("failed to download https://x/y", "check the location of the image and its digest"),
         ("degraded, status={Running:true}", None),
