@@ -27,7 +27,7 @@ down: privileged ## Remove the cluster and everything made for it (ARGS="--name 
 
 .PHONY: test
 test: packages dev ## What CI runs, less what passed before (FULL=1: all; ARGS="path or -k": what you name)
-	@$(GATE) all $(if $(FULL),--full) -- $(ARGS)
+	@$(GATE) all $(if $(filter-out 0,$(FULL)),--full) -- $(ARGS)
 
 .PHONY: packages
 packages: ## Only install the Debian packages that the tests need
@@ -44,7 +44,7 @@ molecule: dev ## Roles on real nodes
 e2e: dev ## Real clusters through every way in
 nightly: dev ## All of it anew, and the slow ones: every Kubernetes minor, many nodes, mutants
 lint unit static contract molecule e2e nightly:
-	@$(GATE) $@ $(if $(FULL),--full) -- $(ARGS)
+	@$(GATE) $@ $(if $(filter-out 0,$(FULL)),--full) -- $(ARGS)
 
 .PHONY: mutants
 mutants: dev ## Whether tests notice changed lines (ARGS="--seed 1 --count 20")

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import kept
 from gate import parts, sandbox
+from gate.__main__ import handle_signals
 from gate.environment import BIN, ROOT, environment
 from gate.inputs import Tree
 
@@ -72,6 +73,13 @@ class Copies:
             self._free.put(copy)
 
 
+_running: dict[int, subprocess.Popen[str]] = {}
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    subprocess.run(["pkill", "-KILL", "--session", str(child.pid)], check=False)
+
+
 def _fails(copy: Path, command: list[str], limit: float) -> str:
     with tempfile.TemporaryDirectory(prefix="omk-m") as scratch:
         Path(scratch).chmod(0o711)
@@ -86,12 +94,15 @@ def _fails(copy: Path, command: list[str], limit: float) -> str:
             text=True,
             start_new_session=True,
         )
+        _running[child.pid] = child
         try:
             said, _ = child.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            subprocess.run(["pkill", "-KILL", "--session", str(child.pid)], check=False)
+            _end(child)
             child.communicate()
             return "time limit"
+        finally:
+            del _running[child.pid]
         if child.returncode in (0, 5):
             return ""
         failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -154,6 +165,7 @@ def main() -> int:
     about.add_argument("--least", type=float, default=92.0, help="percentage to be noticed")
     about.add_argument("--at-a-time", type=int, default=2)
     options = about.parse_args()
+    handle_signals()
     tree = Tree.read(ROOT)
     mutants = picked(tree, options.seed, options.count)
     all_parts = parts.everything(tree)
@@ -172,7 +184,15 @@ def main() -> int:
                     survivors.append(mutant)
 
         with ThreadPoolExecutor(options.at_a_time) as pool:
-            list(pool.map(attempt, mutants))
+            try:
+                list(pool.map(attempt, mutants))
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in tuple(_running.values()):
+                    _end(child)
+                raise
+    except KeyboardInterrupt:
+        return 130
     finally:
         shutil.rmtree(place, ignore_errors=True)
     share = 100 * (1 - len(survivors) / len(mutants))

@@ -182,6 +182,8 @@ def make(place: Path) -> Project:
         made.write(name, text)
     shutil.copytree(TOOLS, made.root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     (made.root / ".venv").symlink_to(sys.prefix)
+    (made.root / "collections").mkdir()
+    (made.root / "collections" / "own").symlink_to("..")  # as the collection leads to the checkout
     subprocess.run(["git", "init", "--quiet"], cwd=made.root, check=True)
     return made
 

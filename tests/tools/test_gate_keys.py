@@ -82,6 +82,17 @@ def test_a_link_that_leads_elsewhere(project: Project) -> None:
     assert ALPHA in changed(project, lead_elsewhere)
 
 
+def test_a_link_out_of_the_checkout_is_what_it_leads_to(project: Project) -> None:
+    outside = project.root.parent / "outside.py"
+    outside.write_text("VALUE = 1\n")
+    (project.root / "tests/unit/alpha/link.py").symlink_to(outside)
+    assert ALPHA in changed(project, lambda: outside.write_text("VALUE = 2\n"))
+
+
+def test_a_file_that_cannot_be_parsed_is_an_input_all_the_same(project: Project) -> None:
+    assert ALPHA in changed(project, lambda: project.write("ohmykube/deep.py", "def (\n"))
+
+
 def test_what_git_ignores_is_no_input(project: Project) -> None:
     assert changed(project, lambda: project.write("tests/unit/alpha/ignored.txt", "x")) == set()
 
@@ -136,6 +147,20 @@ def test_another_version_of_a_program_counts(project: Project, program: str) -> 
         (place / program).write_text(f"#!/bin/sh\necho {program} {version}\n")
         (place / program).chmod(0o755)
         found.append(fingerprint(project, PATH=f"{place}:{os.environ['PATH']}"))
+    assert len(set(found)) == 2
+
+
+def test_an_edited_package_counts(project: Project) -> None:
+    """Its version alone does not say so."""
+    place = project.root.parent / "python"
+    argv = [sys.executable, "-m", "venv", "--without-pip", str(place)]
+    subprocess.run(argv, check=True, timeout=60)
+    packages = next(place.glob("lib/python*/site-packages"))
+    module = packages / "one.py"
+    found = []
+    for text in ("VALUE = 1\n", "VALUE = 100\n"):
+        module.write_text(text)
+        found.append(fingerprint(project, python=str(place / "bin" / "python")))
     assert len(set(found)) == 2
 
 

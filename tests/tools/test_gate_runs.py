@@ -116,7 +116,7 @@ def test_results_are_not_kept_on_a_full_disk(project: Project) -> None:
 def test_a_path_or_a_word_runs_what_it_reaches(project: Project) -> None:
     assert passed(project.gate("all", "--", "tests/unit/alpha/test_alpha.py::test_deep")) == {ALPHA}
     assert passed(project.gate("all", "--", "unit/beta")) == {BETA}
-    assert passed(project.gate("unit", "--", "ohmykube/deep.py")) == {ALPHA}
+    assert passed(project.gate("unit", "--", f"{project.root}/ohmykube/deep.py")) == {ALPHA}
 
 
 def test_options_are_for_pytest_in_the_foreground(project: Project) -> None:
@@ -176,7 +176,8 @@ def test_a_gate_that_is_ended_lets_its_tests_tidy_up(
     assert eventually((place / "made").exists)
     os.kill(run.pid, number)
     said, _ = run.communicate(timeout=120)
-    assert run.returncode == (-number if number == signal.SIGKILL else 1), said
+    assert run.returncode == (-number if number == signal.SIGKILL else 130), said
+    assert ("interrupted" in said) == (number != signal.SIGKILL)
     assert eventually((place / "removed").exists)
     if number != signal.SIGKILL:
         return

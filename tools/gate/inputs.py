@@ -101,7 +101,9 @@ def digest(path: Path) -> str:
     """Return what a file is, as one word: kind, permission to execute, content; nothing if gone."""
     try:
         if path.is_symlink():
-            return f"link:{path.readlink()}"
+            # What it leads to may lie outside, where nobody else looks.
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            return f"link:{path.readlink()}:{content}"
         mode = "x" if path.stat().st_mode & 0o100 else "-"
         return mode + hashlib.sha256(path.read_bytes()).hexdigest()
     except (FileNotFoundError, IsADirectoryError):
@@ -120,8 +122,9 @@ def _listed(root: Path) -> list[str]:
 
 def _walk(root: Path) -> Iterator[str]:
     for directory, directories, names in os.walk(root):
+        links = [name for name in directories if Path(directory, name).is_symlink()]
         directories[:] = [name for name in directories if name not in _UNLISTED]
-        for name in names:
+        for name in (*names, *links):
             yield str(Path(directory, name).relative_to(root))
 
 
@@ -129,7 +132,11 @@ def _named(path: Path) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
     """Return the modules that a file names outright, and those that it names relatively."""
     absolute: list[str] = []
     relative: list[tuple[int, str]] = []
-    for node in _run_time(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # told by whoever runs it
+        return (), ()
+    for node in _run_time(tree):
         if isinstance(node, ast.Import):
             absolute += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import leftovers
 
+from . import report
+
 MARK = leftovers.MARK
 _WORK = "omk-g-"
 
@@ -43,9 +45,7 @@ class NodesLock:
         except BlockingIOError:
             if not self._told:
                 self._told = True
-                print(
-                    "    parts with nodes wait: another run on this machine has nodes", flush=True
-                )
+                report.say("    parts with nodes wait: another run on this machine has nodes")
             return False
         self._held = True
         self._clean_up()
@@ -77,7 +77,7 @@ class NodesLock:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             document = json.loads(text)
             before = {kind: set(names) for kind, names in document["before"].items()}
-            print("    a run was killed in the middle: removing what it left", flush=True)
+            report.say("    a run was killed in the middle: removing what it left")
             leftovers.check(before, document["token"], 0.0)
             sys.stderr.flush()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -49,6 +51,14 @@ class Outcome:
             return replace(self, over_budget=True)
         told = f"more than twice its budget of {budget:g} s; {self.summary}"
         return replace(self, over_budget=True, status="FAILED", summary=told)
+
+
+def say(text: str) -> None:
+    """Print; a reader that has gone away, such as ``head``, does not end the run."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def closing_line(log: str) -> str:

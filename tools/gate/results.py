@@ -21,7 +21,7 @@ MOST = 30
 def directory() -> Path:
     """Return where results, figures and logs are: ``OHMYKUBE_GATE_DIR``, else the user's cache."""
     if named := os.environ.get("OHMYKUBE_GATE_DIR"):
-        return Path(named)
+        return Path(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "ohmykube-gate"
 

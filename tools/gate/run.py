@@ -80,7 +80,7 @@ class Run:
         begin = time.monotonic()
         to_run = [part for part in parts if not self._is_kept(part)]
         kept = [part for part in parts if part not in to_run]
-        print("\n".join(report.plan(kept, to_run, self._history, self.processors)), flush=True)
+        report.say("\n".join(report.plan(kept, to_run, self._history, self.processors)))
         code = 0
         try:
             jobs = self._all_jobs(to_run)
@@ -89,7 +89,10 @@ class Run:
             code = 130
         finally:
             left = self.lock.release()
-            code = self._close(to_run, begin) or left or code
+            failed = self._close(to_run, begin)
+            if code == 130:
+                report.say("interrupted: what ran was ended, and removed what it had made")
+            code = code or failed or left
             self._history.save()
             self._directory.remove()
         return code
@@ -98,7 +101,7 @@ class Run:
 
     def _is_kept(self, part: Part) -> bool:
         self._keys[part.name] = key(part, self.tree, branches=self.branches)
-        if self.full or not part.kept or not self._keepable(part):
+        if self.full or part.narrowed or not part.kept or not self._keepable(part):
             return False
         result = self._results.find(part.name, self._keys[part.name])
         if result is None:
@@ -126,12 +129,13 @@ class Run:
         env = {**environment(), **dict(first.variables)}
         if first.tests:
             env["COVERAGE_FILE"] = str(self._output(name) / "data")
+            if self.branches:
+                env["COVERAGE_CORE"] = "ctrace"  # the other core sees lines only
             argv = self._pytest(first, name, number)
         else:
             argv = [*BATCHES.get(first.batch, ()), *(word for part in parts for word in part.argv)]
         if first.cache:
-            cache = self.place / "tools" / f"{first.cache}-{fingerprint()[:12]}"
-            cache.mkdir(parents=True, exist_ok=True)
+            cache = self._tool_cache(first.cache)
             argv = [word.replace("{cache}", str(cache)) for word in argv]
         if self._confine and first.sandbox:
             place = self._work / "in" / str(number)
@@ -151,6 +155,14 @@ class Run:
             nodes=first.nodes,
             open_files=(self._directory.descriptor,),
         )
+
+    def _tool_cache(self, name: str) -> Path:
+        """Return the directory that a tool keeps between runs, or one for this run alone."""
+        kept = self.place / "tools" / f"{name}-{fingerprint()[:12]}"
+        with contextlib.suppress(OSError):
+            kept.mkdir(parents=True, exist_ok=True)
+            return kept
+        return self._work / name
 
     def _pytest(self, part: Part, name: str, number: int) -> list[str]:
         self._output(name).mkdir(parents=True)
@@ -186,13 +198,13 @@ class Run:
             )
             outcome = self._judged(outcome)
             self._outcomes.append(outcome)
-            print(report.ended(outcome, self._before), flush=True)
+            report.say(report.ended(outcome, self._before))
             if outcome.status == "passed":
                 self._keep(outcome)
         kept = self._kept_log(ended.job.log)
         if not passed:
             lines = [f"    | {line}" for line in report.decisive(log)]
-            print("\n".join([*lines, f"    | all of it: {kept}"]), flush=True)
+            report.say("\n".join([*lines, f"    | all of it: {kept}"]))
 
     def _judged(self, outcome: Outcome) -> Outcome:
         """Hold a part to its budget; a first run with nodes may have to build every component."""
@@ -201,6 +213,8 @@ class Run:
 
     def _keep(self, outcome: Outcome) -> None:
         part = outcome.part
+        if part.narrowed:
+            return
         self._history.add(part.name, outcome.seconds, outcome.cpu_seconds)
         data = None
         if part.tests and part.measured:
@@ -236,7 +250,7 @@ class Run:
             f"==> {len(self._outcomes) - kept} parts ran, {kept} kept, "
             f"{report.duration(time.monotonic() - begin)}"
         )
-        print("\n".join(lines), flush=True)
+        report.say("\n".join(lines))
         if failed:
             print(f"error: failed: {', '.join(failed)}", file=sys.stderr, flush=True)
         if missing:
@@ -264,4 +278,4 @@ def new_logs(place: Path) -> Path:
 
 def _at_wait(running: list[tuple[str, float]], waiting: int) -> None:
     names = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in running)
-    print(f"    running: {names}; {waiting} wait", flush=True)
+    report.say(f"    running: {names}; {waiting} wait")

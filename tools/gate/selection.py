@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from .parts import Part
 
 
+_WITH_VALUE = {"-k", "-m", "-n", "-p", "-W", "-c", "-o", "--deselect", "--durations", "--maxfail"}
+"""Options of pytest whose value is the next word."""
+
+
 class UnknownError(Exception):
     """The words cannot be understood; the text says which, and what there is."""
 
@@ -44,7 +48,7 @@ def select(
     if unknown := wanted - {part.stage for part in parts}:
         raise UnknownError(f"no such stage: {', '.join(sorted(unknown))}")
     chosen = [part for part in parts if not wanted or part.stage in wanted]
-    names, options = _split(words, {part.name for part in parts})
+    names, options = _split([word.removeprefix(f"{tree.root}/") for word in words])
     if names:
         chosen = _by_names(chosen, names, tree)
     if options:
@@ -54,16 +58,12 @@ def select(
     return Selection(tuple(chosen), tuple(options))
 
 
-def _split(words: Sequence[str], known: set[str]) -> tuple[list[str], list[str]]:
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tell names and paths from options, which begin with a dash and may have a value."""
     names: list[str] = []
     options: list[str] = []
     for word in words:
-        if word.startswith("-") or (
-            word not in known
-            and options
-            and options[-1] in {"-k", "-m", "-n", "-p", "-W", "--deselect"}
-        ):
+        if word.startswith("-") or (options and options[-1] in _WITH_VALUE):
             options.append(word)
         else:
             names.append(word)
@@ -84,7 +84,7 @@ def _by_names(parts: Sequence[Part], names: Sequence[str], tree: Tree) -> list[P
             for part in tests:
                 before = found.get(part.name)
                 narrowed = () if before is None else before.tests
-                found[part.name] = replace(part, tests=(*narrowed, *part.tests), kept=False)
+                found[part.name] = replace(part, tests=(*narrowed, *part.tests), narrowed=True)
         else:
             # Whole clusters read the whole product: they are run by name, or by no word at all.
             near = [part for part in parts if part.batch or not part.nodes]
