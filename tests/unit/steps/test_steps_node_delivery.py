@@ -16,7 +16,7 @@ from ohmykube.model.artifact import Kind
 from ohmykube.steps import node_images, wanted_images
 from ohmykube.steps.base import Services
 from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
-from ohmykube.steps.node_images import Held, NodeImage, NodeImages, Survey
+from ohmykube.steps.node_images import Held, NodeImage, NodeImages, Survey, parse_survey
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 
@@ -278,3 +278,9 @@ def test_the_token_is_no_argument_of_any_program(
     assert found.ours == {"_default"}
     assert "hosts.toml" in said.read_text()
     assert "s3cret" not in said.read_text()
+
+
+def test_layers_that_are_being_unpacked_are_not_there_yet() -> None:
+    lines = ("sha256:a  Committed", "sha256:b sha256:a Committed", "extract-1 sha256:b Active", "")
+    text = "\n".join(("@snapshots", *lines))
+    assert parse_survey(text).unpacked == {"sha256:a", "sha256:b"}
