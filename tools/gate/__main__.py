@@ -52,7 +52,7 @@ def in_foreground(selection: Selection) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run what the command line asks for; return the exit code."""
-    what, _, words = _split(arguments)
+    what, words = _split(arguments)
     if not what:
         print(f"usage: {(__doc__ or '').splitlines()[0]}", file=sys.stderr)
         return 2
@@ -79,11 +79,11 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     if "--" in arguments:
         place = list(arguments).index("--")
-        return list(arguments[:place]), True, list(arguments[place + 1 :])
-    return list(arguments), False, []
+        return list(arguments[:place]), list(arguments[place + 1 :])
+    return list(arguments), []
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ COLLECTION = (
 )
 TESTING = ("tests/conftest.py", "tests/__init__.py", "collections/*")
 """What every test may read."""
+HELPERS = ("tests/*.py", "!tests/*/*", *TESTING)
+"""What tests of several directories share: modules of ``tests`` itself."""
 DATA = ("ohmykube/*", "!ohmykube/*.py")
 """What modules of the package read beside them."""
 PRODUCT = ("ohmykube/*", *COLLECTION, "ansible.cfg", "collections/*")
@@ -234,7 +236,7 @@ CONTRACTS = {
 
 def contract(tree: Tree) -> list[Part]:
     """Return the contract tests: without nodes by subject, with nodes as one."""
-    mine = ("tests/contract/*", "tests/*.py", "tests/data/*", *TESTING, *PRODUCT)
+    mine = ("tests/contract/*", *HELPERS, "tests/data/*", *PRODUCT)
     found = [
         Part(
             name=f"contract/{name}",
@@ -286,8 +288,7 @@ def e2e(tree: Tree) -> list[Part]:
                 measured=False,
                 inputs=(
                     *PRODUCT,
-                    *TESTING,
-                    "tests/*.py",
+                    *HELPERS,
                     "tests/e2e/*",
                     "docs/*",
                     "*.md",
