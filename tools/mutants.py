@@ -1,13 +1,15 @@
 """Changes single lines of the product and looks whether the gate notices: mutants.py [options].
 
 Each change is made in a copy of the checkout, where the tests near it run first and those of all
-other parts that read the file after them; those with nodes are not asked, they would take days.
+other parts that read the file after them, the cheapest first; those with nodes are not asked, they
+would take days.
 Survivors are listed. Ends 1 when a smaller share than ``--least`` was noticed.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import queue
 import shutil
@@ -28,7 +30,7 @@ from gate.inputs import Tree
 
 LOCK = ROOT / "requirements" / "mutants.txt"
 PRODUCT = ("ohmykube/*.py", "plugins/*.py", "!ohmykube/testing/*", "!*__main__.py")
-LIMITS = (300.0, 600.0, 1800.0)
+LIMITS = (300.0, 600.0, 900.0)
 """Seconds for the tests near a change, in its room and elsewhere: endless loops are noticed."""
 
 
@@ -52,7 +54,7 @@ class Copies:
     def __init__(self, tree: Tree, place: Path, count: int) -> None:
         self._free: queue.Queue[Path] = queue.Queue()
         for number in range(count):
-            copy = place / str(number)
+            copy = place / str(number) / "checkout"
             sandbox.populate(tree, tree.files, copy)
             self._free.put(copy)
 
@@ -74,6 +76,8 @@ class Copies:
 
 
 _running: dict[int, subprocess.Popen[str]] = {}
+_ending = threading.Event()
+"""Somebody ended the run: what was killed then has noticed nothing."""
 
 
 def _end(child: subprocess.Popen[str]) -> None:
@@ -83,7 +87,8 @@ def _end(child: subprocess.Popen[str]) -> None:
 def _fails(copy: Path, command: list[str], limit: float) -> str:
     with tempfile.TemporaryDirectory(prefix="omk-m") as scratch:
         Path(scratch).chmod(0o711)
-        argv = [word.replace("{scratch}", scratch) for word in command]
+        words = {"{scratch}": scratch, "{kept}": str(copy.parent)}
+        argv = [functools.reduce(lambda a, b: a.replace(*b), words.items(), w) for w in command]
         child = subprocess.Popen(
             sandbox.argv(copy, ROOT, argv),
             cwd=ROOT,
@@ -103,6 +108,8 @@ def _fails(copy: Path, command: list[str], limit: float) -> str:
             return "time limit"
         finally:
             del _running[child.pid]
+        if _ending.is_set():
+            raise KeyboardInterrupt
         if child.returncode in (0, 5):
             return ""
         failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -118,12 +125,16 @@ def stages(mutant: Mutant, tree: Tree, all_parts: list[parts.Part]) -> list[list
     room = "tests/unit/plugins/" if top == "plugins" else f"tests/unit/{rest.partition('/')[0]}/"
     own = sorted(test for test in tests if test.startswith(room))
     near = [test for test in own if mutant.path in tree.direct_imports(test)]
-    others = sorted(tests - set(own) - {t for t in tests if t.startswith("tests/tools/")})
-    mypy = [str(BIN / "mypy"), "--cache-dir={scratch}/mypy"]
+    others = tests - set(own) - {t for t in tests if t.startswith("tests/tools/")}
+    elsewhere = [
+        sorted(test for test in others if test.startswith(part.tests))
+        for part in sorted(reading, key=lambda part: part.budget)
+    ]
+    mypy = [str(BIN / "mypy"), "--cache-dir={kept}/mypy"]
     return [
         [_pytest(near)] if near else [],
         [_pytest([test for test in own if test not in near])] if len(own) > len(near) else [],
-        [mypy, *([_pytest(others)] if others else [])],
+        [mypy, *(_pytest(theirs) for theirs in elsewhere if theirs)],
     ]
 
 
@@ -187,6 +198,7 @@ def main() -> int:
             try:
                 list(pool.map(attempt, mutants))
             except KeyboardInterrupt:
+                _ending.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 for child in tuple(_running.values()):
                     _end(child)
