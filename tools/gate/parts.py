@@ -236,7 +236,7 @@ CONTRACTS = {
 
 def contract(tree: Tree) -> list[Part]:
     """Return the contract tests: without nodes by subject, with nodes as one."""
-    mine = ("tests/contract/*", *HELPERS, "tests/data/*", *PRODUCT)
+    mine = (*HELPERS, "tests/contract/*", "tests/data/*", *PRODUCT)
     found = [
         Part(
             name=f"contract/{name}",
