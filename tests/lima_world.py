@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.base import ProviderContext
-from ohmykube.providers.lima import home, marker, names, state
+from ohmykube.providers.lima import lima_home, marker, names, state
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.machines import Patience
 from ohmykube.providers.lima.network import Networks
@@ -94,9 +94,9 @@ class World:
         return self.root / "image.qcow2"
 
     @property
-    def home(self) -> home.Home:
+    def home(self) -> lima_home.Home:
         """The home."""
-        return home.Home(self.root / "h")
+        return lima_home.Home(self.root / "h")
 
     @property
     def limactl(self) -> Limactl:
@@ -143,7 +143,7 @@ class World:
         )
         return LimaProvider(
             context,
-            lima_home=self.home,
+            home=self.home,
             host=host or Host(system="linux", uid=1000, architecture="amd64"),
             outside=Outside(
                 program=str(self.program),

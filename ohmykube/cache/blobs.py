@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from ohmykube.cache import ingest
+from ohmykube.cache import unfinished_files
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import disk_read, files
+from ohmykube.kit import direct_read, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class Blob:
             tell: called with the number of further bytes that were hashed.
         """
         state = hashlib.sha256()
-        for piece in disk_read.pieces(self.path, self.offset, self.size):
+        for piece in direct_read.pieces(self.path, self.offset, self.size):
             for start in range(0, len(piece), digests.PIECE):
                 state.update(piece[start : start + digests.PIECE])
             tell(len(piece))
@@ -171,7 +171,9 @@ class Pool:
         """See ``Store.put_stream``."""
         self._layout.prepare()
         with files.explained(self._layout.ingest):
-            descriptor, name = tempfile.mkstemp(prefix=ingest.PUT_PREFIX, dir=self._layout.ingest)
+            descriptor, name = tempfile.mkstemp(
+                prefix=unfinished_files.PUT_PREFIX, dir=self._layout.ingest
+            )
         temp = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as target, files.explained(temp):

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache.reach import MANIFESTS, Reach
+from ohmykube.cache.reachability import MANIFESTS, Reach
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt, parallel

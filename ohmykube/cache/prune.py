@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import ingest, releases, repack
+from ohmykube.cache import releases, repack, unfinished_files
 from ohmykube.cache.catalog import GoRecipe
-from ohmykube.cache.reach import Reach
+from ohmykube.cache.reachability import Reach
 from ohmykube.errors import ConfigError, NotFoundError
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
@@ -151,7 +151,7 @@ def prune(
             store.discard(digest)
         for paths in plan.paths.values():
             for path in paths:
-                ingest.remove(path)
+                unfinished_files.remove(path)
         return plan.pruned
 
 
@@ -294,11 +294,11 @@ def _class(users: Sequence[Ref]) -> Class:
 def _leftovers(store: Store, policy: Policy) -> dict[Class, list[Path]]:
     work = store.root / "build"
     age = 0.0 if policy.everything else QUARANTINE_SECONDS
-    partial = 0.0 if policy.everything else float(ingest.DAY_SECONDS)
+    partial = 0.0 if policy.everything else float(unfinished_files.DAY_SECONDS)
     return {
-        Class.WORK: ingest.entries(work),
-        Class.PARTIAL: [*ingest.leftovers(store.ingest, partial), *_half_written(store)],
-        Class.QUARANTINE: ingest.leftovers(store.quarantine, age),
+        Class.WORK: unfinished_files.entries(work),
+        Class.PARTIAL: [*unfinished_files.leftovers(store.ingest, partial), *_half_written(store)],
+        Class.QUARANTINE: unfinished_files.leftovers(store.quarantine, age),
     }
 
 
@@ -315,7 +315,7 @@ def _half_written(store: Store) -> list[Path]:
 
 def _freed(kind: Class, blobs: dict[str, tuple[Class, int]], paths: Sequence[Path]) -> Freed:
     sizes = [size for of, size in blobs.values() if of is kind]
-    sizes += [ingest.size_of(path) for path in paths]
+    sizes += [unfinished_files.size_of(path) for path in paths]
     return Freed(kind, len(sizes), sum(sizes))
 
 

@@ -10,11 +10,11 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from ohmykube.cache import catalog, oci, pack, releases, signatures
-from ohmykube.cache.bundle.lacking import offline_lacks
+from ohmykube.cache.bundle.missing import offline_lacks
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
 from ohmykube.errors import NetworkError, OhmykubeError, PrerequisiteError
-from ohmykube.kit import parallel, platform
+from ohmykube.kit import architecture, parallel
 from ohmykube.kit import paths as places
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.progress import Message
@@ -38,7 +38,7 @@ _WORTH_SAYING_SECONDS = 30.0
 
 def host_arch() -> str:
     """Return the architecture of this machine as artifacts name it; raises PrerequisiteError."""
-    arch = platform.architecture()
+    arch = architecture.architecture()
     if arch not in catalog.ARCHITECTURES:
         raise PrerequisiteError(
             f"there are no node components for {arch}",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.cache.catalog import Form
 from ohmykube.cache.refs import Ref, Signature
-from ohmykube.cache.sources.faults import GO_NETWORK
+from ohmykube.cache.sources.build_errors import GO_NETWORK
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import files, process
 from ohmykube.model.artifact import Kind

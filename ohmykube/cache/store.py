@@ -13,8 +13,8 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from ohmykube.cache import ingest
-from ohmykube.cache.attached import Attached, Attachments
+from ohmykube.cache import unfinished_files
+from ohmykube.cache.attached_bundles import Attached, Attachments
 from ohmykube.cache.blobs import Blob, Pool
 from ohmykube.cache.index import Index, Stamp
 from ohmykube.cache.layout import HOLD_SECONDS, Layout
@@ -206,9 +206,9 @@ class Store:
         The name is the same for all runs, so that one goes on where another was ended; only the
         file of another user that this one cannot write is left alone.
         """
-        path = self.ingest / (digest.removeprefix("sha256:") + ingest.PART_SUFFIX)
+        path = self.ingest / (digest.removeprefix("sha256:") + unfinished_files.PART_SUFFIX)
         if path.exists() and not os.access(path, os.W_OK):
-            return path.with_name(f"{path.stem}-{os.geteuid()}{ingest.PART_SUFFIX}")
+            return path.with_name(f"{path.stem}-{os.geteuid()}{unfinished_files.PART_SUFFIX}")
         return path
 
     def discard(self, digest: str) -> int:
@@ -378,4 +378,6 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what crashed runs left in ``ingest`` and return the bytes freed."""
-        return sum(ingest.remove(path) for path in ingest.leftovers(self.ingest))
+        return sum(
+            unfinished_files.remove(path) for path in unfinished_files.leftovers(self.ingest)
+        )

@@ -135,7 +135,7 @@ class App:
     @cached_property
     def services(self) -> Services:
         """What workflows take."""
-        from ohmykube.kit import invoker  # noqa: PLC0415 - keeps `--help` light
+        from ohmykube.kit import sudo_user  # noqa: PLC0415 - keeps `--help` light
         from ohmykube.steps.base import Services  # noqa: PLC0415 - keeps `--help` light
 
         reporter = Tee(self.log, self.screen or NullReporter())
@@ -143,7 +143,7 @@ class App:
             paths=self.paths,
             reporter=reporter,
             verbosity=self.settings.verbose,
-            invoker=invoker.behind_sudo(self.environ, euid=os.geteuid()),
+            invoker=sudo_user.behind_sudo(self.environ, euid=os.geteuid()),
         )
 
     def acting(self) -> None:

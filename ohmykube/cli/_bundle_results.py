@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ohmykube.cli._output import document
-from ohmykube.kit import platform
+from ohmykube.kit import architecture
 
 if TYPE_CHECKING:
-    from ohmykube.cache.bundle.bring import Brought
     from ohmykube.cache.bundle.document import Component
+    from ohmykube.cache.bundle.import_bundle import Brought
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
 
@@ -183,7 +183,7 @@ def _row(component: Component) -> tuple[str, ...]:
     from ohmykube.ui.console import shorten  # noqa: PLC0415 - only for people
 
     name = component.name.removesuffix(f":{component.version}")
-    if component.arch not in (platform.architecture(), "noarch"):
+    if component.arch not in (architecture.architecture(), "noarch"):
         name += f" ({component.arch})"
     blob = component.part_of or component.digest.removeprefix("sha256:")[:12]
     return name, shorten(component.version, _VERSION_WIDTH), blob

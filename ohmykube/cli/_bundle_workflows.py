@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ohmykube.cache.bundle.bring import Brought
+    from ohmykube.cache.bundle.import_bundle import Brought
     from ohmykube.cache.bundle.write import Form, Written
     from ohmykube.model.cluster import Cluster
     from ohmykube.steps.base import Services

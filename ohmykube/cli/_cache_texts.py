@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cli._cache_results import label, totals
 from ohmykube.errors import IntegrityError
-from ohmykube.kit import platform
+from ohmykube.kit import architecture
 from ohmykube.ui.console import PLAIN_WIDTH, one_line, seconds, shorten, size
 from ohmykube.ui.tables import table
 
@@ -71,7 +71,7 @@ def _row(one: Artifact) -> tuple[str, ...]:
 def _columns(ref: Ref) -> tuple[str, str]:
     """Return name and version; a tag or an architecture only where it says something new."""
     name = ref.name.removesuffix(f":{ref.version}")
-    if ref.arch not in (platform.architecture(), "noarch"):
+    if ref.arch not in (architecture.architecture(), "noarch"):
         name += f" ({ref.arch})"
     return name, shorten(ref.version, _VERSION_WIDTH)
 

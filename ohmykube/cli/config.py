@@ -59,7 +59,7 @@ def _file(function: Callable[..., Any]) -> Callable[..., Any]:
 @_options.pass_app
 def template(app: App) -> None:
     """Print a commented cluster.yaml with every field and its default."""
-    from ohmykube.config.template import template as make  # noqa: PLC0415 - keeps --help light
+    from ohmykube.config.starter_file import template as make  # noqa: PLC0415 - keeps --help light
 
     app.write(make())
 

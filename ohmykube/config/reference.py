@@ -9,7 +9,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.config import json_schema, patches, template
+from ohmykube.config import json_schema, patches, starter_file
 from ohmykube.config.mutability import KEYWORD, Mutability
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _OWNED = """\
 def page() -> str:
     """Return the text of the page."""
     schema = json_schema.schema()
-    head = _HEAD.format(template=template.template(), mutability=_legend())
+    head = _HEAD.format(template=starter_file.template(), mutability=_legend())
     lines = [head, "\n## Fields\n"]
     for path, model in _sections(schema):
         lines.append(f"\n### `{path}`\n\n{model.get('description', '')}\n\n")

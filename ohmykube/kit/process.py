@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError, PrerequisiteError
 from ohmykube.kit import interrupt
-from ohmykube.kit.pump import LinePump
+from ohmykube.kit.line_reader import LinePump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
-    from ohmykube.kit.invoker import Invoker
     from ohmykube.kit.paths import Paths
     from ohmykube.kit.secret import Secret
+    from ohmykube.kit.sudo_user import Invoker
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster, Role
     from ohmykube.model.machine import Machine

@@ -13,7 +13,7 @@ from ohmykube.steps.remote import NodeShell
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.kit.invoker import Invoker
+    from ohmykube.kit.sudo_user import Invoker
     from ohmykube.model.machine import Machine
     from ohmykube.steps.base import Run
 

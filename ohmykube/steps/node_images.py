@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
-from ohmykube.cache.archive import names
+from ohmykube.cache.archive import image_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -258,7 +258,7 @@ class NodeImages:
     def _argv(self, script: str, reference: str, digest: str, before: Survey) -> list[str]:
         exact = exact_name(reference, digest)
         # With a digest in it a reference is its own exact name.
-        name = reference if names.tag_of(reference) else exact
+        name = reference if image_names.tag_of(reference) else exact
         stale = _stale(before, reference, exact)
         text = _PREFIX + "set -e\n" + _NAME + script + _SETTLE
         return ["sh", "-c", text, "sh", name, exact, stale, self._certs]
@@ -269,7 +269,7 @@ def _filters(references: Sequence[str]) -> list[str]:
 
     Its filters know no escapes, so a dot is any character, and some more may be listed.
     """
-    found = dict.fromkeys(names.repository_of(reference) for reference in references)
+    found = dict.fromkeys(image_names.repository_of(reference) for reference in references)
     return [f"name~=|^{repository}[:@]|" for repository in found]
 
 
@@ -281,7 +281,7 @@ def _exactly(reference: str, digest: str) -> str:
 
 def exact_name(reference: str, digest: str) -> str:
     """Return the name of an image by its digest."""
-    return f"{names.repository_of(reference)}@{digest}"
+    return f"{image_names.repository_of(reference)}@{digest}"
 
 
 def _stale(before: Survey, reference: str, exact: str) -> str:
@@ -292,11 +292,11 @@ def _stale(before: Survey, reference: str, exact: str) -> str:
     name = exact_name(reference, old.digest)
     if name == exact or name not in before.images:
         return ""
-    repository = names.repository_of(reference)
+    repository = image_names.repository_of(reference)
     meant = (
         image.digest == old.digest
         and image.reference not in (reference, name)
-        and names.repository_of(image.reference) == repository
+        and image_names.repository_of(image.reference) == repository
         for image in before.images.values()
     )
     return "" if any(meant) else name

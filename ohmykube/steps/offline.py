@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import resolve
-from ohmykube.cache.bundle import bring, machine
-from ohmykube.cache.bundle.foreseen import Foreseen
-from ohmykube.cache.bundle.lacking import offline_lacks, own_lacks
+from ohmykube.cache.bundle import import_bundle, machine_base
+from ohmykube.cache.bundle.missing import offline_lacks, own_lacks
+from ohmykube.cache.bundle.preview import Foreseen
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
@@ -40,7 +40,7 @@ class Offline:
             return f"{_counted(run)} would be used" if run.bundles else "all is here"
         store = Store(root)
         for path in run.bundles:
-            bring.use(store, path, run.services.reporter, allowed)
+            import_bundle.use(store, path, run.services.reporter, allowed)
         base = self._needed(run, store)
         if base is not None and not isinstance(base, str):
             self._bring(run, store, base)
@@ -86,7 +86,7 @@ class Offline:
         provider = run.provider
         if isinstance(provider, Portable):
             with item(run.services.reporter, f"machine image {provider.name}", "unpack"):
-                machine.unpacked(store, base, provider.import_base)
+                machine_base.unpacked(store, base, provider.import_base)
 
 
 def _counted(run: Run) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import oci
-from ohmykube.cache.archive import names
+from ohmykube.cache.archive import image_names
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.registry_client import Reference, RegistryClient
 from ohmykube.cache.store import Ref
@@ -39,7 +39,7 @@ class PullImages:
     ) -> None:
         """Say what to pull; raises UsageError for what is no image name."""
         self._reach = reach
-        self._references = tuple(dict.fromkeys(names.full(text) for text in references))
+        self._references = tuple(dict.fromkeys(image_names.full(text) for text in references))
         self._store = store
         self._client = client
         self.refs: dict[tuple[str, str], Ref] = {}
@@ -67,7 +67,7 @@ class PullImages:
         return Ref(
             kind=Kind.IMAGE,
             name=reference,
-            version=names.tag_of(reference),
+            version=image_names.tag_of(reference),
             arch=arch,
             digest=digest,
             size=oci.image_size(self._store, digest),

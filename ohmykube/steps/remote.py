@@ -6,7 +6,7 @@ import shlex
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import NodeError
-from ohmykube.kit import piping, process
+from ohmykube.kit import pipe, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class NodeShell:
             Exception: whatever ``write`` raised.
         """
         try:
-            piping.feed(self._argv(argv), write, timeout=timeout * self._slowdown)
+            pipe.feed(self._argv(argv), write, timeout=timeout * self._slowdown)
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 
@@ -60,7 +60,7 @@ class NodeShell:
             NodeError: it failed or did not end in time.
         """
         try:
-            piping.hold(self._argv(argv), timeout=timeout * self._slowdown)
+            pipe.hold(self._argv(argv), timeout=timeout * self._slowdown)
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 

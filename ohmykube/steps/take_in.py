@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from ohmykube.cache.archive import images, names, programs, reading
+from ohmykube.cache.archive import archive_reader, container_engines, image_names, images
 from ohmykube.errors import NotFoundError, OhmykubeError, UsageError
 from ohmykube.progress import item
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Sequence
 
-    from ohmykube.cache.archive.reading import Contents
+    from ohmykube.cache.archive.archive_reader import Contents
     from ohmykube.cache.store import Ref, Store
     from ohmykube.steps.base import Run
     from ohmykube.steps.reach import Reach
@@ -66,13 +66,13 @@ class TakeIn:
         self._sources = tuple(sources)
         self._store = store
         self._origin = origin
-        self._reference = names.full(reference) if reference else ""
+        self._reference = image_names.full(reference) if reference else ""
         self._stdin = stdin
         self.refs: dict[tuple[str, str], Ref] = {}
         """By full reference and architecture."""
 
     def run(self, run: Run) -> str:
-        """Fill ``refs``; raises as ``archive.images`` and ``archive.programs``."""
+        """Fill ``refs``; raises as ``archive.images`` and ``archive.container_engines``."""
         for source in self._sources:
             label = "standard input" if source == STDIN else source
             with item(run.services.reporter, label, "read"):
@@ -94,7 +94,7 @@ class TakeIn:
             return self._stream(cast("io.BufferedReader", stream), "standard input")
         path = Path(source)
         if self._origin is Origin.AUTO and _is_archive(path):
-            with reading.opened(path, self._store) as contents:
+            with archive_reader.opened(path, self._store) as contents:
                 return self._take(contents)
         if self._origin is Origin.AUTO and _looks_like_path(source):
             raise NotFoundError(
@@ -103,13 +103,15 @@ class TakeIn:
                 hint="ls -l, or name an image of docker, podman or nerdctl",
                 id="OMK-I-508",
             )
-        names.full(source)  # refuses what no program could have, such as options
-        wanted = programs.PROGRAMS if self._origin is Origin.AUTO else (self._origin.value,)
-        program = programs.owner(source, wanted)
-        return programs.save(program, source, lambda stream: self._stream(stream, source))
+        image_names.full(source)  # refuses what no program could have, such as options
+        wanted = (
+            container_engines.PROGRAMS if self._origin is Origin.AUTO else (self._origin.value,)
+        )
+        program = container_engines.owner(source, wanted)
+        return container_engines.save(program, source, lambda stream: self._stream(stream, source))
 
     def _stream(self, stream: io.BufferedReader, label: str) -> tuple[Ref, ...]:
-        with reading.streamed(stream, label, self._store) as contents:
+        with archive_reader.streamed(stream, label, self._store) as contents:
             return self._take(contents)
 
     def _take(self, contents: Contents) -> tuple[Ref, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ohmykube import __version__
 from ohmykube.progress import ItemProgress, Message, NodeProgress, StepEnded, StepStarted
 from ohmykube.ui.console import clean
-from ohmykube.ui.pace import Paces
+from ohmykube.ui.transfer_rate import Paces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

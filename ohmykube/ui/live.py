@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
 from ohmykube.ui.console import one_line, seconds
-from ohmykube.ui.pace import Paces, amount
+from ohmykube.ui.transfer_rate import Paces, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable

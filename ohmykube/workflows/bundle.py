@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import releases, resolve
-from ohmykube.cache.bundle import bring, content, machine, project, read, sign, write
+from ohmykube.cache.bundle import (
+    contents,
+    distributions,
+    import_bundle,
+    machine_base,
+    read,
+    sign,
+    write,
+)
 from ohmykube.cache.store import Store
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import paths, process
@@ -82,7 +90,7 @@ def create(services: Services, cluster: Cluster, options: CreateOptions) -> writ
     with contextlib.ExitStack() as stack:
         with store.using():  # nobody may prune between finding them and the lease
             lock = resolve.resolve(cluster, store, reporter, paths=services.paths)
-            wanted = content.of_lock(store, lock)
+            wanted = contents.of_lock(store, lock)
             wanted += [(ref, "node") for ref in _images(store, options.images, lock.arch)]
             found = [ref.digest for ref, _ in wanted]
             stack.enter_context(store.lease(f"bundle of {cluster.name}", found))
@@ -106,7 +114,7 @@ def _create(
         lacks += [_said(f"{part.name}: {part.needed}") for part in provider.own_parts()]
         if version := provider.base_version():
             with item(reporter, f"machine image {provider.name}", "pack"):
-                base = machine.stored(
+                base = machine_base.stored(
                     store, provider.name, version, lock.arch, provider.export_base
                 )
             wanted.append((base, "machine"))
@@ -123,11 +131,11 @@ def _create(
     release = releases.release(cluster.kubernetes_version)
     with store.lease(f"bundle {target.name}", [ref.digest for ref, _ in wanted]):
         refs = tuple(ref for ref, _ in wanted)
-        made = content.Content(
+        made = contents.Content(
             name=cluster.name,
             refs=refs,
-            entries=content.entries(store, wanted),
-            components=content.components(refs, release),
+            entries=contents.entries(store, wanted),
+            components=contents.components(refs, release),
             kubernetes=cluster.kubernetes_version,
             arch=lock.arch,
             provider=provider.name,
@@ -158,13 +166,15 @@ def _images(store: Store, names: Sequence[str], arch: str) -> Iterable[Ref]:
 def _project(store: Store) -> tuple[list[tuple[Ref, Role]], list[str]]:
     """Return the references of the collection and the wheel, and what cannot be had."""
     root = paths.collections_root() / _COLLECTION
-    found: list[tuple[Ref, Role]] = [(project.stored(store, project.collection(root)), "host")]
-    wheel = project.wheel()
+    found: list[tuple[Ref, Role]] = [
+        (distributions.stored(store, distributions.collection(root)), "host")
+    ]
+    wheel = distributions.wheel()
     if isinstance(wheel, str):
         wheel = _built(root) or wheel
     if isinstance(wheel, str):
         return found, [wheel]
-    return [*found, (project.stored(store, wheel), "host")], []
+    return [*found, (distributions.stored(store, wheel), "host")], []
 
 
 def _built(root: Path) -> tuple[str, str, bytes] | None:
@@ -214,9 +224,9 @@ def _checked(found: read.Archive, *, hashed: bool, signer: str) -> Checked:
     )
 
 
-def import_(services: Services, path: Path, allowed: Path | None) -> bring.Brought:
+def import_(services: Services, path: Path, allowed: Path | None) -> import_bundle.Brought:
     """Copy a bundle into the cache; raises as ``bring.copy``."""
-    return bring.copy(Store(services.paths.cache), path, services.reporter, allowed)
+    return import_bundle.copy(Store(services.paths.cache), path, services.reporter, allowed)
 
 
 def export(
@@ -246,11 +256,11 @@ def export(
         )
     wanted: list[tuple[Ref, Role]] = [(ref, "other") for ref in refs]
     with store.lease(f"export {target.name}", [ref.digest for ref in refs]):
-        made = content.Content(
+        made = contents.Content(
             name=_UNSAID.sub("_", target.name.removesuffix(SUFFIX))[:_LONGEST_NAME],
             refs=tuple(refs),
-            entries=content.entries(store, wanted),
-            components=content.components(refs, None),
+            entries=contents.entries(store, wanted),
+            components=contents.components(refs, None),
         )
         return write.write(store, made, target, form, services.reporter)
 

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import fsck, ingest, prune, repack, signatures
-from ohmykube.cache.reach import Reach
+from ohmykube.cache import fsck, prune, repack, signatures, unfinished_files
+from ohmykube.cache.reachability import Reach
 from ohmykube.cache.store import Store
 from ohmykube.errors import LockedError, NotFoundError, OhmykubeError, UsageError
 from ohmykube.model.artifact import Kind
@@ -188,7 +188,7 @@ def stats(services: Services) -> CacheStats:
         logical=sum(kind.logical for kind in kinds) + unreferenced,
         unreferenced=unreferenced,
         on_disk=sum(_on_disk(blob.path) for blob in blobs.values()),
-        leftovers=sum(ingest.size_of(place) for place in places),
+        leftovers=sum(unfinished_files.size_of(place) for place in places),
         budget=prune.budget(store),
         counters=store.counters(),
         attached={str(a.path): len(a.blobs) if a.intact else 0 for a in store.attached()},

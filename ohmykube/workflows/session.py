@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import workspace
-from ohmykube.cache.bundle import member
+from ohmykube.cache.bundle import tar_member
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
 from ohmykube.errors import NotFoundError
-from ohmykube.kit import digest, failures, files, platform, process
+from ohmykube.kit import architecture, digest, failures, files, process
 from ohmykube.model.artifact import Kind, PackageRole
 from ohmykube.planning.diff import ANY_PROVIDER
 from ohmykube.providers import registry
@@ -119,8 +119,8 @@ def kubectl(run: Run) -> str:
 def _own_kubectl(run: Run, version: str, target: Path) -> bool:
     """Copy kubectl out of the cache: as it was built, else from the nodes' package."""
     store = Store(run.services.paths.cache)
-    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", platform.architecture())
-    if ref is None and (run.lock is None or run.lock.arch != platform.architecture()):
+    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", architecture.architecture())
+    if ref is None and (run.lock is None or run.lock.arch != architecture.architecture()):
         return False
     files.ensure_directory(target.parent, 0o755)
     with contextlib.suppress(NotFoundError), files.replacing(target, 0o755) as stream:
@@ -129,6 +129,6 @@ def _own_kubectl(run: Run, version: str, target: Path) -> bool:
                 digest.copy(source, stream)
         elif run.lock is not None:
             package = run.lock.package(PackageRole.KUBEADM).digest
-            member.take(store, package, _KUBECTL, stream)
+            tar_member.take(store, package, _KUBECTL, stream)
         return True
     return False

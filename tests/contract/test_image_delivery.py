@@ -16,11 +16,11 @@ import pytest
 from ansible_collections.ohmykube.cluster.plugins.module_utils import pulls as role
 
 from ohmykube.cache import manifest, oci, repack
-from ohmykube.cache.archive import images, reading
+from ohmykube.cache.archive import archive_reader, images
 from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError, Interrupted, NodeError, UnreachableError
-from ohmykube.kit import interrupt, paths, piping, process, retry
+from ohmykube.kit import interrupt, paths, pipe, process, retry
 from ohmykube.model.artifact import Kind
 from ohmykube.steps import wanted_images
 from ohmykube.steps.base import Services
@@ -81,7 +81,7 @@ class LocalShell:
 
     def feed(self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float) -> None:
         try:
-            piping.feed([*self._env, *argv], write, timeout=timeout)
+            pipe.feed([*self._env, *argv], write, timeout=timeout)
         except process.CommandFailed as error:
             raise NodeError("it failed", why=error.why) from error
 
@@ -89,7 +89,7 @@ class LocalShell:
         # As ssh without a terminal: of its end the far side sees the end of its input, no more.
         far = [sys.executable, "-c", FAR, *self._env, *argv]
         try:
-            piping.hold(far, timeout=timeout)
+            pipe.hold(far, timeout=timeout)
         except process.CommandFailed as error:
             raise NodeError("it failed", why=error.why) from error
 
@@ -391,7 +391,7 @@ def test_an_archive_that_docker_would_write_runs_its_way(node: Node, tmp_path: P
     layout.write_bytes(image_maker.oci_archive(image_maker.image(300_000, 1000), APP))
     source, target = f"oci-archive:{layout}:{APP}", f"docker-archive:{archive}:app:dev"
     subprocess.run(["skopeo", "copy", "-q", source, target], check=True, timeout=60)
-    with reading.opened(archive, node.store) as contents:
+    with archive_reader.opened(archive, node.store) as contents:
         found = images.understand(contents, node.store, "amd64")
         (ref,) = images.take_in(contents, found, node.store)
     assert ref.name == APP

@@ -12,8 +12,8 @@ from ohmykube.cache.manifest import OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.registry_client import Reference, RegistryClient, Repository
 from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Ref, Store
+from ohmykube.kit import architecture
 from ohmykube.kit import digest as digests
-from ohmykube.kit import platform
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import NullReporter
 from tests import image_maker
@@ -34,7 +34,7 @@ def test_an_index_pulled_from_a_registry_is_pulled_by_its_digest(
     """Of its two platforms only ours is in the cache, and that is enough."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    arch = platform.architecture()
+    arch = architecture.architecture()
     other = "arm64" if arch == "amd64" else "amd64"
     made = {arch: image_maker.image(90_000, arch=arch), other: image_maker.image(9, arch=other)}
     entries = [

@@ -18,18 +18,18 @@ import pytest
 import yaml
 
 from ohmykube.errors import IntegrityError, Interrupted, NetworkError
-from ohmykube.kit import files, interrupt, platform, process
+from ohmykube.kit import architecture, files, interrupt, process
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.progress import NullReporter
 from ohmykube.providers.base import Portable, ProviderContext
-from ohmykube.providers.lima.downloads import Download, locate
-from ohmykube.providers.lima.home import Home
+from ohmykube.providers.lima.download_cache import Download, locate
+from ohmykube.providers.lima.lima_home import Home
 from ohmykube.providers.lima.limactl import Limactl
+from ohmykube.providers.lima.limactl_errors import LimactlError, Reason
 from ohmykube.providers.lima.preflight import Host
 from ohmykube.providers.lima.provider import LimaProvider, Outside
-from ohmykube.providers.lima.quirks import Quirk
-from ohmykube.providers.lima.refusals import LimactlError, Reason
+from ohmykube.providers.lima.version_workarounds import Quirk
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 from tests import lima_binary, lima_image
@@ -74,8 +74,8 @@ class Side:
         )
         return LimaProvider(
             ProviderContext(paths=paths, reporter=NullReporter(), cluster=cluster),
-            lima_home=Home(self.directory / "h"),
-            host=Host(system="linux", uid=1000, architecture=platform.architecture()),
+            home=Home(self.directory / "h"),
+            host=Host(system="linux", uid=1000, architecture=architecture.architecture()),
             outside=Outside(program=self.program, run=self.run),
         )
 

@@ -21,10 +21,10 @@ import pytest
 import yaml
 
 from ohmykube.errors import PrerequisiteError
-from ohmykube.providers.lima.answers import Status
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.quirks import Quirk, Version
-from ohmykube.providers.lima.refusals import LimactlError, Reason
+from ohmykube.providers.lima.limactl_errors import LimactlError, Reason
+from ohmykube.providers.lima.limactl_output import Status
+from ohmykube.providers.lima.version_workarounds import Quirk, Version
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 from tests import lima_binary, lima_image

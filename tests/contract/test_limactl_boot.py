@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from ohmykube.providers.lima import events
-from ohmykube.providers.lima.answers import Status
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.refusals import LimactlError, Reason
+from ohmykube.providers.lima.limactl_errors import LimactlError, Reason
+from ohmykube.providers.lima.limactl_output import Status
 from ohmykube.providers.lima.usernet import Usernet, UsernetDown, endpoint
 from tests import lima_binary, lima_image
 

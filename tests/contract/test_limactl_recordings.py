@@ -14,7 +14,14 @@ import pytest
 import yaml
 
 from ohmykube.providers.lima import events
-from ohmykube.providers.lima.answers import Disk, Instance, LogEntry, Network, lines, log_entries
+from ohmykube.providers.lima.limactl_output import (
+    Disk,
+    Instance,
+    LogEntry,
+    Network,
+    lines,
+    log_entries,
+)
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl import program, usernet
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ohmykube.kit import files, locks
-from ohmykube.providers.nspawn import copies
+from ohmykube.providers.nspawn import tree_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,4 +77,4 @@ def _copy(source: Path, target: Path) -> None:
     files.ensure_directory(target)
     for path in source.iterdir() if source.is_dir() else ():
         if not (target / path.name).exists():
-            copies.copy_tree(path, target / path.name, lambda _path: True)
+            tree_copy.copy_tree(path, target / path.name, lambda _path: True)

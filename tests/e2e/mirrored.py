@@ -10,7 +10,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.kit import platform
+from ohmykube.kit import architecture
 from tests import image_maker
 from tests.e2e import user_images
 from tests.registry_double import Registry
@@ -82,7 +82,7 @@ def check(
     base = {"app": user_images.program(directory)}
     word = uuid.uuid4().hex  # nobody has this image yet
     image = image_maker.of_files(
-        base, {"greeting": f"{word}\n".encode()}, arch=platform.architecture()
+        base, {"greeting": f"{word}\n".encode()}, arch=architecture.architecture()
     )
     names = sorted(node["name"] for node in cli.json("status", cluster)["nodes"])
     with Registry() as registry:

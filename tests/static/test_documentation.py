@@ -21,7 +21,7 @@ from ohmykube.config.load import Overrides
 from ohmykube.kit import paths, process
 from ohmykube.model.machine import MachineSpec, SshTarget
 from ohmykube.providers import ssh_config
-from ohmykube.providers.lima import template
+from ohmykube.providers.lima import lima_yaml
 from ohmykube.state import layout
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
@@ -331,18 +331,18 @@ def test_every_letter_of_an_error_id_is_explained() -> None:
 def test_machine_templates_can_be_used(name: str, tmp_path: Path) -> None:
     path = tmp_path / "machine.yaml"
     path.write_text(examples("machine")[name])
-    found = template.load(path, unverified=False)
-    wanted = template.Template(
+    found = lima_yaml.load(path, unverified=False)
+    wanted = lima_yaml.Template(
         id="0",
         instance="dev.w1",
-        shape=template.Shape(),
+        shape=lima_yaml.Shape(),
         network="n",
         image=None,
         base=found,
         emulation=True,
         system="linux",
     )
-    rendered = yaml.safe_load(template.render(wanted))
+    rendered = yaml.safe_load(lima_yaml.render(wanted))
     assert rendered["images"] == found["images"]
     assert (
         found["vmOpts"]["qemu"]["cpuType"].items() <= rendered["vmOpts"]["qemu"]["cpuType"].items()

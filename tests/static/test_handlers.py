@@ -18,8 +18,8 @@ HANDED_ON = {
     "cache/transport.py": "handed by the thread of a probe to who waits for it",
     "cli/_run.py": "the one boundary: told, with the exit code of a stop",
     "kit/failures.py": "raised, or told with the stop that is raised",
-    "kit/piping.py": "kept by the thread at the pipe, raised by its owner",
-    "kit/pump.py": "kept by the thread at the pipe, raised by its owner",
+    "kit/pipe.py": "kept by the thread at the pipe, raised by its owner",
+    "kit/line_reader.py": "kept by the thread at the pipe, raised by its owner",
     "testing/fake_limactl/daemons.py": "told by a forked daemon, which ends with it",
     "workflows/serve.py": "a mirror serves until it is stopped: its regular end",
 }

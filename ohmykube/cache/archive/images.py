@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ohmykube.cache import manifest, oci
-from ohmykube.cache.archive import names
-from ohmykube.cache.archive.reading import BLOBS, Contents
+from ohmykube.cache.archive import image_names
+from ohmykube.cache.archive.archive_reader import BLOBS, Contents
 from ohmykube.cache.archive.tarball import bad
 from ohmykube.cache.manifest import Descriptor, Index, Manifest
 from ohmykube.cache.store import Ref
@@ -101,7 +101,7 @@ def _ref(reference: str, image: Found) -> Ref:
     return Ref(
         kind=Kind.IMAGE,
         name=reference,
-        version=names.tag_of(reference),
+        version=image_names.tag_of(reference),
         arch=image.arch,
         digest=image.digest,
         size=image.size,
@@ -180,7 +180,7 @@ class _Layout(_Reader):
             if platform and (platform.os, platform.architecture) != ("linux", self.arch):
                 others.append(f"{platform.os}/{platform.architecture}")
                 continue
-            named.setdefault(entry.digest, []).extend(names.of_annotations(entry.annotations))
+            named.setdefault(entry.digest, []).extend(image_names.of_annotations(entry.annotations))
         if not named:
             self.elsewhere(f"it has {', '.join(sorted(set(others)))}")
         return tuple(
@@ -279,7 +279,7 @@ class _DockerArchive(_Reader):
         )
         if not isinstance(config, str) or not lists or len(layers) > MAX_LAYERS:
             self.bad("its manifest.json does not name config, layers and tags")
-        return config, layers, tuple(names.full(tag) for tag in tags)
+        return config, layers, tuple(image_names.full(tag) for tag in tags)
 
     def _layer(self, name: str, diff: object) -> oci.Descriptor:
         size = self.contents.size(name)

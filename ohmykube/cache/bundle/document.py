@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import pydantic
 
-from ohmykube.cache.bundle import archive
+from ohmykube.cache.bundle import tar_layout
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests
@@ -180,23 +180,25 @@ def read(data: bytes, label: str) -> Bundle:
     Raises:
         IntegrityError: it is anything else than what ``write`` makes.
     """
-    bundle = _parse(Bundle, data, archive.MANIFEST, label)
+    bundle = _parse(Bundle, data, tar_layout.MANIFEST, label)
     if write(bundle) != data:
-        raise bad(label, f"{archive.MANIFEST}: it does not have the sum or the form that it should")
-    if set(bundle.members) != set(archive.HEAD):
-        raise bad(label, f"{archive.MANIFEST}: it does not name {', '.join(archive.HEAD)}")
+        raise bad(
+            label, f"{tar_layout.MANIFEST}: it does not have the sum or the form that it should"
+        )
+    if set(bundle.members) != set(tar_layout.HEAD):
+        raise bad(label, f"{tar_layout.MANIFEST}: it does not name {', '.join(tar_layout.HEAD)}")
     if len(bundle.whole) != len(bundle.blobs) + len(bundle.absent):
-        raise bad(label, f"{archive.MANIFEST}: a blob is named twice")
+        raise bad(label, f"{tar_layout.MANIFEST}: a blob is named twice")
     if bool(bundle.absent) and not bundle.since:
-        raise bad(label, f"{archive.MANIFEST}: blobs are missing and no older bundle is named")
+        raise bad(label, f"{tar_layout.MANIFEST}: blobs are missing and no older bundle is named")
     position = 0
     for entry in bundle.blobs:
         if entry.offset != position + plain_tar.BLOCK:
-            raise bad(label, f"{archive.MANIFEST}: {entry.digest} has a wrong offset")
+            raise bad(label, f"{tar_layout.MANIFEST}: {entry.digest} has a wrong offset")
         position += plain_tar.room(entry.size)
     unknown = {c.digest for c in bundle.components} - set(bundle.whole)
     if unknown:
-        raise bad(label, f"{archive.MANIFEST}: {min(unknown)} of a component is no blob of it")
+        raise bad(label, f"{tar_layout.MANIFEST}: {min(unknown)} of a component is no blob of it")
     return bundle
 
 
@@ -222,5 +224,5 @@ def write_refs(refs: Iterable[Ref]) -> bytes:
 
 def read_refs(data: bytes, label: str) -> tuple[Ref, ...]:
     """Read ``refs.json``; raises IntegrityError."""
-    found = _parse(_Refs, data, archive.REFS, label)
+    found = _parse(_Refs, data, tar_layout.REFS, label)
     return tuple(Ref(**entry.model_dump()) for entry in found.refs)

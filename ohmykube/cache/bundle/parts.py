@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from ohmykube.errors import IntegrityError, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files, writeout
+from ohmykube.kit import files, flush_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,7 +234,7 @@ class Divided:
         self._limit = limit
         self._stack = contextlib.ExitStack()
         self._thread = self._stack.enter_context(ThreadPoolExecutor(1, "sum"))
-        self._outlet: writeout.Outlet | None = None
+        self._outlet: flush_window.Outlet | None = None
         self._end = 0
         self._left = 0
         self._state = hashlib.sha256()
@@ -262,11 +262,11 @@ class Divided:
     def _path(self, number: int) -> Path:
         return self._target.with_name(f"{self._target.name}.{number:03d}")
 
-    def _next(self) -> writeout.Outlet:
+    def _next(self) -> flush_window.Outlet:
         self._close_sum()
         path = self._path(len(self._sums) + 1)
         stream = self._stack.enter_context(files.replacing(path, 0o644))
-        self._outlet = writeout.Outlet(stream.fileno())
+        self._outlet = flush_window.Outlet(stream.fileno())
         self._left = self._limit
         self._state = hashlib.sha256()
         return self._outlet

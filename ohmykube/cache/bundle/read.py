@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
 from ohmykube.cache import manifest
-from ohmykube.cache.bundle import archive, document, parts
+from ohmykube.cache.bundle import document, parts, tar_layout
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt, plain_tar
@@ -79,14 +79,14 @@ def load(path: Path) -> Archive:
         data = head.first()
         bundle = document.read(data, source.label)
         signature = head.signature()
-        found = {name: head.member(name, bundle) for name in archive.HEAD}
+        found = {name: head.member(name, bundle) for name in tar_layout.HEAD}
         made = Archive(
             source=source,
             bundle=bundle,
             manifest=data,
             signature=signature,
-            refs=document.read_refs(found[archive.REFS], source.label),
-            index=found[archive.INDEX],
+            refs=document.read_refs(found[tar_layout.REFS], source.label),
+            index=found[tar_layout.INDEX],
             start=stream.tell(),
         )
         _check_frame(made, stream)
@@ -119,19 +119,19 @@ class _Head:
 
     def first(self) -> bytes:
         found = plain_tar.named(self._exactly(plain_tar.BLOCK))
-        if found is None or found[0] != archive.MANIFEST:
-            raise self._bad(f"it does not begin with {archive.MANIFEST} as bundles do")
+        if found is None or found[0] != tar_layout.MANIFEST:
+            raise self._bad(f"it does not begin with {tar_layout.MANIFEST} as bundles do")
         if found[1] > document.MAX_BYTES:
-            raise self._bad(f"{archive.MANIFEST} has {found[1]} bytes")
+            raise self._bad(f"{tar_layout.MANIFEST} has {found[1]} bytes")
         return self._content(found[1])
 
     def signature(self) -> bytes | None:
         self._block = self._exactly(plain_tar.BLOCK)
         found = plain_tar.named(self._block)
-        if found is None or found[0] != archive.SIGNATURE:
+        if found is None or found[0] != tar_layout.SIGNATURE:
             return None
         if found[1] > _SIGNATURE_BYTES:
-            raise self._bad(f"{archive.SIGNATURE} has {found[1]} bytes")
+            raise self._bad(f"{tar_layout.SIGNATURE} has {found[1]} bytes")
         data = self._content(found[1])
         self._block = b""
         return data
@@ -146,7 +146,7 @@ class _Head:
             raise self._bad(f"{name} is not where it should be, or not as it should be")
         data = self._content(item.size)
         if digests.of_bytes(data) != item.digest:
-            raise self._bad(f"{name} does not have the digest that {archive.MANIFEST} says")
+            raise self._bad(f"{name} does not have the digest that {tar_layout.MANIFEST} says")
         return data
 
 
@@ -162,7 +162,7 @@ def _check_frame(found: Archive, stream: IO[bytes]) -> None:
         position = found.start + entry.offset
         stream.seek(position - plain_tar.BLOCK)
         if read(stream, plain_tar.BLOCK) != plain_tar.header(
-            archive.blob_name(entry.digest), entry.size
+            tar_layout.blob_name(entry.digest), entry.size
         ):
             raise document.bad(
                 label,
@@ -182,9 +182,9 @@ def _check_meaning(found: Archive) -> None:
     whole, label = found.bundle.whole, found.label
     for ref in found.refs:
         if ref.digest not in whole or (ref.index and ref.index not in whole):
-            raise document.bad(label, f"{archive.REFS}: {ref.name} leads to no blob of it")
+            raise document.bad(label, f"{tar_layout.REFS}: {ref.name} leads to no blob of it")
     if len({ref.key for ref in found.refs}) != len(found.refs):
-        raise document.bad(label, f"{archive.REFS}: something is named twice")
+        raise document.bad(label, f"{tar_layout.REFS}: something is named twice")
     images = {ref.name: ref.digest for ref in found.refs if ref.kind is Kind.IMAGE}
     here = {entry.digest for entry in found.bundle.blobs}
     try:
@@ -193,9 +193,11 @@ def _check_meaning(found: Archive) -> None:
             e["annotations"]["org.opencontainers.image.ref.name"]: e["digest"] for e in entries
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise document.bad(label, f"{archive.INDEX}: {type(error).__name__}: {error}") from error
+        raise document.bad(label, f"{tar_layout.INDEX}: {type(error).__name__}: {error}") from error
     if listed != {name: digest for name, digest in images.items() if digest in here}:
-        raise document.bad(label, f"{archive.INDEX} does not list the images of {archive.REFS}")
+        raise document.bad(
+            label, f"{tar_layout.INDEX} does not list the images of {tar_layout.REFS}"
+        )
 
 
 def verify(found: Archive, reporter: Reporter) -> int:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from ohmykube import __version__
 from ohmykube.cache import manifest, oci
-from ohmykube.cache.bundle import archive, copying, document, parts, read, sign
+from ohmykube.cache.bundle import blob_copy, document, parts, read, sign, tar_layout
 from ohmykube.errors import NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files, plain_tar, writeout
+from ohmykube.kit import files, flush_window, plain_tar
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ohmykube.cache.bundle.content import Content
-    from ohmykube.cache.bundle.copying import Sink
+    from ohmykube.cache.bundle.blob_copy import Sink
+    from ohmykube.cache.bundle.contents import Content
     from ohmykube.cache.bundle.document import Bundle, Entry
     from ohmykube.cache.store import Ref, Store
     from ohmykube.progress import Reporter
@@ -79,15 +79,15 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
             id="OMK-I-422",
         )
     head = {
-        archive.LAYOUT: _LAYOUT,
-        archive.INDEX: _index(store, content, {entry.digest for entry in here}),
-        archive.REFS: document.write_refs(content.named),
+        tar_layout.LAYOUT: _LAYOUT,
+        tar_layout.INDEX: _index(store, content, {entry.digest for entry in here}),
+        tar_layout.REFS: document.write_refs(content.named),
     }
     bundle = _bundle(content, here, head, form.since.digest if form.since else "")
     data = document.write(bundle)
-    members = {archive.MANIFEST: data}
+    members = {tar_layout.MANIFEST: data}
     if form.key is not None:
-        members[archive.SIGNATURE] = sign.sign(data, form.key)
+        members[tar_layout.SIGNATURE] = sign.sign(data, form.key)
     members |= head
     opening = b"".join(
         plain_tar.header(name, len(body)) + body + bytes(plain_tar.padding(len(body)))
@@ -101,7 +101,7 @@ def write(store: Store, content: Content, target: Path, form: Form, reporter: Re
         _target(target, form.split, size) as (sink, paths),
     ):
         sink.write_at(0, opening)
-        copying.copy(store, bundle.blobs, sink, len(opening), step)
+        blob_copy.copy(store, bundle.blobs, sink, len(opening), step)
         sink.write_at(end, bytes(plain_tar.ending(end)))
     return Written(
         paths=tuple(paths),
@@ -144,12 +144,12 @@ def _target(target: Path, split: int, size: int) -> Iterator[tuple[Sink, list[Pa
     paths += divided.finish()
 
 
-class _Undivided(writeout.Outlet):
+class _Undivided(flush_window.Outlet):
     """One file of a size that is known; what is too large is refused before it is written."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         super().__init__(descriptor)
-        self.anywhere = writeout.is_sparse(descriptor)
+        self.anywhere = flush_window.is_sparse(descriptor)
         os.ftruncate(descriptor, size if self.anywhere else 0)
 
 

@@ -12,11 +12,11 @@ lock. ``pull_through_mirror`` makes what mirrors whole registries and outlives c
 A blob is checked before it is served (``Store.trusted``).
 """
 
-from ohmykube.cache.serve.catalogue import Catalogue, Server
+from ohmykube.cache.serve.assemble import pull_through_mirror
+from ohmykube.cache.serve.cluster_artifacts import Catalogue, Server
 from ohmykube.cache.serve.listener import IDLE_SECONDS, NODE_HEADER, Listener
-from ohmykube.cache.serve.mirror import pull_through_mirror
-from ohmykube.cache.serve.names import REGISTRIES, Upstream, upstreams
 from ohmykube.cache.serve.pull_through import PullThrough
+from ohmykube.cache.serve.registry_names import REGISTRIES, Upstream, upstreams
 from ohmykube.cache.serve.stats import ServeStats
 
 __all__ = [

@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, TYPE_CHECKING, Self, cast
 
 from ohmykube.cache import unpack
-from ohmykube.cache.serve.content import Refused
-from ohmykube.cache.serve.places import Places
+from ohmykube.cache.serve.connection_limit import Places
+from ohmykube.cache.serve.responses import Refused
 from ohmykube.cache.serve.stats import Counts, ServeStats
 from ohmykube.errors import (
     IntegrityError,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from ohmykube.cache.serve.content import Content, Found
+    from ohmykube.cache.serve.responses import Content, Found
     from ohmykube.cache.store import Store
 
 log = logging.getLogger(__name__)

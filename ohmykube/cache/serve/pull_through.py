@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import manifest
 from ohmykube.cache.manifest import Index
 from ohmykube.cache.refs import Ref
-from ohmykube.cache.serve import failures, names
-from ohmykube.cache.serve.content import Found, Refused
-from ohmykube.cache.serve.flight import Flights
+from ohmykube.cache.serve import http_errors, registry_names
+from ohmykube.cache.serve.responses import Found, Refused
+from ohmykube.cache.serve.single_flight import Flights
 from ohmykube.errors import (
     IntegrityError,
     LockedError,
@@ -28,8 +28,8 @@ from ohmykube.errors import (
     PermissionDenied,
     ResourceError,
 )
+from ohmykube.kit import architecture
 from ohmykube.kit import digest as digests
-from ohmykube.kit import platform
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ohmykube.cache.registry_client import RegistryClient
-    from ohmykube.cache.serve.names import Place, Upstream
+    from ohmykube.cache.serve.registry_names import Place, Upstream
     from ohmykube.cache.serve.release_files import ReleaseFiles
     from ohmykube.cache.store import Store
     from ohmykube.kit.retry import Clock
@@ -91,10 +91,10 @@ class PullThrough:
 
     def manifest(self, registry: str, name: str, reference: str) -> Found:
         """See ``Content``."""
-        place = names.place(self._upstreams, registry, name)
+        place = registry_names.place(self._upstreams, registry, name)
         if digests.is_digest(reference):
             digest = reference
-        elif names.is_tag(reference):
+        elif registry_names.is_tag(reference):
             digest = self._digest_of(place, reference)
         else:
             raise Refused(
@@ -112,7 +112,7 @@ class PullThrough:
 
     def blob(self, registry: str, name: str, digest: str) -> Found:
         """See ``Content``."""
-        place = names.place(self._upstreams, registry, name)
+        place = registry_names.place(self._upstreams, registry, name)
         if not digests.is_digest(digest):
             raise Refused(http.HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", f"{digest} is no sha256")
         return self._have(place, digest, "blobs")
@@ -143,8 +143,8 @@ class PullThrough:
         try:
             return self._flights.do(full, lambda: self._ask(place, tag, full))
         except OhmykubeError as error:
-            if known is None or not failures.may_pass(error):
-                raise failures.refused(error, full, "MANIFEST_UNKNOWN") from error
+            if known is None or not http_errors.may_pass(error):
+                raise http_errors.refused(error, full, "MANIFEST_UNKNOWN") from error
             self._say(
                 f"{full} is served as it was: {error.message}",
                 level="warning",
@@ -156,7 +156,7 @@ class PullThrough:
     def _known(self, full: str) -> Ref | None:
         """Return what the store has under this name: loaded by hand, by us, or by a cluster."""
         mine = {LOADED: 0, SOURCE: 1}
-        here = platform.architecture()
+        here = architecture.architecture()
         found = [
             ref
             for ref in self._store.refs()
@@ -248,7 +248,7 @@ class PullThrough:
                 image=place.full,
                 digest=digest,
             )
-            raise failures.refused(error, full, unknown) from error
+            raise http_errors.refused(error, full, unknown) from error
 
     def _bring(self, place: Place, digest: str, what: str) -> str:
         client = self._need_client()

@@ -12,9 +12,9 @@ import urllib.parse
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.refs import Ref
-from ohmykube.cache.serve import failures
-from ohmykube.cache.serve.content import Found
-from ohmykube.cache.serve.flight import Flights
+from ohmykube.cache.serve import http_errors
+from ohmykube.cache.serve.responses import Found
+from ohmykube.cache.serve.single_flight import Flights
 from ohmykube.cache.signatures import is_evidence
 from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.model.artifact import Kind
@@ -101,7 +101,7 @@ class ReleaseFiles:
                     Ref(Kind.FILE, place, digest[7:19], "any", digest, size, "mirror", url=url)
                 )
         except OhmykubeError as error:
-            raise failures.refused(error, url, "NOT_FOUND") from error
+            raise http_errors.refused(error, url, "NOT_FOUND") from error
         return digest
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import oci, recipes
 from ohmykube.cache.sources import debian_layer, toolchain
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
-from ohmykube.cache.sources.faults import build_failure
+from ohmykube.cache.sources.build_errors import build_failure
 from ohmykube.cache.sources.gobuild import Builder
 from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import process

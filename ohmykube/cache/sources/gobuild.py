@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.cache import catalog
 from ohmykube.cache.sources import toolchain
-from ohmykube.cache.sources.faults import build_failure
-from ohmykube.cache.sources.gate import Gate
+from ohmykube.cache.sources.build_errors import build_failure
+from ohmykube.cache.sources.build_slots import Gate
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError, PrerequisiteError
 from ohmykube.kit import digest, files, process

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import manifest, signatures, transport
 from ohmykube.cache.manifest import Index, Manifest
 from ohmykube.cache.registry_client import Reference, Repository
-from ohmykube.cache.sources.remote import RemoteSource
+from ohmykube.cache.sources.fetch_source import RemoteSource
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.progress import Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.registry_client import Reference, Repository
-from ohmykube.cache.sources.remote import RemoteSource
+from ohmykube.cache.sources.fetch_source import RemoteSource
 from ohmykube.cache.transport import shown
 from ohmykube.errors import NetworkError
 from ohmykube.progress import Message

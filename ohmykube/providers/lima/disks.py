@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.providers.lima import names
-from ohmykube.providers.lima.template import GIB
+from ohmykube.providers.lima.lima_yaml import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ohmykube.providers.lima.answers import Disk
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
+    from ohmykube.providers.lima.limactl_output import Disk
 
 
 class Disks:

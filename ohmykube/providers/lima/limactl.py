@@ -16,7 +16,8 @@ import yaml
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import plain_yaml, process
-from ohmykube.providers.lima.answers import (
+from ohmykube.providers.lima.limactl_errors import LimactlError, Reason, failure
+from ohmykube.providers.lima.limactl_output import (
     Disk,
     Info,
     Instance,
@@ -27,8 +28,7 @@ from ohmykube.providers.lima.answers import (
     lines,
     log_entries,
 )
-from ohmykube.providers.lima.quirks import Quirk, Version
-from ohmykube.providers.lima.refusals import LimactlError, Reason, failure
+from ohmykube.providers.lima.version_workarounds import Quirk, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

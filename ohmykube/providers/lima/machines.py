@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import LockedError, ProviderError, TimeoutExceeded
 from ohmykube.kit import failures, files, retry
 from ohmykube.progress import NodeProgress
-from ohmykube.providers.lima import marker, processes, records, template, words
-from ohmykube.providers.lima.answers import Status
+from ohmykube.providers.lima import boot_log, lima_yaml, marker, processes, records
 from ohmykube.providers.lima.disks import Disks
 from ohmykube.providers.lima.events import Events
-from ohmykube.providers.lima.quirks import Quirk
-from ohmykube.providers.lima.refusals import LimactlError
+from ohmykube.providers.lima.limactl_errors import LimactlError
+from ohmykube.providers.lima.limactl_output import Status
 from ohmykube.providers.lima.state import Look, State
+from ohmykube.providers.lima.version_workarounds import Quirk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from ohmykube.kit.retry import Clock
     from ohmykube.progress import Reporter
-    from ohmykube.providers.lima.answers import Instance, LogEntry
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
+    from ohmykube.providers.lima.limactl_output import Instance, LogEntry
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.network import Networks
     from ohmykube.providers.lima.state import Judge
@@ -131,7 +131,7 @@ class Machines:
     def _refuse_other(self, name: str, text: str) -> None:
         """Compare: limactl takes what it does not know for a trifle."""
         made = self._instance(name)
-        wrong = template.differences(text, made.config) if made and text else ()
+        wrong = lima_yaml.differences(text, made.config) if made and text else ()
         if made is None or wrong:
             raise ProviderError(
                 f"limactl made {name} otherwise than it was asked to",
@@ -147,8 +147,8 @@ class Machines:
             self._disks.ensure(name, disks)
             expressions = list(fields)
             if len(disks) > before:
-                entries = template.disk_entries(name, len(disks))
-                expressions += template.expressions({"additionalDisks": entries})
+                entries = lima_yaml.disk_entries(name, len(disks))
+                expressions += lima_yaml.expressions({"additionalDisks": entries})
             if expressions:
                 self._limactl.edit(name, *expressions)
 
@@ -176,7 +176,7 @@ class Machines:
         raise ProviderError(
             f"machine {whose.node} of cluster {whose.cluster} did not come up",
             why="\n".join(reason for reason in reasons if reason)
-            + words.last(self._home.directory(name)),
+            + boot_log.last(self._home.directory(name)),
             hint="ohmykube start" if look.state is State.NETDEAD else "ohmykube doctor",
             id="OMK-P-532",
         ) from failed
@@ -211,7 +211,7 @@ class Machines:
         ended = False
         while not ended:
             ended = starting.done()  # asked first: what was told before the end is told on
-            for activity in filter(None, map(words.activity, told.new())):
+            for activity in filter(None, map(boot_log.activity, told.new())):
                 self._reporter.emit(NodeProgress(node=whose.node, activity=activity))
             self._clock.sleep(0 if ended else _POLL)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
 
 FILE = "ohmykube.yaml"
 """limactl keeps ``*.yaml`` through ``clone``, ``rename`` and ``factory-reset``."""

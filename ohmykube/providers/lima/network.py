@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ohmykube.providers.base import Service
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.usernet import Forward
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
-from ohmykube.kit import platform, process
+from ohmykube.kit import architecture, process
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.providers.lima import names
-from ohmykube.providers.lima.quirks import MINIMUM
-from ohmykube.providers.lima.template import VMNET_SOCKET
+from ohmykube.providers.lima.lima_yaml import VMNET_SOCKET
+from ohmykube.providers.lima.version_workarounds import MINIMUM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.options import Options
     from ohmykube.providers.lima.state import Drift
@@ -51,7 +51,7 @@ class Host:
     @property
     def arch(self) -> str:
         """The architecture of this host and of its machines."""
-        return self.architecture or platform.architecture()
+        return self.architecture or architecture.architecture()
 
     def accelerated(self) -> str:
         """Return why processors would have to be emulated; empty when they need not.

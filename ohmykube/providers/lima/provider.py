@@ -14,10 +14,11 @@ from ohmykube.model.machine import Resize, Resizing
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.lima import (
-    downloads,
-    fetching,
-    guest,
-    home,
+    download_cache,
+    guest_shell,
+    image_download,
+    lima_home,
+    lima_yaml,
     machines,
     marker,
     names,
@@ -25,17 +26,16 @@ from ohmykube.providers.lima import (
     preflight,
     processes,
     state,
-    template,
 )
-from ohmykube.providers.lima.carry import Cargo
-from ohmykube.providers.lima.golden import SCHEMA, Golden, flatten, instance_of
+from ohmykube.providers.lima.creation import Maker
+from ohmykube.providers.lima.lima_yaml import Shape
 from ohmykube.providers.lima.limactl import Limactl
+from ohmykube.providers.lima.machine_image_tar import Cargo
 from ohmykube.providers.lima.machines import Machines, Patience, foreign
-from ohmykube.providers.lima.making import Maker
 from ohmykube.providers.lima.network import Networks
-from ohmykube.providers.lima.node import Nodes
+from ohmykube.providers.lima.node_repair import Nodes
 from ohmykube.providers.lima.state import Judge, Look, State
-from ohmykube.providers.lima.template import Shape
+from ohmykube.providers.lima.templates import SCHEMA, Golden, flatten, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
     from ohmykube.model.machine import Machine, MachineSpec
     from ohmykube.providers.base import NewTemplate, OwnPart, Service, Template
-    from ohmykube.providers.lima.golden import Flatten
     from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
+    from ohmykube.providers.lima.templates import Flatten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class Outside:
     """Name on PATH, or path."""
     run: Runner = process.run
     """Runs limactl."""
-    ask: guest.Guest = guest.run
+    ask: guest_shell.Guest = guest_shell.run
     """Runs a command in a guest."""
     answers: Callable[[str, int], bool] = state.greets
     """Tells whether ssh answers at a host and port."""
@@ -71,7 +71,7 @@ class LimaProvider(Provider):
 
     Args:
         context: as for all providers.
-        lima_home: where the machines are; None for this user's.
+        home: where the machines are; None for this user's.
         host: what preflight looks at.
         outside: the programs that are run.
         patience: how long to wait; None for what suits this host.
@@ -83,13 +83,13 @@ class LimaProvider(Provider):
         self,
         context: ProviderContext,
         *,
-        lima_home: home.Home | None = None,
+        home: lima_home.Home | None = None,
         host: preflight.Host | None = None,
         outside: Outside | None = None,
         patience: Patience | None = None,
     ) -> None:
         super().__init__(context)
-        self._home = lima_home or home.locate()
+        self._home = home or lima_home.locate()
         self._host = host or preflight.Host()
         self._options = options.of(context.cluster)
         self._outside = outside or Outside()
@@ -230,7 +230,7 @@ class LimaProvider(Provider):
             ProviderError, ResourceError, PrerequisiteError: it cannot be made.
         """
         name = names.instance(spec.cluster, spec.node)
-        shape = template.shape(spec.cpus, spec.memory_mib, spec.disk_gib)
+        shape = lima_yaml.shape(spec.cpus, spec.memory_mib, spec.disk_gib)
         with self._home.node_locked(name):
             look = self._admitted(name, spec.cluster, spec.node)
             if look.state is State.CREATING and marker.read_claim(self._home, name) is not None:
@@ -293,7 +293,7 @@ class LimaProvider(Provider):
     def _cargo(self) -> Cargo:
         return Cargo(
             parts=self._maker.parts(),
-            downloads=downloads.locate(self._limactl.environment, self._host.system),
+            downloads=download_cache.locate(self._limactl.environment, self._host.system),
             template=self._options.template,
         )
 
@@ -312,7 +312,7 @@ class LimaProvider(Provider):
     def export_base(self, target: Path) -> None:
         """Write the image as a tar; let limactl download it when it has not yet."""
         text = self._maker.text_to_fetch()
-        fetching.fetch(self._home, self._cargo, text, self._limactl_at, self.context.reporter)
+        image_download.fetch(self._home, self._cargo, text, self._limactl_at, self.context.reporter)
         self._cargo.write(target)
 
     def import_base(self, source: Path) -> None:

@@ -13,7 +13,7 @@ from ohmykube.model import names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
 
 SCHEMA = 1
 

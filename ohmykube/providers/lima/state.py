@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import OhmykubeError
 from ohmykube.model.machine import MachineState
 from ohmykube.providers.lima import events, marker, records
-from ohmykube.providers.lima.answers import Status
+from ohmykube.providers.lima.lima_yaml import GIB, MIB, Shape
+from ohmykube.providers.lima.limactl_output import Status
 from ohmykube.providers.lima.network import LOOPBACK
-from ohmykube.providers.lima.template import GIB, MIB, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ohmykube.providers.lima.answers import Instance
-    from ohmykube.providers.lima.home import Home
+    from ohmykube.providers.lima.lima_home import Home
+    from ohmykube.providers.lima.limactl_output import Instance
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.network import Networks
 

@@ -14,13 +14,13 @@ from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import interrupt
-from ohmykube.providers.nspawn.host import do
+from ohmykube.providers.nspawn.host_system import do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
 
 SECONDS = 600
 MEMBERS = 200_000

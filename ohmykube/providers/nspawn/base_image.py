@@ -14,12 +14,12 @@ from ohmykube import progress
 from ohmykube.errors import NetworkError, ProviderError, ResourceError
 from ohmykube.kit import failures, files, locks, process
 from ohmykube.providers.nspawn import base_archive
-from ohmykube.providers.nspawn.host import do
+from ohmykube.providers.nspawn.host_system import do
 
 if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
     from ohmykube.progress import Reporter
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "sudo"),

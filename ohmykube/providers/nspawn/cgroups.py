@@ -19,7 +19,7 @@ from ohmykube.kit import retry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
 
 Group = tuple[str, ...]
 PERIOD_US = 100_000

@@ -13,8 +13,8 @@ from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, locks
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.nspawn import layout, network, node_root, records
-from ohmykube.providers.nspawn.claims import Claim
 from ohmykube.providers.nspawn.layout import ClusterFiles
+from ohmykube.providers.nspawn.name_claims import Claim
 from ohmykube.providers.nspawn.records import ClusterRecord, MachineRecord
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import MachineSpec
-    from ohmykube.providers.nspawn.claims import Claims
-    from ohmykube.providers.nspawn.forward import Forwards
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.name_claims import Claims
+    from ohmykube.providers.nspawn.port_forward import Forwards
 
 _LOOKS = 10
 """How often a directory that is removed is looked through, while others still write to it."""

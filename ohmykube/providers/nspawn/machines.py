@@ -15,7 +15,7 @@ from ohmykube.providers.nspawn.cgroups import Limits
 
 if TYPE_CHECKING:
     from ohmykube.providers.nspawn.cgroups import Cgroups
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
 from ohmykube.providers.nspawn import layout
-from ohmykube.providers.nspawn.host import do, feed
+from ohmykube.providers.nspawn.host_system import do, feed
 
 if TYPE_CHECKING:
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
 
 
 def exists(host: Host, netns: str) -> bool:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kit import files
 from ohmykube.providers.nspawn import layout
-from ohmykube.providers.nspawn.host import do
+from ohmykube.providers.nspawn.host_system import do
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 

@@ -18,13 +18,13 @@ from ohmykube.model.machine import (
 from ohmykube.model.names import HIDDEN
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
-from ohmykube.providers.nspawn import cgroups, checks, kernel, network, node_root
+from ohmykube.providers.nspawn import cgroups, kernel_limits, network, node_root, preflight
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
-from ohmykube.providers.nspawn.claims import Claims
 from ohmykube.providers.nspawn.clusters import Clusters, not_ours
-from ohmykube.providers.nspawn.forward import Forwards
-from ohmykube.providers.nspawn.host import Host
+from ohmykube.providers.nspawn.host_system import Host
 from ohmykube.providers.nspawn.machines import Machines
+from ohmykube.providers.nspawn.name_claims import Claims
+from ohmykube.providers.nspawn.port_forward import Forwards
 from ohmykube.providers.nspawn.templates import SCHEMA, TemplateStore, no_template
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class NspawnProvider(Provider):
 
     def check(self) -> Sequence[Check]:
         """Look whether this host can run system containers."""
-        return checks.check(self._host, self.context.paths)
+        return preflight.check(self._host, self.context.paths)
 
     def prepare(self) -> None:
         """Build the base image unless it is there."""
@@ -191,7 +191,7 @@ class NspawnProvider(Provider):
     def _up(self, record: MachineRecord, node: NodeFiles) -> Machine:
         """Bring up a machine that is stopped or broken. The node's lock is held."""
         clusters = self._clusters
-        kernel.raise_limits(self._host, self.context.reporter)
+        kernel_limits.raise_limits(self._host, self.context.reporter)
         self._machines.dismantle(record.cluster, record.node, node, record.id)
         record = self._based(record)
         if not record.complete:

@@ -28,15 +28,15 @@ from ohmykube.errors import IntegrityError, NotFoundError, ProviderError
 from ohmykube.kit import files
 from ohmykube.providers import template_file
 from ohmykube.providers.base import NO_TEMPLATE
-from ohmykube.providers.nspawn import copies
-from ohmykube.providers.nspawn.host import do
+from ohmykube.providers.nspawn import tree_copy
+from ohmykube.providers.nspawn.host_system import do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ohmykube.providers.base import NewTemplate, Template
-    from ohmykube.providers.nspawn.host import Host
+    from ohmykube.providers.nspawn.host_system import Host
     from ohmykube.providers.nspawn.layout import NodeFiles
 
 SCHEMA = 1
@@ -111,7 +111,7 @@ class TemplateStore:
             _Files(directory).record,
             SCHEMA,
             is_place=lambda key: key == directory.name,
-            size=lambda: copies.size(directory),
+            size=lambda: tree_copy.size(directory),
         )
 
     def keep(self, node: NodeFiles, new: NewTemplate) -> Template:
@@ -160,8 +160,8 @@ class TemplateStore:
             containerd, _ = node.binds[0]
             for target in (node.lower, containerd):
                 files.remove_tree(target)
-            copies.copy_tree(place.lower, node.lower, lambda _path: True)
-            copies.copy_tree(place.containerd, containerd, is_immutable)
+            tree_copy.copy_tree(place.lower, node.lower, lambda _path: True)
+            tree_copy.copy_tree(place.containerd, containerd, is_immutable)
             with contextlib.suppress(OSError):  # on a read-only disk its age is not renewed
                 template_file.used(place.record)
 

@@ -9,7 +9,7 @@ from ohmykube.providers.base import Check, CheckStatus
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Node
-    from ohmykube.providers.ssh.look import Facts
+    from ohmykube.providers.ssh.host_facts import Facts
 
 PYTHON = (3, 8)
 MEMORY_MIB = 1700

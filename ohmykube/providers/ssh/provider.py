@@ -18,15 +18,15 @@ from ohmykube.kit import failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
-from ohmykube.providers.ssh import look, preflight
+from ohmykube.providers.ssh import host_facts, preflight
 from ohmykube.providers.ssh.records import Records
-from ohmykube.providers.ssh.remote import OpenSsh, Remote
+from ohmykube.providers.ssh.remote_script import OpenSsh, Remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ohmykube.model.cluster import Host, Node
-    from ohmykube.providers.ssh.look import Facts
+    from ohmykube.providers.ssh.host_facts import Facts
 
 LOOK_SECONDS = 15.0
 AT_ONCE = 16
@@ -186,9 +186,9 @@ class SshProvider(Provider):
             self._records.forget(spec.cluster, spec.node)
 
     def _mark(self, spec: MachineSpec, host: Host, identity: str) -> None:
-        marker = look.Marker(cluster=spec.cluster, node=spec.node, id=identity)
-        script = look.script(look.PUT, CONTENT=marker.text())
-        found = look.parse_marker(self._run(spec.cluster, spec.node, host, script))
+        marker = host_facts.Marker(cluster=spec.cluster, node=spec.node, id=identity)
+        script = host_facts.script(host_facts.PUT, CONTENT=marker.text())
+        found = host_facts.parse_marker(self._run(spec.cluster, spec.node, host, script))
         if found != marker:
             _refuse_taken(spec.node, found)
 
@@ -229,8 +229,8 @@ class SshProvider(Provider):
         host, address = self._known(cluster, node)
         identity = self._records.identity(cluster)
         if host is not None and identity:
-            marker = look.Marker(cluster=cluster, node=node, id=identity)
-            script = look.script(look.REMOVE, CONTENT=marker.text())
+            marker = host_facts.Marker(cluster=cluster, node=node, id=identity)
+            script = host_facts.script(host_facts.REMOVE, CONTENT=marker.text())
             try:
                 self._run(cluster, node, host, script)
             except UnreachableError:
@@ -257,10 +257,10 @@ class SshProvider(Provider):
 
     def _is_ours(self, cluster: str, node: str, facts: Facts) -> bool:
         identity = self._records.identity(cluster)
-        return facts.marker == look.Marker(cluster=cluster, node=node, id=identity or "-")
+        return facts.marker == host_facts.Marker(cluster=cluster, node=node, id=identity or "-")
 
     def _look(self, cluster: str, node: str, host: Host) -> Facts:
-        return look.parse(self._run(cluster, node, host, look.script(look.LOOK)))
+        return host_facts.parse(self._run(cluster, node, host, host_facts.script(host_facts.LOOK)))
 
     def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
         target = self._target(cluster, host)
@@ -325,14 +325,15 @@ def _no_host(node: str) -> ConfigError:
     )
 
 
-def _refuse_taken(node: str, marker: look.Marker | None) -> None:
+def _refuse_taken(node: str, marker: host_facts.Marker | None) -> None:
     if marker is None:
         return
     owner = f'cluster "{marker.cluster}", node "{marker.node}"' if marker.cluster else "unknown"
     raise LockedError(
         f"the host of node {node} belongs to another cluster or node",
-        why=f"its marker {look.MARKER} says: {owner}, id {marker.id[:8] or '-'}",
-        hint=f"delete that cluster first; if it is long gone, remove {look.MARKER} on the host",
+        why=f"its marker {host_facts.MARKER} says: {owner}, id {marker.id[:8] or '-'}",
+        hint="delete that cluster first; "
+        f"if it is long gone, remove {host_facts.MARKER} on the host",
         id="OMK-V-112",
     )
 

@@ -21,7 +21,7 @@ from ohmykube.testing.fake_limactl.log import Fatal, Killed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ohmykube.testing.fake_limactl.home import Home
+    from ohmykube.testing.fake_limactl.lima_home import Home
 
 _SECONDS = 10
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
-from ohmykube.testing.fake_limactl import downloads, template
+from ohmykube.testing.fake_limactl import downloads, lima_yaml
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.log import Ended, Fatal, Killed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ohmykube.testing.fake_limactl.home import Home, Inspected
+    from ohmykube.testing.fake_limactl.lima_home import Home, Inspected
 
 _NOT_COPIED = (".pid", ".sock", ".tmp")
 
@@ -90,7 +90,7 @@ def create(home: Home, name: str, text: str, where: str) -> None:
     if not name:
         raise Fatal("must pass instance name with --name when reading template from stdin")
     home.check_name(name, f"instance name {home.profile.quote(name)} is not a valid identifier: ")
-    raw = template.read(text, where)
+    raw = lima_yaml.read(text, where)
     quote = home.profile.quote
     directory = home.directory(name)
     if (directory / "lima.yaml").exists():
@@ -98,8 +98,8 @@ def create(home: Home, name: str, text: str, where: str) -> None:
     home.voice.info("Terminal is not available, proceeding without opening an editor")
     if directory.exists():
         raise Fatal(f"instance {quote(name)} already exists ({quote(directory)})")
-    template.warn_unknown(raw, where, home.voice.warning)
-    template.check(raw, list(home.networks()))
+    lima_yaml.warn_unknown(raw, where, home.voice.warning)
+    lima_yaml.check(raw, list(home.networks()))
     home.check_length(name)
     directory.mkdir(parents=True, mode=0o700)
     _kill_when_half_made(home, name)
@@ -119,11 +119,11 @@ def _kill_when_half_made(home: Home, name: str) -> None:
 
 
 def _fill(home: Home, name: str, directory: Path, raw: dict[str, Any], text: str) -> None:
-    template.warn_unknown(raw, f'main file "{directory / "lima.yaml"}"', home.voice.warning)
+    lima_yaml.warn_unknown(raw, f'main file "{directory / "lima.yaml"}"', home.voice.warning)
     (directory / "lima.yaml").write_text(text)
     (directory / "lima-version").write_text(f"v{home.profile.version}")
     _key(home, name)
-    config = template.filled(raw, directory)
+    config = lima_yaml.filled(raw, directory)
     downloads.get_images(home, name, config)
     names = ["basedisk", "diffdisk"] if home.profile.linked_clones else ["disk"]
     for one in names:
@@ -243,14 +243,14 @@ def edit(home: Home, name: str, expressions: Sequence[str]) -> None:
 def _rewrite(home: Home, directory: Path, expressions: Sequence[str]) -> None:
     path = directory / "lima.yaml"
     where = f'main file "{path}"'
-    old = template.read(path.read_text(), where)
-    new = template.changed(old, expressions)
+    old = lima_yaml.read(path.read_text(), where)
+    new = lima_yaml.changed(old, expressions)
     text = yaml.safe_dump(new, sort_keys=False)
-    template.warn_unknown(new, where, home.voice.warning)
-    template.read(text, where)
+    lima_yaml.warn_unknown(new, where, home.voice.warning)
+    lima_yaml.read(text, where)
     try:
-        template.check(new, list(home.networks()))
-        template.refuse_shrinking(old, new)
+        lima_yaml.check(new, list(home.networks()))
+        lima_yaml.refuse_shrinking(old, new)
     except Fatal as error:
         (home.cwd / "lima.REJECTED.yaml").write_text(text)
         quote = home.profile.quote
@@ -285,11 +285,11 @@ def validate(home: Home, file: str) -> None:
         raise Fatal(f"open {file}: no such file or directory") from error
     quoted = home.profile.quote(file)
     try:
-        raw = template.read(text, file)
-        template.check(raw, list(home.networks()))
+        raw = lima_yaml.read(text, file)
+        lima_yaml.check(raw, list(home.networks()))
     except Fatal as error:
         raise Fatal(f"failed to validate YAML file {quoted}: {error}") from error
-    template.warn_unknown(raw, file, home.voice.warning)
+    lima_yaml.warn_unknown(raw, file, home.voice.warning)
     home.voice.info(f"{quoted}: OK")
 
 

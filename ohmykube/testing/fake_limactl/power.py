@@ -11,16 +11,16 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from ohmykube.testing.fake_limactl import instances, template, usernet
+from ohmykube.testing.fake_limactl import instances, lima_yaml, usernet
 from ohmykube.testing.fake_limactl.daemons import HostAgent, Stop, fork, wait
 from ohmykube.testing.fake_limactl.faults import Fault
-from ohmykube.testing.fake_limactl.home import live_pid
+from ohmykube.testing.fake_limactl.lima_home import live_pid
 from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ohmykube.testing.fake_limactl.home import Home, Inspected
+    from ohmykube.testing.fake_limactl.lima_home import Home, Inspected
 
 _LIFE = 900.0
 _DEFAULT = "template:default"
@@ -168,7 +168,7 @@ def _wait_for_word(found: Inspected, timeout: float) -> list[dict[str, object]]:
 def _join(home: Home, found: Inspected, port: int) -> None:
     for network in found.networks:
         if home.networks()[network]["mode"] == "user-v2":
-            mac = template.card_address(found.directory)
+            mac = lima_yaml.card_address(found.directory)
             body = {"mac": mac, "port": port, "name": found.name}
             usernet.ask(usernet.Paths(home.root, network), "/fake/join", body)
             return
@@ -314,7 +314,7 @@ def _guest(home: Home, found: Inspected, command: str, out: TextIO) -> int:
 def _address(home: Home, found: Inspected) -> str:
     for network in found.networks:
         with contextlib.suppress(OSError, ValueError):
-            mac = template.card_address(found.directory)
+            mac = lima_yaml.card_address(found.directory)
             answer = usernet.ask(
                 usernet.Paths(home.root, network), "/fake/join", {"mac": mac, "port": 0}
             )

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ohmykube.testing.fake_limactl import instances, power, shared
+from ohmykube.testing.fake_limactl import instances, networks_disks, power
 from ohmykube.testing.fake_limactl.daemons import wait
 from ohmykube.testing.fake_limactl.faults import Fault
-from ohmykube.testing.fake_limactl.home import Home
+from ohmykube.testing.fake_limactl.lima_home import Home
 from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, Killed, Voice
 from ohmykube.testing.fake_limactl.profile import PROFILES
 
@@ -201,26 +201,28 @@ class Program:
         verb, one = self.arguments.verb, self.arguments.one
         if verb == "disk create":
             kind = one("--format", "qcow2")
-            shared.disk_create(self.home, self.name(), size=one("--size"), kind=kind)
+            networks_disks.disk_create(self.home, self.name(), size=one("--size"), kind=kind)
         elif verb == "disk list":
-            shared.disk_list(self.home, self.out)
+            networks_disks.disk_list(self.home, self.out)
         elif verb == "disk delete":
-            shared.disk_delete(self.home, self.arguments.names, force=self.flag("--force"))
+            networks_disks.disk_delete(self.home, self.arguments.names, force=self.flag("--force"))
         elif verb == "disk resize":
-            shared.disk_resize(self.home, self.name(), size=one("--size"))
+            networks_disks.disk_resize(self.home, self.name(), size=one("--size"))
         else:
-            shared.disk_unlock(self.home, self.arguments.names)
+            networks_disks.disk_unlock(self.home, self.arguments.names)
 
     def network(self) -> None:
         """Do what concerns networks."""
         verb, one = self.arguments.verb, self.arguments.one
         if verb == "network create":
             mode, gateway = one("--mode", "user-v2"), one("--gateway")
-            shared.network_create(self.home, self.name(), gateway=gateway, mode=mode)
+            networks_disks.network_create(self.home, self.name(), gateway=gateway, mode=mode)
         elif verb == "network list":
-            shared.network_list(self.home, self.out)
+            networks_disks.network_list(self.home, self.out)
         else:
-            shared.network_delete(self.home, self.arguments.names, force=self.flag("--force"))
+            networks_disks.network_delete(
+                self.home, self.arguments.names, force=self.flag("--force")
+            )
 
 
 def main(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ohmykube.cache.bundle.bring import Brought
     from ohmykube.cache.bundle.document import Bundle
+    from ohmykube.cache.bundle.import_bundle import Brought
     from ohmykube.cache.bundle.read import Archive
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
@@ -108,7 +108,7 @@ class FakeBundles:
         return self._checked(path, hashed=True, signer="release@test" if allowed else "")
 
     def import_(self, services, path, allowed) -> Brought:
-        from ohmykube.cache.bundle.bring import Brought
+        from ohmykube.cache.bundle.import_bundle import Brought
 
         self._calls.append(("cache import", path, allowed))
         return Brought(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ohmykube.kit import process
-from ohmykube.providers.nspawn import forward
+from ohmykube.providers.nspawn import port_forward
 from tests.e2e.bare import Bare
 from tests.e2e.conftest import NOTHING, Cli, wait_gone
 from tests.e2e.refusals import content, refusal, remember
@@ -49,7 +49,7 @@ def test_an_occupied_port_of_the_api(tmp_path: Path, shared_cache: Path) -> None
     nodes = Bare("bad-port", tmp_path / "omk", shared_cache)
     cli = Cli(nodes.home, shared_cache)
     remember(cli, nodes.name, "nspawn")
-    first = forward.choose(nodes.name, (), lambda _: True)
+    first = port_forward.choose(nodes.name, (), lambda _: True)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", first))
         taken.listen()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
-from ohmykube.cache.archive import images, names, reading
+from ohmykube.cache.archive import archive_reader, image_names, images
 from ohmykube.cache.store import Store
 from ohmykube.errors import (
     IntegrityError,
@@ -82,7 +82,7 @@ forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 
 
 def load(path: Path, store: Store, name: str = "", arch: str = "amd64") -> tuple[Ref, ...]:
-    with reading.opened(path, store) as contents:
+    with archive_reader.opened(path, store) as contents:
         found = images.understand(contents, store, arch)
         return images.take_in(contents, found, store, name)
 
@@ -150,7 +150,7 @@ def test_a_layer_is_hashed_once_however_often_it_is_named(
     listing.append({**listing[0], "RepoTags": ["other:dev"]})
     files["manifest.json"] = json.dumps(listing).encode()
     hashed: list[str] = []
-    with reading.opened(as_file(tmp_path / "a", files), store) as contents:
+    with archive_reader.opened(as_file(tmp_path / "a", files), store) as contents:
         digest = contents.digest
         monkeypatch.setattr(contents, "digest", lambda name: (hashed.append(name), digest(name))[1])
         found = images.understand(contents, store, "amd64")
@@ -441,7 +441,7 @@ def test_a_pipe_is_read_like_a_stream(store: Store, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as sink:
         sink.write(image_maker.oci_archive(made, APP))
-    with os.fdopen(reader, "rb") as stream, reading.streamed(stream, "-", store) as contents:
+    with os.fdopen(reader, "rb") as stream, archive_reader.streamed(stream, "-", store) as contents:
         (found,) = images.understand(contents, store, "amd64")
         assert images.take_in(contents, [found], store)[0].digest == made.digest
     assert left(store)[2] == []
@@ -449,7 +449,7 @@ def test_a_pipe_is_read_like_a_stream(store: Store, tmp_path: Path) -> None:
 
 def test_a_stream_that_is_no_archive_leaves_nothing(store: Store) -> None:
     stream = io.BufferedReader(io.BytesIO(b"hello" * 1000))  # type: ignore[arg-type]
-    with pytest.raises(OhmykubeError), reading.streamed(stream, "-", store):
+    with pytest.raises(OhmykubeError), archive_reader.streamed(stream, "-", store):
         pass
     assert left(store) == ([], [], [])
 
@@ -469,26 +469,28 @@ FULL = {
 
 @pytest.mark.parametrize("text", FULL)
 def test_full_names(text: str) -> None:
-    assert names.full(text) == FULL[text]
-    assert names.full(FULL[text]) == FULL[text]
+    assert image_names.full(text) == FULL[text]
+    assert image_names.full(FULL[text]) == FULL[text]
 
 
 @pytest.mark.parametrize("text", ["--help", "App", "a b", "a:b:c", "a/", "/a", "a@sha256:1"])
 def test_what_is_no_name(text: str) -> None:
     with pytest.raises(UsageError, match="is not an image name") as caught:
-        names.full(text)
+        image_names.full(text)
     assert caught.value.hint
     with pytest.raises(UsageError, match="name is empty"):
-        names.full("")
+        image_names.full("")
 
 
 def test_parts_of_names() -> None:
-    assert names.tag_of("localhost:5000/app:dev") == "dev"
-    assert names.tag_of(f"localhost:5000/app@sha256:{'0' * 64}") == ""
-    assert names.repository_of("localhost:5000/app:dev") == "localhost:5000/app"
-    assert names.repository_of(f"localhost:5000/app@sha256:{'0' * 64}") == "localhost:5000/app"
-    assert names.of_annotations({"org.opencontainers.image.ref.name": "dev"}) == ()
-    assert names.of_annotations({}) == ()
+    assert image_names.tag_of("localhost:5000/app:dev") == "dev"
+    assert image_names.tag_of(f"localhost:5000/app@sha256:{'0' * 64}") == ""
+    assert image_names.repository_of("localhost:5000/app:dev") == "localhost:5000/app"
+    assert (
+        image_names.repository_of(f"localhost:5000/app@sha256:{'0' * 64}") == "localhost:5000/app"
+    )
+    assert image_names.of_annotations({"org.opencontainers.image.ref.name": "dev"}) == ()
+    assert image_names.of_annotations({}) == ()
 
 
 @forms

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache.catalog import CRecipe, GoRecipe
-from ohmykube.cache.sources.gate import Gate, available_gib
+from ohmykube.cache.sources.build_slots import Gate, available_gib
 from ohmykube.cache.sources.gobuild import Builder
 from ohmykube.cache.store import Store
 from ohmykube.errors import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache import ingest
+from ohmykube.cache import unfinished_files
 from ohmykube.cache.prune import (
     BUDGET_BYTES,
     Class,
@@ -18,7 +18,7 @@ from ohmykube.cache.prune import (
     Pruned,
     prune,
 )
-from ohmykube.cache.reach import Reach
+from ohmykube.cache.reachability import Reach
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import LockedError, NotFoundError
 from ohmykube.kit import files
@@ -257,15 +257,15 @@ def test_an_empty_store_has_nothing_to_prune(store: Store) -> None:
 
 
 def test_sizes_of_what_vanishes_are_nothing(tmp_path: Path) -> None:
-    assert ingest.size_of(tmp_path / "gone") == 0
-    assert ingest.remove(tmp_path / "gone") == 0
+    assert unfinished_files.size_of(tmp_path / "gone") == 0
+    assert unfinished_files.remove(tmp_path / "gone") == 0
     (tmp_path / "link").symlink_to("/etc")
-    assert ingest.size_of(tmp_path / "link") == len("/etc")
+    assert unfinished_files.size_of(tmp_path / "link") == len("/etc")
 
 
 def test_a_file_that_is_finished_meanwhile_is_no_leftover(tmp_path: Path) -> None:
     (tmp_path / "gone").symlink_to("nowhere")
-    assert ingest.leftovers(tmp_path) == []
+    assert unfinished_files.leftovers(tmp_path) == []
 
 
 def test_half_written_lists_go_when_they_are_old(store: Store) -> None:
@@ -312,7 +312,7 @@ def test_what_a_strangers_link_leads_to_stays(
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(LockedError) as caught:
-        ingest.remove(store.root / name / "thesis")
+        unfinished_files.remove(store.root / name / "thesis")
     assert caught.value.id == "OMK-I-311"
     assert (documents / "thesis").exists()
 
@@ -325,7 +325,7 @@ def test_a_directory_that_is_exchanged_for_a_link_meanwhile(
     for place in (documents, store.root / "build"):
         (place / "work").mkdir(parents=True)
         (place / "work" / "thesis").write_text("years")
-    size_of = ingest.size_of
+    size_of = unfinished_files.size_of
 
     def swapped(path: Path) -> int:
         size = size_of(path)
@@ -334,8 +334,8 @@ def test_a_directory_that_is_exchanged_for_a_link_meanwhile(
             (store.root / "build").symlink_to(documents)
         return size
 
-    monkeypatch.setattr(ingest, "size_of", swapped)
-    ingest.remove(store.root / "build" / "work")
+    monkeypatch.setattr(unfinished_files, "size_of", swapped)
+    unfinished_files.remove(store.root / "build" / "work")
     assert (documents / "work" / "thesis").read_text() == "years"
     assert not (tmp_path / "moved" / "work").exists(), "the one that was meant is gone"
 
@@ -346,10 +346,10 @@ def test_a_directory_behind_a_link_of_our_own_is_cleared(store: Store, tmp_path:
     (other_disk / "old").write_text("12345")
     store.root.mkdir(parents=True, exist_ok=True)
     (store.root / "build").symlink_to(Path("..") / other_disk.relative_to(store.root.parent))
-    assert ingest.remove(store.root / "build" / "old") == 5
+    assert unfinished_files.remove(store.root / "build" / "old") == 5
     assert not (other_disk / "old").exists()
-    assert ingest.remove(store.root / "build" / "old") == 0
-    assert ingest.remove(store.root / "none" / "old") == 0
+    assert unfinished_files.remove(store.root / "build" / "old") == 0
+    assert unfinished_files.remove(store.root / "none" / "old") == 0
 
 
 def test_a_manifest_that_came_after_the_first_look_keeps_its_layers(store: Store) -> None:
@@ -405,14 +405,14 @@ def test_a_blob_that_goes_while_it_is_looked_at_is_not_there(
 
 def test_a_pipe_in_the_place_of_a_put_holds_nobody_up(store: Store) -> None:
     store.put_bytes(b"x")
-    pipe = store.ingest / f"{ingest.PUT_PREFIX}x"
+    pipe = store.ingest / f"{unfinished_files.PUT_PREFIX}x"
     os.mkfifo(pipe)
     os.utime(pipe, (time.time() - 600,) * 2)
-    assert ingest.leftovers(store.ingest) == []
-    assert ingest.leftovers(store.ingest, 60) == [pipe]
+    assert unfinished_files.leftovers(store.ingest) == []
+    assert unfinished_files.leftovers(store.ingest, 60) == [pipe]
 
 
 def test_a_place_that_is_no_directory_is_told_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
-        ingest.remove(tmp_path / "file" / "below")
+        unfinished_files.remove(tmp_path / "file" / "below")

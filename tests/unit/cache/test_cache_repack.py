@@ -11,7 +11,7 @@ import zstandard
 
 from ohmykube.cache import manifest, oci, repack
 from ohmykube.cache.prune import Class, Policy, prune
-from ohmykube.cache.serve.catalogue import Catalogue
+from ohmykube.cache.serve.cluster_artifacts import Catalogue
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests

@@ -17,7 +17,7 @@ from ohmykube.cache.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.pack import Member, pack
 from ohmykube.cache.serve import Server
 from ohmykube.cache.serve import listener as serve
-from ohmykube.cache.serve.catalogue import Catalogue
+from ohmykube.cache.serve.cluster_artifacts import Catalogue
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError
 from ohmykube.kit.secret import Secret

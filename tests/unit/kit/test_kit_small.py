@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ohmykube.errors import NotFoundError, PrerequisiteError
-from ohmykube.kit import digest, entrypoints, paths, platform
+from ohmykube.kit import architecture, digest, entrypoints, paths
 from ohmykube.kit.secret import Secret
 
 GROUP = "ohmykube.test_group"
@@ -156,6 +156,6 @@ def test_an_absent_plugin_names_those_that_are_there() -> None:
 
 
 def test_the_architecture_has_gos_name() -> None:
-    assert platform.architecture() in {"amd64", "arm64", "arm", "386", "riscv64"} or (
-        platform.architecture() == os.uname().machine
+    assert architecture.architecture() in {"amd64", "arm64", "arm", "386", "riscv64"} or (
+        architecture.architecture() == os.uname().machine
     )

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils import lima_instances
 
 from ohmykube.model.machine import MachineSpec
-from ohmykube.providers.lima import home, marker
+from ohmykube.providers.lima import lima_home, marker
 from tests import inventory_place
 from tests.lima_world import World, world
 
@@ -90,7 +90,7 @@ def test_the_mark_is_the_one_that_the_provider_writes(made: World) -> None:
     ],
 )
 def test_machines_are_sought_where_the_cli_has_them(environ: dict[str, str]) -> None:
-    assert lima_instances.home(environ) == str(home.locate(environ).root)
+    assert lima_instances.home(environ) == str(lima_home.locate(environ).root)
 
 
 def test_groups_hosts_and_variables(place: Place) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ohmykube.kit.process import CommandFailed, Result
-from ohmykube.providers.nspawn.host import Host, Kernel
+from ohmykube.providers.nspawn.host_system import Host, Kernel
 
 V1 = ("cpu", "cpuset", "memory", "pids", "systemd")
 V2_CONTROLLERS = "cpuset cpu io memory pids"

@@ -27,12 +27,12 @@ from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.base import CheckStatus, Service
 from ohmykube.providers.lima import marker, records
-from ohmykube.providers.lima.answers import Status
-from ohmykube.providers.lima.home import Home
+from ohmykube.providers.lima.lima_home import Home
+from ohmykube.providers.lima.lima_yaml import Shape
 from ohmykube.providers.lima.limactl import Limactl
+from ohmykube.providers.lima.limactl_output import Status
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.state import Judge, drift
-from ohmykube.providers.lima.template import Shape
 from ohmykube.testing import fake_limactl
 from tests.lima_world import World, world
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ohmykube.providers.lima.answers import LogEntry
+    from ohmykube.providers.lima.limactl_output import LogEntry
 
 SPEC = MachineSpec(cluster="dev", node="cp1", cpus=1, memory_mib=512, disk_gib=10)
 WORKER = dataclasses.replace(SPEC, node="w1")

@@ -12,10 +12,10 @@ import pytest
 
 from ohmykube.errors import PrerequisiteError, ResourceError
 from ohmykube.kit import process
-from ohmykube.providers.lima.answers import Malformed, Network, lines
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.quirks import Quirk, Version
-from ohmykube.providers.lima.refusals import LimactlError, Reason, failure, reason_of
+from ohmykube.providers.lima.limactl_errors import LimactlError, Reason, failure, reason_of
+from ohmykube.providers.lima.limactl_output import Malformed, Network, lines
+from ohmykube.providers.lima.version_workarounds import Quirk, Version
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 

@@ -13,7 +13,7 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.providers import registry
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.lima import preflight
-from ohmykube.providers.lima.home import Home
+from ohmykube.providers.lima.lima_home import Home
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.options import Options
 from ohmykube.providers.lima.preflight import Host

@@ -18,7 +18,7 @@ from ohmykube.progress import NullReporter
 from ohmykube.providers.base import Portable, ProviderContext
 from ohmykube.providers.nspawn import base_archive
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
-from ohmykube.providers.nspawn.host import Host
+from ohmykube.providers.nspawn.host_system import Host
 from ohmykube.providers.nspawn.provider import NspawnProvider
 
 if TYPE_CHECKING:

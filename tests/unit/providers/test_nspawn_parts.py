@@ -23,10 +23,10 @@ from ohmykube.kit import process
 from ohmykube.kit.paths import Paths
 from ohmykube.progress import ItemProgress, Status
 from ohmykube.providers.base import Check, CheckStatus
-from ohmykube.providers.nspawn import base_image, cgroups, checks, forward, layout, network
+from ohmykube.providers.nspawn import base_image, cgroups, layout, network, port_forward, preflight
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.cgroups import Limits
-from ohmykube.providers.nspawn.host import Host, Kernel, do
+from ohmykube.providers.nspawn.host_system import Host, Kernel, do
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ class TestCgroups:
 
 class TestChecks:
     def run(self, simulation: Simulation, root: Path, **more: object) -> dict[str, Check]:
-        found = checks.check(simulation.host(), paths_at(root), **more)  # type: ignore[arg-type]
+        found = preflight.check(simulation.host(), paths_at(root), **more)  # type: ignore[arg-type]
         return {check.id: check for check in found}
 
     def test_all_is_well(self, v1: Simulation, v2: Simulation, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ class TestChecks:
     def test_little_space(
         self, v1: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(checks, "WANTED_GIB", 1 << 30)
+        monkeypatch.setattr(preflight, "WANTED_GIB", 1 << 30)
         assert self.run(v1, tmp_path, uid=0)["disk-space"].status is CheckStatus.WARN
 
     def test_low_inotify_limits_are_mentioned(self, v1: Simulation, tmp_path: Path) -> None:
@@ -352,14 +352,14 @@ class TestChecks:
 
 class TestPorts:
     def test_stays_in_its_range_and_skips_what_is_taken(self) -> None:
-        first = forward.choose("dev", (), lambda _port: True)
-        assert forward.choose("dev", (), lambda port: port != first) == first + 1
-        assert forward.choose("dev", {first}, lambda _port: True) == first + 1
-        assert forward.FIRST_PORT <= first < forward.FIRST_PORT + forward.PORTS
+        first = port_forward.choose("dev", (), lambda _port: True)
+        assert port_forward.choose("dev", (), lambda port: port != first) == first + 1
+        assert port_forward.choose("dev", {first}, lambda _port: True) == first + 1
+        assert port_forward.FIRST_PORT <= first < port_forward.FIRST_PORT + port_forward.PORTS
 
     def test_none_is_left(self) -> None:
         with pytest.raises(LockedError, match="no port"):
-            forward.choose("dev", (), lambda _port: False)
+            port_forward.choose("dev", (), lambda _port: False)
 
     def test_a_real_listener_is_seen(self) -> None:
         with socket.socket() as listener:

@@ -21,8 +21,8 @@ from ohmykube.errors import IntegrityError, NotFoundError, ProviderError, Resour
 from ohmykube.kit import digest
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.providers.base import NO_TEMPLATE, NewTemplate
-from ohmykube.providers.nspawn import copies, templates
-from ohmykube.providers.nspawn.host import Host
+from ohmykube.providers.nspawn import templates, tree_copy
+from ohmykube.providers.nspawn.host_system import Host
 from ohmykube.providers.nspawn.layout import NodeFiles
 from ohmykube.providers.nspawn.templates import TemplateStore
 from ohmykube.testing.conformance import BUILDING, Subject, TemplatesConformance
@@ -356,7 +356,7 @@ def test_a_copy_keeps_everything_of_a_file(tmp_path: Path) -> None:
     }
     for name, choice in choices.items():
         target, shared = tmp_path / name, choice(source)
-        copies.copy_tree(source, target, choice)
+        tree_copy.copy_tree(source, target, choice)
         for path in ("plain", "plain/file", "link", "pipe", "gone"):
             old, new = (source / path).lstat(), (target / path).lstat()
             assert (old.st_mode, old.st_uid, old.st_gid) == (new.st_mode, new.st_uid, new.st_gid)
@@ -378,7 +378,7 @@ def test_a_file_that_cannot_be_linked_is_copied(
         raise OSError(errno.EMLINK, "Too many links")
 
     monkeypatch.setattr(os, "link", refuse)
-    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
+    tree_copy.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
     assert (tmp_path / "copy/file").read_text() == "text"
     assert (tmp_path / "copy/file").stat().st_nlink == 1
 
@@ -402,7 +402,7 @@ def test_blocks_are_shared_where_the_file_system_can(tmp_path: Path) -> None:
         os.sync()
         before = shutil.disk_usage(place).used
         for number in range(4):
-            copies.copy_tree(place / "source", place / f"copy{number}", lambda _path: True)
+            tree_copy.copy_tree(place / "source", place / f"copy{number}", lambda _path: True)
         os.sync()
         assert shutil.disk_usage(place).used - before < 2 << 20
         with (place / "copy0/file").open("r+b") as stream:
@@ -428,7 +428,7 @@ def test_a_file_system_that_shares_no_blocks_is_asked_once(
     monkeypatch.setattr(fcntl, "ioctl", refuse)
     for name in ("a", "b", "below/c"):
         write(tmp_path / "source" / name, name)
-    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: False)
+    tree_copy.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: False)
     assert (tmp_path / "copy/below/c").read_text() == "below/c"
     assert len(calls) == asked
 
@@ -442,10 +442,10 @@ def test_a_failure_to_link_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "link", full)
     with pytest.raises(ResourceError):
-        copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
+        tree_copy.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
     assert not (tmp_path / "copy").exists()
     monkeypatch.undo()
-    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
+    tree_copy.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "source"]
 
 
@@ -453,7 +453,7 @@ def test_sockets_of_processes_that_ended_are_left_out(tmp_path: Path) -> None:
     write(tmp_path / "source/file", "text")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "source/socket"))
-    copies.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: False)
+    tree_copy.copy_tree(tmp_path / "source", tmp_path / "copy", lambda _path: False)
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["file"]
 
 
@@ -463,7 +463,7 @@ def test_the_size_counts_what_removing_gives_back(tmp_path: Path) -> None:
     os.link(tmp_path / "tree/twice", tmp_path / "tree/again")
     write(tmp_path / "tree/shared", "x" * 8192)
     os.link(tmp_path / "tree/shared", tmp_path / "elsewhere")
-    assert copies.size(tmp_path / "tree") == 2 * 8192
+    assert tree_copy.size(tmp_path / "tree") == 2 * 8192
 
 
 def test_only_finished_content_and_layers_are_shared() -> None:

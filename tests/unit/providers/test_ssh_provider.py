@@ -28,9 +28,9 @@ from ohmykube.model.cluster import Cluster, Host, Node, Role
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus, ProviderContext
-from ohmykube.providers.ssh import look, preflight
+from ohmykube.providers.ssh import host_facts, preflight
 from ohmykube.providers.ssh.provider import SshProvider
-from ohmykube.providers.ssh.remote import OpenSsh
+from ohmykube.providers.ssh.remote_script import OpenSsh
 from ohmykube.testing.conformance import ProviderConformance, Subject
 from ohmykube.testing.reporter import RecordingReporter
 from tests import unmeasured
@@ -77,7 +77,7 @@ class FakeHosts:
         self.seen.append((target, trusted))
         if target.address in self.errors:
             raise self.errors[target.address]
-        local = script.replace(look.MARKER, str(self.marker(target.address)))
+        local = script.replace(host_facts.MARKER, str(self.marker(target.address)))
         # Of the pythons that may be on PATH ours is no script that first looks for a version.
         own = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environ = unmeasured.environment() | {"PATH": own}
@@ -398,7 +398,7 @@ class TestJudgement:
         ],
     )
     def test_each_fact(self, facts: dict[str, str], id: str, status: CheckStatus) -> None:
-        checks = preflight.judge(ONE.nodes[0], look.Facts(values=GOOD | facts), ours=False)
+        checks = preflight.judge(ONE.nodes[0], host_facts.Facts(values=GOOD | facts), ours=False)
         (found,) = [check for check in checks if check.id == f"cp1-{id}"]
         assert found.status is status
         assert found.evidence
@@ -406,21 +406,21 @@ class TestJudgement:
         assert all(check.status is CheckStatus.OK for check in others)
 
     def test_a_worker_needs_fewer_ports(self) -> None:
-        facts = look.Facts(values=GOOD | {"listening": "192B"})
+        facts = host_facts.Facts(values=GOOD | {"listening": "192B"})
         checks = preflight.judge(ONE.nodes[1], facts, ours=False)
         assert all(check.status is CheckStatus.OK for check in checks)
 
     @pytest.mark.parametrize(("ip", "ok"), [("10.0.0.5", True), ("10.0.0.6", False)])
     def test_the_wished_address_must_be_there(self, ip: str, ok: bool) -> None:
         node = replace(ONE.nodes[0], host=Host(address="a", node_ip=ip))
-        checks = preflight.judge(node, look.Facts(values=GOOD), ours=True)
+        checks = preflight.judge(node, host_facts.Facts(values=GOOD), ours=True)
         (found,) = [check for check in checks if check.id == "cp1-node-ip"]
         assert (found.status is CheckStatus.OK) is ok
 
     @pytest.mark.linux
     def test_facts_of_this_machine(self) -> None:
-        script = look.script(look.LOOK).replace(look.MARKER, "/nonexistent")
-        facts = look.parse(process.run(["sh", "-s"], timeout=20, input=script).stdout)
+        script = host_facts.script(host_facts.LOOK).replace(host_facts.MARKER, "/nonexistent")
+        facts = host_facts.parse(process.run(["sh", "-s"], timeout=20, input=script).stdout)
         assert facts.marker is None
         assert facts.number("cpus")
         assert facts.number("memory_kib")

@@ -14,9 +14,9 @@ import pytest
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.providers.lima import events
-from ohmykube.providers.lima.answers import Instance, Status
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.refusals import LimactlError, Reason
+from ohmykube.providers.lima.limactl_errors import LimactlError, Reason
+from ohmykube.providers.lima.limactl_output import Instance, Status
 from ohmykube.providers.lima.usernet import Usernet, endpoint
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess

@@ -15,9 +15,9 @@ import pytest
 
 from ohmykube.providers.lima import events
 from ohmykube.providers.lima.usernet import Usernet
-from ohmykube.testing.fake_limactl import template, usernet
+from ohmykube.testing.fake_limactl import lima_yaml, usernet
 from ohmykube.testing.fake_limactl.daemons import HostAgent, Stop, fork, wait
-from ohmykube.testing.fake_limactl.home import live_pid
+from ohmykube.testing.fake_limactl.lima_home import live_pid
 from ohmykube.testing.fake_limactl.log import Fatal
 
 if TYPE_CHECKING:
@@ -157,23 +157,23 @@ def test_two_daemons_of_a_network_are_one(directory: Path) -> None:
     ("text", "size"), [("768MiB", 768 << 20), ("1.5GiB", 3 << 29), ("2G", 2 << 30), (512, 512)]
 )
 def test_sizes(text: object, size: int) -> None:
-    assert template.size(text) == size
+    assert lima_yaml.size(text) == size
 
 
 def test_sizes_as_text() -> None:
-    assert [template.size_text(n) for n in (100, 4 << 10, 3 << 29, 1 << 40)] == [
+    assert [lima_yaml.size_text(n) for n in (100, 4 << 10, 3 << 29, 1 << 40)] == [
         "100B",
         "4KiB",
         "1.5GiB",
         "1TiB",
     ]
     with pytest.raises(Fatal, match="invalid size"):
-        template.size("much")
+        lima_yaml.size("much")
 
 
 def test_expressions() -> None:
     raw = {"networks": [{"lima": "a"}], "cpus": 1}
-    changed = template.changed(
+    changed = lima_yaml.changed(
         raw,
         [
             '.cpus = 2 | .memory = "1GiB"',
@@ -188,4 +188,4 @@ def test_expressions() -> None:
     assert changed["provision"] == [{"mode": "boot"}]
     assert raw == {"networks": [{"lima": "a"}], "cpus": 1}
     with pytest.raises(Fatal, match="does not understand"):
-        template.changed(raw, ["del(.cpus)"])
+        lima_yaml.changed(raw, ["del(.cpus)"])

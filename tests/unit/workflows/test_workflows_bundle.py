@@ -23,7 +23,7 @@ from ohmykube.errors import (
     NotFoundError,
     PrerequisiteError,
 )
-from ohmykube.kit import paths, plain_tar, platform
+from ohmykube.kit import architecture, paths, plain_tar
 from ohmykube.model.artifact import Kind
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
@@ -160,7 +160,7 @@ def test_the_name_of_the_file_tells_what_it_is(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     written = bundles.create(here, described(), CreateOptions())
-    arch = platform.architecture()
+    arch = architecture.architecture()
     version = described().kubernetes_version
     assert [p.name for p in written.paths] == [f"dev-k8s{version}-{arch}.omk.tar"]
 

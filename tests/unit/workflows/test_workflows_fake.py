@@ -21,7 +21,7 @@ from ohmykube.errors import (
     ProviderError,
 )
 from ohmykube.kit import failures, interrupt, paths
-from ohmykube.kit.invoker import Invoker
+from ohmykube.kit.sudo_user import Invoker
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineSpec, MachineState

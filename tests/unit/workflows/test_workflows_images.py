@@ -25,7 +25,7 @@ from ohmykube.errors import (
     UnreachableError,
     UsageError,
 )
-from ohmykube.kit import interrupt, paths, platform, process
+from ohmykube.kit import architecture, interrupt, paths, process
 from ohmykube.progress import ItemProgress, NodeProgress
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.linux
 
 PROGRAMS = Path(__file__).parents[2] / "data" / "node_programs"
 APP = "docker.io/library/app:dev"
-ARCH = platform.architecture()
+ARCH = architecture.architecture()
 HOSTS = '[host."http://127.0.0.1:5055".header]\nAuthorization = ["Bearer {token}"]\n'
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache.bundle import content, write
+from ohmykube.cache.bundle import contents, write
 from ohmykube.cache.store import Ref, Store
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import NullReporter
@@ -42,13 +42,13 @@ class Workshop:
     wanted: list[tuple[Ref, str]]
 
     @property
-    def content(self) -> content.Content:
+    def content(self) -> contents.Content:
         refs = tuple(ref for ref, _ in self.wanted)
-        return content.Content(
+        return contents.Content(
             name="dev",
             refs=refs,
-            entries=content.entries(self.store, self.wanted),
-            components=content.components(refs, None),
+            entries=contents.entries(self.store, self.wanted),
+            components=contents.components(refs, None),
             kubernetes="1.36.3",
             arch="amd64",
             provider="nspawn",

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from ohmykube.cache.bundle import bring, read
+from ohmykube.cache.bundle import import_bundle, read
 from tests.unit.cache.bundle.conftest import QUIET
 
 IMPORT = """
 import os, signal, sys
 from pathlib import Path
-from ohmykube.cache.bundle import bring, read
+from ohmykube.cache.bundle import import_bundle, read
 from ohmykube.cache.store import Store
 from ohmykube.progress import NullReporter
 
@@ -29,7 +29,7 @@ def counted(self, buffer):
     return readinto(self, memoryview(buffer)[:100])
 
 read.Window.readinto = counted
-bring.copy(Store(cache), bundle, NullReporter())
+import_bundle.copy(Store(cache), bundle, NullReporter())
 """
 EXPORT = """
 import os, signal, sys
@@ -69,7 +69,7 @@ def test_an_import_killed_again_and_again(bundle, elsewhere) -> None:
         for digest in elsewhere.digests():
             assert elsewhere.locate(digest).hash() == digest
     assert deaths >= 3
-    brought = bring.copy(elsewhere, bundle, QUIET)
+    brought = import_bundle.copy(elsewhere, bundle, QUIET)
     assert brought.copied + brought.present == 9
     for digest in elsewhere.digests():
         assert elsewhere.locate(digest).hash() == digest

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ohmykube.cache.bundle import bring, document, parts, read
+from ohmykube.cache.bundle import document, import_bundle, parts, read
 from ohmykube.errors import IntegrityError, Interrupted, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt, plain_tar
@@ -49,7 +49,7 @@ def refused(tmp_path, data: bytes, elsewhere, *, hashing: bool = True) -> str:
     path.write_bytes(data)
     with pytest.raises(IntegrityError) as caught:
         read.verify(read.load(path), QUIET)
-    for take in (bring.use, bring.copy) if hashing else ():
+    for take in (import_bundle.use, import_bundle.copy) if hashing else ():
         with pytest.raises(IntegrityError):
             take(elsewhere, path, QUIET)
         assert elsewhere.refs() == ()
@@ -317,7 +317,7 @@ def test_a_damaged_blob_names_its_part(divided, elsewhere) -> None:
     data[(position + size - 1) % 4096] ^= 1
     before.write_bytes(data)
     with pytest.raises(IntegrityError) as caught:
-        bring.copy(elsewhere, divided, QUIET)
+        import_bundle.copy(elsewhere, divided, QUIET)
     assert before.name in caught.value.hint
     assert elsewhere.refs() == ()
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ohmykube.cache import releases
-from ohmykube.cache.bundle import content, document, parts, read
+from ohmykube.cache.bundle import contents, document, parts, read
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
@@ -152,7 +152,7 @@ def test_what_a_lock_needs(workshop) -> None:
         locked(package, ("control-plane", "worker")),
     )  # fmt: skip
     lock = ArtifactLock(kubernetes_version="1.36.3", arch="amd64", artifacts=artifacts)
-    assert content.of_lock(workshop.store, lock) == [
+    assert contents.of_lock(workshop.store, lock) == [
         (ref, role) for ref, role in zip(
             [workshop.store.ref(*r.key) for r in (app, api, package)],
             ["node", "control-plane", "node"], strict=True,
@@ -160,13 +160,13 @@ def test_what_a_lock_needs(workshop) -> None:
     ]  # fmt: skip
     workshop.store.drop_ref(app)
     with pytest.raises(NotFoundError, match="not in the cache any more"):
-        content.of_lock(workshop.store, lock)
+        contents.of_lock(workshop.store, lock)
 
 
 def test_components_tell_what_packages_are_made_of(workshop) -> None:
     release = releases.release(releases.default_version())
     refs = tuple(ref for ref, _ in workshop.wanted)
-    found = content.components(refs, release)
+    found = contents.components(refs, release)
     kubelet = next(c for c in found if c.name == "kubelet")
     assert (kubelet.part_of, kubelet.kind, kubelet.licence) == ("kubeadm", "binary", "unknown")
     assert kubelet.digest == refs[2].digest

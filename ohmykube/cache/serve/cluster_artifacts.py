@@ -1,0 +1,160 @@
+"""What one cluster's nodes may have: the digests of an artifact lock, and no others."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from ohmykube.cache import manifest, repack
+from ohmykube.cache.serve.listener import Listener
+from ohmykube.cache.serve.responses import Found
+from ohmykube.errors import IntegrityError, OhmykubeError
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ohmykube.cache.serve.stats import ServeStats
+    from ohmykube.cache.store import Store
+    from ohmykube.kit.secret import Secret
+    from ohmykube.model.artifact import ArtifactLock
+
+_MANIFESTS = frozenset(manifest.ACCEPT.split(", "))
+OCTETS = "application/octet-stream"
+PACKAGE_TYPE = "application/zstd"
+
+
+class Catalogue:
+    """Which digests of the store may be served, under which names."""
+
+    def __init__(self, store: Store, lock: ArtifactLock) -> None:
+        """Read all manifests; raises NotFoundError or IntegrityError when one is not usable."""
+        self._store = store
+        self.tags: dict[str, str] = {}
+        """Full reference with tag to digest of the manifest."""
+        self.types: dict[str, str] = {}
+        """Digest to media type: manifests, configs and layers."""
+        self.manifests: set[str] = set()
+        self.packages: set[str] = set()
+        self.damaged: IntegrityError | None = None
+        """About the first damaged blob that was asked for and cannot be done without."""
+        self._spare: set[str] = set()
+        repacked = repack.known(store)
+        indexes = {ref.digest: ref.index for ref in store.refs() if ref.index}
+        for artifact in lock.artifacts:
+            if artifact.kind is Kind.IMAGE:
+                self._add_image(artifact.name, artifact.digest)
+                if index := indexes.get(artifact.digest, ""):
+                    self._add_index(index)
+                if other := repacked.get(artifact.digest, ""):
+                    self._add_repacked(other)
+            elif artifact.kind is Kind.PACKAGE:
+                self.packages.add(artifact.digest)
+
+    def _add_image(self, name: str, digest: str) -> None:
+        found = manifest.closure(self._store, digest)
+        self.tags[name.partition("@")[0]] = digest
+        self.types |= found
+        self.manifests |= {d for d, media in found.items() if d == digest or media in _MANIFESTS}
+
+    def _add_index(self, digest: str) -> None:
+        """Let an image be pulled by the digest that its registry has for all platforms."""
+        if self._store.has(digest):
+            self.types[digest] = manifest.read(self._store, digest).media_type
+            self.manifests.add(digest)
+
+    def _add_repacked(self, digest: str) -> None:
+        """Let an image be pulled by the manifest of its repacked layers as well."""
+        found = manifest.closure(self._store, digest)
+        self._spare |= found.keys() - self.types.keys()
+        self.types = found | self.types
+        self.manifests.add(digest)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """All that may be served."""
+        return frozenset(self.types) | self.packages
+
+    def manifest(self, registry: str, name: str, reference: str) -> Found:
+        """See ``Content``."""
+        digest = reference
+        if digest not in self.manifests:
+            full = f"{registry}/{name}" if registry else name
+            digest = self.tags[f"{full}:{reference}"]
+        return self._found(digest, self.types[digest])
+
+    def blob(self, registry: str, name: str, digest: str) -> Found:
+        """See ``Content``; a manifest is a blob as well."""
+        media = self.types[digest]
+        return self._found(digest, media if digest in self.manifests else OCTETS)
+
+    def package(self, digest: str) -> Found:
+        """See ``Content``."""
+        if digest not in self.packages:
+            raise KeyError(digest)
+        return self._found(digest, PACKAGE_TYPE, packed=True)
+
+    def file(self, path: str) -> Found:
+        """Nothing is served by a file's name."""
+        raise KeyError(path)
+
+    def _found(self, digest: str, media: str, *, packed: bool = False) -> Found:
+        try:
+            return Found(self._store.trusted(digest), media, packed)
+        except IntegrityError as error:
+            if digest not in self._spare:  # who gets none of these takes the image as it is
+                self.damaged = self.damaged or error
+            raise
+
+
+class Server:
+    """A cluster's artifacts on the loopback, with a token, while the ``with`` block runs."""
+
+    def __init__(self, store: Store, lock: ArtifactLock, token: str | Secret) -> None:
+        self._store = store
+        self._lock = lock
+        self._token = token
+        self._stack = ExitStack()
+        self._parts: tuple[Listener, Catalogue] | None = None
+
+    def __enter__(self) -> Self:
+        """Start; raises NotFoundError when an artifact of the lock is not in the store."""
+        with ExitStack() as stack:
+            with self._store.using():
+                catalogue = Catalogue(self._store, self._lock)
+                stack.enter_context(self._store.lease("serve", catalogue.digests))
+            listener = Listener(self._store, catalogue, [self._token])
+            stack.enter_context(listener)
+            self._stack = stack.pop_all()
+        self._parts = (listener, catalogue)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop taking requests and end all connections."""
+        self._stack.close()
+
+    @property
+    def port(self) -> int:
+        """Port on 127.0.0.1."""
+        return self._running[0].port
+
+    @property
+    def damaged(self) -> IntegrityError | None:
+        """What was asked for and found damaged, so that it was not sent; None when all was well."""
+        return self._running[1].damaged
+
+    @property
+    def stats(self) -> ServeStats:
+        """What was sent so far."""
+        return self._running[0].stats
+
+    @property
+    def _running(self) -> tuple[Listener, Catalogue]:
+        if self._parts is None:
+            raise OhmykubeError("the cache server is not running")
+        return self._parts

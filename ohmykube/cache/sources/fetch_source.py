@@ -1,0 +1,194 @@
+"""What the sources that fetch finished files have in common."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.cache import signatures
+from ohmykube.cache.download import Downloader
+from ohmykube.cache.registry_client import Reference, RegistryClient, Repository
+from ohmykube.cache.signatures import Verifier
+from ohmykube.cache.sources.base import Source
+from ohmykube.cache.sources.publisher_check import Origins
+from ohmykube.cache.store import Ref, Signature
+from ohmykube.cache.transport import StatusError, Transport
+from ohmykube.cache.unpack import extract
+from ohmykube.errors import NetworkError
+from ohmykube.kit import digest as digests
+from ohmykube.kit import files
+from ohmykube.model.artifact import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ohmykube.cache.catalog import Component, Download, ImageSpec
+    from ohmykube.cache.sources.base import SourceContext
+    from ohmykube.cache.sources.publisher_check import Origin
+
+_ABSENT = frozenset({404, 410})
+_SETTLED = frozenset({Signature.VERIFIED, Signature.ABSENT})
+ARCHIVE_BYTES = 4 << 30
+"""A release archive may unpack to so much."""
+
+
+class RemoteSource(Source):
+    """Files and images of release servers, wherever they are kept."""
+
+    def __init__(self, context: SourceContext) -> None:
+        super().__init__(context)
+        self._guard = threading.Lock()
+        self._made: Downloader | None = None
+        self._client: RegistryClient | None = None
+
+    @property
+    def transport(self) -> Transport:
+        """How requests are sent; replaced by tests."""
+        return self.downloader.transport
+
+    @property
+    def downloader(self) -> Downloader:
+        """Made when first used: urllib3 reads the trusted certificates then."""
+        with self._guard:
+            if self._made is None:
+                self._made = Downloader(self.context.store, self.context.reporter, Transport())
+            return self._made
+
+    @downloader.setter
+    def downloader(self, downloader: Downloader) -> None:
+        self._made = downloader
+
+    @property
+    def registries(self) -> RegistryClient:
+        """One client, so that each repository's token is asked for once."""
+        downloader = self.downloader
+        with self._guard:
+            if self._client is None:
+                self._client = RegistryClient(downloader)
+            return self._client
+
+    @abc.abstractmethod
+    def file(self, download: Download) -> Path:
+        """Return the verified blob of one release file; raises as ``component``."""
+
+    @abc.abstractmethod
+    def repository(self, reference: Reference) -> Repository:
+        """Return where an image's repository is."""
+
+    def component(self, component: Component, arch: str) -> Mapping[str, Path]:
+        """Return the binaries, unpacked from the release archive where there is one."""
+        download = component.downloads.get(arch)
+        if download is None:
+            raise NetworkError(
+                f"{component.name} {component.version} is not released for {arch}",
+                hint="add `build` to sources.order",
+                id="OMK-I-245",
+            )
+        if not download.members:
+            path = self.file(download)
+            self._record(component, download, arch, path)
+            return dict.fromkeys(component.installs, path)
+        with self.context.store.holding(f"unpack {download.url}"):
+            return self._unpacked(component, download, arch)
+
+    def _record(self, component: Component, download: Download, arch: str, path: Path) -> None:
+        """Look at the origin of a release file that is a binary itself, unless that is known."""
+        digest = download.digest or digests.of_file(path)
+        key = (Kind.BINARY, f"{self.name}:{component.name}", component.version, arch)
+        known = self.context.store.ref(*key)
+        if known is not None and known.digest == digest and known.signature in _SETTLED:
+            return
+        origin = self._origin(download, digest)
+        ref = Ref(
+            *key,
+            digest=digest,
+            size=path.stat().st_size,
+            source=self.name,
+            url=f"{download.url}#{download.digest}",
+            upstream_sum=origin.upstream_sum,
+            signature=origin.signature,
+        )
+        self._origins.keep(ref, origin)
+
+    def _origin(self, download: Download, digest: str) -> Origin:
+        return self._origins.of(
+            download, digest, beside=self.beside, published=self.published(download)
+        )
+
+    @property
+    def _origins(self) -> Origins:
+        context = self.context
+        verifier = Verifier(context.paths.state / signatures.KEYRINGS)
+        return Origins(context.store, context.reporter, verifier)
+
+    def published(self, download: Download) -> Callable[[], str] | None:
+        """Return what asks the publisher for a file's sum, None when this source cannot."""
+        return None
+
+    def beside(self, url: str) -> bytes | None:
+        """Return a small file that lies beside a release file, None when there is none.
+
+        Raises:
+            NetworkError: it cannot be had for another reason.
+        """
+        try:
+            return self.transport.small(url, limit=signatures.PART_BYTES)
+        except StatusError as error:
+            if error.status in _ABSENT:
+                return None
+            raise
+
+    def _unpacked(self, component: Component, download: Download, arch: str) -> Mapping[str, Path]:
+        store = self.context.store
+        origin = f"{download.url}#{download.digest}"
+        names = {name: f"{self.name}:{name}" for name in download.members.values()}
+        found = {
+            name: store.ref(Kind.BINARY, key, component.version, arch)
+            for name, key in names.items()
+        }
+        if all(ref is not None and ref.url == origin for ref in found.values()):
+            return {name: store.path(ref.digest) for name, ref in found.items() if ref is not None}
+        archive = self.file(download)
+        known = self._origin(download, download.digest or digests.of_file(archive))
+        wanted = {member.removeprefix("./"): name for member, name in download.members.items()}
+        directory = Path(tempfile.mkdtemp(prefix=files.TEMP_PREFIX, dir=store.ingest))
+        try:
+            extract(archive, wanted, directory, limit=ARCHIVE_BYTES)
+            paths = {}
+            for name, key in names.items():
+                digest, size = store.put_file(directory / name)
+                store.set_ref(
+                    Ref(
+                        kind=Kind.BINARY,
+                        name=key,
+                        version=component.version,
+                        arch=arch,
+                        digest=digest,
+                        size=size,
+                        source=self.name,
+                        url=origin,
+                        upstream_sum=known.upstream_sum,
+                        signature=known.signature,
+                    )
+                )
+                paths[name] = store.path(digest)
+            return paths
+        finally:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(directory)
+
+    def index_of(self, digest: str) -> str:
+        """Return the index that the registry has for an image pulled by this source."""
+        return self.registries.index_of(digest)
+
+    def image(self, image: ImageSpec, arch: str) -> str:
+        """Pull an image through the registry API."""
+        reference = Reference.parse(image.ref)
+        return self.registries.pull(
+            reference, arch, at=self.repository(reference), digest=image.digests.get(arch, "")
+        )

@@ -1,0 +1,175 @@
+"""What this host must have for system containers; found read-only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import OhmykubeError
+from ohmykube.providers.base import Check, CheckStatus
+from ohmykube.providers.nspawn import cgroups, kernel_limits
+from ohmykube.providers.nspawn.port_forward import PROXY
+
+if TYPE_CHECKING:
+    from ohmykube.kit.paths import Paths
+    from ohmykube.providers.nspawn.host_system import Host
+
+PROGRAMS = {
+    "systemd-nspawn": "systemd-container",
+    "systemd-socket-activate": "systemd",
+    "mmdebstrap": "mmdebstrap",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "nc": "netcat-openbsd",
+    "mount": "mount",
+}
+WANTED_GIB = 10
+
+
+def check(
+    host: Host, paths: Paths, *, uid: int | None = None, system: str = sys.platform
+) -> list[Check]:
+    """Return all checks, the failed ones included; looks only.
+
+    Args:
+        host: where to look.
+        paths: roots of the user's files.
+        uid: effective user id; None asks the system.
+        system: as ``sys.platform``.
+    """
+    if system != "linux":
+        return [
+            Check(
+                id="linux",
+                title="Linux",
+                status=CheckStatus.FAIL,
+                evidence=f"this is {platform.system()}; system containers need Linux",
+            )
+        ]
+    return [
+        _root(os.geteuid() if uid is None else uid),
+        *(_program(host, program, package) for program, package in PROGRAMS.items()),
+        _proxy(Path(PROXY)),
+        _overlay(host),
+        _data(host, paths),
+        _cgroups(host),
+        _space(paths.data),
+        _limits(host),
+    ]
+
+
+def _result(id: str, title: str, *, ok: bool, evidence: str, fix: str = "") -> Check:
+    status = CheckStatus.OK if ok else CheckStatus.FAIL
+    return Check(id=id, title=title, status=status, evidence=evidence, fix="" if ok else fix)
+
+
+def _root(uid: int) -> Check:
+    return _result(
+        "root",
+        "root rights",
+        ok=uid == 0,
+        evidence="root" if uid == 0 else f"user id {uid}; system containers need root",
+        fix="sudo ohmykube up",
+    )
+
+
+def _program(host: Host, program: str, package: str) -> Check:
+    found = host.commands.which(program)
+    netcat = program == "nc" and found is not None
+    # `nc -F` hands a connected socket over; only the OpenBSD netcat has it.
+    other = netcat and "openbsd" not in Path(found or "").resolve().name
+    if found and not other:
+        return _result(f"program-{program}", program, ok=True, evidence=found)
+    return Check(
+        id=f"program-{program}",
+        title=program,
+        status=CheckStatus.FAIL,
+        evidence=f"{found} is another netcat" if other else f"{program} is not installed",
+        fix=f"apt-get install {package}",
+        packages=(package,),
+        for_network=program == "mmdebstrap",
+    )
+
+
+def _proxy(path: Path) -> Check:
+    return _result(
+        "socket-proxyd",
+        "systemd-socket-proxyd",
+        ok=os.access(path, os.X_OK),
+        evidence=str(path) if path.exists() else f"{path} is not there",
+        fix="apt-get install --reinstall systemd",
+    )
+
+
+def _overlay(host: Host) -> Check:
+    known = "overlay" in (host.proc / "filesystems").read_text().split()
+    release = platform.release()
+    modules = Path("/lib/modules") / release / "kernel/fs/overlayfs"
+    loadable = any(modules.glob("overlay.ko*")) if modules.is_dir() else False
+    evidence = "in the kernel" if known else "as a module" if loadable else "not in this kernel"
+    return _result(
+        "overlayfs", "overlayfs", ok=known or loadable, evidence=evidence, fix="modprobe overlay"
+    )
+
+
+def _data(host: Host, paths: Paths) -> Check:
+    """A node's root cannot be laid over another overlay, as in a container."""
+    where = _existing(paths.data)
+    best, kind = "", ""
+    for point, candidate, _options in host.mounts():
+        if where.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, candidate
+    return _result(
+        "data-file-system",
+        "file system for nodes",
+        ok=kind not in ("overlay", "nfs", "nfs4", "fuse", "9p"),
+        evidence=f"{paths.data} lies on {kind or 'an unknown file system'}",
+        fix="set OHMYKUBE_HOME to a directory on a local file system such as ext4 or xfs",
+    )
+
+
+def _cgroups(host: Host) -> Check:
+    try:
+        found = cgroups.detect(host)
+        cgroups.offered(found)
+    except OhmykubeError as error:
+        evidence = f"{error.message}; {error.why}"
+        return _result("cgroups", "cgroups", ok=False, evidence=evidence, fix=error.hint or "")
+    return _result("cgroups", "cgroups", ok=True, evidence=f"version {found.version}")
+
+
+def _space(path: Path) -> Check:
+    free = shutil.disk_usage(_existing(path)).free / (1 << 30)
+    enough = free >= WANTED_GIB
+    return Check(
+        id="disk-space",
+        title="disk space",
+        status=CheckStatus.OK if enough else CheckStatus.WARN,
+        evidence=f"{free:.1f} GiB are free for {path}",
+        fix="" if enough else f"free some space; a cluster of three wants {WANTED_GIB} GiB",
+    )
+
+
+def _limits(host: Host) -> Check:
+    """Each node's systemd, kubelet and containerd take instances out of one pool of root's."""
+    low = kernel_limits.lacking(host)
+    evidence = "; ".join(
+        f"{name.replace('/', '.')} = {value}, is raised to {wanted} when nodes start"
+        for name, (value, wanted) in low.items()
+    )
+    return Check(
+        id="inotify",
+        title="inotify limits",
+        status=CheckStatus.OK,
+        evidence=evidence or "high enough",
+    )
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in [path, *path.parents] if p.exists())
