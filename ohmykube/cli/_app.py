@@ -1,4 +1,4 @@
-"""What one command works with: settings, streams, reporter, log and workflows, built once."""
+"""What one command works with: settings, streams, reporter, log and services, built once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ohmykube.cli import _failure, _output
 from ohmykube.cli._log import RunLog
@@ -20,12 +20,14 @@ from ohmykube.ui import console
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ohmykube.cli._workflows import Workflows
     from ohmykube.progress import Event, Reporter
     from ohmykube.steps.base import Services
     from ohmykube.ui.jsonl import JsonReporter
     from ohmykube.ui.live import LiveReporter
     from ohmykube.ui.plain import PlainReporter
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LOGGER = _PROGRAM = "ohmykube"
 
@@ -66,11 +68,14 @@ class _Echo(logging.Handler):
         self._talk.line(f"debug: {console.one_line(record.getMessage())}")
 
 
+def _itself(workflow: Callable[..., Any]) -> Callable[..., Any]:
+    return workflow
+
+
 @dataclass
 class App:
     """Composition root of one command."""
 
-    workflows: Workflows
     environ: Mapping[str, str]
     talk: console.Talk
     results: console.Results
@@ -79,16 +84,17 @@ class App:
     paths: paths.Paths
     interactive: Callable[[Sequence[str]], int] = process.interactive
     """Runs a program on the user's terminal."""
+    bind: Callable[[Callable[..., Any]], Callable[..., Any]] = _itself
+    """Returns what to call for a workflow: the workflow. Tests return something that answers."""
     command: str = _PROGRAM
     settings: Settings = field(default_factory=Settings)
     _shown: bool = False
 
     @classmethod
-    def for_process(cls, workflows: Workflows, environ: Mapping[str, str] | None = None) -> App:
+    def for_process(cls, environ: Mapping[str, str] | None = None) -> App:
         """Build it from this process's streams and environment; touches no file."""
         env = os.environ if environ is None else environ
         return cls(
-            workflows=workflows,
             environ=env,
             talk=console.Talk(sys.stderr),
             results=console.Results(sys.stdout),
@@ -118,25 +124,25 @@ class App:
         """The reporter that the settings ask for; None for silence."""
         mode, verbosity = self.settings.progress, self.settings.verbose
         if mode == "json":
-            from ohmykube.ui.jsonl import JsonReporter  # noqa: PLC0415 - only what is used
+            from ohmykube.ui.jsonl import JsonReporter
 
             return JsonReporter(self.talk, verbosity=verbosity)
         if self.settings.quiet:
             return None
         # What cannot be animated is not, even when asked for: a log full of escapes helps nobody.
         if self.terminal.animate and mode in ("auto", "live"):
-            from ohmykube.ui.live import LiveReporter  # noqa: PLC0415 - rich is slow to import
+            from ohmykube.ui.live import LiveReporter
 
             return LiveReporter(self.talk, self.terminal, verbosity=verbosity)
-        from ohmykube.ui.plain import PlainReporter  # noqa: PLC0415 - only what is used
+        from ohmykube.ui.plain import PlainReporter
 
         return PlainReporter(self.talk, verbosity=verbosity)
 
     @cached_property
     def services(self) -> Services:
         """What workflows take."""
-        from ohmykube.kit import sudo_user  # noqa: PLC0415 - keeps `--help` light
-        from ohmykube.steps.base import Services  # noqa: PLC0415 - keeps `--help` light
+        from ohmykube.kit import sudo_user
+        from ohmykube.steps.base import Services
 
         reporter = Tee(self.log, self.screen or NullReporter())
         return Services(
@@ -145,6 +151,16 @@ class App:
             verbosity=self.settings.verbose,
             invoker=sudo_user.behind_sudo(self.environ, euid=os.geteuid()),
         )
+
+    def call(
+        self,
+        workflow: Callable[Concatenate[Services, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run a workflow with the services of this command; raises what it raises."""
+        result: T = self.bind(workflow)(self.services, *args, **kwargs)
+        return result
 
     def acting(self) -> None:
         """Call before changing anything: from now on there is a log file."""
@@ -229,7 +245,7 @@ class App:
             self.results.discard()
 
     def _json(self) -> JsonReporter:
-        from ohmykube.ui.jsonl import JsonReporter  # noqa: PLC0415 - only what is used
+        from ohmykube.ui.jsonl import JsonReporter
 
         if not isinstance(self.screen, JsonReporter):
             raise TypeError("the reporter was made before the settings were read")
@@ -241,7 +257,7 @@ class App:
         if screen is not None:
             screen.stopping()
         else:
-            from ohmykube.ui.plain import STOPPING  # noqa: PLC0415 - only what is used
+            from ohmykube.ui.plain import STOPPING
 
             self.talk.urgent(STOPPING)
 

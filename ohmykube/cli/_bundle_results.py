@@ -103,7 +103,7 @@ def written(result: Written) -> dict[str, Any]:
 
 def written_text(result: Written) -> str:
     """Return the files and what to do with them."""
-    from ohmykube.cache.bundle.document import verifying  # noqa: PLC0415 - pydantic is slow to import
+    from ohmykube.cache.bundle.document import verifying
 
     bundle = result.bundle
     first, *rest = result.paths
@@ -158,7 +158,7 @@ def _component(component: Component) -> dict[str, str]:
 
 def inspect_text(found: Checked) -> str:
     """Return the head and one row for each component."""
-    from ohmykube.ui.tables import table  # noqa: PLC0415 - only for people
+    from ohmykube.ui.tables import table
 
     bundle = found.archive.bundle
     what = f"Kubernetes {bundle.kubernetes}, {bundle.arch}" if bundle.kubernetes else "an export"
@@ -180,7 +180,7 @@ def inspect_text(found: Checked) -> str:
 
 
 def _row(component: Component) -> tuple[str, ...]:
-    from ohmykube.ui.console import shorten  # noqa: PLC0415 - only for people
+    from ohmykube.ui.console import shorten
 
     name = component.name.removesuffix(f":{component.version}")
     if component.arch not in (architecture.architecture(), "noarch"):

@@ -122,7 +122,7 @@ class LazyGroup(_Helpful, click.Group):
         self, ctx: click.Context, incomplete: str
     ) -> list[click.shell_completion.CompletionItem]:
         """Complete a command's name without importing any command."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only for completion
+        from click.shell_completion import CompletionItem
 
         found = [
             CompletionItem(name, help=entry.summary)

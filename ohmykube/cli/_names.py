@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, UsageError
-from ohmykube.model import names
+from ohmykube.model.names import RULE, is_name
 from ohmykube.ui.console import shorten
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def checked(name: str) -> str:
     """Return ``name``; raises UsageError when it cannot be the name of a cluster."""
-    if not names.is_name(name):
+    if not is_name(name):
         raise UsageError(
             f"{shorten(ascii(name), 60)} is not a cluster name",
-            why=f"a cluster name has {names.RULE}",
+            why=f"a cluster name has {RULE}",
             hint="ohmykube list",
             id="OMK-U-105",
         )
@@ -37,10 +37,12 @@ def choose(app: App, argument: str | None, option: str | None) -> str:
             id="OMK-U-106",
         )
     # An empty name is a variable of somebody's script that is not set: never "the only cluster".
+    from ohmykube.workflows import names
+
     given = option if argument is None else argument
     if given is not None:
         return checked(given)
-    known = app.workflows.names(app.paths)
+    known = app.call(names.clusters)
     if not known:
         raise NotFoundError("there is no cluster", hint="ohmykube up", id="OMK-U-107")
     if len(known) > 1:

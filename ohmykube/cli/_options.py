@@ -100,21 +100,25 @@ def cluster(function: F) -> F:
 
 def complete_clusters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of clusters that begin with ``incomplete``; asks no machine."""
+    from ohmykube.workflows import names
+
     app = app_of(ctx)
-    return [name for name in app.workflows.names(app.paths) if name.startswith(incomplete)]
+    return [name for name in app.call(names.clusters) if name.startswith(incomplete)]
 
 
 def complete_nodes(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of nodes that begin with ``incomplete``; asks no machine."""
+    from ohmykube.workflows import names
+
     app = app_of(ctx)
     chosen = ctx.params.get("name_option")
-    clusters = [chosen] if chosen else app.workflows.names(app.paths)
-    nodes = [node for name in clusters for node in app.workflows.node_names(app.paths, name)]
+    clusters = [chosen] if chosen else app.call(names.clusters)
+    nodes = [node for name in clusters for node in app.call(names.nodes, name)]
     return sorted({node for node in nodes if node.startswith(incomplete)})
 
 
 def complete_providers(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names of installed providers that begin with ``incomplete``."""
-    from ohmykube.providers import registry  # noqa: PLC0415 - only for completion
+    from ohmykube.providers import registry
 
     return [name for name in ("auto", *registry.names()) if name.startswith(incomplete)]

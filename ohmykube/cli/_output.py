@@ -21,7 +21,7 @@ def render(content: Mapping[str, Any], form: str, *, unicode: bool) -> str:
     """Return ``content`` as JSON or YAML text; characters beyond ASCII only where they can show."""
     if form == "json":
         return json.dumps(content, indent=2, ensure_ascii=not unicode) + "\n"
-    import yaml  # noqa: PLC0415 - 40 ms that only this format pays for
+    import yaml
 
     text: str = yaml.safe_dump(
         json.loads(json.dumps(content)), sort_keys=False, allow_unicode=unicode, width=100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +15,8 @@ from ohmykube.errors import ExitCode
 from ohmykube.ui import console
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ohmykube.cli._workflows import Workflows
 
 _HERE = "ohmykube.cli"
 PROGRAM = "ohmykube"
@@ -99,22 +98,20 @@ def group() -> LazyGroup:
 def run(
     argv: Sequence[str],
     *,
-    workflows: Workflows | None = None,
+    bind: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> int:
     """Run one command and return its exit code; never raises.
 
     Args:
         argv: arguments without the program's name.
-        workflows: what the commands call; None for the product's own.
+        bind: returns what to call for a workflow; None to call the workflow itself.
         environ: the environment; None for the process's.
     """
     console.hold_standard_descriptors()
-    if workflows is None:
-        from ohmykube.cli._workflows import RealWorkflows  # noqa: PLC0415 - tests bring theirs
-
-        workflows = RealWorkflows()
-    app = App.for_process(workflows, environ)
+    app = App.for_process(environ)
+    if bind is not None:
+        app.bind = bind
     with contextlib.closing(app), app.signals:
         try:
             return _invoke(app, list(argv))
@@ -128,7 +125,7 @@ def run(
 def _invoke(app: App, argv: list[str]) -> int:
     root = group()
     if instruction := app.environ.get(COMPLETE):
-        from ohmykube.cli.completion import answer  # noqa: PLC0415 - only for completion
+        from ohmykube.cli.completion import answer
 
         return answer(root, app, instruction)
     app.command = next((word for word in argv if word in TABLE), PROGRAM)

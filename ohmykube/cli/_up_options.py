@@ -94,13 +94,16 @@ def cluster(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
 
 def _version(app: App, name: str, bundle: Path) -> str | None:
     """Return the version of Kubernetes in a bundle, for a cluster that does not exist yet."""
-    if name in app.workflows.names(app.paths):
+    from ohmykube.workflows import bundle as workflow
+    from ohmykube.workflows import names
+
+    if name in app.call(names.clusters):
         return None
-    return app.workflows.bundle.inspect(bundle).archive.bundle.kubernetes or None
+    return app.call(workflow.inspect, bundle).archive.bundle.kubernetes or None
 
 
 def _load(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
-    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
+    from ohmykube.cli import _config
 
     if chosen["name"] is not None:
         _names.checked(chosen["name"])

@@ -59,7 +59,7 @@ def _file(function: Callable[..., Any]) -> Callable[..., Any]:
 @_options.pass_app
 def template(app: App) -> None:
     """Print a commented cluster.yaml with every field and its default."""
-    from ohmykube.config.starter_file import template as make  # noqa: PLC0415 - keeps --help light
+    from ohmykube.config.starter_file import template as make
 
     app.write(make())
 
@@ -77,7 +77,7 @@ def validate(app: App, *, file: Path) -> None:
 
     Exit code 3 when there are problems.
     """
-    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
+    from ohmykube.cli import _config
 
     cluster = _config.load(app, file)
     found = {"file": str(file), "valid": True, "cluster": cluster.name, "nodes": len(cluster.nodes)}
@@ -97,8 +97,8 @@ def validate(app: App, *, file: Path) -> None:
 @_options.pass_app
 def show(app: App, *, file: Path) -> None:
     """Print a cluster.yaml as it is understood: current version, all defaults filled in."""
-    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
-    from ohmykube.config.document import to_document  # noqa: PLC0415 - the same
+    from ohmykube.cli import _config
+    from ohmykube.config.document import to_document
 
     content = to_document(_config.load(app, file))
     app.show(content, lambda: _output.render(content, "yaml", unicode=app.results.unicode))
@@ -113,11 +113,11 @@ def show(app: App, *, file: Path) -> None:
 def schema(app: App, *, what: str) -> None:
     """Print the JSON schema of cluster.yaml, or of what `-o json` prints."""
     if what == "output":
-        from ohmykube.cli import _schema  # noqa: PLC0415 - rarely needed
+        from ohmykube.cli import _schema
 
         content = _schema.schema()
     else:
-        from ohmykube.config import json_schema  # noqa: PLC0415 - pydantic is slow to import
+        from ohmykube.config import json_schema
 
         content = json_schema.schema()
     app.write(json.dumps(content, indent=2) + "\n")

@@ -38,9 +38,11 @@ def doctor(app: App, *, fix: bool, provider: str) -> None:
 
     Exit code 0 when no check failed, 7 otherwise.
     """
+    from ohmykube.workflows import doctor as workflow
+
     if fix:
         app.acting()
-    report = app.workflows.doctor(app.services, provider, fix=fix)
+    report = app.call(workflow.doctor, provider, fix=fix)
     if report.healthy:
         app.show(_documents.doctor(report), lambda: _texts.doctor(report))
         return

@@ -27,11 +27,13 @@ def down(app: App, *, name_argument: str | None, name_option: str | None, yes: b
     Asks for the name first. Machines that ohmykube did not make (provider ssh) stay; what it set
     up on them goes.
     """
+    from ohmykube.workflows import down as workflow
+
     name = _names.choose(app, name_argument, name_option)
     if not yes:
         _confirm(app, name)
     app.acting()
-    result = app.workflows.down(app.services, name)
+    result = app.call(workflow.down, name)
     app.show(_documents.down(result), _texts.down(result))
 
 

@@ -45,12 +45,14 @@ def kubeconfig(
     into: Path | None,
 ) -> None:
     """Print the administrator's kubeconfig of a cluster, or merge it into yours."""
+    from ohmykube.workflows import access
+
     if path_only and merge:
         raise UsageError("--path and --merge do not go together", id="OMK-U-110")
     if into is not None and not merge:
         raise UsageError("--into goes with --merge", id="OMK-U-110")
     name = _names.choose(app, name_argument, name_option)
-    source = app.workflows.kubeconfig(app.services, name)
+    source = app.call(access.kubeconfig, name)
     if merge:
         target = into or _default_target(app)
         app.acting()

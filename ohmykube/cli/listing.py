@@ -21,5 +21,7 @@ if TYPE_CHECKING:
 @_options.pass_app
 def list_(app: App) -> None:
     """Show all clusters of this user; changes nothing."""
-    found = app.workflows.list_clusters(app.services)
+    from ohmykube.workflows import status
+
+    found = app.call(status.list_clusters)
     app.show(_documents.clusters(found), lambda: _texts.clusters(found))

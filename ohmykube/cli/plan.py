@@ -37,7 +37,8 @@ def plan(app: App, /, *, file: Path | None, exit_code: bool, **chosen: Any) -> N
     Compares the description with what `up` did before and with the machines there are. What cannot
     be changed is shown with the way out, and makes the exit code 3.
     """
-    from ohmykube.workflows.up_values import UpOptions  # noqa: PLC0415 - keeps --help light
+    from ohmykube.workflows import up as workflow
+    from ohmykube.workflows.up_values import UpOptions
 
     cluster = _up_options.cluster(app, file, chosen)
     options = UpOptions(
@@ -46,7 +47,7 @@ def plan(app: App, /, *, file: Path | None, exit_code: bool, **chosen: Any) -> N
         bundles=chosen["bundles"],
         allowed_signers=chosen["allowed_signers"],
     )
-    show(app, app.workflows.up(app.services, cluster, options), exit_code=exit_code)
+    show(app, app.call(workflow.up, cluster, options), exit_code=exit_code)
 
 
 def show(app: App, result: UpResult, *, exit_code: bool) -> None:
@@ -63,7 +64,7 @@ def show(app: App, result: UpResult, *, exit_code: bool) -> None:
     refused = bool(result.plan.refusals)
     app.show(_plan_results.document(result), _plan_results.text(result), final=not refused)
     if refused:
-        from ohmykube.planning import refusal  # noqa: PLC0415 - only when something is refused
+        from ohmykube.planning import refusal
 
         raise refusal.error(result.cluster, result.plan)
     if exit_code and result.plan.changes:

@@ -23,9 +23,11 @@ def start(app: App, *, name_argument: str | None, name_option: str | None) -> No
 
     Also brings a cluster back after this host was rebooted.
     """
+    from ohmykube.workflows import power
+
     name = _names.choose(app, name_argument, name_option)
     app.acting()
-    result = app.workflows.start(app.services, name)
+    result = app.call(power.start, name)
     app.show(_documents.power(result, "start"), _texts.power(result, "start"))
 
 
@@ -36,7 +38,9 @@ def start(app: App, *, name_argument: str | None, name_option: str | None) -> No
 @_options.pass_app
 def stop(app: App, *, name_argument: str | None, name_option: str | None) -> None:
     """Stop a cluster's machines; what they hold is kept."""
+    from ohmykube.workflows import power
+
     name = _names.choose(app, name_argument, name_option)
     app.acting()
-    result = app.workflows.stop(app.services, name)
+    result = app.call(power.stop, name)
     app.show(_documents.power(result, "stop"), _texts.power(result, "stop"))

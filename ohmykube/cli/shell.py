@@ -38,8 +38,10 @@ def shell(app: App, *, node: str, words: tuple[str, ...], name_option: str | Non
 
     The exit code is that of the shell or the command.
     """
+    from ohmykube.workflows import access
+
     name = _names.choose(app, None, name_option)
-    argv = app.workflows.shell_argv(app.services, name, node, words)
+    argv = app.call(access.shell_argv, name, node, words)
     with app.signals.elsewhere():
         code = app.interactive(argv)
     click.get_current_context().exit(code)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @_options.pass_app
 def status(app: App, *, name_argument: str | None, name_option: str | None) -> None:
     """Show one cluster and its nodes as they are now; changes nothing."""
+    from ohmykube.workflows import status as workflow
+
     name = _names.choose(app, name_argument, name_option)
-    found = app.workflows.status(app.services, name)
+    found = app.call(workflow.status, name)
     app.show(_documents.status(found), lambda: _texts.status(found))

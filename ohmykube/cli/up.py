@@ -56,7 +56,8 @@ def up(
     Without a file: one control plane and two workers. Can be stopped at any moment and run again;
     it then finishes the job.
     """
-    from ohmykube.workflows.up_values import UpOptions  # noqa: PLC0415 - keeps --help light
+    from ohmykube.workflows import up as workflow
+    from ohmykube.workflows.up_values import UpOptions
 
     if exit_code and not plan_only:
         raise UsageError("--exit-code goes with --plan", hint="ohmykube plan", id="OMK-U-114")
@@ -70,7 +71,7 @@ def up(
         bundles=chosen["bundles"],
         allowed_signers=chosen["allowed_signers"],
     )
-    result = app.workflows.up(app.services, cluster, options)
+    result = app.call(workflow.up, cluster, options)
     if plan_only:
         show(app, result, exit_code=exit_code)
     else:

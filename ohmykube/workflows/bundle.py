@@ -191,7 +191,7 @@ def _built(root: Path) -> tuple[str, str, bytes] | None:
     return None
 
 
-def inspect(path: Path) -> Checked:
+def inspect(_services: Services, path: Path) -> Checked:
     """Look into a bundle; its blobs are not hashed.
 
     Raises:

@@ -64,11 +64,11 @@ def create(
     Node packages, images, the machines' base, the collection and ohmykube itself; what is not in
     the cache is got first. The same content gives the same file.
     """
-    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
-    from ohmykube.workflows.bundle import CreateOptions  # noqa: PLC0415 - keeps --help light
+    from ohmykube.cli import _config
+    from ohmykube.workflows import bundle
 
     cluster = _config.load(app, file)
     app.acting()
-    options = CreateOptions(target=target, since=since, split=split, key=key, images=images)
-    result = app.workflows.bundle.create(app.services, cluster, options)
+    options = bundle.CreateOptions(target=target, since=since, split=split, key=key, images=images)
+    result = app.call(bundle.create, cluster, options)
     app.show(_bundle_results.written(result), lambda: _bundle_results.written_text(result))

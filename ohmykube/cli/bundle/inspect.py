@@ -30,5 +30,7 @@ def inspect(app: App, *, file: Path) -> None:
 
     Reads its list only; `bundle verify` checks that the content is what the list says.
     """
-    found = app.workflows.bundle.inspect(file)
+    from ohmykube.workflows import bundle
+
+    found = app.call(bundle.inspect, file)
     app.show(_bundle_results.report(found), lambda: _bundle_results.inspect_text(found))

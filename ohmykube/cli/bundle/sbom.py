@@ -31,9 +31,10 @@ def sbom(app: App, *, file: Path) -> None:
     The same bundle gives the same document. It lists the artifacts, what packages and our own
     images are made of, and what is known of sums, signatures and licences.
     """
-    from ohmykube.cache import sbom as bill  # noqa: PLC0415 - reads the catalog
+    from ohmykube.cache import sbom as bill
+    from ohmykube.workflows import bundle
 
-    archive = app.workflows.bundle.inspect(file).archive
+    archive = app.call(bundle.inspect, file).archive
     content = bill.document(
         archive.refs,
         name=archive.bundle.name,

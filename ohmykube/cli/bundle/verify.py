@@ -32,5 +32,7 @@ def verify(app: App, *, file: Path, allowed_signers: Path | None) -> None:
     Of a bundle in parts the damaged ones are named. Without --allowed-signers an unsigned bundle
     is accepted, and the result says so. Exit code 12 when anything is wrong.
     """
-    found = app.workflows.bundle.verify(app.services, file, allowed_signers)
+    from ohmykube.workflows import bundle
+
+    found = app.call(bundle.verify, file, allowed_signers)
     app.show(_bundle_results.report(found), lambda: _bundle_results.verify_text(found))

@@ -50,10 +50,11 @@ def export(
     REF is a name, NAME@VERSION or a digest, as `cache ls` shows them. The file is a bundle:
     `ctr images import`, skopeo and `cache import` read it.
     """
-    from ohmykube.cache.bundle import read  # noqa: PLC0415 - keeps --help light
-    from ohmykube.cache.bundle.write import Form  # noqa: PLC0415 - the same
+    from ohmykube.cache.bundle import read
+    from ohmykube.cache.bundle.write import Form
+    from ohmykube.workflows import bundle
 
     form = Form(since=read.load(since) if since else None, split=split, key=key)
     app.acting()
-    result = app.workflows.bundle.export(app.services, names, target, form)
+    result = app.call(bundle.export, names, target, form)
     app.show(_bundle_results.written(result), lambda: _bundle_results.written_text(result))

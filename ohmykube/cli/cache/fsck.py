@@ -29,11 +29,13 @@ def fsck(app: App, *, rebuild: bool, jobs: int | None) -> None:
     With --rebuild, everything that can be made from the blobs is made anew. Damaged blobs go to
     quarantine, and references to what is gone are dropped.
     """
+    from ohmykube.workflows import cache
+
     done = None
     if rebuild:
         app.acting()
-        done = app.workflows.cache.rebuild(app.services, jobs=jobs)
-    findings = app.workflows.cache.check(app.services)
+        done = app.call(cache.rebuild, jobs=jobs)
+    findings = app.call(cache.check)
     failure = _cache_texts.trouble(findings, done)
     app.show(
         _cache_results.checked(findings, done),

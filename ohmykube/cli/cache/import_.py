@@ -33,6 +33,8 @@ def import_(app: App, *, file: Path, allowed_signers: Path | None) -> None:
     Every blob is hashed on its way; what the cache has is skipped, so an import that was stopped
     goes on where it was. `up --bundle` uses a bundle without copying it.
     """
+    from ohmykube.workflows import bundle
+
     app.acting()
-    result = app.workflows.bundle.import_(app.services, file, allowed_signers)
+    result = app.call(bundle.import_, file, allowed_signers)
     app.show(_bundle_results.imported(result), lambda: _bundle_results.imported_text(result))

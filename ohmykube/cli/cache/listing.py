@@ -31,5 +31,7 @@ def ls(app: App, *, words: tuple[str, ...]) -> None:
 
     USED tells which cluster or running program needs it, or how long ago it was used.
     """
-    found = app.workflows.cache.artifacts(app.services, words)
+    from ohmykube.workflows import cache
+
+    found = app.call(cache.artifacts, words)
     app.show(_cache_results.artifacts(found), lambda: _cache_texts.artifacts_text(found))

@@ -61,19 +61,19 @@ def prune(
     What a cluster's record names stays, and so does what a running program needs. Blobs younger
     than an hour stay too: a run that has failed is often repeated.
     """
-    from ohmykube.cache.prune import Policy  # noqa: PLC0415 - keeps --help light
+    from ohmykube.cache.prune import Policy
+    from ohmykube.workflows import cache
 
     policy = Policy(
         everything=everything, max_bytes=max_size, older_than=older_than, keep_k8s=keep_k8s
     )
-    work = app.workflows.cache
-    plan = work.prune(app.services, policy, dry_run=True)
+    plan = app.call(cache.prune_cache, policy, dry_run=True)
     if not dry_run and plan.freed:
         if not yes:
             text = _cache_texts.pruned_text(plan, dry_run=True)
             _cache_options.confirm(app, text.rstrip("\n"), _again(policy))
         app.acting()
-        plan = work.prune(app.services, policy, dry_run=False)
+        plan = app.call(cache.prune_cache, policy, dry_run=False)
     app.show(
         _cache_results.pruned(plan, dry_run=dry_run),
         lambda: _cache_texts.pruned_text(plan, dry_run=dry_run),

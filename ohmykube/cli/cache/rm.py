@@ -35,8 +35,9 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
     REF is a name, NAME@VERSION, either with KIND/ before it, or a digest. What a cluster needs is
     not removed.
     """
-    work = app.workflows.cache
-    found = work.selected(app.services, refs, every=every)
+    from ohmykube.workflows import cache
+
+    found = app.call(cache.selected, refs, every=every)
     if not dry_run:
         if not yes:
             text = _cache_texts.artifacts_text(found)
@@ -44,7 +45,7 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
             again = shlex.join(["ohmykube", "cache", "rm", *refs, *flags, "--yes"])
             _cache_options.confirm(app, f"This removes from the cache:\n{text}".rstrip(), again)
         app.acting()
-    result = work.remove(app.services, found, dry_run=dry_run)
+    result = app.call(cache.remove, found, dry_run=dry_run)
     app.show(
         _cache_results.removed(result, dry_run=dry_run),
         lambda: _cache_texts.removed_text(result, dry_run=dry_run),

@@ -78,7 +78,7 @@ def serve(
     asks for comes from the cache, or is fetched once and kept there; logins are those of
     `docker login`. With --cluster, the pods of a cluster pull through it without further ado.
     """
-    from ohmykube.workflows.serve import ServeOptions  # noqa: PLC0415 - keeps --help light
+    from ohmykube.workflows import serve as workflow
 
     host, port = _address(listen)
     form = app.settings.output
@@ -87,7 +87,7 @@ def serve(
         content = _mirror_results.event(message)
         app.write(_mirror_results.line(content, form, unicode=app.results.unicode))
 
-    options = ServeOptions(
+    options = workflow.ServeOptions(
         host=host,
         port=port,
         registries=registries,
@@ -98,7 +98,7 @@ def serve(
         status_line=app.terminal.animate and app.settings.progress in ("auto", "live"),
     )
     app.acting()
-    result = app.workflows.mirror.serve(app.services, options, None if form == "table" else follow)
+    result = app.call(workflow.serve, options, None if form == "table" else follow)
     content = _mirror_results.served(result)
     if form == "table":
         app.show(content, _mirror_results.served_text(result))

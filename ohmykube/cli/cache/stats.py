@@ -25,5 +25,7 @@ def stats(app: App) -> None:
     APART is what the artifacts would need if each had its own copy of every blob, TOGETHER what
     they take.
     """
-    found = app.workflows.cache.stats(app.services)
+    from ohmykube.workflows import cache
+
+    found = app.call(cache.stats)
     app.show(_cache_results.stats(found), lambda: _cache_texts.stats_text(found))

@@ -38,8 +38,10 @@ def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: boo
     With --signatures only signed files are hashed, and their publishers' signatures judged again by
     `cosign` and `gpgv` of this host: verified, failed, absent, or unchecked with the reason.
     """
+    from ohmykube.workflows import cache
+
     if signatures:
-        known = app.workflows.cache.verify_signatures(app.services, refs)
+        known = app.call(cache.verify_signatures, refs)
         failure = _cache_texts.bad_signatures(known)
         app.show(
             _cache_results.signatures(known),
@@ -48,7 +50,7 @@ def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: boo
         )
     else:
         app.acting()
-        found = app.workflows.cache.verify(app.services, refs, jobs=jobs)
+        found = app.call(cache.verify, refs, jobs=jobs)
         failure = _cache_texts.damage(found)
         app.show(
             _cache_results.verified(found),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @_options.pass_app
 def list_(app: App, *, name_option: str | None, nodes: tuple[str, ...]) -> None:
     """Show which images the nodes of a cluster have, and which node lacks one."""
+    from ohmykube.workflows import images
+
     name = _names.choose(app, None, name_option)
-    found = app.workflows.image.list_images(app.services, name, nodes=nodes)
+    found = app.call(images.list_images, name, nodes)
     app.show(_image_results.listing(found), _image_results.listing_text(found))

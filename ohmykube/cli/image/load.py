@@ -50,9 +50,12 @@ def load(
     SRC is an image of docker, podman or nerdctl, an archive (docker save or OCI; plain, gzip or
     zstd), an OCI layout directory, or - for an archive on stdin.
     """
+    from ohmykube.steps.take_in import Origin
+    from ohmykube.workflows import images
+
     name = _names.choose(app, None, name_option)
     app.acting()
-    result = app.workflows.image.load(
-        app.services, name, sources, origin=origin, reference=reference, nodes=nodes
+    options = images.LoadOptions(
+        sources=sources, origin=Origin(origin), reference=reference, nodes=nodes
     )
-    _image_options.show(app, result)
+    _image_options.show(app, app.call(images.load, name, options))

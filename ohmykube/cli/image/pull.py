@@ -33,7 +33,9 @@ def pull(
 
     Each image is fetched once, into the cache, with the login of `docker login` where needed.
     """
+    from ohmykube.workflows import images
+
     name = _names.choose(app, None, name_option)
     app.acting()
-    result = app.workflows.image.pull(app.services, name, references, nodes=nodes)
+    result = app.call(images.pull, name, references, nodes)
     _image_options.show(app, result)

@@ -32,11 +32,12 @@ def build(app: App, *, file: Path | None) -> None:
 
     One machine of each role is prepared with the same roles as a node, then frozen.
     """
-    from ohmykube.cli import _config  # noqa: PLC0415 - pydantic is slow to import
-    from ohmykube.config.overrides import Overrides  # noqa: PLC0415 - keeps --help light
+    from ohmykube.cli import _config
+    from ohmykube.config.overrides import Overrides
+    from ohmykube.workflows import templates
 
     wanted = Overrides(name=_template_results.NAMELESS) if file is None else None
     cluster = _config.load(app, file, wanted)
     app.acting()
-    done = app.workflows.template.build(app.services, cluster)
+    done = app.call(templates.build, cluster)
     app.show(_template_results.built(done), lambda: _template_results.built_text(done))

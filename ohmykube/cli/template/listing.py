@@ -20,5 +20,7 @@ if TYPE_CHECKING:
 @_options.pass_app
 def list_(app: App, *, provider: str) -> None:
     """Show the templates, the last used first; changes nothing."""
-    found = app.workflows.template.list_templates(app.services, provider)
+    from ohmykube.workflows import templates
+
+    found = app.call(templates.list_templates, provider)
     app.show(_template_results.templates(found), lambda: _template_results.templates_text(found))

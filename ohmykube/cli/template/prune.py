@@ -48,13 +48,14 @@ def prune(
 
     Clusters that were made from them go on: a node needs no template once it was made.
     """
-    work, services = app.workflows.template, app.services
-    gone = work.prune(services, provider, keep=keep, max_bytes=max_size, dry_run=True)
+    from ohmykube.workflows import templates
+
+    gone = app.call(templates.prune, provider, keep=keep, max_bytes=max_size, dry_run=True)
     if gone and not dry_run:
         if not yes:
             _template_options.confirm(app, gone, "ohmykube template prune --yes")
         app.acting()
-        gone = work.prune(services, provider, keep=keep, max_bytes=max_size, dry_run=False)
+        gone = app.call(templates.prune, provider, keep=keep, max_bytes=max_size, dry_run=False)
     app.show(
         _template_results.removed(gone, dry_run=dry_run),
         lambda: _template_results.removed_text(gone, dry_run=dry_run),

@@ -29,14 +29,15 @@ def rm(app: App, *, keys: tuple[str, ...], dry_run: bool, yes: bool, provider: s
 
     Clusters that were made from them go on: a node needs no template once it was made.
     """
-    work = app.workflows.template
-    found = work.select(app.services, provider, keys)
+    from ohmykube.workflows import templates
+
+    found = app.call(templates.select, provider, keys)
     if not dry_run:
         if not yes:
             again = shlex.join(["ohmykube", "template", "rm", *keys, "--yes"])
             _template_options.confirm(app, found, again)
         app.acting()
-        work.remove(app.services, provider, found)
+        app.call(templates.remove, provider, found)
     app.show(
         _template_results.removed(found, dry_run=dry_run),
         lambda: _template_results.removed_text(found, dry_run=dry_run),

@@ -99,7 +99,7 @@ class FakeBundles:
             signed=form.key is not None,
         )
 
-    def inspect(self, path) -> Checked:
+    def inspect(self, services, path) -> Checked:
         self._calls.append(("bundle inspect", path))
         return self._checked(path, hashed=False)
 

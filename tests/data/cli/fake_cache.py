@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from ohmykube.cli._cache_workflows import RealCacheWorkflows
+from ohmykube.workflows import cache
 
 
-class StockedCache(RealCacheWorkflows):
+class StockedCache:
     """Looks at the cache of the command; before ``rm`` there is something to remove."""
+
+    def __getattr__(self, name: str):
+        return getattr(cache, name)
 
     def selected(self, services, words, *, every):
         from ohmykube.cache.store import Ref, Store
@@ -16,4 +19,4 @@ class StockedCache(RealCacheWorkflows):
         for word in words:
             digest = store.put_bytes(word.encode())
             store.set_ref(Ref(Kind.FILE, word, "1", "noarch", digest, len(word), "test"))
-        return super().selected(services, words, every=every)
+        return cache.selected(services, words, every=every)

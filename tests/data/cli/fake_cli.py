@@ -11,7 +11,8 @@ import sys
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NodeError, NotFoundError
 from ohmykube.kit import process
@@ -29,14 +30,13 @@ from ohmykube.progress import (
 from ohmykube.providers.base import Check, CheckStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ohmykube.workflows.doctor import DoctorReport
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
     from ohmykube.workflows.up_values import UpResult
-    from tests.data.cli.fake_bundles import FakeBundles
-    from tests.data.cli.fake_cache import StockedCache
-    from tests.data.cli.fake_images import FakeImages
     from tests.data.cli.fake_mirror import FakeMirror
     from tests.data.cli.fake_templates import FakeTemplates
 
@@ -144,25 +144,31 @@ class FakeWorkflows:
         self.report = (Check(id="root", title="root", status=CheckStatus.OK, evidence="yes"),)
         self.kubeconfig_file: Path | None = None
 
-    @property
-    def bundle(self) -> FakeBundles:
+    def bind(self, workflow: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the method that answers for a function of ``ohmykube.workflows``."""
+        module = workflow.__module__.removeprefix("ohmykube.workflows.")
+        return getattr(self.rooms.get(module, self), workflow.__name__)
+
+    @cached_property
+    def rooms(self) -> dict[str, Any]:
+        """What answers for a module of workflows; for all others it is this object itself."""
         from tests.data.cli.fake_bundles import FakeBundles
-
-        return FakeBundles(self.calls)
-
-    @property
-    def image(self) -> FakeImages:
+        from tests.data.cli.fake_cache import StockedCache
         from tests.data.cli.fake_images import FakeImages
 
-        return FakeImages(self.calls)
+        return {
+            "bundle": FakeBundles(self.calls),
+            "cache": StockedCache(),
+            "images": FakeImages(self.calls),
+            "names": SimpleNamespace(
+                clusters=lambda _: self.clusters,
+                nodes=lambda _, cluster: NODES if cluster in self.clusters else (),
+            ),
+            "serve": self.mirror,
+            "templates": self.template,
+        }
 
-    @property
-    def cache(self) -> StockedCache:
-        from tests.data.cli.fake_cache import StockedCache
-
-        return StockedCache()
-
-    @property
+    @cached_property
     def mirror(self) -> FakeMirror:
         from tests.data.cli.fake_mirror import FakeMirror
 
@@ -281,19 +287,14 @@ class FakeWorkflows:
         self.calls.append(("doctor", provider, fix))
         return DoctorReport(checks=self.report, fixed=("git",) if fix else ())
 
-    def names(self, paths) -> tuple[str, ...]:
-        return self.clusters
-
-    def node_names(self, paths, cluster) -> tuple[str, ...]:
-        return NODES if cluster in self.clusters else ()
-
 
 def main() -> int:
     """Run the command line on the fakes."""
     from ohmykube.cli._run import run
 
     names = tuple(name for name in os.environ.get("FAKE_CLUSTERS", "dev").split(",") if name)
-    return run(sys.argv[1:], workflows=FakeWorkflows(names, os.environ.get("FAKE_UP", "quiet")))
+    fakes = FakeWorkflows(names, os.environ.get("FAKE_UP", "quiet"))
+    return run(sys.argv[1:], bind=fakes.bind)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ class FakeImages:
     def __init__(self, calls: list[tuple]) -> None:
         self._calls = calls
 
-    def load(self, services, name, sources, *, origin, reference, nodes) -> DeliveryResult:
-        self._calls.append(("image load", name, tuple(sources), origin, reference, tuple(nodes)))
-        return self._delivered(name, failing="broken.tar" in sources)
+    def load(self, services, name, options) -> DeliveryResult:
+        asked = (options.sources, options.origin, options.reference, options.nodes)
+        self._calls.append(("image load", name, *asked))
+        return self._delivered(name, failing="broken.tar" in options.sources)
 
-    def pull(self, services, name, references, *, nodes) -> DeliveryResult:
+    def pull(self, services, name, references, nodes) -> DeliveryResult:
         self._calls.append(("image pull", name, tuple(references), tuple(nodes)))
         return self._delivered(name, failing=False)
 
@@ -53,7 +54,7 @@ class FakeImages:
             ),
         )
 
-    def list_images(self, services, name, *, nodes) -> ImageList:
+    def list_images(self, services, name, nodes) -> ImageList:
         from ohmykube.workflows.images import ImageList, ListedImage
 
         self._calls.append(("image list", name, tuple(nodes)))

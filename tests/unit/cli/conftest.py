@@ -57,7 +57,7 @@ def cli(fakes, home, capsys, tmp_path) -> Callable[..., Outcome]:
     def call(*argv: str, **environ: str) -> Outcome:
         env = {"OHMYKUBE_HOME": str(home), "HOME": str(tmp_path), **environ}
         capsys.readouterr()
-        code = run(list(argv), workflows=fakes, environ=env)
+        code = run(list(argv), bind=fakes.bind, environ=env)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

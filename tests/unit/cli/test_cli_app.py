@@ -14,7 +14,6 @@ from ohmykube.progress import StepStarted
 from ohmykube.ui.jsonl import JsonReporter
 from ohmykube.ui.live import LiveReporter
 from ohmykube.ui.plain import PlainReporter
-from tests.data.cli.fake_cli import FakeWorkflows
 
 
 class Screen(io.StringIO):
@@ -33,7 +32,7 @@ def make(tmp_path, monkeypatch):
     def build(stream: io.StringIO, settings: Settings | None = None, **environ: str) -> App:
         monkeypatch.setattr(sys, "stderr", stream)
         env = {"OHMYKUBE_HOME": str(tmp_path), **environ}
-        made.append(App.for_process(FakeWorkflows(), env))
+        made.append(App.for_process(env))
         made[-1].settings = settings or Settings()
         return made[-1]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ohmykube.cache.bundle import document
-from ohmykube.cli._bundle_workflows import RealBundleWorkflows
 from ohmykube.cli._lazy import LazyGroup
 from ohmykube.cli._run import group
 from ohmykube.errors import NotFoundError
@@ -149,19 +148,19 @@ def test_the_real_workflows_are_reached(tmp_path) -> None:
     services = Services(
         paths=from_environment({"OHMYKUBE_HOME": str(tmp_path / "home")}), reporter=NullReporter()
     )
-    real, nothing = RealBundleWorkflows(), tmp_path / "nothing.tar"
+    nothing = tmp_path / "nothing.tar"
     from ohmykube.cache.bundle.write import Form
     from ohmykube.config.load import from_overrides
     from ohmykube.config.overrides import Overrides
-    from ohmykube.workflows.bundle import CreateOptions
+    from ohmykube.workflows import bundle
 
     cluster = from_overrides(Overrides(name="x", provider="fake"))
     for call in (
-        lambda: real.inspect(nothing),
-        lambda: real.verify(services, nothing, None),
-        lambda: real.import_(services, nothing, None),
-        lambda: real.export(services, ["x"], nothing, Form()),
-        lambda: real.create(services, cluster, CreateOptions(since=nothing)),
+        lambda: bundle.inspect(services, nothing),
+        lambda: bundle.verify(services, nothing, None),
+        lambda: bundle.import_(services, nothing, None),
+        lambda: bundle.export(services, ["x"], nothing, Form()),
+        lambda: bundle.create(services, cluster, bundle.CreateOptions(since=nothing)),
     ):
         with pytest.raises(NotFoundError):
             call()

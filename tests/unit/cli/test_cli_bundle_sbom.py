@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache.store import Ref, Store
 from ohmykube.cli._run import run
-from ohmykube.cli._workflows import RealWorkflows
 from ohmykube.model.artifact import Kind
 from tests import image_maker
 
@@ -30,7 +29,7 @@ def test_a_bundle_has_a_bill_of_materials(
     bundle = tmp_path / "app.omk.tar"
 
     def call(*argv: str) -> str:
-        assert run(list(argv), workflows=RealWorkflows(), environ=env) == 0
+        assert run(list(argv), environ=env) == 0
         return capsys.readouterr().out
 
     call("cache", "export", REF, "--to", str(bundle), "-q")
@@ -42,4 +41,4 @@ def test_a_bundle_has_a_bill_of_materials(
     assert component["hashes"] == [{"alg": "SHA-256", "content": image.digest[7:]}]
     assert call("bundle", "sbom", str(bundle)) == text
     missing = str(tmp_path / "no.omk.tar")
-    assert run(["bundle", "sbom", missing], workflows=RealWorkflows(), environ=env) == 6
+    assert run(["bundle", "sbom", missing], environ=env) == 6

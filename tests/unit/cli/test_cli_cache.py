@@ -16,7 +16,6 @@ from ohmykube.cache.signatures import Report
 from ohmykube.cache.store import Ref, Signature, Store
 from ohmykube.cli import _cache_options, _cache_texts, _documents
 from ohmykube.cli._run import run
-from ohmykube.cli._workflows import RealWorkflows
 from ohmykube.errors import LockedError
 from ohmykube.model.artifact import Kind
 from ohmykube.state.record import Record
@@ -65,7 +64,7 @@ def cli(home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Calla
     def call(*argv: str) -> Outcome:
         env = {"OHMYKUBE_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "80"}
         capsys.readouterr()
-        code = run(["cache", *argv], workflows=RealWorkflows(), environ=env)
+        code = run(["cache", *argv], environ=env)
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

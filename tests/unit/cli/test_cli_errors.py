@@ -306,7 +306,7 @@ def test_a_full_disk_behind_stdout(fakes, home, capsys, monkeypatch, words) -> N
     from ohmykube.cli._run import run
 
     monkeypatch.setattr(sys, "stdout", Full(errno.ENOSPC))
-    assert run(list(words), workflows=fakes, environ={"OHMYKUBE_HOME": str(home)}) == 8
+    assert run(list(words), bind=fakes.bind, environ={"OHMYKUBE_HOME": str(home)}) == 8
     assert "error[OMK-H-108]: the result could not be written" in capsys.readouterr().err
 
 
@@ -315,8 +315,8 @@ def test_a_pipe_without_a_reader_is_quiet(fakes, home, capsys, monkeypatch) -> N
 
     monkeypatch.setattr(sys, "stdout", Full(errno.EPIPE))
     environ = {"OHMYKUBE_HOME": str(home)}
-    assert run(["list"], workflows=fakes, environ=environ) == 141
-    assert run(["status", "nope", "-o", "json"], workflows=fakes, environ=environ) == 6
+    assert run(["list"], bind=fakes.bind, environ=environ) == 141
+    assert run(["status", "nope", "-o", "json"], bind=fakes.bind, environ=environ) == 6
     assert capsys.readouterr().err.count("\n") == 2
 
 

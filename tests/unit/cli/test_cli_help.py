@@ -65,9 +65,9 @@ def test_every_help_that_was_reviewed_has_its_command() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_can_be_typed(example: str, tmp_path: Path, fakes) -> None:
+def test_every_example_can_be_typed(example: str, tmp_path: Path) -> None:
     """The parser takes each of the commands in it, whatever it would do."""
-    app = App.for_process(fakes, {"HOME": str(tmp_path)})
+    app = App.for_process({"HOME": str(tmp_path)})
     words = shlex.shlex(example, posix=True, punctuation_chars="|>")
     words.whitespace_split = True
     for ends, part in itertools.groupby(words, lambda word: word in ("|", ">")):

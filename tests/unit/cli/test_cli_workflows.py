@@ -1,4 +1,4 @@
-"""The seam to the real workflows: each method reaches its own, on a home with nothing in it."""
+"""The seam to the workflows: each command reaches its own, on a home with nothing in it."""
 
 from __future__ import annotations
 
@@ -6,72 +6,43 @@ import dataclasses
 
 import pytest
 
-from ohmykube.cli._workflows import RealWorkflows
-from ohmykube.config.document import to_document
-from ohmykube.config.load import from_overrides
-from ohmykube.config.overrides import Overrides
-from ohmykube.errors import NotFoundError
-from ohmykube.kit.paths import from_environment
-from ohmykube.progress import NullReporter
-from ohmykube.state.record import Record
-from ohmykube.state.store import StateStore
-from ohmykube.steps.base import Services
-
-
-@pytest.fixture
-def services(tmp_path) -> Services:
-    return Services(
-        paths=from_environment({"OHMYKUBE_HOME": str(tmp_path / "home")}), reporter=NullReporter()
-    )
+from ohmykube.cli._app import App
+from ohmykube.cli._run import run
 
 
 @pytest.mark.parametrize(
-    ("method", "arguments"),
-    [("status", ()), ("start", ()), ("stop", ()), ("kubeconfig", ()), ("shell_argv", ("n", ()))],
+    "words",
+    [
+        ("status", "nope"),
+        ("start", "nope"),
+        ("stop", "nope"),
+        ("kubeconfig", "nope"),
+        ("shell", "n", "--name", "nope"),
+        ("image", "list", "--name", "nope"),
+    ],
+    ids=" ".join,
 )
-def test_there_is_no_such_cluster(services, method, arguments) -> None:
-    with pytest.raises(NotFoundError):
-        getattr(RealWorkflows(), method)(services, "nope", *arguments)
-    assert not services.paths.state.exists()
+def test_there_is_no_such_cluster(tmp_path, capfd, words) -> None:
+    assert run(words, environ={"OHMYKUBE_HOME": str(tmp_path / "home")}) == 6
+    assert "nope" in capfd.readouterr().err
+    assert not (tmp_path / "home" / "state" / "clusters").exists()
 
 
-def test_nothing_is_there(services) -> None:
-    real = RealWorkflows()
-    assert real.list_clusters(services) == ()
-    assert real.names(services.paths) == ()
-    assert real.node_names(services.paths, "nope") == ()
-    assert not services.paths.state.exists()
+def test_nothing_is_there(tmp_path, capfd) -> None:
+    assert run(["list"], environ={"OHMYKUBE_HOME": str(tmp_path / "home")}) == 0
+    assert capfd.readouterr().out == "There is no cluster; make one with: ohmykube up\n"
+    assert not (tmp_path / "home").exists()
 
 
-def test_names_come_from_the_record(services) -> None:
-    cluster = from_overrides(Overrides(name="dev", workers=1, provider="nspawn"))
-    StateStore(services.paths.state).create(
-        Record(
-            id="x",
-            name="dev",
-            document=to_document(cluster),
-            provider="nspawn",
-            kubernetes_version=cluster.kubernetes_version,
-        )
+def test_a_workflow_gets_the_services_and_all_that_was_said(tmp_path) -> None:
+    app = App.for_process({"OHMYKUBE_HOME": str(tmp_path)})
+    assert app.call(lambda *args, **kwargs: (args, kwargs), "ssh", fix=True) == (
+        (app.services, "ssh"),
+        {"fix": True},
     )
-    real = RealWorkflows()
-    assert real.names(services.paths) == ("dev",)
-    assert real.node_names(services.paths, "dev") == tuple(n.name for n in cluster.nodes)
-
-
-@pytest.mark.parametrize("name", ["up", "down", "doctor"])
-def test_arguments_are_handed_on(services, monkeypatch, name) -> None:
-    import importlib
-
-    module = importlib.import_module(f"ohmykube.workflows.{name}")
-    monkeypatch.setattr(module, name, lambda *args, **kwargs: (args, kwargs))
-    real = RealWorkflows()
-    if name == "doctor":
-        assert real.doctor(services, "ssh", fix=True) == ((services, "ssh"), {"fix": True})
-    elif name == "down":
-        assert real.down(services, "dev") == ((services, "dev"), {})
-    else:
-        assert real.up(services, "cluster", "options") == ((services, "cluster", "options"), {})
+    app.bind = lambda workflow: lambda services: (workflow, services)
+    assert app.call(len) == (len, app.services)
+    app.close()
 
 
 def test_the_sdk_has_what_it_promises() -> None:

@@ -137,7 +137,7 @@ def made(original: bytes, tmp_path: Path) -> Path:
 
 
 def test_all_that_a_cluster_needs(here: Services, made: Path) -> None:
-    found = bundles.inspect(made)
+    found = bundles.inspect(here, made)
     content = found.archive.bundle
     assert (content.kubernetes, content.provider) == (described().kubernetes_version, "nspawn")
     kinds = [ref.kind for ref in found.archive.refs]
@@ -394,7 +394,7 @@ def test_a_signature_that_does_not_fit(here: Services, made: Path, tmp_path: Pat
     whole = data[:first] + member + bytes(plain_tar.padding(len(junk))) + data[first:]
     end = found.start + plain_tar.room(len(junk)) + found.bundle.area
     (tmp_path / "bad.omk.tar").write_bytes(whole[:end] + bytes(plain_tar.ending(end)))
-    assert bundles.inspect(tmp_path / "bad.omk.tar").key == ""
+    assert bundles.inspect(here, tmp_path / "bad.omk.tar").key == ""
     with pytest.raises(IntegrityError, match="not accepted"):
         bundles.verify(here, tmp_path / "bad.omk.tar", None)
 
@@ -447,7 +447,7 @@ def test_files_that_cannot_be_read_or_written(here: Services, tmp_path: Path) ->
     with pytest.raises(NotFoundError, match="there is no directory"):
         bundles.create(here, described(), CreateOptions(target=tmp_path / "no" / "x.omk.tar"))
     with pytest.raises(NotFoundError, match="there is no bundle"):
-        bundles.inspect(tmp_path)
+        bundles.inspect(here, tmp_path)
 
 
 def test_an_export_may_be_called_anything(here: Services, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cli._workflows import RealWorkflows
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import LockedError, NotFoundError, PrerequisiteError
@@ -27,7 +26,6 @@ from ohmykube.workflows import templates
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WORK = RealWorkflows().template
 LOCK = ArtifactLock(
     kubernetes_version="1.36.3",
     arch="amd64",
@@ -71,11 +69,11 @@ def freeze(
 def test_a_provider_that_keeps_none_says_so(services: Services) -> None:
     cluster = load.from_overrides(Overrides(name="dev", provider="fake"))
     for call in (
-        lambda: WORK.list_templates(services, "fake"),
-        lambda: WORK.build(services, cluster),
-        lambda: WORK.prune(services, "fake", keep=1, max_bytes=None, dry_run=True),
-        lambda: WORK.select(services, "fake", ["a"]),
-        lambda: WORK.remove(services, "fake", []),
+        lambda: templates.list_templates(services, "fake"),
+        lambda: templates.build(services, cluster),
+        lambda: templates.prune(services, "fake", keep=1, max_bytes=None, dry_run=True),
+        lambda: templates.select(services, "fake", ["a"]),
+        lambda: templates.remove(services, "fake", []),
     ):
         with pytest.raises(PrerequisiteError) as caught:
             call()
