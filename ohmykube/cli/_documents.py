@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ohmykube.cli import (
-    _bundle_results,
-    _cache_results,
-    _image_results,
-    _mirror_results,
-    _plan_results,
-    _template_results,
-)
+from ohmykube.cli import _bundle_results, _image_results, _plan_results, _template_results
 from ohmykube.cli._output import document
+from ohmykube.cli.cache import results as cache_results
+from ohmykube.cli.cache import serve_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,8 +175,8 @@ KINDS: dict[str, type] = {
     "Kubeconfig": Merged,
     "Error": Failed,
     **_bundle_results.KINDS,
-    **_cache_results.KINDS,
-    **_mirror_results.KINDS,
+    **cache_results.KINDS,
+    **serve_results.KINDS,
     **_image_results.KINDS,
     **_template_results.KINDS,
 }

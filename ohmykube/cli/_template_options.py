@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.cli import _cache_options, _options, _template_results
+from ohmykube.cli import _options, _template_results
+from ohmykube.cli._confirm import confirm as ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,4 +30,4 @@ def provider(function: Callable[..., Any]) -> Callable[..., Any]:
 def confirm(app: App, gone: Sequence[Template], again: str) -> None:
     """Ask before templates are removed; raises UsageError without a yes."""
     text = _template_results.templates_text(gone)
-    _cache_options.confirm(app, f"This removes:\n{text}".rstrip(), again)
+    ask(app, "templates", f"This removes:\n{text}".rstrip(), again)

@@ -8,7 +8,7 @@ from ohmykube.cli import _options
 from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
-    "ls": Entry(f"{__name__}.listing", "ls", "List what is in the cache."),
+    "ls": Entry(f"{__name__}.ls", "ls", "List what is in the cache."),
     "stats": Entry(f"{__name__}.stats", "stats", "Show sizes, sharing and hits."),
     "verify": Entry(f"{__name__}.verify", "verify", "Hash blobs again, set damaged ones aside."),
     "fsck": Entry(f"{__name__}.fsck", "fsck", "Check that all parts agree; make the index anew."),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rebuild", is_flag=True, help="Hash everything, and make the index and the lists anew."
 )
-@_cache_options.jobs
+@options.jobs
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -36,10 +37,10 @@ def fsck(app: App, *, rebuild: bool, jobs: int | None) -> None:
         app.acting()
         done = app.call(cache.rebuild, jobs=jobs)
     findings = app.call(cache.check)
-    failure = _cache_texts.trouble(findings, done)
+    failure = texts.trouble(findings, done)
     app.show(
-        _cache_results.checked(findings, done),
-        lambda: _cache_texts.checked_text(findings, done),
+        results.checked(findings, done),
+        lambda: texts.checked_text(findings, done),
         final=failure is None,
     )
     if failure is not None:

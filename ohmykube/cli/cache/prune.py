@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options, _sizes
+from ohmykube.cli import _options, _sizes
+from ohmykube.cli._confirm import confirm
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cache.prune import Policy
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--older-than",
-    type=_cache_options.Age(),
+    type=options.Age(),
     metavar="AGE",
     help="What was not used for so long, such as 30d.",
 )
@@ -70,13 +72,13 @@ def prune(
     plan = app.call(cache.prune_cache, policy, dry_run=True)
     if not dry_run and plan.freed:
         if not yes:
-            text = _cache_texts.pruned_text(plan, dry_run=True)
-            _cache_options.confirm(app, text.rstrip("\n"), _again(policy))
+            text = texts.pruned_text(plan, dry_run=True)
+            confirm(app, "cached artifacts", text.rstrip("\n"), _again(policy))
         app.acting()
         plan = app.call(cache.prune_cache, policy, dry_run=False)
     app.show(
-        _cache_results.pruned(plan, dry_run=dry_run),
-        lambda: _cache_texts.pruned_text(plan, dry_run=dry_run),
+        results.pruned(plan, dry_run=dry_run),
+        lambda: texts.pruned_text(plan, dry_run=dry_run),
     )
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
+from ohmykube.cli import _options
+from ohmykube.cli._confirm import confirm
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -40,13 +42,13 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
     found = app.call(cache.selected, refs, every=every)
     if not dry_run:
         if not yes:
-            text = _cache_texts.artifacts_text(found)
+            gone = f"This removes from the cache:\n{texts.artifacts_text(found)}"
             flags = ["--every"] if every else []
             again = shlex.join(["ohmykube", "cache", "rm", *refs, *flags, "--yes"])
-            _cache_options.confirm(app, f"This removes from the cache:\n{text}".rstrip(), again)
+            confirm(app, "cached artifacts", gone.rstrip(), again)
         app.acting()
     result = app.call(cache.remove, found, dry_run=dry_run)
     app.show(
-        _cache_results.removed(result, dry_run=dry_run),
-        lambda: _cache_texts.removed_text(result, dry_run=dry_run),
+        results.removed(result, dry_run=dry_run),
+        lambda: texts.removed_text(result, dry_run=dry_run),
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _mirror_results, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import serve_results
 from ohmykube.errors import PermissionDenied, UsageError
 from ohmykube.kit.secret import Secret
 
@@ -84,8 +85,8 @@ def serve(
     form = app.settings.output
 
     def follow(message: Message) -> None:
-        content = _mirror_results.event(message)
-        app.write(_mirror_results.line(content, form, unicode=app.results.unicode))
+        content = serve_results.event(message)
+        app.write(serve_results.line(content, form, unicode=app.results.unicode))
 
     options = workflow.ServeOptions(
         host=host,
@@ -99,12 +100,12 @@ def serve(
     )
     app.acting()
     result = app.call(workflow.serve, options, None if form == "table" else follow)
-    content = _mirror_results.served(result)
+    content = serve_results.served(result)
     if form == "table":
-        app.show(content, _mirror_results.served_text(result))
+        app.show(content, serve_results.served_text(result))
     else:
         app.close_screen()
-        app.write(_mirror_results.line(content, form, unicode=app.results.unicode))
+        app.write(serve_results.line(content, form, unicode=app.results.unicode))
 
 
 def _address(text: str) -> tuple[str, int]:

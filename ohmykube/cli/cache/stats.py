@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_results, _cache_texts, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -28,4 +29,4 @@ def stats(app: App) -> None:
     from ohmykube.workflows import cache
 
     found = app.call(cache.stats)
-    app.show(_cache_results.stats(found), lambda: _cache_texts.stats_text(found))
+    app.show(results.stats(found), lambda: texts.stats_text(found))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_options, _cache_results, _cache_texts, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("refs", nargs=-1, metavar="[REF]...")
-@_cache_options.jobs
+@options.jobs
 @click.option(
     "--signatures", is_flag=True, help="Judge publishers' signatures instead, and show sums."
 )
@@ -42,19 +43,19 @@ def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: boo
 
     if signatures:
         known = app.call(cache.verify_signatures, refs)
-        failure = _cache_texts.bad_signatures(known)
+        failure = texts.bad_signatures(known)
         app.show(
-            _cache_results.signatures(known),
-            lambda: _cache_texts.signatures_text(known),
+            results.signatures(known),
+            lambda: texts.signatures_text(known),
             final=failure is None,
         )
     else:
         app.acting()
         found = app.call(cache.verify, refs, jobs=jobs)
-        failure = _cache_texts.damage(found)
+        failure = texts.damage(found)
         app.show(
-            _cache_results.verified(found),
-            lambda: _cache_texts.verified_text(found),
+            results.verified(found),
+            lambda: texts.verified_text(found),
             final=failure is None,
         )
     if failure is not None:

@@ -14,8 +14,9 @@ from click.exceptions import BadParameter
 from ohmykube.cache.fsck import Damaged, Verified
 from ohmykube.cache.signatures import Report
 from ohmykube.cache.store import Ref, Signature, Store
-from ohmykube.cli import _cache_options, _cache_texts, _documents
+from ohmykube.cli import _documents
 from ohmykube.cli._run import run
+from ohmykube.cli.cache import options, texts
 from ohmykube.errors import LockedError
 from ohmykube.model.artifact import Kind
 from ohmykube.state.record import Record
@@ -280,8 +281,8 @@ def test_a_wrong_signature_is_a_failure(store, image) -> None:
         Report(ref=replace(store.refs()[0], signature=state), state=state, why="")
         for state in (Signature.VERIFIED, Signature.FAILED)
     )
-    assert _cache_texts.bad_signatures([good]) is None
-    error = _cache_texts.bad_signatures([good, bad])
+    assert texts.bad_signatures([good]) is None
+    error = texts.bad_signatures([good, bad])
     assert error is not None
     assert (error.id, error.exit_code) == ("OMK-I-309", 12)
 
@@ -293,7 +294,7 @@ def test_a_failure_names_what_there_is_room_for_and_counts_the_rest(store, image
         lost = tuple(Damaged(digest="", size=1, refs=(one,), why="") for one in refs[:many])
         found = Verified(blobs=20, size=9, seconds=1, jobs=1, damaged=lost)
         wrong = [Report(ref=one, state=Signature.FAILED, why="") for one in refs[:many]]
-        for error in (_cache_texts.damage(found), _cache_texts.bad_signatures(wrong)):
+        for error in (texts.damage(found), texts.bad_signatures(wrong)):
             assert error is not None
             names, _, rest = (error.why or "").partition(" and ")
             assert names.count(",") == 7
@@ -367,13 +368,13 @@ def test_prune_takes_sizes_ages_and_releases(cli, store, image) -> None:
     ("text", "age"), [("30d", 2_592_000.0), ("12h", 43_200.0), ("1.5m", 90.0), ("2w", 1_209_600.0)]
 )
 def test_ages(text, age) -> None:
-    assert _cache_options.Age().convert(text, None, None) == age
+    assert options.Age().convert(text, None, None) == age
 
 
 @pytest.mark.parametrize("text", ["", "-1", "10", "x", "1y", "GiB"])
 def test_no_ages(text) -> None:
     with pytest.raises(BadParameter):
-        _cache_options.Age().convert(text, None, None)
+        options.Age().convert(text, None, None)
 
 
 def test_rm_asks_and_removes_with_the_blobs(cli, store, image, answer) -> None:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ohmykube.cli._cache_results import label, totals
+from ohmykube.cli.cache.results import label, totals
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import architecture
 from ohmykube.ui.console import PLAIN_WIDTH, one_line, seconds, shorten, size

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _cache_results, _cache_texts, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cache import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -34,4 +35,4 @@ def ls(app: App, *, words: tuple[str, ...]) -> None:
     from ohmykube.workflows import cache
 
     found = app.call(cache.artifacts, words)
-    app.show(_cache_results.artifacts(found), lambda: _cache_texts.artifacts_text(found))
+    app.show(results.artifacts(found), lambda: texts.artifacts_text(found))

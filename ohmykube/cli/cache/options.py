@@ -1,4 +1,4 @@
-"""Values and questions of the commands on the cache."""
+"""Values and options of the commands on the cache."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.errors import UsageError
-from ohmykube.ui import console
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ohmykube.cli._app import App
 
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
@@ -42,27 +38,3 @@ def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="N",
         help="Blobs hashed at once (default: one for each core).",
     )(function)
-
-
-def confirm(app: App, what: str, again: str) -> None:
-    """Ask before something is removed.
-
-    Args:
-        app: the terminal.
-        what: what will be removed, one line or several.
-        again: the command that does not ask.
-
-    Raises:
-        UsageError: there is nobody to ask, or the answer was not yes.
-    """
-    if not console.can_ask(app.talk):
-        raise UsageError(
-            "removing from the cache needs a yes",
-            why="there is no terminal to ask on",
-            hint=again,
-            id="OMK-U-301",
-        )
-    with app.signals.asking():
-        answer = console.ask(f"{what}\nGo on? [y/N] ", app.talk)
-    if (answer or "").strip().lower() not in ("y", "yes"):
-        raise UsageError("not confirmed: nothing was removed", hint=again, id="OMK-U-302")
