@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ohmykube.cli import _bundle_results, _image_results, _plan_results, _template_results
+from ohmykube.cli import _image_results, _plan_results, _template_results
 from ohmykube.cli._output import document
+from ohmykube.cli.bundle import results as bundle_results
 from ohmykube.cli.cache import results as cache_results
 from ohmykube.cli.cache import serve_results
 
@@ -174,7 +175,7 @@ KINDS: dict[str, type] = {
     "ConfigCheck": ConfigCheck,
     "Kubeconfig": Merged,
     "Error": Failed,
-    **_bundle_results.KINDS,
+    **bundle_results.KINDS,
     **cache_results.KINDS,
     **serve_results.KINDS,
     **_image_results.KINDS,

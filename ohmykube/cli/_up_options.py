@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ohmykube.cli import _bundle_options, _names, _options
+from ohmykube.cli import _names, _options
+from ohmykube.cli.bundle import options
 from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         metavar="FILE",
         help="Use what this bundle holds, in place; can be given several times.",
     ),
-    _bundle_options.allowed_signers,
+    options.allowed_signers,
 )
 
 

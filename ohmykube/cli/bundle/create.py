@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.bundle import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "target",
-    type=_bundle_options.Target(),
+    type=options.Target(),
     metavar="FILE",
     help="The file to write (default: NAME-k8sVERSION-ARCH.omk.tar here).",
 )
-@_bundle_options.since
-@_bundle_options.form
+@options.since
+@options.form
 @click.option(
     "--image",
     "images",
@@ -71,4 +72,4 @@ def create(
     app.acting()
     options = bundle.CreateOptions(target=target, since=since, split=split, key=key, images=images)
     result = app.call(bundle.create, cluster, options)
-    app.show(_bundle_results.written(result), lambda: _bundle_results.written_text(result))
+    app.show(results.written(result), lambda: texts.written(result))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _bundle_results, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.bundle import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -33,4 +34,4 @@ def inspect(app: App, *, file: Path) -> None:
     from ohmykube.workflows import bundle
 
     found = app.call(bundle.inspect, file)
-    app.show(_bundle_results.report(found), lambda: _bundle_results.inspect_text(found))
+    app.show(results.report(found), lambda: texts.inspect(found))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.bundle import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@_bundle_options.allowed_signers
+@options.allowed_signers
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -35,4 +36,4 @@ def verify(app: App, *, file: Path, allowed_signers: Path | None) -> None:
     from ohmykube.workflows import bundle
 
     found = app.call(bundle.verify, file, allowed_signers)
-    app.show(_bundle_results.report(found), lambda: _bundle_results.verify_text(found))
+    app.show(results.report(found), lambda: texts.verify(found))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.bundle import options, results, texts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 @click.option(
     "--to",
     "target",
-    type=_bundle_options.Target(),
+    type=options.Target(),
     metavar="FILE",
     required=True,
     help="The file to write.",
 )
-@_bundle_options.since
-@_bundle_options.form
+@options.since
+@options.form
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -57,4 +58,4 @@ def export(
     form = Form(since=read.load(since) if since else None, split=split, key=key)
     app.acting()
     result = app.call(bundle.export, names, target, form)
-    app.show(_bundle_results.written(result), lambda: _bundle_results.written_text(result))
+    app.show(results.written(result), lambda: texts.written(result))

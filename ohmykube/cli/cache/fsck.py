@@ -40,7 +40,7 @@ def fsck(app: App, *, rebuild: bool, jobs: int | None) -> None:
     failure = texts.trouble(findings, done)
     app.show(
         results.checked(findings, done),
-        lambda: texts.checked_text(findings, done),
+        lambda: texts.checked(findings, done),
         final=failure is None,
     )
     if failure is not None:

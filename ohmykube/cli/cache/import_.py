@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _bundle_options, _bundle_results, _options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.bundle import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@_bundle_options.allowed_signers
+@options.allowed_signers
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -37,4 +38,4 @@ def import_(app: App, *, file: Path, allowed_signers: Path | None) -> None:
 
     app.acting()
     result = app.call(bundle.import_, file, allowed_signers)
-    app.show(_bundle_results.imported(result), lambda: _bundle_results.imported_text(result))
+    app.show(results.imported(result), lambda: texts.imported(result))

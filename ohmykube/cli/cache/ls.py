@@ -35,4 +35,4 @@ def ls(app: App, *, words: tuple[str, ...]) -> None:
     from ohmykube.workflows import cache
 
     found = app.call(cache.artifacts, words)
-    app.show(results.artifacts(found), lambda: texts.artifacts_text(found))
+    app.show(results.artifacts(found), lambda: texts.artifacts(found))

@@ -72,13 +72,13 @@ def prune(
     plan = app.call(cache.prune_cache, policy, dry_run=True)
     if not dry_run and plan.freed:
         if not yes:
-            text = texts.pruned_text(plan, dry_run=True)
+            text = texts.pruned(plan, dry_run=True)
             confirm(app, "cached artifacts", text.rstrip("\n"), _again(policy))
         app.acting()
         plan = app.call(cache.prune_cache, policy, dry_run=False)
     app.show(
         results.pruned(plan, dry_run=dry_run),
-        lambda: texts.pruned_text(plan, dry_run=dry_run),
+        lambda: texts.pruned(plan, dry_run=dry_run),
     )
 
 

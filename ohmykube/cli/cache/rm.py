@@ -42,7 +42,7 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
     found = app.call(cache.selected, refs, every=every)
     if not dry_run:
         if not yes:
-            gone = f"This removes from the cache:\n{texts.artifacts_text(found)}"
+            gone = f"This removes from the cache:\n{texts.artifacts(found)}"
             flags = ["--every"] if every else []
             again = shlex.join(["ohmykube", "cache", "rm", *refs, *flags, "--yes"])
             confirm(app, "cached artifacts", gone.rstrip(), again)
@@ -50,5 +50,5 @@ def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool
     result = app.call(cache.remove, found, dry_run=dry_run)
     app.show(
         results.removed(result, dry_run=dry_run),
-        lambda: texts.removed_text(result, dry_run=dry_run),
+        lambda: texts.removed(result, dry_run=dry_run),
     )

@@ -29,4 +29,4 @@ def stats(app: App) -> None:
     from ohmykube.workflows import cache
 
     found = app.call(cache.stats)
-    app.show(results.stats(found), lambda: texts.stats_text(found))
+    app.show(results.stats(found), lambda: texts.stats(found))

@@ -48,7 +48,7 @@ def _ago(moment: float) -> str:
     return f"{int(passed // 60)}m ago"
 
 
-def artifacts_text(found: Sequence[Artifact]) -> str:
+def artifacts(found: Sequence[Artifact]) -> str:
     """Return a table for each kind, with notes on what lacks something."""
     if not found:
         return "Nothing here.\n"
@@ -76,7 +76,7 @@ def _columns(ref: Ref) -> tuple[str, str]:
     return name, shorten(ref.version, _VERSION_WIDTH)
 
 
-def stats_text(found: CacheStats) -> str:
+def stats(found: CacheStats) -> str:
     """Return sizes by kind, then what else is to be known."""
     rows: list[tuple[object, ...]] = [
         (kind.kind, kind.refs, size(kind.logical), size(kind.unique)) for kind in found.kinds
@@ -109,7 +109,7 @@ def stats_text(found: CacheStats) -> str:
     return table(("kind", "artifacts", "apart", "together"), rows) + "\n" + lines
 
 
-def verified_text(found: Verified) -> str:
+def verified(found: Verified) -> str:
     """Return how much was hashed, then what is damaged."""
     rate = f", {size(found.size / found.seconds)}/s" if found.seconds else ""
     jobs = "1 job" if found.jobs == 1 else f"{found.jobs} jobs"
@@ -154,7 +154,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {left} more" if left > 0 else "")
 
 
-def signatures_text(found: Sequence[Report]) -> str:
+def signatures(found: Sequence[Report]) -> str:
     """Return one row for each artifact, then how many there are of each state, and why."""
     if not found:
         return "Nothing here.\n"
@@ -183,11 +183,11 @@ def bad_signatures(found: Sequence[Report]) -> IntegrityError | None:
     )
 
 
-def checked_text(findings: Sequence[Finding], done: Rebuilt | None) -> str:
+def checked(findings: Sequence[Finding], done: Rebuilt | None) -> str:
     """Return what was made anew, then what is still wrong."""
     text = ""
     if done is not None:
-        text = verified_text(done.verified)
+        text = verified(done.verified)
         text += f"The index is new; {done.refs_found} references were found again"
         text += f" and {done.refs_dropped} dropped\n"
     for one in findings:
@@ -209,7 +209,7 @@ def trouble(findings: Sequence[Finding], done: Rebuilt | None) -> IntegrityError
     )
 
 
-def pruned_text(done: Pruned, *, dry_run: bool) -> str:
+def pruned(done: Pruned, *, dry_run: bool) -> str:
     """Return what goes by class, and what stays."""
     rows = [(_CLASSES[one.kind], one.items, size(one.size)) for one in done.classes if one.items]
     verb = "Would free" if dry_run else "Freed"
@@ -221,7 +221,7 @@ def pruned_text(done: Pruned, *, dry_run: bool) -> str:
     return text
 
 
-def removed_text(done: Removed, *, dry_run: bool) -> str:
+def removed(done: Removed, *, dry_run: bool) -> str:
     """Return what goes, and how much that frees."""
     names = "".join(f"{label(ref)}\n" for ref in done.refs)
     verb = "Would remove" if dry_run else "Removed"

@@ -46,7 +46,7 @@ def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: boo
         failure = texts.bad_signatures(known)
         app.show(
             results.signatures(known),
-            lambda: texts.signatures_text(known),
+            lambda: texts.signatures(known),
             final=failure is None,
         )
     else:
@@ -55,7 +55,7 @@ def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: boo
         failure = texts.damage(found)
         app.show(
             results.verified(found),
-            lambda: texts.verified_text(found),
+            lambda: texts.verified(found),
             final=failure is None,
         )
     if failure is not None:

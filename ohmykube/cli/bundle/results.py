@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ohmykube.cli._output import document
-from ohmykube.kit import architecture
 
 if TYPE_CHECKING:
     from ohmykube.cache.bundle.document import Component
     from ohmykube.cache.bundle.import_bundle import Brought
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
-
-
-_VERSION_WIDTH = 16
 
 
 class BundleWritten(TypedDict):
@@ -101,21 +97,6 @@ def written(result: Written) -> dict[str, Any]:
     )
 
 
-def written_text(result: Written) -> str:
-    """Return the files and what to do with them."""
-    from ohmykube.cache.bundle.document import verifying
-
-    bundle = result.bundle
-    first, *rest = result.paths
-    parts = f" and {_count(len(rest), 'part')}" if rest else ""
-    lines = [f"{first}{parts}: {_count(len(bundle.blobs), 'blob')}, {_size(result.size)}"]
-    if bundle.absent:
-        lines.append(f"{_count(len(bundle.absent), 'blob')} left to the older bundle")
-    lines += [f"not in it: {text}" for text in bundle.lacks]
-    lines.append("signed" if result.signed else "not signed")
-    return "\n".join([*lines, "", f"  {verifying(str(first))}"]) + "\n"
-
-
 def report(found: Checked) -> dict[str, Any]:
     """Return what is known about a bundle."""
     archive, bundle = found.archive, found.archive.bundle
@@ -156,59 +137,6 @@ def _component(component: Component) -> dict[str, str]:
     }
 
 
-def inspect_text(found: Checked) -> str:
-    """Return the head and one row for each component."""
-    from ohmykube.ui.tables import table
-
-    bundle = found.archive.bundle
-    what = f"Kubernetes {bundle.kubernetes}, {bundle.arch}" if bundle.kubernetes else "an export"
-    size = f"{_count(len(bundle.blobs), 'blob')}, {_size(found.archive.source.size)}"
-    lines = [
-        f"{found.archive.label}: {what}, {size}",
-        f"made by {bundle.tool}" + (f" for cluster {bundle.name}" if bundle.kubernetes else ""),
-        _signature(found),
-    ]
-    if bundle.since:
-        absent = _count(len(bundle.absent), "blob")
-        lines.append(f"adds to the bundle {_short(bundle.since)}, which has {absent} of it")
-    lines += [f"not in it: {text}" for text in bundle.lacks]
-    tables = [
-        table((kind, "version", "blob"), [_row(c) for c in bundle.components if c.kind == kind])
-        for kind in dict.fromkeys(c.kind for c in bundle.components)
-    ]
-    return "\n".join(lines) + "\n\n" + "\n".join(tables)
-
-
-def _row(component: Component) -> tuple[str, ...]:
-    from ohmykube.ui.console import shorten
-
-    name = component.name.removesuffix(f":{component.version}")
-    if component.arch not in (architecture.architecture(), "noarch"):
-        name += f" ({component.arch})"
-    blob = component.part_of or component.digest.removeprefix("sha256:")[:12]
-    return name, shorten(component.version, _VERSION_WIDTH), blob
-
-
-def verify_text(found: Checked) -> str:
-    """Return the verdict."""
-    bundle = found.archive.bundle
-    size = f"{_count(len(bundle.blobs), 'blob')} hashed, {_size(found.archive.source.size)}"
-    lines = [f"{found.archive.label} is whole: {size}", _signature(found)]
-    if bundle.absent:
-        lines.append(
-            f"{_count(len(bundle.absent), 'blob')} must come from the bundle {_short(bundle.since)}"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _signature(found: Checked) -> str:
-    if found.signer:
-        return f"signed by {found.signer}, who is an allowed signer"
-    if found.signed:
-        return f"signed with {found.key}; nobody said whose key may sign (--allowed-signers)"
-    return "not signed: whoever could change the file could change everything in it"
-
-
 def imported(result: Brought) -> dict[str, Any]:
     """Return what came into the cache."""
     return document(
@@ -224,24 +152,3 @@ def imported(result: Brought) -> dict[str, Any]:
             "signer": result.signer,
         },
     )
-
-
-def imported_text(result: Brought) -> str:
-    """Return the same for people."""
-    return (
-        f"{result.archive.label}: {_count(result.copied, 'blob')} copied "
-        f"({_size(result.copied_bytes)}), {result.present} were there, "
-        f"{_count(len(result.archive.refs), 'reference')}\n"
-    )
-
-
-def _short(digest: str) -> str:
-    return digest[: len("sha256:") + 12]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
