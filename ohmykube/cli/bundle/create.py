@@ -70,6 +70,6 @@ def create(
 
     cluster = _config.load(app, file)
     app.acting()
-    options = bundle.CreateOptions(target=target, since=since, split=split, key=key, images=images)
-    result = app.call(bundle.create, cluster, options)
+    wanted = bundle.CreateOptions(target=target, since=since, split=split, key=key, images=images)
+    result = app.call(bundle.create, cluster, wanted)
     app.show(results.written(result), lambda: texts.written(result))

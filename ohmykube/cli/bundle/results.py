@@ -1,4 +1,4 @@
-"""Results of the commands on bundles, as documents and as text for people."""
+"""Results of the commands on bundles, as documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of the commands on the cache, as documents and as text for people."""
+"""Results of the commands on the cache, as documents."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ohmykube.cli._lazy import Entry, LazyGroup
 TABLE = {
     "load": Entry(f"{__name__}.load", "load", "Bring images of this host to the nodes."),
     "pull": Entry(f"{__name__}.pull", "pull", "Bring images of a registry to the nodes."),
-    "list": Entry(f"{__name__}.listing", "list_", "Show which node has which image."),
+    "list": Entry(f"{__name__}.list", "list_", "Show which node has which image."),
 }
 
 

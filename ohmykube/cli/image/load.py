@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _image_options, _names, _options
+from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.image import options
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
-@_image_options.cluster
-@_image_options.nodes
+@options.cluster
+@options.nodes
 @click.option(
     "--from",
     "origin",
@@ -55,7 +56,7 @@ def load(
 
     name = _names.choose(app, None, name_option)
     app.acting()
-    options = images.LoadOptions(
+    wanted = images.LoadOptions(
         sources=sources, origin=Origin(origin), reference=reference, nodes=nodes
     )
-    _image_options.show(app, app.call(images.load, name, options))
+    options.show(app, app.call(images.load, name, wanted))

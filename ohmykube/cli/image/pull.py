@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _image_options, _names, _options
+from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.image import options
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("references", metavar="REF...", nargs=-1, required=True)
-@_image_options.cluster
-@_image_options.nodes
+@options.cluster
+@options.nodes
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -38,4 +39,4 @@ def pull(
     name = _names.choose(app, None, name_option)
     app.acting()
     result = app.call(images.pull, name, references, nodes)
-    _image_options.show(app, result)
+    options.show(app, result)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ohmykube.cli import _image_results, _options
+from ohmykube.cli import _options
+from ohmykube.cli.image import results, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +45,8 @@ def show(app: App, result: DeliveryResult) -> None:
     """Write what every node got; then raise the error of those that failed."""
     failure = result.failure
     app.show(
-        _image_results.delivered(result),
-        _image_results.delivered_text(result),
+        results.delivered(result),
+        texts.delivered(result),
         final=failure is None,
     )
     if failure is not None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _image_options, _image_results, _names, _options
+from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.image import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     cls=Command,
     examples=("ohmykube image list", "ohmykube image list --node w1 -o json"),
 )
-@_image_options.cluster
-@_image_options.nodes
+@options.cluster
+@options.nodes
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -28,4 +29,4 @@ def list_(app: App, *, name_option: str | None, nodes: tuple[str, ...]) -> None:
 
     name = _names.choose(app, None, name_option)
     found = app.call(images.list_images, name, nodes)
-    app.show(_image_results.listing(found), _image_results.listing_text(found))
+    app.show(results.listing(found), texts.listing(found))
