@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ohmykube.cli import _plan_results, _template_results
+from ohmykube.cli import _plan_results
 from ohmykube.cli._output import document
 from ohmykube.cli.bundle import results as bundle_results
 from ohmykube.cli.cache import results as cache_results
 from ohmykube.cli.cache import serve_results
 from ohmykube.cli.image import results as image_results
+from ohmykube.cli.template import results as template_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,7 +181,7 @@ KINDS: dict[str, type] = {
     **cache_results.KINDS,
     **serve_results.KINDS,
     **image_results.KINDS,
-    **_template_results.KINDS,
+    **template_results.KINDS,
 }
 """Document kinds by name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,13 @@ FORMATS = ("table", "json", "yaml")
 def document(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result document with its head."""
     return {"apiVersion": API_VERSION, "kind": kind, **fields}
+
+
+def time(moment: float) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC; empty for 0, which means never."""
+    if not moment:
+        return ""
+    return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="seconds")
 
 
 def render(content: Mapping[str, Any], form: str, *, unicode: bool) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ohmykube.cli._output import document
+from ohmykube.cli._output import document, time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from ohmykube.cache.signatures import Report
     from ohmykube.cache.store import Ref
     from ohmykube.workflows.cache import Artifact, CacheStats, Removed
-
-_DAY = 24 * 3600.0
-_VERSION_WIDTH = 16
 
 
 class CachedArtifact(TypedDict):
@@ -177,12 +173,6 @@ def label(ref: Ref) -> str:
     return f"{ref.kind}/{ref.name}@{ref.version}/{ref.arch}"
 
 
-def _iso(moment: float) -> str:
-    if not moment:
-        return ""
-    return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="seconds")
-
-
 def artifacts(found: Sequence[Artifact]) -> dict[str, Any]:
     """Return the document of ``ls``."""
     items = [
@@ -197,8 +187,8 @@ def artifacts(found: Sequence[Artifact]) -> dict[str, Any]:
             source=one.ref.source,
             url=one.ref.url,
             pinned=one.ref.pinned,
-            addedAt=_iso(one.ref.added_at),
-            lastUsedAt=_iso(one.ref.last_used_at),
+            addedAt=time(one.ref.added_at),
+            lastUsedAt=time(one.ref.last_used_at),
             users=list(one.users),
         )
         for one in found
@@ -234,7 +224,7 @@ def stats(found: CacheStats) -> dict[str, Any]:
             {
                 "owner": one.owner,
                 "pid": one.pid,
-                "since": _iso(one.since),
+                "since": time(one.since),
                 "blobs": len(one.digests),
             }
             for one in found.leases

@@ -8,7 +8,7 @@ from ohmykube.cli import _options
 from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
-    "list": Entry(f"{__name__}.listing", "list_", "List the templates."),
+    "list": Entry(f"{__name__}.list", "list_", "List the templates."),
     "build": Entry(f"{__name__}.build", "build", "Build those that fit a cluster."),
     "prune": Entry(f"{__name__}.prune", "prune", "Remove those not used for longest."),
     "rm": Entry(f"{__name__}.rm", "rm", "Remove those that are named."),

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _options, _template_results
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.template import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
+
+NAMELESS = "template"
+"""Name of the cluster whose templates are built when no file describes one; it is never made."""
 
 
 @click.command(
@@ -36,8 +40,8 @@ def build(app: App, *, file: Path | None) -> None:
     from ohmykube.config.overrides import Overrides
     from ohmykube.workflows import templates
 
-    wanted = Overrides(name=_template_results.NAMELESS) if file is None else None
+    wanted = Overrides(name=NAMELESS) if file is None else None
     cluster = _config.load(app, file, wanted)
     app.acting()
     done = app.call(templates.build, cluster)
-    app.show(_template_results.built(done), lambda: _template_results.built_text(done))
+    app.show(results.built(done), lambda: texts.built(done))

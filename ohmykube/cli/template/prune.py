@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _options, _sizes, _template_options, _template_results
+from ohmykube.cli import _options, _sizes
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.template import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_template_options.provider
+@options.provider
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -53,10 +54,10 @@ def prune(
     gone = app.call(templates.prune, provider, keep=keep, max_bytes=max_size, dry_run=True)
     if gone and not dry_run:
         if not yes:
-            _template_options.confirm(app, gone, "ohmykube template prune --yes")
+            options.confirm(app, gone, "ohmykube template prune --yes")
         app.acting()
         gone = app.call(templates.prune, provider, keep=keep, max_bytes=max_size, dry_run=False)
     app.show(
-        _template_results.removed(gone, dry_run=dry_run),
-        lambda: _template_results.removed_text(gone, dry_run=dry_run),
+        results.removed(gone, dry_run=dry_run),
+        lambda: texts.removed(gone, dry_run=dry_run),
     )

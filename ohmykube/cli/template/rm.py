@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _options, _template_options, _template_results
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.template import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_template_options.provider
+@options.provider
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -35,10 +36,10 @@ def rm(app: App, *, keys: tuple[str, ...], dry_run: bool, yes: bool, provider: s
     if not dry_run:
         if not yes:
             again = shlex.join(["ohmykube", "template", "rm", *keys, "--yes"])
-            _template_options.confirm(app, found, again)
+            options.confirm(app, found, again)
         app.acting()
         app.call(templates.remove, provider, found)
     app.show(
-        _template_results.removed(found, dry_run=dry_run),
-        lambda: _template_results.removed_text(found, dry_run=dry_run),
+        results.removed(found, dry_run=dry_run),
+        lambda: texts.removed(found, dry_run=dry_run),
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.cli import _options, _template_results
+from ohmykube.cli import _options
 from ohmykube.cli._confirm import confirm as ask
+from ohmykube.cli.template import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,5 +30,5 @@ def provider(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def confirm(app: App, gone: Sequence[Template], again: str) -> None:
     """Ask before templates are removed; raises UsageError without a yes."""
-    text = _template_results.templates_text(gone)
+    text = texts.templates(gone)
     ask(app, "templates", f"This removes:\n{text}".rstrip(), again)

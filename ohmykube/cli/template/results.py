@@ -1,22 +1,16 @@
-"""Results of the commands on templates, as documents and as text for people."""
+"""Results of the commands on templates, as documents."""
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ohmykube.cli._output import document
-from ohmykube.ui.console import seconds, size
-from ohmykube.ui.tables import table
+from ohmykube.cli._output import document, time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.providers.base import Template
     from ohmykube.workflows.templates import Built
-
-NAMELESS = "template"
-"""Name of the cluster whose templates are built when no file describes one; it is never made."""
 
 
 class TemplateItem(TypedDict):
@@ -60,18 +54,14 @@ KINDS: dict[str, type] = {
 """Document kinds by name."""
 
 
-def _iso(moment: float) -> str:
-    return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="seconds")
-
-
 def _items(found: Sequence[Template]) -> list[TemplateItem]:
     return [
         TemplateItem(
             key=one.key,
             role=one.role,
             summary=one.summary,
-            createdAt=_iso(one.created_at),
-            lastUsedAt=_iso(one.last_used_at),
+            createdAt=time(one.created_at),
+            lastUsedAt=time(one.last_used_at),
             size=one.size,
         )
         for one in found
@@ -83,14 +73,6 @@ def templates(found: Sequence[Template]) -> dict[str, Any]:
     return document("TemplateList", {"items": _items(found)})
 
 
-def templates_text(found: Sequence[Template]) -> str:
-    """Return a table."""
-    if not found:
-        return "No templates.\n"
-    rows = [(t.key, t.role, t.summary, size(t.size), _iso(t.last_used_at)) for t in found]
-    return table(("key", "role", "what", "size", "last used"), rows)
-
-
 def built(done: Built) -> dict[str, Any]:
     """Return the document of ``build``."""
     content = TemplatesBuilt(
@@ -99,24 +81,9 @@ def built(done: Built) -> dict[str, Any]:
     return document("TemplatesBuilt", content)
 
 
-def built_text(done: Built) -> str:
-    """Return what fits, and how many of it are new."""
-    made = f"{len(done.made)} built in {seconds(done.seconds)}" if done.made else "all were there"
-    return templates_text(done.templates) + f"\n{made}\n"
-
-
 def removed(gone: Sequence[Template], *, dry_run: bool) -> dict[str, Any]:
     """Return the document of ``prune`` and ``rm``."""
     content = TemplatesRemoved(
         dryRun=dry_run, items=_items(gone), freed=sum(one.size for one in gone)
     )
     return document("TemplatesRemoved", content)
-
-
-def removed_text(gone: Sequence[Template], *, dry_run: bool) -> str:
-    """Return what went and what that gives back."""
-    if not gone:
-        return "Nothing to remove.\n"
-    verb = "Would remove" if dry_run else "Removed"
-    keys = ", ".join(one.key for one in gone)
-    return f"{verb} {keys}: {size(sum(one.size for one in gone))}\n"

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _options, _template_options, _template_results
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.template import options, results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
 
 
 @click.command("list", cls=Command, examples=("ohmykube template list",))
-@_template_options.provider
+@options.provider
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -23,4 +24,4 @@ def list_(app: App, *, provider: str) -> None:
     from ohmykube.workflows import templates
 
     found = app.call(templates.list_templates, provider)
-    app.show(_template_results.templates(found), lambda: _template_results.templates_text(found))
+    app.show(results.templates(found), lambda: texts.templates(found))
