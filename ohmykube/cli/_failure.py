@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
@@ -30,6 +30,37 @@ _MOST_HINT = 3
 _MOST_OTHERS = 3
 _LONGEST_WORD = 76
 _RED, _BOLD, _OFF = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
+
+
+class OtherProblem(TypedDict):
+    """What went wrong beside it, or while the run cleaned up."""
+
+    id: str
+    message: str
+    why: list[str]
+
+
+class Problem(TypedDict):
+    """Why a command failed."""
+
+    id: str
+    exitCode: int
+    exitClass: str
+    message: str
+    why: list[str]
+    hint: str
+    log: str | None
+    others: list[OtherProblem]
+
+
+class Failed(TypedDict):
+    """What stands in place of a result when the command failed."""
+
+    error: Problem
+
+
+KINDS: dict[str, type] = {"Error": Failed}
+"""Document kinds by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,13 @@ def _show_help(ctx: click.Context, _param: click.Parameter, value: Any) -> None:
         ctx.exit()
 
 
+def overview() -> None:
+    """Write the help of a group that was called without a command."""
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        _options.app_of(ctx).write(ctx.get_help() + "\n")
+
+
 class Command(_Helpful):
     """A command whose help begins with examples."""
 
@@ -76,7 +83,8 @@ class LazyGroup(_Helpful, click.Group):
         **kwargs: Any,
     ) -> None:
         kwargs["context_settings"] = {**CONTEXT, **kwargs.get("context_settings", {})}
-        super().__init__(*args, **kwargs)
+        kwargs.setdefault("callback", overview)
+        super().__init__(*args, invoke_without_command=True, **kwargs)
         self._table = table
         self._sections = sections or {"Commands": tuple(table)}
         self.examples = tuple(examples)

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import click
 
-from ohmykube.cli import _documents, _options, _texts
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli._output import document
 from ohmykube.errors import PrerequisiteError
-from ohmykube.providers.base import doctor_command
+from ohmykube.providers.base import CheckStatus, doctor_command
+from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.cli._app import App
     from ohmykube.providers.base import Check
+    from ohmykube.workflows.doctor import DoctorReport
+
+
+class Finding(TypedDict):
+    """One check of ``ohmykube doctor``."""
+
+    id: str
+    title: str
+    status: Literal["ok", "warn", "fail"]
+    evidence: str
+    fix: str
+
+
+class Doctor(TypedDict):
+    """``ohmykube doctor``."""
+
+    healthy: bool
+    checks: list[Finding]
+    fixed: list[str]
+
+
+KINDS: dict[str, type] = {"DoctorReport": Doctor}
+"""Document kinds by name."""
 
 
 @click.command(
@@ -44,9 +69,9 @@ def doctor(app: App, *, fix: bool, provider: str) -> None:
         app.acting()
     report = app.call(workflow.doctor, provider, fix=fix)
     if report.healthy:
-        app.show(_documents.doctor(report), lambda: _texts.doctor(report))
+        app.show(_document(report), lambda: _text(report))
         return
-    app.show(_documents.doctor(report), lambda: _texts.doctor(report), final=False)
+    app.show(_document(report), lambda: _text(report), final=False)
     failed = [check for check in report.checks if check.status == "fail"]
     raise PrerequisiteError(
         f"{len(failed)} of {len(report.checks)} checks failed",
@@ -61,3 +86,36 @@ def _next(provider: str, failed: Sequence[Check]) -> str:
     if any(check.packages for check in failed):
         return f"sudo {command}"
     return f"do what is said above, then: {command}"
+
+
+def _document(report: DoctorReport) -> dict[str, Any]:
+    return document(
+        "DoctorReport",
+        {
+            "healthy": report.healthy,
+            "checks": [_check(check) for check in report.checks],
+            "fixed": list(report.fixed),
+        },
+    )
+
+
+def _check(check: Check) -> dict[str, str]:
+    return {
+        "id": check.id,
+        "title": check.title,
+        "status": str(check.status),
+        "evidence": check.evidence,
+        "fix": check.fix,
+    }
+
+
+def _text(report: DoctorReport) -> str:
+    words = {CheckStatus.OK: "ok", CheckStatus.WARN: "warn", CheckStatus.FAIL: "FAIL"}
+    rows = [(words[c.status], c.title, c.evidence) for c in report.checks]
+    text = table(("state", "check", "found"), rows)
+    fixes = [c for c in report.checks if c.fix and c.status is not CheckStatus.OK]
+    if fixes:
+        text += "\n" + "".join(f"{c.title}: {c.fix}\n" for c in fixes)
+    if report.fixed:
+        text += f"\nInstalled: {' '.join(report.fixed)}\n"
+    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -15,6 +15,19 @@ from ohmykube.cli._output import document
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
+
+
+class Version(TypedDict):
+    """``ohmykube version``."""
+
+    ohmykube: str
+    python: str
+    ansibleCore: str
+    platform: str
+
+
+KINDS: dict[str, type] = {"Version": Version}
+"""Document kinds by name."""
 
 
 @click.command(cls=Command, examples=("ohmykube version", "ohmykube version -o json"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
-from ohmykube.cli import _options
 from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
@@ -15,12 +12,6 @@ TABLE = {
 }
 
 
-def _overview() -> None:
-    ctx = click.get_current_context()
-    if ctx.invoked_subcommand is None:
-        _options.app_of(ctx).write(ctx.get_help() + "\n")
-
-
 bundle = LazyGroup(
     "bundle",
     table=TABLE,
@@ -29,7 +20,5 @@ bundle = LazyGroup(
         "ohmykube bundle verify dev-k8s1.36.3-amd64.omk.tar",
         "ohmykube up -f cluster.yaml --offline --bundle dev-k8s1.36.3-amd64.omk.tar",
     ),
-    callback=_overview,
-    invoke_without_command=True,
     help="Carry everything that a cluster needs to where there is no network.",
 )

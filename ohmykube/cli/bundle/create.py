@@ -65,10 +65,10 @@ def create(
     Node packages, images, the machines' base, the collection and ohmykube itself; what is not in
     the cache is got first. The same content gives the same file.
     """
-    from ohmykube.cli import _config
+    from ohmykube.cli import _cluster_file
     from ohmykube.workflows import bundle
 
-    cluster = _config.load(app, file)
+    cluster = _cluster_file.load(app, file)
     app.acting()
     wanted = bundle.CreateOptions(target=target, since=since, split=split, key=key, images=images)
     result = app.call(bundle.create, cluster, wanted)

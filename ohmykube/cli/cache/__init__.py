@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
-from ohmykube.cli import _options
 from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
@@ -20,12 +17,6 @@ TABLE = {
 }
 
 
-def _overview() -> None:
-    ctx = click.get_current_context()
-    if ctx.invoked_subcommand is None:
-        _options.app_of(ctx).write(ctx.get_help() + "\n")
-
-
 cache = LazyGroup(
     "cache",
     table=TABLE,
@@ -39,7 +30,5 @@ cache = LazyGroup(
         "ohmykube cache verify",
         "ohmykube cache prune --dry-run",
     ),
-    callback=_overview,
-    invoke_without_command=True,
     help="Look after the artifacts that all clusters share.",
 )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
-from ohmykube.cli import _options
 from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
@@ -15,17 +12,9 @@ TABLE = {
 }
 
 
-def _overview() -> None:
-    ctx = click.get_current_context()
-    if ctx.invoked_subcommand is None:
-        _options.app_of(ctx).write(ctx.get_help() + "\n")
-
-
 template = LazyGroup(
     "template",
     table=TABLE,
     examples=("ohmykube template list", "ohmykube template build -f cluster.yaml"),
-    callback=_overview,
-    invoke_without_command=True,
     help="Look after prepared nodes that `up` clones.",
 )

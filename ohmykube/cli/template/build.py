@@ -36,12 +36,12 @@ def build(app: App, *, file: Path | None) -> None:
 
     One machine of each role is prepared with the same roles as a node, then frozen.
     """
-    from ohmykube.cli import _config
+    from ohmykube.cli import _cluster_file
     from ohmykube.config.overrides import Overrides
     from ohmykube.workflows import templates
 
     wanted = Overrides(name=NAMELESS) if file is None else None
-    cluster = _config.load(app, file, wanted)
+    cluster = _cluster_file.load(app, file, wanted)
     app.acting()
     done = app.call(templates.build, cluster)
     app.show(results.built(done), lambda: texts.built(done))

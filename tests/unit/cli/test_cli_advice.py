@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
-from ohmykube.cli import _run
+from ohmykube.cli import _root
 
-PACKAGE = Path(_run.__file__).parents[1]
+PACKAGE = Path(_root.__file__).parents[1]
 ADVICE = re.compile(r"""(?:hint|fix|again)\s*=\s*\(?\s*f?["']((?:sudo )?ohmykube [^"']*)["']""")
 
 
@@ -33,7 +33,7 @@ def test_there_is_advice() -> None:
 def test_advice_can_be_typed(module, advice) -> None:
     typed = re.split(r"  |, | -- |[>|;]", advice)[0]
     words = shlex.split(re.sub(r"\{[^}]*\}", "status", typed).removeprefix("sudo "))[1:]
-    group = _run.group()
+    group = _root.group()
     words = [word for word in words if word != "--help"]
     if not words:
         return

@@ -8,7 +8,7 @@ import pytest
 
 from ohmykube.cache.bundle import document
 from ohmykube.cli._lazy import LazyGroup
-from ohmykube.cli._run import group
+from ohmykube.cli._root import group
 from ohmykube.errors import NotFoundError
 from ohmykube.kit.paths import from_environment
 from ohmykube.progress import NullReporter

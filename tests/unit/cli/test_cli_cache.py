@@ -14,9 +14,8 @@ from click.exceptions import BadParameter
 from ohmykube.cache.fsck import Damaged, Verified
 from ohmykube.cache.signatures import Report
 from ohmykube.cache.store import Ref, Signature, Store
-from ohmykube.cli import _documents
 from ohmykube.cli._run import run
-from ohmykube.cli.cache import options, texts
+from ohmykube.cli.cache import options, results, texts
 from ohmykube.errors import LockedError
 from ohmykube.model.artifact import Kind
 from ohmykube.state.record import Record
@@ -110,7 +109,7 @@ def grow_old(store: Store) -> None:
 
 def check_document(document: dict[str, Any], kind: str) -> None:
     assert document["kind"] == kind
-    wanted = _documents.KINDS[kind].__annotations__.keys() | {"apiVersion", "kind"}
+    wanted = results.KINDS[kind].__annotations__.keys() | {"apiVersion", "kind"}
     assert document.keys() == wanted
 
 

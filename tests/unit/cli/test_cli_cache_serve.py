@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ohmykube.cli import _schema
+from ohmykube.cli.config import output_schema
 from ohmykube.kit.secret import Secret
 from tests.data.cli.fake_mirror import HEX, FakeMirror
 
@@ -58,7 +58,7 @@ def test_events_come_as_they_happen_and_fit_the_schema(cli, mirror, form) -> Non
         documents = [json.loads(line) for line in outcome.out.splitlines()]
     else:
         documents = list(yaml.safe_load_all(outcome.out))
-    validator = jsonschema.Draft202012Validator(_schema.schema())
+    validator = jsonschema.Draft202012Validator(output_schema.schema())
     for document in documents:
         validator.validate(document)
     event, end = documents

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ohmykube import __main__, __version__
-from ohmykube.cli import _run
+from ohmykube.cli import _root
 from ohmykube.cli.config import config as config_group
 from ohmykube.errors import ExitCode
 from ohmykube.model import change
@@ -20,7 +20,7 @@ from ohmykube.ui import console
 from tests.data.cli.fake_cli import KUBECONFIG, NODES, REFUSED
 from tests.unit.cli.conftest import logs
 
-EVERY = [(name,) for name in _run.TABLE] + [
+EVERY = [(name,) for name in _root.TABLE] + [
     ("config", name) for name in config_group.list_commands(None)
 ]
 READ_ONLY = (
@@ -44,7 +44,7 @@ def test_help_of_every_command(cli, words) -> None:
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_examples_begin_with_the_command_itself(words) -> None:
-    group = _run.group()
+    group = _root.group()
     command = group.get_command(None, words[0])
     if len(words) == 2:
         command = config_group.get_command(None, words[1])
@@ -207,7 +207,7 @@ def test_the_exit_code_belongs_to_a_plan(cli, fakes) -> None:
 
 
 def test_a_plan_takes_the_description_as_up_does() -> None:
-    group = _run.group()
+    group = _root.group()
     plan, up = [
         {flag for param in group.get_command(None, name).params for flag in param.opts}
         for name in ("plan", "up")
@@ -399,16 +399,16 @@ def test_config_commands(cli, tmp_path) -> None:
 
 
 def test_warnings_of_a_file_are_told_on_stderr(cli, tmp_path, monkeypatch) -> None:
-    from ohmykube.cli import _config
+    from ohmykube.cli import _cluster_file
 
-    real = _config.loader.load
+    real = _cluster_file.loader.load
 
     def load(path, overrides):
         import dataclasses
 
         return dataclasses.replace(real(path, overrides), warnings=("old form",))
 
-    monkeypatch.setattr(_config.loader, "load", load)
+    monkeypatch.setattr(_cluster_file.loader, "load", load)
     path = tmp_path / "c.yaml"
     path.write_text("apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata: {name: x}\n")
     assert cli("config", "validate", "-f", str(path)).err == "warning: old form\n"

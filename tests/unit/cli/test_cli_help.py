@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from ohmykube.cli import _run
+from ohmykube.cli import _root
 from ohmykube.cli._app import App
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def tree(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str,
 
 
 def command_of(words: tuple[str, ...]) -> click.Command:
-    command: click.Command = _run.group()
+    command: click.Command = _root.group()
     for word in words:
         assert isinstance(command, click.Group)
         found = command.get_command(click.Context(command), word)
@@ -42,7 +42,7 @@ def command_of(words: tuple[str, ...]) -> click.Command:
     return command
 
 
-EVERY = list(tree(_run.group()))
+EVERY = list(tree(_root.group()))
 EXAMPLES = {
     line.split("#")[0].strip(): words for words in EVERY for line in command_of(words).examples
 }
@@ -74,7 +74,7 @@ def test_every_example_can_be_typed(example: str, tmp_path: Path) -> None:
         program, *arguments = part
         if ends or program != "ohmykube":
             continue
-        command: click.Command = _run.group()
+        command: click.Command = _root.group()
         context: click.Context | None = None
         while True:
             # Without callbacks: what a word leads to, and whether its options are known.

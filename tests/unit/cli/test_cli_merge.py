@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ohmykube.cli._merge import merge
+from ohmykube.cli.cluster.kubeconfig_merge import merge
 from ohmykube.errors import ConfigError, LockedError
 
 

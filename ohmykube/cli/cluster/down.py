@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _documents, _names, _options, _texts
+from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cluster import results, texts
 from ohmykube.errors import UsageError
 from ohmykube.ui import console
 
@@ -34,7 +35,7 @@ def down(app: App, *, name_argument: str | None, name_option: str | None, yes: b
         _confirm(app, name)
     app.acting()
     result = app.call(workflow.down, name)
-    app.show(_documents.down(result), _texts.down(result))
+    app.show(results.down(result), texts.down(result))
 
 
 def _confirm(app: App, name: str) -> None:

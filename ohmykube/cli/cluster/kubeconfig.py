@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _merge, _names, _options
+from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
 from ohmykube.cli._output import document
+from ohmykube.cli.cluster import kubeconfig_merge
 from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def kubeconfig(
     if merge:
         target = into or _default_target(app)
         app.acting()
-        _merge.merge(source, target)
+        kubeconfig_merge.merge(source, target)
         app.show(
             document("Kubeconfig", {"cluster": name, "path": str(target)}),
             f'Cluster "{name}" is in {target}\n',

@@ -1,18 +1,16 @@
-"""Results as text for people."""
+"""Results of the commands on clusters, as text for people."""
 
 from __future__ import annotations
 
 import shlex
 from typing import TYPE_CHECKING
 
-from ohmykube.providers.base import CheckStatus
 from ohmykube.ui.console import one_line, seconds
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ohmykube.workflows.doctor import DoctorReport
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
@@ -94,19 +92,6 @@ def power(result: PowerResult, action: str) -> str:
     """Return what was started or stopped."""
     done = {"start": "runs", "stop": "is stopped"}[action]
     return f'Cluster "{result.cluster}" {done} ({_count(len(result.nodes), "node")})\n'
-
-
-def doctor(report: DoctorReport) -> str:
-    """Return one row for each check, then what to do."""
-    words = {CheckStatus.OK: "ok", CheckStatus.WARN: "warn", CheckStatus.FAIL: "FAIL"}
-    rows = [(words[c.status], c.title, c.evidence) for c in report.checks]
-    text = table(("state", "check", "found"), rows)
-    fixes = [c for c in report.checks if c.fix and c.status is not CheckStatus.OK]
-    if fixes:
-        text += "\n" + "".join(f"{c.title}: {c.fix}\n" for c in fixes)
-    if report.fixed:
-        text += f"\nInstalled: {' '.join(report.fixed)}\n"
-    return text
 
 
 def _count(number: int, noun: str) -> str:

@@ -104,9 +104,9 @@ def _version(app: App, name: str, bundle: Path) -> str | None:
 
 
 def _load(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
-    from ohmykube.cli import _config
+    from ohmykube.cli import _cluster_file
 
     if chosen["name"] is not None:
         _names.checked(chosen["name"])
     default = DEFAULT_NAME if file is None else None
-    return _config.load(app, file, _config.overrides(chosen, default))
+    return _cluster_file.load(app, file, _cluster_file.overrides(chosen, default))

@@ -1,26 +1,14 @@
-"""Results as documents: what ``-o json`` and ``-o yaml`` print.
-
-The shapes are ``TypedDict`` classes; ``cli._schema`` turns them into the published JSON schema.
-Fields may be added; none is taken away or given another meaning within one ``apiVersion``.
-"""
+"""Results of the commands on clusters, as documents."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ohmykube.cli import _plan_results
 from ohmykube.cli._output import document
-from ohmykube.cli.bundle import results as bundle_results
-from ohmykube.cli.cache import results as cache_results
-from ohmykube.cli.cache import serve_results
-from ohmykube.cli.image import results as image_results
-from ohmykube.cli.template import results as template_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ohmykube.providers.base import Check
-    from ohmykube.workflows.doctor import DoctorReport
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
     from ohmykube.workflows.status import ClusterStatus, ClusterSummary, NodeStatus
@@ -95,93 +83,20 @@ class Power(TypedDict):
     nodes: list[str]
 
 
-class Finding(TypedDict):
-    """One check of ``ohmykube doctor``."""
-
-    id: str
-    title: str
-    status: Literal["ok", "warn", "fail"]
-    evidence: str
-    fix: str
-
-
-class Doctor(TypedDict):
-    """``ohmykube doctor``."""
-
-    healthy: bool
-    checks: list[Finding]
-    fixed: list[str]
-
-
-class Version(TypedDict):
-    """``ohmykube version``."""
-
-    ohmykube: str
-    python: str
-    ansibleCore: str
-    platform: str
-
-
-class ConfigCheck(TypedDict):
-    """``ohmykube config validate``."""
-
-    file: str
-    valid: bool
-    cluster: str
-    nodes: int
-
-
-class Merged(TypedDict):
+class Kubeconfig(TypedDict):
     """``ohmykube kubeconfig --merge`` and ``--path``."""
 
     cluster: str
     path: str
 
 
-class OtherProblem(TypedDict):
-    """What went wrong beside it, or while the run cleaned up."""
-
-    id: str
-    message: str
-    why: list[str]
-
-
-class Problem(TypedDict):
-    """Why a command failed."""
-
-    id: str
-    exitCode: int
-    exitClass: str
-    message: str
-    why: list[str]
-    hint: str
-    log: str | None
-    others: list[OtherProblem]
-
-
-class Failed(TypedDict):
-    """What stands in place of a result when the command failed."""
-
-    error: Problem
-
-
 KINDS: dict[str, type] = {
-    **_plan_results.KINDS,
     "UpResult": Up,
     "DownResult": Down,
     "ClusterStatus": Status,
     "ClusterList": ClusterList,
     "PowerResult": Power,
-    "DoctorReport": Doctor,
-    "Version": Version,
-    "ConfigCheck": ConfigCheck,
-    "Kubeconfig": Merged,
-    "Error": Failed,
-    **bundle_results.KINDS,
-    **cache_results.KINDS,
-    **serve_results.KINDS,
-    **image_results.KINDS,
-    **template_results.KINDS,
+    "Kubeconfig": Kubeconfig,
 }
 """Document kinds by name."""
 
@@ -247,28 +162,6 @@ def power(result: PowerResult, action: str) -> dict[str, Any]:
         "PowerResult",
         {"cluster": result.cluster, "action": action, "nodes": list(result.nodes)},
     )
-
-
-def doctor(report: DoctorReport) -> dict[str, Any]:
-    """Return all checks."""
-    return document(
-        "DoctorReport",
-        {
-            "healthy": report.healthy,
-            "checks": [_check(check) for check in report.checks],
-            "fixed": list(report.fixed),
-        },
-    )
-
-
-def _check(check: Check) -> dict[str, str]:
-    return {
-        "id": check.id,
-        "title": check.title,
-        "status": str(check.status),
-        "evidence": check.evidence,
-        "fix": check.fix,
-    }
 
 
 def _nodes(nodes: Sequence[NodeStatus]) -> list[dict[str, Any]]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.cli import _documents, _options, _texts, _up_options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
-from ohmykube.cli.plan import show
+from ohmykube.cli.cluster import options, results, texts
+from ohmykube.cli.cluster.plan import show
 from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ LONGEST_WAIT = 86_400
         "ohmykube up -f cluster.yaml --offline --bundle dev.omk.tar",
     ),
 )
-@_up_options.described
+@options.described
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, change nothing.")
-@_up_options.exit_code
+@options.exit_code
 @click.option(
     "--timeout",
     type=click.IntRange(1, LONGEST_WAIT),
@@ -61,18 +62,18 @@ def up(
 
     if exit_code and not plan_only:
         raise UsageError("--exit-code goes with --plan", hint="ohmykube plan", id="OMK-U-114")
-    cluster = _up_options.cluster(app, file, chosen)
+    cluster = options.cluster(app, file, chosen)
     if not plan_only:
         app.acting()
-    options = UpOptions(
+    wanted = UpOptions(
         plan_only=plan_only,
         wait_seconds=timeout,
         offline=chosen["offline"],
         bundles=chosen["bundles"],
         allowed_signers=chosen["allowed_signers"],
     )
-    result = app.call(workflow.up, cluster, options)
+    result = app.call(workflow.up, cluster, wanted)
     if plan_only:
         show(app, result, exit_code=exit_code)
     else:
-        app.show(_documents.up(result), _texts.up(result))
+        app.show(results.up(result), texts.up(result))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _documents, _options, _texts
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cluster import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -24,4 +25,4 @@ def list_(app: App) -> None:
     from ohmykube.workflows import status
 
     found = app.call(status.list_clusters)
-    app.show(_documents.clusters(found), lambda: _texts.clusters(found))
+    app.show(results.clusters(found), lambda: texts.clusters(found))

@@ -1,4 +1,8 @@
-"""The JSON schema of ``-o json``, made from the shapes in ``_documents``."""
+"""The JSON schema of ``-o json``, made from the shapes of the results.
+
+A shape is a ``TypedDict`` beside its command. Fields may be added; none is taken away or given
+another meaning within one ``apiVersion``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,16 @@ import types
 import typing
 from typing import Any, Literal
 
-from ohmykube.cli import _documents
+from ohmykube.cli import _failure, doctor, version
 from ohmykube.cli._output import API_VERSION
+from ohmykube.cli.bundle import results as bundle_results
+from ohmykube.cli.cache import results as cache_results
+from ohmykube.cli.cache import serve_results
+from ohmykube.cli.cluster import plan_results
+from ohmykube.cli.cluster import results as cluster_results
+from ohmykube.cli.config import validate
+from ohmykube.cli.image import results as image_results
+from ohmykube.cli.template import results as template_results
 
 _SIMPLE: dict[object, dict[str, Any]] = {
     str: {"type": "string"},
@@ -19,11 +31,26 @@ _SIMPLE: dict[object, dict[str, Any]] = {
     Any: {},
 }
 
+KINDS: dict[str, type] = {
+    **plan_results.KINDS,
+    **cluster_results.KINDS,
+    **doctor.KINDS,
+    **version.KINDS,
+    **validate.KINDS,
+    **_failure.KINDS,
+    **bundle_results.KINDS,
+    **cache_results.KINDS,
+    **serve_results.KINDS,
+    **image_results.KINDS,
+    **template_results.KINDS,
+}
+"""Document kinds by name."""
+
 
 def schema() -> dict[str, Any]:
     """Return a schema that each result document fits, exactly one branch for each kind."""
     definitions: dict[str, Any] = {}
-    for kind, shape in _documents.KINDS.items():
+    for kind, shape in KINDS.items():
         made = _mapping(shape, definitions)
         head = {"apiVersion": {"const": API_VERSION}, "kind": {"const": kind}}
         made["properties"] = {**head, **made["properties"]}
@@ -33,7 +60,7 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://ohmykube.dev/schema/output-v1.json",
         "title": "What ohmykube prints with -o json",
-        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in _documents.KINDS],
+        "oneOf": [{"$ref": f"#/$defs/{kind}"} for kind in KINDS],
         "$defs": definitions,
     }
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.cli import _options, _plan_results, _up_options
+from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cluster import options, plan_results
 from ohmykube.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
         "ohmykube plan -f cluster.yaml -o json",
     ),
 )
-@_up_options.described
-@_up_options.exit_code
+@options.described
+@options.exit_code
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -40,14 +41,14 @@ def plan(app: App, /, *, file: Path | None, exit_code: bool, **chosen: Any) -> N
     from ohmykube.workflows import up as workflow
     from ohmykube.workflows.up_values import UpOptions
 
-    cluster = _up_options.cluster(app, file, chosen)
-    options = UpOptions(
+    cluster = options.cluster(app, file, chosen)
+    wanted = UpOptions(
         plan_only=True,
         offline=chosen["offline"],
         bundles=chosen["bundles"],
         allowed_signers=chosen["allowed_signers"],
     )
-    show(app, app.call(workflow.up, cluster, options), exit_code=exit_code)
+    show(app, app.call(workflow.up, cluster, wanted), exit_code=exit_code)
 
 
 def show(app: App, result: UpResult, *, exit_code: bool) -> None:
@@ -62,7 +63,7 @@ def show(app: App, result: UpResult, *, exit_code: bool) -> None:
         ConfigError: something in it is refused.
     """
     refused = bool(result.plan.refusals)
-    app.show(_plan_results.document(result), _plan_results.text(result), final=not refused)
+    app.show(plan_results.document(result), plan_results.text(result), final=not refused)
     if refused:
         from ohmykube.planning import refusal
 

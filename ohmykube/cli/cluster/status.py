@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _documents, _names, _options, _texts
+from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
+from ohmykube.cli.cluster import results, texts
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -24,4 +25,4 @@ def status(app: App, *, name_argument: str | None, name_option: str | None) -> N
 
     name = _names.choose(app, name_argument, name_option)
     found = app.call(workflow.status, name)
-    app.show(_documents.status(found), lambda: _texts.status(found))
+    app.show(results.status(found), lambda: texts.status(found))

@@ -1,0 +1,80 @@
+"""The command ``ohmykube``: the table of all commands, and the page that lists them."""
+
+from __future__ import annotations
+
+import click
+
+from ohmykube import __version__
+from ohmykube.cli import _options
+from ohmykube.cli._lazy import Entry, LazyGroup, overview
+
+_HERE = "ohmykube.cli"
+PROGRAM = "ohmykube"
+
+TABLE = {
+    "up": Entry(f"{_HERE}.cluster.up", "up", "Make a cluster, or bring it to what is described."),
+    "plan": Entry(f"{_HERE}.cluster.plan", "plan", "Show what `up` would do, and change nothing."),
+    "down": Entry(f"{_HERE}.cluster.down", "down", "Remove a cluster and its machines."),
+    "status": Entry(f"{_HERE}.cluster.status", "status", "Show one cluster and its nodes."),
+    "list": Entry(f"{_HERE}.cluster.list", "list_", "Show all clusters."),
+    "kubeconfig": Entry(
+        f"{_HERE}.cluster.kubeconfig", "kubeconfig", "Print or merge the kubeconfig."
+    ),
+    "shell": Entry(f"{_HERE}.cluster.shell", "shell", "Open a shell on a node, or run a command."),
+    "start": Entry(f"{_HERE}.cluster.start", "start", "Start a stopped cluster."),
+    "stop": Entry(f"{_HERE}.cluster.stop", "stop", "Stop a cluster, keeping all it holds."),
+    "image": Entry(f"{_HERE}.image", "image", "Bring your own images to the nodes."),
+    "cache": Entry(f"{_HERE}.cache", "cache", "Look after the artifacts that all clusters share."),
+    "bundle": Entry(f"{_HERE}.bundle", "bundle", "Carry all that a cluster needs offline."),
+    "template": Entry(f"{_HERE}.template", "template", "Look after prepared nodes to clone."),
+    "doctor": Entry(f"{_HERE}.doctor", "doctor", "Check whether this host can make clusters."),
+    "config": Entry(f"{_HERE}.config", "config", "Write, check and explain cluster.yaml."),
+    "version": Entry(f"{_HERE}.version", "version", "Show versions."),
+    "completion": Entry(f"{_HERE}.completion", "completion", "Print a shell completion script."),
+    "help": Entry(f"{_HERE}.help", "help_", "Explain a command, or the exit codes."),
+}
+SECTIONS = {
+    "Clusters": ("up", "plan", "down", "status", "list", "start", "stop"),
+    "Access": ("kubeconfig", "shell"),
+    "Artifacts": ("image", "cache", "bundle", "template"),
+    "This host and this program": ("doctor", "config", "version", "completion", "help"),
+}
+EXAMPLES = (
+    "ohmykube up                          # 1 control plane, 2 workers",
+    "ohmykube up -f cluster.yaml          # as described in a file",
+    "ohmykube status",
+    "ohmykube down dev",
+)
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value and not ctx.resilient_parsing:
+        _options.app_of(ctx).write(f"ohmykube {__version__}\n")
+        ctx.exit(0)
+
+
+def group() -> LazyGroup:
+    """Return the command ``ohmykube``."""
+
+    def callback() -> None:  # the options are noted on it, so each group has its own
+        overview()
+
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_print_version,
+        help="Show the version.",
+    )
+    made = LazyGroup(
+        PROGRAM,
+        table=TABLE,
+        sections=SECTIONS,
+        examples=EXAMPLES,
+        callback=_options.talk(_options.output(callback)),
+        help="Real multi-node Kubernetes clusters, made by kubeadm, from one command.",
+        epilog="Exit codes: `ohmykube help exit-codes`.",
+    )
+    made.params = [*reversed(getattr(made.callback, "__click_params__", [])), version]
+    return made

@@ -1,0 +1,1 @@
+"""Commands on a cluster as a whole, one module for each."""

@@ -1,0 +1,29 @@
+"""``ohmykube stop``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ohmykube.cli import _names, _options
+from ohmykube.cli._lazy import Command
+from ohmykube.cli.cluster import results, texts
+
+if TYPE_CHECKING:
+    from ohmykube.cli._app import App
+
+
+@click.command(cls=Command, examples=("ohmykube stop", "ohmykube stop dev"))
+@_options.cluster
+@_options.output
+@_options.talk
+@_options.pass_app
+def stop(app: App, *, name_argument: str | None, name_option: str | None) -> None:
+    """Stop a cluster's machines; what they hold is kept."""
+    from ohmykube.workflows import power
+
+    name = _names.choose(app, name_argument, name_option)
+    app.acting()
+    result = app.call(power.stop, name)
+    app.show(results.power(result, "stop"), texts.power(result, "stop"))
