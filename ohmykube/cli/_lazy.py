@@ -83,8 +83,7 @@ class LazyGroup(_Helpful, click.Group):
         **kwargs: Any,
     ) -> None:
         kwargs["context_settings"] = {**CONTEXT, **kwargs.get("context_settings", {})}
-        kwargs.setdefault("callback", overview)
-        super().__init__(*args, invoke_without_command=True, **kwargs)
+        super().__init__(*args, **{"callback": overview, "invoke_without_command": True, **kwargs})
         self._table = table
         self._sections = sections or {"Commands": tuple(table)}
         self.examples = tuple(examples)

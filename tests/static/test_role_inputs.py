@@ -88,7 +88,7 @@ def reached() -> dict[str, set[str]]:
         ("tools/molecule_run.py", ALL),
         # What no scenario reads.
         ("roles/cache/README.md", set()),
-        ("ohmykube/cli/up.py", set()),
+        ("ohmykube/cli/cluster/up.py", set()),
         ("ohmykube/ui/live.py", set()),
         ("ohmykube/providers/lima/provider.py", set()),
         ("plugins/inventory/lima.py", set()),
