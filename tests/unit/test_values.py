@@ -16,6 +16,8 @@ CHANGED = {
     "ohmykube.config.host_inventory._Group": "filled while the file is read",
     "ohmykube.config.yaml_source.Source": "problems are added while the tree is read",
     "ohmykube.config.yaml_tree.Node": "filled while the file is read",
+    "ohmykube.kube.kubeconfig_edit._Edits": "replacements are gathered, then made",
+    "ohmykube.kube.kubeconfig_edit._Node": "its end is known when the parser has read it",
     "ohmykube.steps.base.Run": "steps hand their outputs to later ones in it",
     "ohmykube.steps.node_delivery.Delivery": "counts while images are sent",
     "ohmykube.testing.fake_limactl.lima_home.Inspected": "errors are added as they are found",

@@ -161,6 +161,7 @@ def static() -> list[Part]:
 
 
 READ_BY_UNIT: dict[str, tuple[str, ...]] = {
+    "unit": ("ohmykube/*",),
     "unit/ansible": (*COLLECTION, "tests/data/events/*", "tests/data/inventory/*"),
     "unit/cache": ("tests/data/programs/*",),
     "unit/cache/bundle": ("ohmykube/*", *COLLECTION, "tests/data/programs/*"),
