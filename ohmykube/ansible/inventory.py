@@ -181,7 +181,7 @@ def compose(
     Raises:
         ProviderError: a node has no machine, or a machine no address.
     """
-    wanted = [(node, _machine(cluster, node, machines)) for node in cluster.nodes]
+    wanted = [(node, machine_of(cluster, node, machines)) for node in cluster.nodes]
     shared = group_vars(
         cluster,
         lock,
@@ -204,7 +204,8 @@ def compose(
     return hosts, shared
 
 
-def _machine(cluster: Cluster, node: Node, machines: Mapping[str, Machine]) -> Machine:
+def machine_of(cluster: Cluster, node: Node, machines: Mapping[str, Machine]) -> Machine:
+    """Return the machine of a node; raises ProviderError when it has none."""
     if node.name not in machines:
         raise ProviderError(
             f'node "{node.name}" has no machine',

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ohmykube.progress import Event, Reporter
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
     from ohmykube.ui.jsonl import JsonReporter
     from ohmykube.ui.live import LiveReporter
     from ohmykube.ui.plain import PlainReporter
@@ -142,7 +142,7 @@ class App:
     def services(self) -> Services:
         """What workflows take."""
         from ohmykube.kit import sudo_user
-        from ohmykube.steps.base import Services
+        from ohmykube.steps.context import Services
 
         reporter = Tee(self.log, self.screen or NullReporter())
         return Services(

@@ -10,73 +10,94 @@ from ohmykube.kit import parallel
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.providers.base import NO_TEMPLATE
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from ohmykube.model.cluster import Node
+    from collections.abc import Mapping
+
+    from ohmykube.model.change import Plan
+    from ohmykube.model.cluster import Node, Role
     from ohmykube.model.machine import Machine
+    from ohmykube.planning.observation import Observed
     from ohmykube.providers.base import Provider
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
+
+PREPARE_NODES = Step("prepare-nodes", "Prepare for the nodes")
+CREATE_NODES = Step("create-nodes", "Start the nodes")
 
 
-class PrepareNodes:
-    """What all machines need once; apart from making them, so that it can go beside long downloads.
+def all_running(ctx: Context, observed: Observed) -> bool:
+    """Tell whether every node that is wanted has a running machine."""
+    found = [observed.machines.get(node.name) for node in ctx.cluster.nodes]
+    return all(m is not None and m.state is MachineState.RUNNING for m in found)
 
-    No machine is made before it is known that everything for it is there.
+
+def prepare_nodes(ctx: Context, observed: Observed, plan: Plan) -> None:
+    """Do what all machines need once; raises what the provider's ``prepare`` raises.
+
+    It is apart from making them so that it can go beside long downloads: no machine is made before
+    it is known that everything for it is there.
     """
-
-    name = "prepare-nodes"
-    title = "Prepare for the nodes"
-
-    def skip_reason(self, run: Run) -> str | None:
-        """Nothing to do when all run already."""
-        return _all_running(run)
-
-    def run(self, run: Run) -> str:
-        """Raise what the provider's ``prepare`` raises."""
-        run.provider.prepare()
-        return ""
+    if not _to_do(ctx, observed, plan):
+        PREPARE_NODES.skipped(ctx.services, "all running")
+        return
+    with PREPARE_NODES.running(ctx.services):
+        ctx.provider.prepare()
 
 
-class CreateNodes:
-    """After this step every desired node has a running machine."""
+def create_nodes(
+    ctx: Context, observed: Observed, plan: Plan, templates: Mapping[Role, str]
+) -> dict[str, Machine]:
+    """Make or start all machines at once, so that every node that is wanted has a running one.
 
-    name = "create-nodes"
-    title = "Start the nodes"
+    Args:
+        ctx: whose cluster.
+        observed: what was there before.
+        plan: what follows from that.
+        templates: key of the template to clone for nodes of a role.
 
-    def skip_reason(self, run: Run) -> str | None:
-        """Nothing to do when all run already."""
-        return _all_running(run)
+    Returns:
+        By node name, with machines that the cluster does not have.
 
-    def run(self, run: Run) -> str:
-        """Create is idempotent: it starts what is stopped and repairs what is half made."""
-        before = dict(run.machines)
-        run.changed = run.changed or run.plan.resizes or not _running(run)
-        machines = parallel.each(run.cluster.nodes, lambda node: self._create(run, node))
-        run.machines = before | {machine.node: machine for machine in machines}
-        return f"{len(machines)} running"
-
-    def _create(self, run: Run, node: Node) -> Machine:
-        reporter = run.services.reporter
-        reporter.emit(NodeProgress(node=node.name, activity="starting"))
-        spec = MachineSpec(
-            cluster=run.cluster.name,
-            node=node.name,
-            cpus=node.cpus,
-            memory_mib=node.memory_mib,
-            disk_gib=node.disk_gib,
-            template=run.templates.get(node.role, ""),
+    Raises:
+        As the provider's ``create``: that starts what is stopped and repairs what is half made.
+    """
+    if not _to_do(ctx, observed, plan):
+        CREATE_NODES.skipped(ctx.services, "all running")
+        return dict(observed.machines)
+    with CREATE_NODES.running(ctx.services) as result:
+        made = parallel.each(
+            ctx.cluster.nodes, lambda node: _create(ctx, node, templates.get(node.role, ""))
         )
-        try:
-            machine = _made(run.provider, spec)
-        except BaseException:
-            reporter.emit(NodeProgress(node=node.name, activity="starting", status=Status.FAILED))
-            raise
-        reporter.emit(
-            NodeProgress(
-                node=node.name, activity="started", status=Status.OK, detail=machine.address
-            )
-        )
-        return machine
+        result.detail = f"{len(made)} running"
+    return {**observed.machines, **{machine.node: machine for machine in made}}
+
+
+def _create(ctx: Context, node: Node, template: str) -> Machine:
+    reporter = ctx.services.reporter
+    reporter.emit(NodeProgress(node=node.name, activity="starting"))
+    spec = MachineSpec(
+        cluster=ctx.cluster.name,
+        node=node.name,
+        cpus=node.cpus,
+        memory_mib=node.memory_mib,
+        disk_gib=node.disk_gib,
+        template=template,
+    )
+    try:
+        machine = _made(ctx.provider, spec)
+    except BaseException:
+        reporter.emit(NodeProgress(node=node.name, activity="starting", status=Status.FAILED))
+        raise
+    reporter.emit(
+        NodeProgress(node=node.name, activity="started", status=Status.OK, detail=machine.address)
+    )
+    return machine
+
+
+def _to_do(ctx: Context, observed: Observed, plan: Plan) -> bool:
+    # A run that did not end may have left a machine with another size.
+    return not all_running(ctx, observed) or plan.resizes or observed.unfinished
 
 
 def _made(provider: Provider, spec: MachineSpec) -> Machine:
@@ -87,14 +108,3 @@ def _made(provider: Provider, spec: MachineSpec) -> Machine:
             raise
         # Removed since it was found: from scratch takes longer and comes to the same.
         return provider.create(replace(spec, template=""))
-
-
-def _all_running(run: Run) -> str | None:
-    # A run that did not end may have left a machine with another size.
-    differs = run.plan.resizes or run.observed.unfinished
-    return "all running" if _running(run) and not differs else None
-
-
-def _running(run: Run) -> bool:
-    states = [run.machines.get(node.name) for node in run.cluster.nodes]
-    return all(m is not None and m.state is MachineState.RUNNING for m in states)

@@ -8,57 +8,52 @@ from ohmykube.kit import files, process
 from ohmykube.kube import kubeconfig, readiness
 from ohmykube.progress import Message
 from ohmykube.state import layout
-from ohmykube.steps.remote import NodeShell
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.kit.sudo_user import Invoker
-    from ohmykube.model.machine import Machine
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
 
 API_PORT = 6443
+FETCH_KUBECONFIG = Step("fetch-kubeconfig", "Fetch the kubeconfig")
 
 
-def shell_of(run: Run, node: str) -> NodeShell:
-    """Return a shell on a node of the run, as root."""
-    machine = run.need_machine(node)
-    become = machine.ssh is not None and machine.ssh.become
-    return NodeShell(run.need_ssh_config(), node, become=become, slowdown=run.slowdown)
+def fetch_kubeconfig(ctx: Context, nodes: Nodes) -> Path:
+    """Write ``kubeconfig`` (0600) into the cluster's state directory; return the path for the user.
 
+    The server address is the one by which this host reaches the API server.
 
-class FetchKubeconfig:
-    """Writes ``kubeconfig`` (0600) into the cluster's state directory."""
-
-    name = "kubeconfig"
-    title = "Fetch the kubeconfig"
-
-    def run(self, run: Run) -> str:
-        """The server address is the one by which this host reaches the API server."""
-        first = run.cluster.control_planes[0]
-        machine: Machine = run.need_machine(first.name)
-        text = shell_of(run, first.name)(["cat", readiness.ADMIN])
-        host, port = run.provider.api_endpoint(run.cluster.name, machine.address, API_PORT)
-        path = run.directory / layout.KUBECONFIG
-        ours = kubeconfig.rename(text, run.cluster.name, host, port)
+    Raises:
+        NodeError: the control plane does not hand it over.
+    """
+    with FETCH_KUBECONFIG.running(ctx.services) as result:
+        first = ctx.cluster.control_planes[0].name
+        text = nodes.shell(first)(["cat", readiness.ADMIN])
+        address = nodes.machines[first].address
+        host, port = ctx.provider.api_endpoint(ctx.cluster.name, address, API_PORT)
+        path = ctx.directory / layout.KUBECONFIG
+        ours = kubeconfig.rename(text, ctx.cluster.name, host, port)
         files.write(path, ours)
-        run.kubeconfig = self._for_the_user(run, ours) or path
-        return f"https://{host}:{port}"
+        result.detail = f"https://{host}:{port}"
+        return _for_the_user(ctx, ours) or path
 
-    @staticmethod
-    def _for_the_user(run: Run, text: str) -> Path | None:
-        """Give the user behind sudo a copy that he can read; return its path."""
-        invoker = run.services.invoker
-        if invoker is None:
-            return None
-        path = users_copy(invoker, run.cluster.name)
-        try:
-            invoker.write(path, text)
-        except process.CommandFailed as error:
-            text = f"no kubeconfig could be written to {path}: {error.why or error.message}"
-            run.services.reporter.emit(Message(text=text, level="warning"))
-            return None
-        return path
+
+def _for_the_user(ctx: Context, text: str) -> Path | None:
+    """Give the user behind sudo a copy that he can read; return its path."""
+    invoker = ctx.services.invoker
+    if invoker is None:
+        return None
+    path = users_copy(invoker, ctx.cluster.name)
+    try:
+        invoker.write(path, text)
+    except process.CommandFailed as error:
+        text = f"no kubeconfig could be written to {path}: {error.why or error.message}"
+        ctx.services.reporter.emit(Message(text=text, level="warning"))
+        return None
+    return path
 
 
 def users_copy(invoker: Invoker, cluster: str) -> Path:

@@ -10,17 +10,17 @@ from ohmykube.kit import parallel
 from ohmykube.model.machine import MachineState
 from ohmykube.planning.observation import Observed
 from ohmykube.state import layout
-from ohmykube.steps.remote import NodeShell
+from ohmykube.steps.node_shell import NodeShell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
 
 CONFIGURED = "configured"
-"""The milestone of the record that ends a whole run."""
+"""The milestone of the record that ends a whole ctx."""
 
 _BEGUN, _JOINED = "begun", "joined"
 # What the modules for kubeadm keep on a node. A kubeadm whose caller was killed may have finished.
@@ -35,23 +35,23 @@ echo joined
 """
 
 
-def observe(run: Run) -> Observed:
+def observe(ctx: Context) -> Observed:
     """Return what is there. Nodes are asked only when the last run did not end.
 
     Raises:
         ProviderError, UnreachableError: the machines cannot be listed.
     """
-    provider = run.provider
-    if run.recorded is not None:
-        known = _known_by(run.cluster, run.recorded)
-        if known != run.cluster:
+    provider = ctx.provider
+    if ctx.recorded is not None:
+        known = _known_by(ctx.cluster, ctx.recorded)
+        if known != ctx.cluster:
             provider = type(provider)(replace(provider.context, cluster=known))
-    machines = {machine.node: machine for machine in provider.list(run.cluster.name)}
-    unfinished = run.record is None or run.record.done[-1:] != (CONFIGURED,)
-    if not unfinished and run.recorded is not None:
-        begun = joined = frozenset(n.name for n in run.recorded.nodes if n.name in machines)
+    machines = {machine.node: machine for machine in provider.list(ctx.cluster.name)}
+    unfinished = ctx.record is None or ctx.record.done[-1:] != (CONFIGURED,)
+    if not unfinished and ctx.recorded is not None:
+        begun = joined = frozenset(n.name for n in ctx.recorded.nodes if n.name in machines)
     else:
-        told = _asked(run, machines)
+        told = _asked(ctx, machines)
         begun = frozenset(node for node, words in told.items() if _BEGUN in words)
         joined = frozenset(node for node, words in told.items() if _JOINED in words)
     return Observed(
@@ -74,9 +74,9 @@ def _known_by(desired: Cluster, recorded: Cluster) -> Cluster:
     return replace(desired, nodes=tuple(nodes))
 
 
-def _asked(run: Run, machines: Mapping[str, Machine]) -> dict[str, str]:
+def _asked(ctx: Context, machines: Mapping[str, Machine]) -> dict[str, str]:
     """Return what each node says; one that does not answer counts as one that has joined."""
-    path = run.directory / layout.SSH_CONFIG
+    path = ctx.directory / layout.SSH_CONFIG
     if not path.exists():
         return {}  # no node was ever reached
     hosts = {line.removeprefix("Host ") for line in path.read_text().splitlines()}
@@ -86,7 +86,7 @@ def _asked(run: Run, machines: Mapping[str, Machine]) -> dict[str, str]:
         if machine.state is not MachineState.RUNNING:
             return f"{_BEGUN} {_JOINED}"
         become = machine.ssh is not None and machine.ssh.become
-        shell = NodeShell(path, machine.node, become=become, slowdown=run.slowdown)
+        shell = NodeShell(path, machine.node, become=become, slowdown=ctx.slowdown)
         try:
             return shell(["sh", "-c", ASK])
         except NodeError:

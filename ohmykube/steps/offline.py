@@ -12,82 +12,91 @@ from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
 from ohmykube.providers.base import Portable
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
     from ohmykube.cache.store import Ref
     from ohmykube.providers.base import OwnPart
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
 
 
-class Offline:
-    """After this step nothing that the run needs is anywhere else; it opens no connection.
+OFFLINE = Step("offline", "Look for everything on this host")
+
+
+def check_offline(ctx: Context) -> None:
+    """Tell whether ``prepare_offline`` would do; changes nothing, and hashes no blob of a bundle.
+
+    Raises:
+        As ``prepare_offline``.
+    """
+    with OFFLINE.running(ctx.services) as result:
+        options = ctx.options
+        _needed(ctx, Foreseen(ctx.services.paths.cache, options.bundles, options.allowed_signers))
+        result.detail = f"{_counted(ctx)} would be used" if options.bundles else "all is here"
+
+
+def prepare_offline(ctx: Context) -> None:
+    """Have everything that the run needs on this host; opens no connection.
 
     Nothing was made yet: a run that lacks something ends with all of it named.
+
+    Raises:
+        NotFoundError: names all that lacks.
+        IntegrityError: a bundle is not to be trusted.
     """
-
-    name = "offline"
-    title = "Look for everything on this host"
-
-    def __init__(self, *, only_look: bool = False) -> None:
-        """``only_look``: change nothing, and hash no blob of a bundle."""
-        self._only_look = only_look
-
-    def run(self, run: Run) -> str:
-        """Raise NotFoundError naming all that lacks; IntegrityError for a bundle not to trust."""
-        root, allowed = run.services.paths.cache, run.allowed_signers
-        if self._only_look:
-            self._needed(run, Foreseen(root, run.bundles, allowed))
-            return f"{_counted(run)} would be used" if run.bundles else "all is here"
-        store = Store(root)
-        for path in run.bundles:
-            import_bundle.use(store, path, run.services.reporter, allowed)
-        base = self._needed(run, store)
+    with OFFLINE.running(ctx.services) as result:
+        store = Store(ctx.services.paths.cache)
+        for path in ctx.options.bundles:
+            import_bundle.use(store, path, ctx.services.reporter, ctx.options.allowed_signers)
+        base = _needed(ctx, store)
         if base is not None and not isinstance(base, str):
-            self._bring(run, store, base)
-        return f"{_counted(run)} in place"
-
-    def _needed(self, run: Run, store: Store) -> Ref | str | None:
-        """Return what ``_base`` does; raise NotFoundError when an offline run lacks something."""
-        base = self._base(run, store)
-        lacking = list(resolve.missing(run.cluster, store)) if run.offline else []
-        if isinstance(base, str):
-            lacking.append(base)
-        own = self._own(run)
-        if lacking and run.offline:
-            raise offline_lacks([*lacking, *(part.name for part in own)])
-        if own:
-            raise own_lacks([(part.name, part.needed) for part in own])
-        return base
-
-    @staticmethod
-    def _own(run: Run) -> list[OwnPart]:
-        """Return what only the user can bring, and did not, for a run that may ask nobody."""
-        if not run.offline or not isinstance(run.provider, Portable):
-            return []
-        return [part for part in run.provider.own_parts() if not part.here]
-
-    @staticmethod
-    def _base(run: Run, store: Store) -> Ref | str | None:
-        """Return the base to be unpacked, what lacks, or None when there is nothing to do."""
-        provider = run.provider
-        if not isinstance(provider, Portable):
-            if provider.capabilities.creates and run.offline:
-                text = f"provider {provider.name} does not tell whether it needs the network"
-                run.services.reporter.emit(Message(text=text, level="warning"))
-            return None
-        version, arch = provider.base_version(), resolve.host_arch()
-        if not version or provider.has_base():
-            return None
-        found = store.ref(Kind.MACHINE_IMAGE, provider.name, version, arch)
-        return found or f"machine image {provider.name} {version}"
-
-    @staticmethod
-    def _bring(run: Run, store: Store, base: Ref) -> None:
-        provider = run.provider
-        if isinstance(provider, Portable):
-            with item(run.services.reporter, f"machine image {provider.name}", "unpack"):
-                machine_base.unpacked(store, base, provider.import_base)
+            _bring(ctx, store, base)
+        result.detail = f"{_counted(ctx)} in place"
 
 
-def _counted(run: Run) -> str:
-    return "1 bundle" if len(run.bundles) == 1 else f"{len(run.bundles)} bundles"
+def _needed(ctx: Context, store: Store) -> Ref | str | None:
+    """Return what ``_base`` does; raise NotFoundError when an offline run lacks something."""
+    base = _base(ctx, store)
+    lacking = list(resolve.missing(ctx.cluster, store)) if ctx.options.offline else []
+    if isinstance(base, str):
+        lacking.append(base)
+    own = _own(ctx)
+    if lacking and ctx.options.offline:
+        raise offline_lacks([*lacking, *(part.name for part in own)])
+    if own:
+        raise own_lacks([(part.name, part.needed) for part in own])
+    return base
+
+
+def _own(ctx: Context) -> list[OwnPart]:
+    """Return what only the user can bring, and did not, for a run that may ask nobody."""
+    if not ctx.options.offline or not isinstance(ctx.provider, Portable):
+        return []
+    return [part for part in ctx.provider.own_parts() if not part.here]
+
+
+def _base(ctx: Context, store: Store) -> Ref | str | None:
+    """Return the base to be unpacked, what lacks, or None when there is nothing to do."""
+    provider = ctx.provider
+    if not isinstance(provider, Portable):
+        if provider.capabilities.creates and ctx.options.offline:
+            text = f"provider {provider.name} does not tell whether it needs the network"
+            ctx.services.reporter.emit(Message(text=text, level="warning"))
+        return None
+    version, arch = provider.base_version(), resolve.host_arch()
+    if not version or provider.has_base():
+        return None
+    found = store.ref(Kind.MACHINE_IMAGE, provider.name, version, arch)
+    return found or f"machine image {provider.name} {version}"
+
+
+def _bring(ctx: Context, store: Store, base: Ref) -> None:
+    provider = ctx.provider
+    if isinstance(provider, Portable):
+        with item(ctx.services.reporter, f"machine image {provider.name}", "unpack"):
+            machine_base.unpacked(store, base, provider.import_base)
+
+
+def _counted(ctx: Context) -> str:
+    number = len(ctx.options.bundles)
+    return "1 bundle" if number == 1 else f"{number} bundles"

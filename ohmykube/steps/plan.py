@@ -12,55 +12,55 @@ from ohmykube.planning import recording, refusal
 from ohmykube.planning.diff import diff
 from ohmykube.progress import Message
 from ohmykube.steps.observe import observe
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Run
+    from ohmykube.planning.observation import Observed
+    from ohmykube.steps.context import Context
 
 
-class Plan:
-    """Fill ``run.machines``, ``run.observed`` and ``run.plan``; changes nothing.
+PLAN = Step("plan", "Compare with what is there")
+
+
+def make_plan(ctx: Context, *, only_look: bool = False) -> tuple[Observed, change.Plan]:
+    """Return what is there and what must change; changes nothing.
+
+    Reality outranks the record: the provider is asked.
 
     Args:
+        ctx: the cluster as it is wanted, and as it was recorded.
         only_look: the plan is shown as a whole by whoever asked for it; nothing is told here, and
             what is refused is no error.
+
+    Raises:
+        ConfigError: the cluster differs in what cannot be changed; nothing was touched.
+        As ``observe``.
     """
-
-    name = "plan"
-    title = "Compare with what is there"
-
-    def __init__(self, *, only_look: bool = False) -> None:
-        self._only_look = only_look
-
-    def run(self, run: Run) -> str:
-        """Reality outranks the record: the provider is asked.
-
-        Raises:
-            ConfigError: the cluster differs in what cannot be changed; nothing was touched.
-        """
-        run.observed = observe(run)
-        run.machines = run.observed.machines
-        run.plan = diff(run.cluster, run.recorded, run.observed)
-        if not self._only_look:
-            if run.plan.refusals:
-                raise refusal.error(run.cluster.name, run.plan)
-            _must_load(run)
-            _tell(run)
-        return _summary(run.plan)
+    with PLAN.running(ctx.services) as result:
+        observed = observe(ctx)
+        plan = diff(ctx.cluster, ctx.recorded, observed)
+        if not only_look:
+            if plan.refusals:
+                raise refusal.error(ctx.cluster.name, plan)
+            _must_load(ctx, plan)
+            _tell(ctx, plan)
+        result.detail = _summary(plan)
+    return observed, plan
 
 
-def _must_load(run: Run) -> None:
+def _must_load(ctx: Context, plan: change.Plan) -> None:
     """Refuse a description that does not go together with the nodes that stay beside it."""
-    if run.plan.left:
-        whole = recording.settled(run.cluster, run.recorded, run.plan)
+    if plan.left:
+        whole = recording.settled(ctx.cluster, ctx.recorded, plan)
         from_document(to_document(whole), label="the cluster with the nodes left as they are")
 
 
-def _tell(run: Run) -> None:
-    emit = run.services.reporter.emit
-    for one in run.plan.left:
+def _tell(ctx: Context, plan: change.Plan) -> None:
+    emit = ctx.services.reporter.emit
+    for one in plan.left:
         text = f"node {one.node} is not in the desired cluster; it is left as it is"
         emit(Message(text=text, level="warning"))
-    for found in run.plan.changes:
+    for found in plan.changes:
         match found:
             case change.ReconfigureNode() | change.ReconfigureCluster() | change.UpdateSetting():
                 node = getattr(found, "node", "")

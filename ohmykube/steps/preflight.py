@@ -7,33 +7,36 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import PrerequisiteError
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus, doctor_command
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
+
+PREFLIGHT = Step("preflight", "Check this host")
 
 
-class Preflight:
-    """The provider's own checks; a failed one ends the run, a warning is said."""
+def preflight(ctx: Context) -> None:
+    """Do the provider's own checks; a warning among them is told.
 
-    name = "preflight"
-    title = "Check this host"
-
-    def run(self, run: Run) -> str:
-        """Raise PrerequisiteError naming all failed checks."""
-        checks = run.provider.check()
+    Raises:
+        PrerequisiteError: names all checks that failed.
+    """
+    provider = ctx.provider
+    with PREFLIGHT.running(ctx.services) as result:
+        checks = provider.check()
         for check in checks:
             if check.status is CheckStatus.WARN:
                 text = f"{check.title}: {check.evidence}"
-                run.services.reporter.emit(Message(text=text, level="warning"))
+                ctx.services.reporter.emit(Message(text=text, level="warning"))
         failed = [
             check
             for check in checks
-            if check.status is CheckStatus.FAIL and not (check.for_network and run.offline)
+            if check.status is CheckStatus.FAIL and not (check.for_network and ctx.options.offline)
         ]
         if failed:
             raise PrerequisiteError(
-                f"this host cannot make machines with {run.provider.name}",
+                f"this host cannot make machines with {provider.name}",
                 why="\n".join(f"{c.title}: {c.evidence or c.fix}" for c in failed),
-                hint=doctor_command(run.provider.name, failed),
+                hint=doctor_command(provider.name, failed),
             )
-        return f"provider {run.provider.name}"
+        result.detail = f"provider {provider.name}"

@@ -12,65 +12,72 @@ from ohmykube.cache.store import Ref
 from ohmykube.kit import parallel
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import item
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ohmykube.cache.store import Store
-    from ohmykube.steps.base import Run
-    from ohmykube.steps.reach import Reach
+    from ohmykube.steps.context import Services
 
 SOURCE = "pull"
 AT_ONCE = 3
 
 
-class PullImages:
-    """Asks each image's own registry, with the user's docker login where there is one."""
+PULL_IMAGES = Step("pull-images", "Pull the images")
 
-    name = "pull_images"
-    title = "Pull the images"
 
-    def __init__(
-        self,
-        reach: Reach,
-        references: Sequence[str],
-        store: Store,
-        client: RegistryClient | None = None,
-    ) -> None:
-        """Say what to pull; raises UsageError for what is no image name."""
-        self._reach = reach
-        self._references = tuple(dict.fromkeys(image_names.full(text) for text in references))
-        self._store = store
-        self._client = client
-        self.refs: dict[tuple[str, str], Ref] = {}
-        """By full reference and architecture."""
+def full_names(references: Sequence[str]) -> tuple[str, ...]:
+    """Return the full form of each, once; raises UsageError for what is no image name."""
+    return tuple(dict.fromkeys(image_names.full(text) for text in references))
 
-    def run(self, run: Run) -> str:
-        """Fill ``refs``; raises NetworkError or IntegrityError as ``RegistryClient.pull``."""
-        client = self._client or RegistryClient(Downloader(self._store, run.services.reporter))
-        architectures = sorted(set(self._reach.architectures.values()))
-        todo = [(reference, arch) for reference in self._references for arch in architectures]
+
+def pull_images(
+    services: Services,
+    references: Sequence[str],
+    architectures: Iterable[str],
+    store: Store,
+    client: RegistryClient | None = None,
+) -> tuple[Ref, ...]:
+    """Bring images into the store; return a reference for each image and architecture.
+
+    Each image's own registry is asked, with the user's docker login where there is one.
+
+    Args:
+        services: of the command.
+        references: full names.
+        architectures: ``amd64``, ``arm64``.
+        store: where images go.
+        client: asks registries; one of its own by default.
+
+    Raises:
+        NetworkError, IntegrityError: as ``RegistryClient.pull``; no reference was made.
+    """
+    todo = [(reference, arch) for reference in references for arch in sorted(set(architectures))]
+    with PULL_IMAGES.running(services) as result:
+        client = client or RegistryClient(Downloader(store, services.reporter))
 
         def one(wanted: tuple[str, str]) -> Ref:
-            reference, arch = wanted
-            with item(run.services.reporter, reference, "pulled"):
-                return self._ref(client, reference, arch)
+            with item(services.reporter, wanted[0], "pulled"):
+                return _pulled(client, store, *wanted)
 
         refs = parallel.each(todo, one, at_most=AT_ONCE)
         for ref in refs:
-            self._store.set_ref(ref)
-        self.refs = {(ref.name, ref.arch): ref for ref in refs}
-        return f"{len(refs)} images, {sum(ref.size for ref in refs) / 1e6:.1f} MB"
+            store.set_ref(ref)
+        size = sum(ref.size for ref in refs)
+        result.detail = f"{len(refs)} images, {size / 1e6:.1f} MB"
+    return tuple(refs)
 
-    def _ref(self, client: RegistryClient, reference: str, arch: str) -> Ref:
-        digest = client.pull(Reference.parse(reference), arch)
-        return Ref(
-            kind=Kind.IMAGE,
-            name=reference,
-            version=image_names.tag_of(reference),
-            arch=arch,
-            digest=digest,
-            size=oci.image_size(self._store, digest),
-            source=SOURCE,
-            index=client.index_of(digest),
-        )
+
+def _pulled(client: RegistryClient, store: Store, reference: str, arch: str) -> Ref:
+    digest = client.pull(Reference.parse(reference), arch)
+    return Ref(
+        kind=Kind.IMAGE,
+        name=reference,
+        version=image_names.tag_of(reference),
+        arch=arch,
+        digest=digest,
+        size=oci.image_size(store, digest),
+        source=SOURCE,
+        index=client.index_of(digest),
+    )

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import resolve
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
-from ohmykube.steps.repacking import SEVERAL, repacked
+from ohmykube.steps.repack_layers import SEVERAL, repack_layers
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Run
+    from collections.abc import Iterator
+
+    from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.steps.context import Context
+
+RESOLVE = Step("resolve", "Get the artifacts")
 
 
-class Resolve:
-    """Fills ``run.lock``; with a warm cache, and offline, it opens no connection."""
+@contextlib.contextmanager
+def resolved(ctx: Context) -> Iterator[ArtifactLock]:
+    """Get the artifacts of the cluster, and keep them from ``prune`` while the block runs.
 
-    name = "resolve"
-    title = "Get the artifacts"
+    With a warm cache, and offline, no connection is opened.
 
-    def run(self, run: Run) -> str:
-        """Raise NetworkError when no source has it, IntegrityError on a wrong digest."""
-        store = Store(run.services.paths.cache)
-        with store.using():  # nobody may prune between finding them and the lease
-            run.lock = resolve.resolve(
-                run.cluster, store, run.services.reporter, offline=run.offline
-            )
-            # Until the run has ended and the record names them, nobody may prune them.
-            digests = [artifact.digest for artifact in run.lock.artifacts]
-            run.cleanup.enter_context(store.lease(f"up of {run.cluster.name}", digests))
-            self._repack(run, store)
-        megabytes = sum(artifact.size for artifact in run.lock.artifacts) / 1e6
-        return f"{len(run.lock.artifacts)} artifacts, {megabytes:.0f} MB"
+    Raises:
+        NetworkError: no source has one of them.
+        IntegrityError: a wrong digest.
+    """
+    with contextlib.ExitStack() as held:
+        with RESOLVE.running(ctx.services) as result:
+            store = Store(ctx.services.paths.cache)
+            with store.using():  # nobody may prune between finding them and the lease
+                lock = resolve.resolve(
+                    ctx.cluster, store, ctx.services.reporter, offline=ctx.options.offline
+                )
+                digests = [artifact.digest for artifact in lock.artifacts]
+                held.enter_context(store.lease(f"up of {ctx.cluster.name}", digests))
+                _repack(ctx, store, lock)
+            megabytes = sum(artifact.size for artifact in lock.artifacts) / 1e6
+            result.detail = f"{len(lock.artifacts)} artifacts, {megabytes:.0f} MB"
+        yield lock
 
-    def _repack(self, run: Run, store: Store) -> None:
-        """Spare the nodes work; a bundle that is used where it lies writes nothing to the cache."""
-        if len(run.cluster.nodes) < SEVERAL or run.bundles:
-            return
-        images = [one for one in run.need_lock().artifacts if one.kind is Kind.IMAGE]
-        repacked(run.services.reporter, store, images)
+
+def _repack(ctx: Context, store: Store, lock: ArtifactLock) -> None:
+    """Spare the nodes work; a bundle that is used where it lies writes nothing to the cache."""
+    if len(ctx.cluster.nodes) < SEVERAL or ctx.options.bundles:
+        return
+    images = [one for one in lock.artifacts if one.kind is Kind.IMAGE]
+    repack_layers(ctx.services.reporter, store, images)

@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Store
-from ohmykube.kit import files
+from ohmykube.kit import failures, files
 from ohmykube.kit.secret import Secret
-from ohmykube.steps.tunnel import ENDPOINT, NODE_PORT, OPEN, Tunnel
+from ohmykube.steps.step import Step
+from ohmykube.steps.tunnel import OPEN, Tunnel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from ohmykube.steps.base import Run
+    from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
 
-__all__ = ["ENDPOINT", "NODE_PORT", "Serve", "token"]
+SERVE = Step("serve", "Open the cache to the nodes")
 
 
-class Serve:
-    """The server and the tunnels end with the run."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The cache as the nodes see it."""
 
-    name = "serve"
-    title = "Open the cache to the nodes"
+    server: Server
+    token: Secret
 
-    def run(self, run: Run) -> str:
-        """Raise UnreachableError when a node refuses the tunnel."""
-        secret = token(run.directory)
-        server = run.cleanup.enter_context(
-            Server(Store(run.services.paths.cache), run.need_lock(), secret)
-        )
-        run.server, run.cache_token = server, secret
-        tunnels = []
-        for node in run.cluster.nodes:
-            log_file = run.run_directory / f"tunnel-{node.name}.log"
-            tunnel = Tunnel(run.need_ssh_config(), node.name, server.port, log_file)
-            run.cleanup.callback(tunnel.close)
-            tunnels.append(tunnel)
-        for tunnel in tunnels:
-            tunnel.wait(run.services.clock, OPEN.times(run.slowdown))
-        return f"{len(tunnels)} tunnels"
+
+@contextlib.contextmanager
+def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock) -> Iterator[Served]:
+    """Serve artifacts to the nodes of a cluster while the block runs.
+
+    Raises:
+        UnreachableError: a node refuses the tunnel.
+    """
+    opened = contextlib.ExitStack()
+    with failures.closing(opened.close):
+        with SERVE.running(ctx.services) as result:
+            secret = token(ctx.directory)
+            server = opened.enter_context(Server(Store(ctx.services.paths.cache), lock, secret))
+            tunnels = []
+            for node in ctx.cluster.nodes:
+                log_file = ctx.run_directory / f"tunnel-{node.name}.log"
+                tunnel = Tunnel(nodes.ssh_config, node.name, server.port, log_file)
+                opened.callback(tunnel.close)
+                tunnels.append(tunnel)
+            for tunnel in tunnels:
+                tunnel.wait(ctx.services.clock, OPEN.times(ctx.slowdown))
+            result.detail = f"{len(tunnels)} tunnels"
+        yield Served(server, secret)
 
 
 def token(directory: Path) -> Secret:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Raised when the way in which templates are built changes in what is hashed nowhere else."""
-PLAYBOOK = "ohmykube.cluster.node_template"
 SOURCES = (
     "playbooks/node_template.yml",
     *(f"roles/{name}" for name in ("cache", "containerd", "kubeadm", "node")),

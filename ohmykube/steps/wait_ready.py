@@ -9,65 +9,68 @@ from ohmykube.errors import ClusterError, OhmykubeError, TimeoutExceeded
 from ohmykube.kit import retry
 from ohmykube.kube import readiness
 from ohmykube.progress import NodeProgress, Status
-from ohmykube.steps.fetch_kubeconfig import shell_of
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
 
 
-class WaitReady:
-    """The last word on whether ``up`` has succeeded.
+WAIT_READY = Step("wait-ready", "Wait for nodes and DNS")
+
+
+def wait_ready(ctx: Context, nodes: Nodes, seconds: float | None, *, usual: float) -> None:
+    """Return once all nodes are Ready: the last word on whether ``up`` has succeeded.
 
     Args:
+        ctx: whose cluster.
+        nodes: the way to a control plane of it.
         seconds: how long it may take; None for what is usual, and more where machines are slow.
         usual: seconds that are enough for machines of common speed.
+
+    Raises:
+        ClusterError: names what is not ready and why.
     """
-
-    name = "wait-ready"
-    title = "Wait for nodes and DNS"
-
-    def __init__(self, seconds: float | None, usual: float) -> None:
-        self._seconds = seconds
-        self._usual = usual
-
-    def run(self, run: Run) -> str:
-        """Raise ClusterError naming what is not ready and why."""
-        remote = shell_of(run, run.cluster.control_planes[0].name)
-        nodes = _Nodes(run, remote)
-        wait = retry.Wait(seconds=self._usual, every=0.3, factor=1.2, longest=1.0)
-        wait = wait.times(run.slowdown)
-        seconds = self._seconds or wait.seconds
-        wait = replace(wait, seconds=seconds)
-        try:
-            # Without a pod network nodes stay NotReady, by kubelet's own rule.
-            if run.cluster.network.cni == "none":
-                nodes.look()
-                return "no pod network was asked for: nodes become Ready once you install one"
-            retry.until(run.services.clock, wait, "the nodes to be Ready", nodes.are_ready)
-            _wait_dns(run, remote, wait)
-        except TimeoutExceeded as error:
-            # Once more: a node that is Ready may have run short of something since.
-            left = nodes.look()
-            reasons = {**nodes.pressures, **left}
-            raise ClusterError(
-                f'cluster "{run.cluster.name}" is not healthy after {seconds:g} s',
-                why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
-                or error.message,
-                hint="ohmykube status, then ohmykube up to go on",
-                id="OMK-K-102",
-            ) from error
-        return f"{len(nodes.wanted)} Ready, DNS answers"
+    with WAIT_READY.running(ctx.services) as result:
+        result.detail = _waited(ctx, nodes, seconds, usual)
 
 
-class _Nodes:
+def _waited(ctx: Context, nodes: Nodes, seconds: float | None, usual: float) -> str:
+    remote = nodes.shell(ctx.cluster.control_planes[0].name)
+    conditions = _Conditions(ctx, remote)
+    wait = retry.Wait(seconds=usual, every=0.3, factor=1.2, longest=1.0).times(ctx.slowdown)
+    seconds = seconds or wait.seconds
+    wait = replace(wait, seconds=seconds)
+    try:
+        # Without a pod network nodes stay NotReady, by kubelet's own rule.
+        if ctx.cluster.network.cni == "none":
+            conditions.look()
+            return "no pod network was asked for: nodes become Ready once you install one"
+        retry.until(ctx.services.clock, wait, "the nodes to be Ready", conditions.are_ready)
+        _wait_dns(ctx, remote, wait)
+    except TimeoutExceeded as error:
+        # Once more: a node that is Ready may have run short of something since.
+        left = conditions.look()
+        reasons = {**conditions.pressures, **left}
+        raise ClusterError(
+            f'cluster "{ctx.cluster.name}" is not healthy after {seconds:g} s',
+            why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
+            or error.message,
+            hint="ohmykube status, then ohmykube up to go on",
+            id="OMK-K-102",
+        ) from error
+    return f"{len(conditions.wanted)} Ready, DNS answers"
+
+
+class _Conditions:
     """The nodes as the API server sees them, told to the reporter as they change."""
 
-    def __init__(self, run: Run, remote: readiness.Remote) -> None:
-        self._reporter = run.services.reporter
+    def __init__(self, ctx: Context, remote: readiness.Remote) -> None:
+        self._reporter = ctx.services.reporter
         self._remote = remote
-        self._slowdown = run.slowdown
+        self._slowdown = ctx.slowdown
         self._ready: set[str] = set()
-        self.wanted = sorted(node.name for node in run.cluster.nodes)
+        self.wanted = sorted(node.name for node in ctx.cluster.nodes)
         self.pressures: dict[str, str] = {}
         """What nodes ran short of when last looked at."""
 
@@ -96,10 +99,10 @@ class _Nodes:
         return reasons
 
 
-def _wait_dns(run: Run, remote: readiness.Remote, wait: retry.Wait) -> None:
-    network = run.cluster.network
+def _wait_dns(ctx: Context, remote: readiness.Remote, wait: retry.Wait) -> None:
+    network = ctx.cluster.network
 
     def probe() -> bool | None:
         return readiness.dns_answers(remote, network.service_cidr, network.dns_domain) or None
 
-    retry.until(run.services.clock, wait, "the cluster's DNS", probe)
+    retry.until(ctx.services.clock, wait, "the cluster's DNS", probe)

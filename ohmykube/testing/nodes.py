@@ -22,11 +22,10 @@ from ohmykube.config.overrides import Overrides
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit import files, interrupt, paths, process, retry
 from ohmykube.progress import Message, NullReporter, StepEnded
-from ohmykube.steps import engine
-from ohmykube.steps.base import Services
+from ohmykube.steps.context import Services
 from ohmykube.workflows import session
 from ohmykube.workflows.down import down
-from ohmykube.workflows.up import TO_THE_INVENTORY
+from ohmykube.workflows.up import running_machines
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
@@ -59,12 +58,9 @@ def hold(cluster: Cluster, directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: interrupt.requested.set())
     services = Services(paths=paths.from_environment(), reporter=LineReporter())
-    with session.working(services, cluster) as run:
-        engine.execute(TO_THE_INVENTORY, run)
-        if run.inventory is None:
-            raise OhmykubeError("no inventory was written")
-        shutil.copytree(run.inventory.parent, directory, dirs_exist_ok=True)
-        files.write(directory / READY, str(run.need_ssh_config()))
+    with session.working(services, cluster) as ctx, running_machines(ctx) as made:
+        shutil.copytree(made.inventory.parent, directory, dirs_exist_ok=True)
+        files.write(directory / READY, str(made.nodes.ssh_config))
         interrupt.requested.wait()
 
 

@@ -1,1 +1,1 @@
-"""One use-case per file: a readable tuple of steps and its options."""
+"""One use-case per file: a function that reads as the list of what happens, and its options."""

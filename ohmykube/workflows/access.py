@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 
 def kubeconfig(services: Services, name: str) -> Path:

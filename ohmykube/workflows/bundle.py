@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.store import Ref
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 SUFFIX = ".omk.tar"
 _COLLECTION = Path("ansible_collections/ohmykube/cluster")

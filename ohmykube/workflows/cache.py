@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.prune import Policy, Pruned
     from ohmykube.cache.signatures import Report
     from ohmykube.cache.store import Lease, Ref
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.providers.base import Provider
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 APT_SECONDS = 600
 

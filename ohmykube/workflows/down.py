@@ -13,18 +13,18 @@ from ohmykube.model.machine import MachineState
 from ohmykube.progress import Message, NodeProgress, Status
 from ohmykube.providers import registry
 from ohmykube.state.store import NEWER
-from ohmykube.steps import engine, templates
-from ohmykube.steps.connect import Connect, disconnect
+from ohmykube.steps import templates
+from ohmykube.steps.connect_nodes import connect_nodes, disconnect
 from ohmykube.steps.fetch_kubeconfig import users_copy
-from ohmykube.steps.inventory import Inventory
-from ohmykube.steps.playbook import Playbook
+from ohmykube.steps.run_playbook import CLUSTER_RESET, run_playbook
+from ohmykube.steps.write_inventory import write_inventory
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
     from ohmykube.providers.base import Provider
     from ohmykube.state.store import StateStore
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,17 +120,10 @@ def _delete(services: Services, provider: Provider, name: str) -> list[str]:
 def _reset_hosts(services: Services, cluster: Cluster) -> None:
     """Hosts that stay get their Kubernetes removed by the collection's own playbook."""
     try:
-        with session.opened(services, cluster) as run:
-            run.machines = {m.node: m for m in run.provider.list(cluster.name)}
-            if not any(m.state is MachineState.RUNNING for m in run.machines.values()):
-                return
-            engine.execute(
-                (
-                    Connect(),
-                    Inventory(),
-                    Playbook("ohmykube.cluster.cluster_reset", "Reset the hosts"),
-                ),
-                run,
-            )
+        ctx = session.opened(services, cluster)
+        machines = {machine.node: machine for machine in ctx.provider.list(cluster.name)}
+        if any(machine.state is MachineState.RUNNING for machine in machines.values()):
+            nodes = connect_nodes(ctx, machines)
+            run_playbook(ctx, CLUSTER_RESET, write_inventory(ctx, nodes))
     except NotFoundError:
         return

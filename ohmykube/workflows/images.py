@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.cache.store import Store
 from ohmykube.errors import NodeError, NotFoundError, OhmykubeError
 from ohmykube.kit import parallel
-from ohmykube.steps import engine
-from ohmykube.steps.deliver import Deliver
+from ohmykube.steps.deliver_images import deliver_images
+from ohmykube.steps.import_images import ImageSources, Origin, check_sources, import_images
 from ohmykube.steps.node_images import NodeImages, exact_name
-from ohmykube.steps.pull_images import PullImages
-from ohmykube.steps.reach import Reach
-from ohmykube.steps.take_in import Origin, TakeIn, check_sources
+from ohmykube.steps.probe_nodes import probe_nodes
+from ohmykube.steps.pull_images import full_names, pull_images
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ohmykube.cache.store import Ref
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import Run, Services
-    from ohmykube.steps.node_delivery import Delivery
+    from ohmykube.steps.context import Services
+    from ohmykube.steps.deliver_to_node import Delivery
     from ohmykube.steps.node_images import NodeImage
+    from ohmykube.steps.probe_nodes import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +105,21 @@ def load(services: Services, name: str, options: LoadOptions) -> DeliveryResult:
         UsageError, NotFoundError, IntegrityError: a source cannot be used; no node was touched.
     """
     check_sources(options.sources, options.reference)
-    with _cluster(services, name, options.nodes) as (run, reach):
-        store = Store(services.paths.cache)
-        take_in = TakeIn(
-            reach,
-            options.sources,
+    _, cluster = session.recorded(services, name)
+    chosen = _chosen(cluster, options.nodes)
+    store = Store(services.paths.cache)
+    with session.working(services, cluster) as ctx, store.using():
+        probed = probe_nodes(ctx, chosen)
+        reader = ImageSources(
             store,
+            probed.architectures,
             origin=options.origin,
             reference=options.reference,
             stdin=options.stdin,
         )
-        deliver = Deliver(reach, lambda: tuple(take_in.refs.values()), store)
-        with store.using():
-            engine.execute((reach, take_in, deliver), run)
-        return _result(name, take_in.refs.values(), deliver)
+        refs = import_images(services, options.sources, reader)
+        deliveries = deliver_images(ctx, probed, refs, store)
+    return DeliveryResult(cluster=name, images=refs, nodes=deliveries)
 
 
 def pull(
@@ -131,37 +131,37 @@ def pull(
         UsageError: something is no image name.
         NetworkError, IntegrityError: an image could not be had; no node was touched.
     """
-    with _cluster(services, name, nodes) as (run, reach):
-        store = Store(services.paths.cache)
-        pulled = PullImages(reach, references, store)
-        deliver = Deliver(reach, lambda: tuple(pulled.refs.values()), store)
-        with store.using():
-            engine.execute((reach, pulled, deliver), run)
-        return _result(name, pulled.refs.values(), deliver)
+    _, cluster = session.recorded(services, name)
+    chosen = _chosen(cluster, nodes)
+    wanted = full_names(references)
+    store = Store(services.paths.cache)
+    with session.working(services, cluster) as ctx, store.using():
+        probed = probe_nodes(ctx, chosen)
+        refs = pull_images(services, wanted, probed.architectures, store)
+        deliveries = deliver_images(ctx, probed, refs, store)
+    return DeliveryResult(cluster=name, images=refs, nodes=deliveries)
 
 
 def list_images(services: Services, name: str, nodes: Sequence[str] = ()) -> ImageList:
     """Look which images the nodes of a cluster have; changes nothing."""
     _, cluster = session.recorded(services, name)
-    with session.planning(services, cluster) as run:
-        reach = Reach(_chosen(cluster, nodes))
-        engine.execute((reach,), run)
+    probed = probe_nodes(session.looking(services, cluster), _chosen(cluster, nodes))
 
-        def look(node: str) -> dict[str, NodeImage] | OhmykubeError:
-            try:
-                return dict(NodeImages(reach.shells[node]).survey().images)
-            except NodeError as error:
-                return error
+    def look(answer: Answer) -> dict[str, NodeImage] | NodeError:
+        try:
+            return dict(NodeImages(answer.shell).survey().images)
+        except NodeError as error:
+            return error
 
-        answering = [node for node in reach.nodes if node in reach.shells]
-        lost = dict(reach.lost)
-        found: dict[str, dict[str, NodeImage]] = {}
-        for node, images in zip(answering, parallel.each(answering, look), strict=True):
-            if isinstance(images, OhmykubeError):
-                lost[node] = images
-            else:
-                found[node] = images
-    return ImageList(cluster=name, nodes=tuple(found), lost=lost, images=_listed(found))
+    told = dict(zip(probed.answers, parallel.each(probed.answers.values(), look), strict=True))
+    found = {node: one for node, one in told.items() if not isinstance(one, NodeError)}
+    failed = {node: one for node, one in told.items() if isinstance(one, NodeError)}
+    return ImageList(
+        cluster=name,
+        nodes=tuple(found),
+        lost={**probed.lost, **failed},
+        images=_listed(found),
+    )
 
 
 def _listed(found: Mapping[str, Mapping[str, NodeImage]]) -> tuple[ListedImage, ...]:
@@ -195,14 +195,6 @@ def _listed(found: Mapping[str, Mapping[str, NodeImage]]) -> tuple[ListedImage, 
     )
 
 
-@contextlib.contextmanager
-def _cluster(services: Services, name: str, nodes: Sequence[str]) -> Iterator[tuple[Run, Reach]]:
-    _, cluster = session.recorded(services, name)
-    chosen = _chosen(cluster, nodes)
-    with session.working(services, cluster) as run:
-        yield run, Reach(chosen)
-
-
 def _chosen(cluster: Cluster, nodes: Sequence[str]) -> tuple[str, ...]:
     known = [node.name for node in cluster.nodes]
     for node in nodes:
@@ -213,9 +205,3 @@ def _chosen(cluster: Cluster, nodes: Sequence[str]) -> tuple[str, ...]:
                 hint="ohmykube status",
             )
     return tuple(node for node in known if not nodes or node in nodes)
-
-
-def _result(name: str, refs: Iterable[Ref], deliver: Deliver) -> DeliveryResult:
-    return DeliveryResult(
-        cluster=name, images=tuple(refs), nodes=tuple(deliver.deliveries.values())
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 
 def clusters(services: Services) -> tuple[str, ...]:

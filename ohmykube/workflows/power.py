@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import parallel
 from ohmykube.progress import NodeProgress, Status
-from ohmykube.steps import engine
-from ohmykube.steps.connect import Connect
-from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
-from ohmykube.steps.publish import Publish
-from ohmykube.steps.wait_ready import WaitReady
+from ohmykube.steps.connect_nodes import connect_nodes
+from ohmykube.steps.expose_services import expose_services
+from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig
+from ohmykube.steps.wait_ready import wait_ready
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Run, Services
+    from ohmykube.model.cluster import Cluster, Node
+    from ohmykube.steps.context import Context, Services
 
 WAIT_SECONDS = 300.0
 
@@ -35,42 +35,51 @@ def start(services: Services, name: str) -> PowerResult:
     Also brings a cluster back after its host was rebooted.
     """
     _, cluster = session.recorded(services, name)
-    with session.working(services, cluster) as run:
-        _must_power(run)
-        nodes = [node.name for node in cluster.nodes]
+    with session.working(services, cluster) as ctx:
+        _must_power(ctx)
 
-        def begin(node: str) -> None:
-            services.reporter.emit(NodeProgress(node=node, activity="starting"))
-            run.provider.start(name, node)
-            services.reporter.emit(NodeProgress(node=node, activity="started", status=Status.OK))
+        def begin(node: Node) -> None:
+            services.reporter.emit(NodeProgress(node=node.name, activity="starting"))
+            ctx.provider.start(name, node.name)
+            services.reporter.emit(
+                NodeProgress(node=node.name, activity="started", status=Status.OK)
+            )
 
-        parallel.each(nodes, begin)
-        run.machines = {m.node: m for m in run.provider.list(name)}
-        wait = WaitReady(None, WAIT_SECONDS)
-        engine.execute((Connect(), FetchKubeconfig(), wait, Publish()), run)
-    return PowerResult(cluster=name, nodes=tuple(nodes))
+        parallel.each(cluster.nodes, begin)
+        machines = {machine.node: machine for machine in ctx.provider.list(name)}
+        nodes = connect_nodes(ctx, machines)
+        fetch_kubeconfig(ctx, nodes)
+        wait_ready(ctx, nodes, None, usual=WAIT_SECONDS)
+        expose_services(ctx, nodes)
+    return _result(cluster)
 
 
 def stop(services: Services, name: str) -> PowerResult:
     """Stop all machines of a cluster, workers first; what they hold is kept."""
     _, cluster = session.recorded(services, name)
-    with session.working(services, cluster) as run:
-        _must_power(run)
+    with session.working(services, cluster) as ctx:
+        _must_power(ctx)
 
-        def halt(node: str) -> None:
-            services.reporter.emit(NodeProgress(node=node, activity="stopping"))
-            run.provider.stop(name, node)
-            services.reporter.emit(NodeProgress(node=node, activity="stopped", status=Status.OK))
+        def halt(node: Node) -> None:
+            services.reporter.emit(NodeProgress(node=node.name, activity="stopping"))
+            ctx.provider.stop(name, node.name)
+            services.reporter.emit(
+                NodeProgress(node=node.name, activity="stopped", status=Status.OK)
+            )
 
-        for group in (cluster.workers, cluster.control_planes):
-            parallel.each([node.name for node in group], halt)
-    return PowerResult(cluster=name, nodes=tuple(node.name for node in cluster.nodes))
+        parallel.each(cluster.workers, halt)
+        parallel.each(cluster.control_planes, halt)
+    return _result(cluster)
 
 
-def _must_power(run: Run) -> None:
-    if not run.provider.capabilities.powers:
+def _result(cluster: Cluster) -> PowerResult:
+    return PowerResult(cluster=cluster.name, nodes=tuple(node.name for node in cluster.nodes))
+
+
+def _must_power(ctx: Context) -> None:
+    if not ctx.provider.capabilities.powers:
         raise PrerequisiteError(
-            f"provider {run.provider.name} does not start or stop machines",
+            f"provider {ctx.provider.name} does not start or stop machines",
             why="its machines are not ours",
             hint="start or stop the hosts by their own means",
             id="OMK-P-016",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.serve import PullThrough
     from ohmykube.kit.secret import Secret
     from ohmykube.progress import Event, Reporter
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 EVERY = 0.5
 """Seconds between two looks at the tunnels."""

@@ -1,4 +1,4 @@
-"""Opening a cluster for a workflow: its lock, record, provider and a private run directory."""
+"""What a workflow begins with: a cluster's lock, record, provider and a private run directory."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from ohmykube.cache.bundle import tar_member
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
 from ohmykube.errors import NotFoundError
-from ohmykube.kit import architecture, digest, failures, files, process
+from ohmykube.kit import architecture, digest, files, process
 from ohmykube.model.artifact import Kind, PackageRole
 from ohmykube.planning.diff import ANY_PROVIDER
 from ohmykube.providers import registry
 from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
-from ohmykube.steps.base import Run
+from ohmykube.steps.context import Context
+from ohmykube.steps.run_options import RunOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
     from ohmykube.providers.base import Provider
     from ohmykube.state.record import Record
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 _KUBECTL = "usr/local/bin/kubectl"
 
@@ -54,9 +56,14 @@ def recorded(services: Services, name: str) -> tuple[Record, Cluster]:
     return record, from_document(record.document)
 
 
-@contextlib.contextmanager
-def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
-    """Open for reading: no lock, nothing is created."""
+def looking(services: Services, cluster: Cluster, options: RunOptions | None = None) -> Context:
+    """Return what steps need that only look: no lock is held, and nothing is made.
+
+    Args:
+        services: of the command.
+        cluster: as it is wanted.
+        options: where artifacts may come from; by default from anywhere.
+    """
     store = services.state
     record = store.read(cluster.name)
     recorded = None
@@ -66,69 +73,66 @@ def planning(services: Services, cluster: Cluster) -> Iterator[Run]:
         if cluster.provider not in (ANY_PROVIDER, record.provider):
             described = recorded  # the options are another provider's, and the change is refused
     name = record.provider if record else cluster.provider
-    provider = provider_of(services, name, described)
     directory = store.directory(cluster.name)
-    yield Run(
+    return Context(
         services=services,
         cluster=cluster,
-        provider=provider,
+        provider=provider_of(services, name, described),
         directory=directory,
         run_directory=directory,
         record=record,
         recorded=recorded,
-        kubeconfig=directory / layout.KUBECONFIG,
+        options=options or RunOptions(),
     )
 
 
-@contextlib.contextmanager
-def opened(services: Services, cluster: Cluster) -> Iterator[Run]:
-    """Open with a fresh run directory; the caller holds the lock. Closes what the run opened."""
-    with planning(services, cluster) as run:
-        workspace.sweep(run.directory / layout.RUNS)
-        run.run_directory = services.state.new_run(cluster.name)
-        with failures.closing(run.cleanup.close):
-            yield run
+def opened(services: Services, cluster: Cluster, options: RunOptions | None = None) -> Context:
+    """Return the same with a run directory of its own; the caller holds the cluster's lock."""
+    ctx = looking(services, cluster, options)
+    workspace.sweep(ctx.directory / layout.RUNS)
+    return replace(ctx, run_directory=services.state.new_run(cluster.name))
 
 
 @contextlib.contextmanager
-def working(services: Services, cluster: Cluster) -> Iterator[Run]:
-    """Open for change: under the cluster's lock, with a fresh run directory; closes what it opened.
+def working(
+    services: Services, cluster: Cluster, options: RunOptions | None = None
+) -> Iterator[Context]:
+    """Hold the cluster's lock for a run that changes something.
 
     Raises:
         LockedError: another run works on this cluster.
     """
-    store = services.state
-    with store.locked(cluster.name), opened(services, cluster) as run:
-        yield run
+    with services.state.locked(cluster.name):
+        yield opened(services, cluster, options)
 
 
-def kubectl(run: Run) -> str:
+def kubectl(ctx: Context, lock: ArtifactLock | None) -> str:
     """Return how to call kubectl here: its bare name when it is on PATH, else a copy of ours.
 
     Empty when neither is there (an artifact source that brought no binary for this host).
     """
     if process.which("kubectl"):
         return "kubectl"
-    version = run.cluster.kubernetes_version
-    target = run.services.paths.data / "bin" / f"kubectl-{version}"
+    version = ctx.cluster.kubernetes_version
+    target = ctx.services.paths.data / "bin" / f"kubectl-{version}"
     if target.exists():
         return str(target)
-    return str(target) if _own_kubectl(run, version, target) else ""
+    return str(target) if _own_kubectl(ctx, lock, version, target) else ""
 
 
-def _own_kubectl(run: Run, version: str, target: Path) -> bool:
+def _own_kubectl(ctx: Context, lock: ArtifactLock | None, version: str, target: Path) -> bool:
     """Copy kubectl out of the cache: as it was built, else from the nodes' package."""
-    store = Store(run.services.paths.cache)
+    store = Store(ctx.services.paths.cache)
     ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", architecture.architecture())
-    if ref is None and (run.lock is None or run.lock.arch != architecture.architecture()):
+    if ref is None and (lock is None or lock.arch != architecture.architecture()):
         return False
     files.ensure_directory(target.parent, 0o755)
     with contextlib.suppress(NotFoundError), files.replacing(target, 0o755) as stream:
         if ref is not None:
             with store.locate(ref.digest).open() as source:
                 digest.copy(source, stream)
-        elif run.lock is not None:
-            package = run.lock.package(PackageRole.KUBEADM).digest
+        elif lock is not None:
+            package = lock.package(PackageRole.KUBEADM).digest
             tar_member.take(store, package, _KUBECTL, stream)
         return True
     return False

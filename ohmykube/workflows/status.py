@@ -10,13 +10,16 @@ from ohmykube.errors import OhmykubeError
 from ohmykube.kube import readiness
 from ohmykube.model.machine import MachineState
 from ohmykube.state import layout
-from ohmykube.steps.fetch_kubeconfig import shell_of
+from ohmykube.steps.nodes import Nodes
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from ohmykube.steps.base import Run, Services
+    from ohmykube.model.cluster import Cluster, Node
+    from ohmykube.model.machine import Machine
+    from ohmykube.steps.context import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,35 +64,47 @@ class ClusterSummary:
     """Why the cluster cannot be described, such as a damaged record."""
 
 
-def look(run: Run) -> tuple[NodeStatus, ...]:
-    """Return the state of all desired nodes; asks Kubernetes when a control plane answers."""
-    first = run.cluster.control_planes[0].name
-    machine = run.machines.get(first)
+def look(
+    cluster: Cluster, machines: Mapping[str, Machine], nodes: Nodes | None
+) -> tuple[NodeStatus, ...]:
+    """Return the state of all desired nodes; asks Kubernetes when a control plane answers.
+
+    Args:
+        cluster: as it is wanted.
+        machines: what is there, by node name.
+        nodes: the way to them; None when none was ever reached.
+    """
+    first = cluster.control_planes[0].name
     conditions: dict[str, readiness.NodeCondition] = {}
     problem = ""
-    if machine is not None and machine.state is MachineState.RUNNING and run.ssh_config:
+    if nodes is not None and _is_running(machines.get(first)):
         try:
-            nodes = readiness.nodes(shell_of(run, first), slowdown=run.slowdown)
-            conditions = {node.name: node for node in nodes}
+            found = readiness.nodes(nodes.shell(first), slowdown=nodes.slowdown)
+            conditions = {node.name: node for node in found}
         except OhmykubeError as error:
             problem = error.why or error.message
-    found = []
-    for node in run.cluster.nodes:
-        machine = run.machines.get(node.name)
-        condition = conditions.get(node.name)
-        detail = condition.reason if condition else problem or "not joined"
-        found.append(
-            NodeStatus(
-                name=node.name,
-                role=node.role.value,
-                machine=machine.state.value if machine else "missing",
-                address=machine.address if machine else "",
-                ready=condition is not None and condition.ready,
-                version=condition.version if condition else "",
-                detail=detail,
-            )
-        )
-    return tuple(found)
+    return tuple(
+        _node_status(node, machines.get(node.name), conditions.get(node.name), problem)
+        for node in cluster.nodes
+    )
+
+
+def _is_running(machine: Machine | None) -> bool:
+    return machine is not None and machine.state is MachineState.RUNNING
+
+
+def _node_status(
+    node: Node, machine: Machine | None, condition: readiness.NodeCondition | None, problem: str
+) -> NodeStatus:
+    return NodeStatus(
+        name=node.name,
+        role=node.role.value,
+        machine=machine.state.value if machine else "missing",
+        address=machine.address if machine else "",
+        ready=condition is not None and condition.ready,
+        version=condition.version if condition else "",
+        detail=condition.reason if condition else problem or "not joined",
+    )
 
 
 def status(services: Services, name: str) -> ClusterStatus:
@@ -99,20 +114,20 @@ def status(services: Services, name: str) -> ClusterStatus:
         NotFoundError: no such cluster.
     """
     record, cluster = session.recorded(services, name)
-    with session.planning(services, cluster) as run:
-        run.machines = {m.node: m for m in run.provider.list(name)}
-        path = run.directory / layout.SSH_CONFIG
-        run.ssh_config = path if path.exists() else None
-        nodes = look(run)
-        kubeconfig = run.directory / layout.KUBECONFIG
-        return ClusterStatus(
-            name=name,
-            provider=record.provider,
-            kubernetes_version=record.kubernetes_version,
-            health=_health(nodes),
-            nodes=nodes,
-            kubeconfig=kubeconfig if kubeconfig.exists() else None,
-        )
+    ctx = session.looking(services, cluster)
+    machines = {machine.node: machine for machine in ctx.provider.list(name)}
+    path = ctx.directory / layout.SSH_CONFIG
+    reached = Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
+    nodes = look(cluster, machines, reached if path.exists() else None)
+    kubeconfig = ctx.directory / layout.KUBECONFIG
+    return ClusterStatus(
+        name=name,
+        provider=record.provider,
+        kubernetes_version=record.kubernetes_version,
+        health=_health(nodes),
+        nodes=nodes,
+        kubeconfig=kubeconfig if kubeconfig.exists() else None,
+    )
 
 
 def _health(nodes: tuple[NodeStatus, ...]) -> str:

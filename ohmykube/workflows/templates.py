@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, PrerequisiteError
-from ohmykube.kit import locks
+from ohmykube.kit import locks, parallel
+from ohmykube.model.change import Plan
+from ohmykube.planning.observation import Observed
 from ohmykube.providers import registry
 from ohmykube.providers.base import Templates
 from ohmykube.state import layout
-from ohmykube.steps import engine, templates
-from ohmykube.steps.base import Run
-from ohmykube.steps.create_nodes import PrepareNodes
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.resolve import Resolve
+from ohmykube.steps import templates
+from ohmykube.steps.context import Context
+from ohmykube.steps.create_nodes import prepare_nodes
+from ohmykube.steps.preflight import preflight
+from ohmykube.steps.resolve import resolved
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.providers.base import Provider, Template
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +82,25 @@ def build(services: Services, cluster: Cluster) -> Built:
     """
     started = services.clock.now()
     provider = session.provider_of(services, cluster.provider, cluster)
-    _keeping(provider)
+    keeping = _keeping(provider)
     directory = services.paths.state / layout.TEMPLATE_BUILD
-    run = Run(
+    ctx = Context(
         services=services,
         cluster=cluster,
         provider=provider,
         directory=directory,
         run_directory=directory,
     )
-    engine.execute((Preflight(), (Resolve(), PrepareNodes()), templates.BuildTemplates()), run)
-    keys = set(run.templates.values())
-    found = templates.provider_of(run).templates()
+    preflight(ctx)
+    with contextlib.ExitStack() as held:
+        lock, _ = parallel.together(
+            lambda: held.enter_context(resolved(ctx)),
+            lambda: prepare_nodes(ctx, Observed(), Plan()),
+        )
+        built = templates.build_templates(ctx, lock)
     return Built(
-        templates=tuple(template for template in found if template.key in keys),
-        made=run.templates_made,
+        templates=tuple(t for t in keeping.templates() if t.key in built.keys),
+        made=built.made,
         seconds=services.clock.now() - started,
     )
 

@@ -13,7 +13,7 @@ from ohmykube.state import layout
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
 
 LONGEST_PAUSE = 30.0
 """Seconds between two attempts to open a tunnel, at most."""

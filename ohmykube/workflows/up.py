@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.kit import failures
+from ohmykube.kit import failures, parallel
 from ohmykube.kube import kubeconfig
-from ohmykube.steps import engine
-from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
-from ohmykube.steps.fetch_kubeconfig import FetchKubeconfig
-from ohmykube.steps.inventory import Inventory
-from ohmykube.steps.observe import CONFIGURED
-from ohmykube.steps.offline import Offline
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.playbook import Playbook
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.publish import Publish
-from ohmykube.steps.record import Remember
-from ohmykube.steps.resolve import Resolve
-from ohmykube.steps.serve import Serve
-from ohmykube.steps.templates import UseTemplates
-from ohmykube.steps.wait_ready import WaitReady
+from ohmykube.steps.connect_nodes import connect_nodes
+from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
+from ohmykube.steps.expose_services import expose_services
+from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig
+from ohmykube.steps.offline import check_offline, prepare_offline
+from ohmykube.steps.plan import make_plan
+from ohmykube.steps.preflight import preflight
+from ohmykube.steps.resolve import resolved
+from ohmykube.steps.run_playbook import CLUSTER_UP, run_playbook
+from ohmykube.steps.serve import serve
+from ohmykube.steps.templates import use_templates
+from ohmykube.steps.wait_ready import wait_ready
+from ohmykube.steps.write_inventory import write_inventory
+from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.workflows import session
 from ohmykube.workflows.status import look
 from ohmykube.workflows.up_values import UpOptions, UpResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from ohmykube.model import change
+    from ohmykube.cache.serve import Server
+    from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import Run, Services, Step
+    from ohmykube.steps.context import Context, Services
+    from ohmykube.steps.nodes import Nodes
 
 WAIT_SECONDS = 600.0
-
-_LOOK: tuple[Step, ...] = (Preflight(), Plan())
-_MAKE: tuple[Step | tuple[Step, ...], ...] = (
-    Remember("started"),
-    (Resolve(), PrepareNodes()),
-    UseTemplates(),
-    CreateNodes(),
-    Connect(),
-    Serve(),
-    Inventory(),
-)
-TO_THE_INVENTORY = (*_LOOK, *_MAKE)
-"""From a description to running machines and an inventory that Ansible can use."""
 
 
 def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
@@ -57,67 +47,100 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         ConfigError: it exists and differs in what cannot be changed; nothing was touched.
     """
     started = services.clock.now()
-    aside = options.offline or bool(options.bundles)
     if options.plan_only:
-        with session.planning(services, cluster) as run:
-            _set(run, options)
-            look_too = (Offline(only_look=True),) if aside else ()
-            engine.execute((Preflight(), Plan(only_look=True), *look_too), run)
-            seconds = services.clock.now() - started
-            return _result(run.plan, cluster, seconds)
-    with session.working(services, cluster) as run, _nothing_made_nothing_kept(run):
-        _set(run, options)
-        engine.execute(
-            (
-                *_LOOK,
-                *((Offline(),) if aside else ()),
-                *_MAKE,
-                Playbook("ohmykube.cluster.cluster_up", "Configure the nodes"),
-                *hand_over(options),
-            ),
-            run,
-        )
+        plan = _only_plan(services, cluster, options)
+        return _result(cluster, plan, services.clock.now() - started)
+    with (
+        session.working(services, cluster, options) as ctx,
+        _nothing_made_nothing_kept(ctx),
+        running_machines(ctx) as made,
+    ):
+        tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server)
+        path = hand_over(ctx, made.nodes, options)
+        record_end(ctx, made.plan, made.lock)
         return UpResult(
             cluster=cluster.name,
-            changed=run.changed,
-            nodes=look(run),
-            kubeconfig=run.kubeconfig,
+            changed=made.changed or tasks > 0,
+            nodes=look(cluster, made.nodes.machines, made.nodes),
+            kubeconfig=path,
             context=kubeconfig.context_name(cluster.name),
             seconds=services.clock.now() - started,
-            plan=run.plan,
-            kubectl=session.kubectl(run),
+            plan=made.plan,
+            kubectl=session.kubectl(ctx, made.lock),
         )
 
 
-def _set(run: Run, options: UpOptions) -> None:
-    run.offline, run.bundles = options.offline, options.bundles
-    run.allowed_signers = options.allowed_signers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Running machines, and all that the playbook needs."""
 
-
-def hand_over(options: UpOptions) -> tuple[Step, ...]:
-    """Return what follows the playbook."""
-    return (
-        FetchKubeconfig(),
-        WaitReady(options.wait_seconds, WAIT_SECONDS),
-        Publish(),
-        Remember(CONFIGURED),
-    )
+    plan: Plan
+    lock: ArtifactLock
+    nodes: Nodes
+    inventory: Path
+    server: Server
+    """From which nodes get artifacts."""
+    changed: bool
+    """Whether a machine was made, started or resized."""
 
 
 @contextlib.contextmanager
-def _nothing_made_nothing_kept(run: Run) -> Iterator[None]:
+def running_machines(ctx: Context) -> Iterator[Made]:
+    """Bring about running machines and an inventory, and serve the cache while the block runs."""
+    preflight(ctx)
+    observed, plan = make_plan(ctx)
+    if ctx.options.offline or ctx.options.bundles:
+        prepare_offline(ctx)
+    record_start(ctx, observed, plan)
+    with contextlib.ExitStack() as held:
+        lock, _ = parallel.together(
+            lambda: held.enter_context(resolved(ctx)),
+            lambda: prepare_nodes(ctx, observed, plan),
+        )
+        templates = use_templates(ctx, lock, observed.machines)
+        nodes = connect_nodes(ctx, create_nodes(ctx, observed, plan, templates))
+        served = held.enter_context(serve(ctx, nodes, lock))
+        yield Made(
+            plan=plan,
+            lock=lock,
+            nodes=nodes,
+            inventory=write_inventory(ctx, nodes, lock, served),
+            server=served.server,
+            changed=plan.resizes or not all_running(ctx, observed),
+        )
+
+
+def hand_over(ctx: Context, nodes: Nodes, options: UpOptions) -> Path:
+    """Do what follows the playbook; return the path of the user's kubeconfig."""
+    path = fetch_kubeconfig(ctx, nodes)
+    wait_ready(ctx, nodes, options.wait_seconds, usual=WAIT_SECONDS)
+    expose_services(ctx, nodes)
+    return path
+
+
+def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan:
+    ctx = session.looking(services, cluster, options)
+    preflight(ctx)
+    _, plan = make_plan(ctx, only_look=True)
+    if options.offline or options.bundles:
+        check_offline(ctx)
+    return plan
+
+
+@contextlib.contextmanager
+def _nothing_made_nothing_kept(ctx: Context) -> Iterator[None]:
     """Let a run that fails before it has made anything leave no cluster behind."""
-    new, name = run.record is None, run.cluster.name
+    new, name = ctx.record is None, ctx.cluster.name
 
     def forget() -> None:
-        if new and name not in run.provider.clusters():
-            run.services.state.remove(name)
+        if new and name not in ctx.provider.clusters():
+            ctx.services.state.remove(name)
 
     with failures.undoing(forget):
         yield
 
 
-def _result(plan: change.Plan, cluster: Cluster, seconds: float) -> UpResult:
+def _result(cluster: Cluster, plan: Plan, seconds: float) -> UpResult:
     return UpResult(
         cluster=cluster.name,
         changed=False,

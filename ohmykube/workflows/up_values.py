@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.steps.run_options import RunOptions
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,18 +15,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpOptions:
+class UpOptions(RunOptions):
     """How to run ``up``."""
 
     plan_only: bool = False
     wait_seconds: float | None = None
     """How long nodes and DNS may take to become ready; None for what suits the machines."""
-    offline: bool = False
-    """Connect to nothing but the nodes."""
-    bundles: tuple[Path, ...] = ()
-    """Use what these hold where it lies."""
-    allowed_signers: Path | None = None
-    """Take only bundles that one of these has signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

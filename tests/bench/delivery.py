@@ -23,10 +23,10 @@ import image_set
 from ohmykube.cache import oci, repack
 from ohmykube.kit import paths
 from ohmykube.progress import NullReporter
-from ohmykube.steps import engine, wanted_images
-from ohmykube.steps.base import Services
-from ohmykube.steps.deliver import Deliver
-from ohmykube.steps.reach import Reach
+from ohmykube.steps import wanted_images
+from ohmykube.steps.context import Services
+from ohmykube.steps.deliver_images import deliver_images
+from ohmykube.steps.probe_nodes import probe_nodes
 from ohmykube.steps.wanted_images import union
 from ohmykube.workflows import session
 
@@ -155,14 +155,11 @@ def deliver(node: Node, made: ImageSet, refs: list[Ref]) -> tuple[float, int]:
     Returns seconds, the tunnel's opening included, and bytes sent.
     """
     _, cluster = session.recorded(node.services, node.cluster)
-    with session.working(node.services, cluster) as run:
-        reach = Reach([node.name])
-        engine.execute((reach,), run)
-        step = Deliver(reach, lambda: refs, made.store)
+    with session.working(node.services, cluster) as ctx:
+        probed = probe_nodes(ctx, [node.name])
         begin = time.monotonic()
-        engine.execute((step,), run)
+        (done,) = deliver_images(ctx, probed, refs, made.store)
         seconds = time.monotonic() - begin
-    done = step.deliveries[node.name]
     if done.error is not None:
         raise done.error
     if done.delivered and done.way != "pull":

@@ -23,8 +23,8 @@ from ohmykube.errors import IntegrityError, Interrupted, NodeError, UnreachableE
 from ohmykube.kit import interrupt, paths, pipe, process, retry
 from ohmykube.model.artifact import Kind
 from ohmykube.steps import wanted_images
-from ohmykube.steps.base import Services
-from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
+from ohmykube.steps.context import Services
+from ohmykube.steps.deliver_to_node import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import NodeImages, Survey
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -16,13 +15,12 @@ from ohmykube.kit.paths import Paths
 from ohmykube.model import change
 from ohmykube.model.machine import MachineState
 from ohmykube.state import layout
-from ohmykube.steps import engine
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes, PrepareNodes
-from ohmykube.steps.inventory import Inventory
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.connect_nodes import connect_nodes
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
+from ohmykube.steps.plan import make_plan
+from ohmykube.steps.preflight import preflight
+from ohmykube.steps.write_inventory import write_inventory
 from tests.lima_world import World, world
 
 if TYPE_CHECKING:
@@ -50,13 +48,13 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "asked"
 
 
-def run_of(place: World) -> Run:
-    """Return a run over the provider, as a workflow opens it."""
+def context_of(place: World) -> Context:
+    """Return the context of a run over the provider, as a workflow opens it."""
     paths = Paths(state=place.root / "s", data=place.root / "d", cache=place.root / "c")
     directory = paths.state / "clusters" / "dev"
     files.ensure_directory(directory / "run")
     cluster = place.cluster(emulation=True)
-    return Run(
+    return Context(
         services=Services(paths=paths, reporter=place.reporter),
         cluster=cluster,
         provider=place.provider(cluster),
@@ -83,20 +81,21 @@ def inventory_of(path: Path, **environ: str) -> dict[str, dict[str, object]]:
 
 
 def test_up_to_the_inventory(place: World, ssh: Path, tmp_path: Path) -> None:
-    run = run_of(place)
-    engine.execute(
-        (Preflight(), Plan(), PrepareNodes(), CreateNodes(), Connect(), Inventory()), run
-    )
-    assert [type(one) for one in run.plan.changes] == [change.CreateNode] * 2
-    config = (run.directory / layout.SSH_CONFIG).read_text()
-    for machine in run.machines.values():
+    ctx = context_of(place)
+    preflight(ctx)
+    observed, plan = make_plan(ctx)
+    prepare_nodes(ctx, observed, plan)
+    nodes = connect_nodes(ctx, create_nodes(ctx, observed, plan, {}))
+    inventory = write_inventory(ctx, nodes)
+    assert [type(one) for one in plan.changes] == [change.CreateNode] * 2
+    config = (ctx.directory / layout.SSH_CONFIG).read_text()
+    for machine in nodes.machines.values():
         assert machine.ssh is not None
         assert f"Port {machine.ssh.port}\n" in config
     assert config.count("UserKnownHostsFile /dev/null") == 2
     assert f'IdentityFile "{place.home.identity}"' in config
     assert "-- true" in ssh.read_text()
-    assert run.inventory is not None
-    rendered = inventory_of(run.inventory)
+    rendered = inventory_of(inventory)
     # The inventory of a run is what the plugin gives, frozen, and with what is the cluster's.
     plugin = tmp_path / "dev.lima.yml"
     wanted = {"plugin": "ohmykube.cluster.lima", "cluster": "dev",
@@ -111,25 +110,27 @@ def test_up_to_the_inventory(place: World, ssh: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_run_finds_all_there(place: World, ssh: Path) -> None:
-    engine.execute((Plan(), CreateNodes(), Connect()), run_of(place))
+    ctx = context_of(place)
+    connect_nodes(ctx, create_nodes(ctx, *make_plan(ctx), {}))
     first = ssh.read_text()
-    again = run_of(place)
-    engine.execute((Plan(), CreateNodes(), Connect()), again)
-    assert again.plan.changes == (change.FinishRun(),)
-    assert not again.changed
+    observed, plan = make_plan(ctx)
+    connect_nodes(ctx, create_nodes(ctx, observed, plan, {}))
+    assert plan.changes == (change.FinishRun(),)
+    assert all_running(ctx, observed)
+    assert not plan.resizes
     assert ssh.read_text() != first
 
 
 def test_what_is_stopped_or_half_made_is_planned(place: World) -> None:
-    run = run_of(place)
-    engine.execute((Plan(), CreateNodes()), run)
-    run.provider.stop("dev", "w1")
+    ctx = context_of(place)
+    create_nodes(ctx, *make_plan(ctx), {})
+    ctx.provider.stop("dev", "w1")
     place.damage("dev", "cp1")
-    engine.execute((Plan(),), run)
-    assert run.plan.changes == (
+    observed, plan = make_plan(ctx)
+    assert plan.changes == (
         change.RepairNode(node="cp1"), change.StartNode(node="w1"), change.FinishRun(),
     )  # fmt: skip
-    before = dataclasses.asdict(run.machines["w1"])["address"]
-    engine.execute((CreateNodes(),), run)
-    assert run.machines["w1"].address == before
-    assert {m.state for m in run.machines.values()} == {MachineState.RUNNING}
+    before = observed.machines["w1"].address
+    machines = create_nodes(ctx, observed, plan, {})
+    assert machines["w1"].address == before
+    assert {m.state for m in machines.values()} == {MachineState.RUNNING}

@@ -51,7 +51,7 @@ def load(
     SRC is an image of docker, podman or nerdctl, an archive (docker save or OCI; plain, gzip or
     zstd), an OCI layout directory, or - for an archive on stdin.
     """
-    from ohmykube.steps.take_in import Origin
+    from ohmykube.steps.import_images import Origin
     from ohmykube.workflows import images
 
     name = _names.choose(app, None, name_option)

@@ -8,7 +8,7 @@ from ohmykube.ui.console import one_line, seconds
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
-    from ohmykube.steps.node_delivery import Delivery
+    from ohmykube.steps.deliver_to_node import Delivery
     from ohmykube.workflows.images import DeliveryResult, ImageList, ListedImage
 
 _SHORT = 12

@@ -31,7 +31,7 @@ class FakeImages:
     def _delivered(self, name: str, *, failing: bool) -> DeliveryResult:
         from ohmykube.cache.store import Ref
         from ohmykube.model.artifact import Kind
-        from ohmykube.steps.node_delivery import Delivery
+        from ohmykube.steps.deliver_to_node import Delivery
         from ohmykube.workflows.images import DeliveryResult
 
         error = NodeError("node w2 did not take it", why="no space left on device")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
     from ohmykube.workflows.templates import Built
 
 NEW = Template(

@@ -12,7 +12,7 @@ from ohmykube.cli._root import group
 from ohmykube.errors import NotFoundError
 from ohmykube.kit.paths import from_environment
 from ohmykube.progress import NullReporter
-from ohmykube.steps.base import Services
+from ohmykube.steps.context import Services
 from tests.data.cli import fake_bundles
 from tests.data.cli.fake_bundles import DIGEST
 

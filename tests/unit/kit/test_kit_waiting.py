@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from ohmykube.errors import Interrupted, TimeoutExceeded
-from ohmykube.kit import interrupt
-from ohmykube.kit.parallel import each
+from ohmykube.kit import failures, interrupt
+from ohmykube.kit.parallel import each, together
 from ohmykube.kit.retry import SystemClock, Wait, until
 
 
@@ -124,3 +124,45 @@ def test_each_tries_all_and_raises_the_first_failure_in_order() -> None:
 
 def test_each_of_nothing() -> None:
     assert each([], str) == []
+
+
+def test_together_is_side_by_side() -> None:
+    barrier = threading.Barrier(2)
+    assert together(lambda: barrier.wait(30) * 0, lambda: f"{barrier.wait(30) * 0}") == (0, "0")
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_of_two_things_together_both_are_tried(slow: int) -> None:
+    failed, done = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise ValueError("no")
+
+    def work() -> None:
+        assert failed.wait(30)
+        done.set()
+
+    with pytest.raises(ValueError, match="no"):
+        together(*((work, fail), (fail, work))[slow])
+    assert done.is_set()
+
+
+def test_of_two_things_together_every_failure_is_told() -> None:
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    with pytest.raises(ValueError, match="disk full") as caught:
+        together(lambda: fail("disk full"), lambda: fail("no key"))
+    assert [str(one) for one in failures.others(caught.value)] == ["no key"]
+
+
+def test_of_two_things_together_a_stop_outweighs_an_error() -> None:
+    def stop() -> None:
+        raise Interrupted("stopped")
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(Interrupted):
+        together(fail, stop)

@@ -1,4 +1,4 @@
-"""A run of steps over the fake provider."""
+"""The context of a run over the fake provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ohmykube.config.overrides import Overrides
 from ohmykube.kit import paths
 from ohmykube.providers import registry
 from ohmykube.providers.base import ProviderContext
-from ohmykube.steps.base import Run, Services
+from ohmykube.steps.context import Context, Services
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def ctx(tmp_path: Path) -> Context:
     services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
     cluster = load.from_overrides(Overrides(name="dev", provider="fake"))
     context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
-    return Run(
+    return Context(
         services=services,
         cluster=cluster,
         provider=registry.load("fake", context),

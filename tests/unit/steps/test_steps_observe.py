@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
 
 NODES = ("cp1", "w1", "w2")
 
@@ -43,25 +44,26 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def made(run: Run) -> Run:
+def made(ctx: Context) -> Context:
     """Have all machines, and an ssh configuration with all but the last node."""
     for node in NODES:
-        run.provider.create(MachineSpec(cluster="dev", node=node))
+        ctx.provider.create(MachineSpec(cluster="dev", node=node))
     text = "".join(f"Host {node}\nPort 22\n\n" for node in NODES[:-1])
-    (run.directory / layout.SSH_CONFIG).write_text(text)
-    return run
+    (ctx.directory / layout.SSH_CONFIG).write_text(text)
+    return ctx
 
 
-def recorded(run: Run, *done: str) -> None:
-    run.record = Record(
+def recorded(ctx: Context, *done: str) -> Context:
+    record = Record(
         id="1",
         name="dev",
-        document=to_document(run.cluster),
+        document=to_document(ctx.cluster),
         provider="fake",
-        kubernetes_version=run.cluster.kubernetes_version,
+        kubernetes_version=ctx.cluster.kubernetes_version,
         done=done,
     )
-    run.recorded = dataclasses.replace(load.from_document(run.record.document), provider="fake")
+    described = dataclasses.replace(load.from_document(record.document), provider="fake")
+    return dataclasses.replace(ctx, record=record, recorded=described)
 
 
 def asked(answers: Path) -> set[str]:
@@ -69,8 +71,8 @@ def asked(answers: Path) -> set[str]:
     return set(path.read_text().split()) if path.exists() else set()
 
 
-def test_after_a_whole_run_nobody_is_asked(made: Run, answers: Path) -> None:
-    recorded(made, "started", observe.CONFIGURED)
+def test_after_a_whole_run_nobody_is_asked(made: Context, answers: Path) -> None:
+    made = recorded(made, "started", observe.CONFIGURED)
     made.provider.delete("dev", "w1")
     found = observe.observe(made)
     assert set(found.machines) == {"cp1", "w2"}
@@ -80,9 +82,9 @@ def test_after_a_whole_run_nobody_is_asked(made: Run, answers: Path) -> None:
     assert asked(answers) == set()
 
 
-def test_after_a_run_that_did_not_end_nodes_are_asked(made: Run, answers: Path) -> None:
+def test_after_a_run_that_did_not_end_nodes_are_asked(made: Context, answers: Path) -> None:
     """A node that was never reached cannot have joined."""
-    recorded(made, observe.CONFIGURED, "started")
+    made = recorded(made, observe.CONFIGURED, "started")
     (answers / "cp1").write_text("begun\njoined\n")
     (answers / "w1").write_text("begun\n")
     found = observe.observe(made)
@@ -93,15 +95,15 @@ def test_after_a_run_that_did_not_end_nodes_are_asked(made: Run, answers: Path) 
     assert asked(answers) == {"cp1", "w1"}
 
 
-def test_a_node_that_does_not_answer_counts_as_joined(made: Run, answers: Path) -> None:
-    recorded(made, "started")
+def test_a_node_that_does_not_answer_counts_as_joined(made: Context, answers: Path) -> None:
+    made = recorded(made, "started")
     (answers / "w1").write_text("")
     assert observe.observe(made).joined == {"cp1"}
     made.provider.stop("dev", "w1")
     assert observe.observe(made).joined == {"cp1", "w1"}
 
 
-def test_before_any_node_was_reached_nobody_is_asked(made: Run, answers: Path) -> None:
+def test_before_any_node_was_reached_nobody_is_asked(made: Context, answers: Path) -> None:
     (made.directory / layout.SSH_CONFIG).unlink()
     found = observe.observe(made)
     assert found.unfinished
@@ -121,21 +123,20 @@ class ByHost(FakeProvider):
         return [machine for machine in super().list(cluster) if machine.node in right]
 
 
-def test_a_node_with_another_host_is_looked_for_on_its_own(made: Run) -> None:
-    def on(address: str, user: str) -> None:
+def test_a_node_with_another_host_is_looked_for_on_its_own(made: Context) -> None:
+    def on(address: str, user: str) -> Cluster:
         nodes = tuple(
             dataclasses.replace(node, host=Host(address=address, user=user))
             for node in made.cluster.nodes
         )
-        made.cluster = dataclasses.replace(made.cluster, nodes=nodes)
+        return dataclasses.replace(made.cluster, nodes=nodes)
 
-    on("192.0.2.1", "root")
-    made.recorded = made.cluster
-    on("198.51.100.1", "me")
-    made.provider = ByHost(dataclasses.replace(made.provider.context, cluster=made.cluster))
-    assert set(observe.observe(made).machines) == set(NODES)
-    made.recorded = None
-    assert set(observe.observe(made).machines) == set()
+    before, after = on("192.0.2.1", "root"), on("198.51.100.1", "me")
+    provider = ByHost(dataclasses.replace(made.provider.context, cluster=after))
+    moved = dataclasses.replace(made, cluster=after, recorded=before, provider=provider)
+    assert set(observe.observe(moved).machines) == set(NODES)
+    fresh = dataclasses.replace(moved, recorded=None)
+    assert set(observe.observe(fresh).machines) == set()
 
 
 # -- what is asked ---------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ import pytest
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.providers.base import Check, CheckStatus
-from ohmykube.steps.preflight import Preflight
+from ohmykube.steps.preflight import preflight
 
 if TYPE_CHECKING:
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     ],
 )
 def test_the_next_command_is_for_the_provider_that_failed(
-    run: Run, monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...], wanted: str
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...], wanted: str
 ) -> None:
     failed = Check(
         id="x", title="qemu-img", status=CheckStatus.FAIL, evidence="not there", packages=packages
     )
-    monkeypatch.setattr(run.provider, "check", lambda: [failed])
+    monkeypatch.setattr(ctx.provider, "check", lambda: [failed])
     with pytest.raises(PrerequisiteError) as caught:
-        Preflight().run(run)
+        preflight(ctx)
     assert caught.value.why == "qemu-img: not there"
     assert caught.value.hint == wanted

@@ -9,9 +9,9 @@ import pytest
 from ohmykube.cache.store import Store
 from ohmykube.errors import NetworkError, UsageError
 from ohmykube.kit import paths
-from ohmykube.steps.base import Services
-from ohmykube.steps.pull_images import PullImages
-from ohmykube.steps.reach import Reach
+from ohmykube.progress import StepEnded
+from ohmykube.steps.context import Services
+from ohmykube.steps.pull_images import full_names, pull_images
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.registry_client import Reference, RegistryClient
-    from ohmykube.steps.base import Run
+    from ohmykube.cache.store import Ref
 
 
 class Registry:
@@ -37,36 +37,34 @@ class Registry:
         return f"index of {digest}"
 
 
-class OneRun:
-    def __init__(self) -> None:
-        self.services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
-
-
-def step(store: Store, registry: Registry, *references: str) -> PullImages:
-    reach = Reach(["cp1", "w1", "w2"])
-    reach.architectures = {"cp1": "amd64", "w1": "amd64", "w2": "arm64"}
-    return PullImages(reach, references, store, cast("RegistryClient", registry))
+def pulled(store: Store, registry: Registry, *references: str) -> tuple[tuple[Ref, ...], str]:
+    """Pull for nodes of two architectures; return the references and what is told."""
+    reporter = RecordingReporter()
+    services = Services(paths=paths.from_environment(), reporter=reporter)
+    client = cast("RegistryClient", registry)
+    refs = pull_images(services, full_names(references), ["amd64", "amd64", "arm64"], store, client)
+    (ended,) = reporter.of(StepEnded)
+    return refs, ended.detail
 
 
 def test_each_architecture_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     registry = Registry(store)
-    pulled = step(store, registry, "app:1", "docker.io/library/app:1")
-    assert pulled.run(cast("Run", OneRun())).startswith("2 images")
+    refs, detail = pulled(store, registry, "app:1", "docker.io/library/app:1")
+    assert detail.startswith("2 images")
     assert sorted(registry.asked) == [
         ("docker.io", "library/app", "amd64"),
         ("docker.io", "library/app", "arm64"),
     ]
-    assert {(ref.name, ref.arch) for ref in store.refs()} == pulled.refs.keys()
+    assert set(store.refs()) == set(refs)
     assert all(ref.index == f"index of {ref.digest}" for ref in store.refs())
-    assert all(ref.source == "pull" and ref.size > 2000 for ref in pulled.refs.values())
+    assert all(ref.source == "pull" and ref.size > 2000 for ref in refs)
 
 
 def test_what_cannot_be_had_leaves_no_reference(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    pulled = step(store, Registry(store), "app:1", "app:gone")
     with pytest.raises(NetworkError):
-        pulled.run(cast("Run", OneRun()))
+        pulled(store, Registry(store), "app:1", "app:gone")
     assert store.refs() == ()
     with pytest.raises(UsageError):
-        step(store, Registry(store), "NO NAME")
+        full_names(["NO NAME"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +14,11 @@ from ohmykube.kube import balancers, readiness
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
 from ohmykube.providers.base import Capabilities, ProviderContext
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.connect import ANSWER, Connect
-from ohmykube.steps.remote import NodeShell
-from ohmykube.steps.wait_ready import WaitReady
+from ohmykube.steps.connect_nodes import ANSWER, connect_nodes
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.node_shell import NodeShell
+from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.wait_ready import wait_ready
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 
@@ -57,7 +57,8 @@ def deaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
 
-def run_of(place: Path, clock: Hurried, slowdown: int) -> Run:
+def of(place: Path, clock: Hurried, slowdown: int) -> tuple[Context, dict[str, Machine]]:
+    """Return the context of a cluster of one node, and its machine."""
     services = Services(paths=paths.from_environment(), reporter=RecordingReporter(), clock=clock)
     cluster = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
     context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
@@ -65,22 +66,22 @@ def run_of(place: Path, clock: Hurried, slowdown: int) -> Run:
     target = SshTarget(address="127.0.0.1", user="omk")
     running = MachineState.RUNNING
     machine = Machine(cluster="dev", node="cp1", state=running, address="10.0.0.1", ssh=target)
-    return Run(
+    ctx = Context(
         services=services,
         cluster=cluster,
         provider=FakeProvider(context, powers),
         directory=place,
         run_directory=place,
-        machines={"cp1": machine},
     )
+    return ctx, {"cp1": machine}
 
 
 @pytest.mark.usefixtures("deaf")
 @pytest.mark.parametrize("slowdown", [1, 6])
 def test_ssh_is_waited_for(tmp_path: Path, clock: Hurried, slowdown: int) -> None:
-    run = run_of(tmp_path, clock, slowdown)
+    ctx, machines = of(tmp_path, clock, slowdown)
     with pytest.raises(UnreachableError):
-        Connect().run(run)
+        connect_nodes(ctx, machines)
     assert clock.slept == pytest.approx(ANSWER.seconds * slowdown)
     text = (tmp_path / "ssh_config").read_text()
     assert f"ConnectTimeout {10 * slowdown}\n" in text
@@ -95,9 +96,10 @@ def test_nodes_are_waited_for(
     tmp_path: Path, clock: Hurried, seconds: float | None, slowdown: int, waited: float
 ) -> None:
     """What the user says of the time holds as it is."""
-    run = replace(run_of(tmp_path, clock, slowdown), ssh_config=tmp_path / "ssh_config")
+    ctx, machines = of(tmp_path, clock, slowdown)
+    nodes = Nodes(machines=machines, ssh_config=tmp_path / "ssh_config", slowdown=slowdown)
     with pytest.raises(ClusterError, match=f"not healthy after {waited} s"):
-        WaitReady(seconds, usual=50).run(run)
+        wait_ready(ctx, nodes, seconds, usual=50)
     assert clock.slept == pytest.approx(waited)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -13,28 +14,31 @@ from ohmykube.errors import NotFoundError, ProviderError, UnreachableError
 from ohmykube.kit import locks, paths
 from ohmykube.kit.secret import Secret
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
+from ohmykube.model.change import Plan
 from ohmykube.model.cluster import Role, TemplateUse
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.model.names import HIDDEN
-from ohmykube.progress import Message
+from ohmykube.planning.observation import Observed
+from ohmykube.progress import Message, Status, StepEnded
 from ohmykube.providers.base import NOT_FROZEN, NewTemplate, ProviderContext
 from ohmykube.state import layout
 from ohmykube.steps import template_keys, templates
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes
-from ohmykube.steps.playbook import Playbook
-from ohmykube.steps.serve import Serve
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.create_nodes import create_nodes
+from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.run_playbook import NODE_TEMPLATE
+from ohmykube.steps.serve import Served
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from ohmykube.cache.serve import Server
     from ohmykube.model.cluster import Cluster
-
-STEP = templates.UseTemplates()
+    from ohmykube.model.machine import Machine
 
 
 def artifact(kind: Kind, name: str, number: int, *roles: str) -> LockedArtifact:
@@ -79,21 +83,39 @@ def provider(services: Services) -> FakeCloningProvider:
     return FakeCloningProvider(context)
 
 
-def run_of(services: Services, provider: FakeProvider, wanted: Cluster, place: Path) -> Run:
-    return Run(
+def of(services: Services, provider: FakeProvider, wanted: Cluster, place: Path) -> Context:
+    return Context(
         services=services,
         cluster=wanted,
         provider=provider,
         directory=place,
         run_directory=place,
-        lock=LOCK,
-        machines={m.node: m for m in provider.list(wanted.name)},
     )
 
 
 @pytest.fixture
-def run(services: Services, provider: FakeCloningProvider, tmp_path: Path) -> Run:
-    return run_of(services, provider, cluster(workers=1), tmp_path)
+def ctx(services: Services, provider: FakeCloningProvider, tmp_path: Path) -> Context:
+    return of(services, provider, cluster(workers=1), tmp_path)
+
+
+def machines(ctx: Context) -> dict[str, Machine]:
+    return {machine.node: machine for machine in ctx.provider.list(ctx.cluster.name)}
+
+
+def use(ctx: Context) -> tuple[dict[Role, str], StepEnded]:
+    """Use templates for the machines that lack; return them, and how the step ended."""
+    found = templates.use_templates(ctx, LOCK, machines(ctx))
+    reporter = ctx.services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    return found, reporter.of(StepEnded)[-1]
+
+
+def wanted_by(ctx: Context) -> dict[Role, NewTemplate]:
+    return templates.wanted_templates(ctx, LOCK)
+
+
+def create(ctx: Context, found: dict[Role, str]) -> None:
+    create_nodes(ctx, Observed(machines=machines(ctx)), Plan(), found)
 
 
 def freeze(provider: FakeCloningProvider, *new: NewTemplate) -> None:
@@ -103,46 +125,51 @@ def freeze(provider: FakeCloningProvider, *new: NewTemplate) -> None:
 
 
 def test_skipped_where_nothing_can_or_need_be_cloned(
-    services: Services, provider: FakeCloningProvider, run: Run, tmp_path: Path
+    services: Services, provider: FakeCloningProvider, ctx: Context, tmp_path: Path
 ) -> None:
-    assert STEP.skip_reason(run) is None
-    never = replace(run.cluster, template=TemplateUse.NEVER)
-    assert STEP.skip_reason(run_of(services, provider, never, tmp_path)) == "not wanted"
+    def reason(of_run: Context) -> str:
+        found, ended = use(of_run)
+        assert (found, ended.status) == ({}, Status.SKIPPED)
+        return ended.detail
+
+    assert use(ctx)[1].status is Status.OK
+    never = replace(ctx.cluster, template=TemplateUse.NEVER)
+    assert reason(of(services, provider, never, tmp_path)) == "not wanted"
     plain = FakeProvider(provider.context)
-    reason = STEP.skip_reason(run_of(services, plain, run.cluster, tmp_path))
-    assert reason == "provider fake has none"
-    for node in run.cluster.nodes:
+    assert reason(of(services, plain, ctx.cluster, tmp_path)) == "provider fake has none"
+    for node in ctx.cluster.nodes:
         provider.create(MachineSpec(cluster="dev", node=node.name))
-    again = run_of(services, provider, run.cluster, tmp_path)
-    assert STEP.skip_reason(again) == "no machine to make"
+    assert reason(ctx) == "no machine to make"
 
 
-def test_templates_that_are_there_are_cloned(run: Run, provider: FakeCloningProvider) -> None:
-    wanted = templates.wanted_templates(run)
+def test_templates_that_are_there_are_cloned(ctx: Context, provider: FakeCloningProvider) -> None:
+    wanted = wanted_by(ctx)
     freeze(provider, *wanted.values())
-    assert STEP.run(run) == "control-plane, worker cloned"
-    assert run.templates == {role: new.key for role, new in wanted.items()}
+    found, ended = use(ctx)
+    assert ended.detail == "control-plane, worker cloned"
+    assert found == {role: new.key for role, new in wanted.items()}
     before = {template.key: template.last_used_at for template in provider.templates()}
-    CreateNodes().run(run)
+    create(ctx, found)
     after = {template.key: template.last_used_at for template in provider.templates()}
     assert all(after[key] > before[key] for key in before)
 
 
 def test_without_templates_nodes_are_made_from_scratch(
-    run: Run, provider: FakeCloningProvider
+    ctx: Context, provider: FakeCloningProvider
 ) -> None:
     provider.create(MachineSpec(cluster=f"{HIDDEN}killed", node="a"))
-    assert STEP.run(run) == "none yet: nodes are made from scratch"
-    assert run.templates == {}
+    found, ended = use(ctx)
+    assert (found, ended.detail) == ({}, "none yet: nodes are made from scratch")
     assert list(provider.list(f"{HIDDEN}killed")) == [], "what a killed build left stays for ever"
 
 
 def test_one_role_may_have_a_template_and_the_other_none(
-    run: Run, provider: FakeCloningProvider
+    ctx: Context, provider: FakeCloningProvider
 ) -> None:
-    freeze(provider, templates.wanted_templates(run)[Role.WORKER])
-    assert STEP.run(run) == "worker cloned"
-    assert list(run.templates) == [Role.WORKER]
+    freeze(provider, wanted_by(ctx)[Role.WORKER])
+    found, ended = use(ctx)
+    assert ended.detail == "worker cloned"
+    assert list(found) == [Role.WORKER]
 
 
 @pytest.mark.parametrize(
@@ -169,115 +196,120 @@ def test_building_pays_from_the_first_node_that_only_has_to_be_cloned(
     chosen, there, missing = case
     for node in there:
         provider.create(MachineSpec(cluster="dev", node=node))
-    run = run_of(services, provider, cluster(**chosen), tmp_path)
+    ctx = of(services, provider, cluster(**chosen), tmp_path)
     roles = {"c": Role.CONTROL_PLANE, "w": Role.WORKER}
-    wanted = templates.wanted_templates(run)
+    wanted = wanted_by(ctx)
     lacking = {roles[c]: wanted[roles[c]] for c in missing if roles[c] in wanted}
-    assert templates.pays(run, lacking) is expected
+    assert templates.pays(ctx, machines(ctx), lacking) is expected
 
 
 def test_a_template_that_goes_meanwhile_is_no_failure(
-    run: Run, provider: FakeCloningProvider
+    ctx: Context, provider: FakeCloningProvider
 ) -> None:
-    freeze(provider, *templates.wanted_templates(run).values())
-    STEP.run(run)
+    freeze(provider, *wanted_by(ctx).values())
+    found, _ = use(ctx)
     for template in provider.templates():
         provider.remove_template(template.key)
-    CreateNodes().run(run)
+    create(ctx, found)
     states = {machine.state for machine in provider.list("dev")}
     assert states == {MachineState.RUNNING}
 
 
-def test_another_failure_of_create_is_one(run: Run, provider: FakeCloningProvider) -> None:
+def test_another_failure_of_create_is_one(ctx: Context, provider: FakeCloningProvider) -> None:
     class Broken(FakeCloningProvider):
         def create(self, spec: MachineSpec) -> None:  # type: ignore[override]
             raise NotFoundError("something else is not there", id="OMK-X-1")
 
-    run.provider = Broken(provider.context)
     with pytest.raises(NotFoundError, match="something else"):
-        CreateNodes().run(run)
+        create(replace(ctx, provider=Broken(provider.context)), {})
 
 
 def test_a_build_that_fails_leaves_nothing(
-    run: Run, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch
+    ctx: Context, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fake's machines take no ssh connection; looked at when that fails."""
     seen = []
 
-    def unreachable(self: Connect, inner: Run) -> str:
-        seen.append((inner.cluster.name, sorted(inner.machines)))
+    def unreachable(inner: Context, made: Mapping[str, Machine]) -> Nodes:
+        seen.append((inner.cluster.name, sorted(made)))
         raise UnreachableError("nobody answers")
 
-    monkeypatch.setattr(Connect, "run", unreachable)
-    run.cluster = replace(run.cluster, template=TemplateUse.BUILD)
+    monkeypatch.setattr(templates, "connect_nodes", unreachable)
     with pytest.raises(UnreachableError):
-        STEP.run(run)
+        use(replace(ctx, cluster=replace(ctx.cluster, template=TemplateUse.BUILD)))
     ((name, nodes),) = seen
     assert name.startswith(HIDDEN)
     assert nodes == ["control-plane", "worker"]
     assert list(provider.list(name)) == []
     assert list(provider.templates()) == []
-    assert run.templates == {}
+    reporter = ctx.services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    assert [(e.step, e.status) for e in reporter.of(StepEnded)] == [("templates", Status.FAILED)]
 
 
 def test_a_build_prepares_one_machine_of_each_role_and_freezes_it(
-    run: Run, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch
+    ctx: Context, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What needs real machines is played: connecting, serving, the playbook."""
     played = []
 
-    def connected(self: Connect, inner: Run) -> str:
-        inner.ssh_config = inner.directory / layout.SSH_CONFIG
-        return ""
+    def connected(inner: Context, made: Mapping[str, Machine]) -> Nodes:
+        return Nodes(machines=made, ssh_config=inner.directory / layout.SSH_CONFIG)
 
-    def served(self: Serve, inner: Run) -> str:
-        inner.cache_token = Secret("hush")
-        return ""
+    @contextlib.contextmanager
+    def served(inner: Context, nodes: Nodes, lock: ArtifactLock) -> Iterator[Served]:
+        assert lock is LOCK
+        yield Served(cast("Server", None), Secret("hush"))
 
-    def prepared(self: Playbook, inner: Run) -> str:
-        assert inner.inventory is not None
-        text = inner.inventory.read_text()
-        played.append((self.playbook, sorted(inner.machines), "hush" in text, "10.244" in text))
-        for node in inner.machines:
+    def prepared(inner: Context, playbook: str, inventory: Path, server: Server) -> int:
+        text = inventory.read_text()
+        nodes = sorted(machines(inner))
+        played.append((playbook, nodes, "hush" in text, "10.244" in text))
+        for node in nodes:
             provider.mark(inner.cluster.name, node)
-        return ""
+        return 1
 
-    monkeypatch.setattr(Connect, "run", connected)
-    monkeypatch.setattr(Serve, "run", served)
-    monkeypatch.setattr(Playbook, "run", prepared)
+    monkeypatch.setattr(templates, "connect_nodes", connected)
+    monkeypatch.setattr(templates, "serve", served)
+    monkeypatch.setattr(templates, "run_playbook", prepared)
     freeze(provider, *(NewTemplate(key=f"{n:016x}", role="worker", summary="") for n in range(5)))
-    run.cluster = cluster(workers=2)
-    assert STEP.run(run) == "control-plane, worker cloned"
-    assert played == [(template_keys.PLAYBOOK, ["control-plane", "worker"], False, True)]
-    assert set(run.templates_made) == set(run.templates.values())
+    ctx = replace(ctx, cluster=cluster(workers=2))
+    found, ended = use(ctx)
+    assert ended.detail == "control-plane, worker cloned"
+    assert played == [(NODE_TEMPLATE, ["control-plane", "worker"], False, True)]
     kept = {template.key: template.role for template in provider.templates()}
-    assert set(run.templates_made) <= set(kept)
+    assert set(found.values()) <= set(kept)
     assert sorted(kept.values()) == ["control-plane", *["worker"] * templates.KEPT]
-    assert not (run.services.paths.state / layout.TEMPLATE_BUILD).exists()
-    CreateNodes().run(run)
+    assert not (ctx.services.paths.state / layout.TEMPLATE_BUILD).exists()
+    create(ctx, found)
     assert all(provider.marked("dev", node) for node in ("cp1", "w1", "w2"))
     assert list(provider.clusters()) == ["dev"]
-    again = replace(run, machines={}, templates={}, templates_made=())
-    assert STEP.run(again) == "control-plane, worker cloned"
-    assert again.templates_made == ()
+    for node in ("cp1", "w1", "w2"):
+        provider.delete("dev", node)
+    assert use(ctx)[0] == found
+    built = templates.build_templates(ctx, LOCK)
+    assert (built.keys, built.made) == (set(found.values()), ())
     assert len(played) == 1
+    for key in found.values():
+        provider.remove_template(key)
+    assert set(templates.build_templates(ctx, LOCK).made) == set(found.values())
 
 
 @pytest.mark.parametrize("way", ["auto", "build"])
 def test_what_cannot_be_frozen_stops_only_who_asked_for_it(
-    run: Run, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch, way: str
+    ctx: Context, provider: FakeCloningProvider, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     def refuse(*_args: object) -> None:
         raise ProviderError("cannot become a template", why="containers ran", id=NOT_FROZEN[0])
 
     monkeypatch.setattr(templates, "build", refuse)
-    run.cluster = replace(cluster(workers=2), template=TemplateUse(way))
+    ctx = replace(ctx, cluster=replace(cluster(workers=2), template=TemplateUse(way)))
     if way == "build":
         with pytest.raises(ProviderError):
-            STEP.run(run)
+            use(ctx)
         return
-    assert STEP.run(run) == "none yet: nodes are made from scratch"
-    reporter = run.services.reporter
+    assert use(ctx)[1].detail == "none yet: nodes are made from scratch"
+    reporter = ctx.services.reporter
     assert isinstance(reporter, RecordingReporter)
     (message,) = reporter.of(Message)
     assert "containers ran" in message.text
@@ -296,19 +328,24 @@ def test_what_a_killed_build_left_is_swept_unless_one_is_under_way(
     assert list(provider.list(f"{HIDDEN}x")) == []
 
 
-def test_the_second_of_two_builds_finds_all_done(run: Run, provider: FakeCloningProvider) -> None:
-    wanted = templates.wanted_templates(run)
+def test_the_second_of_two_builds_finds_all_done(
+    ctx: Context, provider: FakeCloningProvider
+) -> None:
+    wanted = wanted_by(ctx)
     freeze(provider, *wanted.values())
-    assert templates.build(run, wanted) == ()
-    assert templates.BuildTemplates().run(run) == "all there"
-    assert run.templates == {role: new.key for role, new in wanted.items()}
-    assert not (run.services.paths.state / layout.TEMPLATE_BUILD).exists()
+    assert templates.build(ctx, LOCK, wanted) == ()
+    built = templates.build_templates(ctx, LOCK)
+    assert (built.keys, built.made) == ({new.key for new in wanted.values()}, ())
+    reporter = ctx.services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    assert [ended.detail for ended in reporter.of(StepEnded)] == ["all there"]
+    assert not (ctx.services.paths.state / layout.TEMPLATE_BUILD).exists()
 
 
 def test_a_provider_without_templates_is_a_wrong_order_of_steps(
-    services: Services, provider: FakeCloningProvider, run: Run, tmp_path: Path
+    services: Services, provider: FakeCloningProvider, ctx: Context, tmp_path: Path
 ) -> None:
-    plain = run_of(services, FakeProvider(provider.context), run.cluster, tmp_path)
+    plain = of(services, FakeProvider(provider.context), ctx.cluster, tmp_path)
     with pytest.raises(TypeError, match="no templates"):
         templates.provider_of(plain)
 
@@ -332,41 +369,41 @@ def test_the_least_recently_used_go(provider: FakeCloningProvider) -> None:
     assert [template.key for template in provider.templates()] == [keys[0], "c" * 16]
 
 
-def changed(run: Run, **what: object) -> dict[Role, str]:
-    """Return the keys of the run with some fields replaced."""
-    other = replace(run, **what)  # type: ignore[arg-type]
-    return {role: new.key for role, new in templates.wanted_templates(other).items()}
+def changed(ctx: Context, lock: ArtifactLock = LOCK, **what: object) -> dict[Role, str]:
+    """Return the keys with other artifacts, or with fields of the run replaced."""
+    other = replace(ctx, **what)  # type: ignore[arg-type]
+    return {role: new.key for role, new in templates.wanted_templates(other, lock).items()}
 
 
-def test_what_is_the_clusters_own_is_not_in_the_key(run: Run) -> None:
-    before = changed(run)
+def test_what_is_the_clusters_own_is_not_in_the_key(ctx: Context) -> None:
+    before = changed(ctx)
     assert len(set(before.values())) == 2
     for other in (
         cluster(workers=1, cpus=3, memory="9GiB"),
         cluster(workers=7),
         cluster(workers=1, proxy_mode="nftables"),
-        replace(run.cluster, name="another"),
+        replace(ctx.cluster, name="another"),
     ):
-        assert changed(run, cluster=other) == before
+        assert changed(ctx, cluster=other) == before
 
 
-def test_what_goes_into_a_template_is_in_its_key(run: Run, tmp_path: Path) -> None:
-    before = changed(run)
+def test_what_goes_into_a_template_is_in_its_key(ctx: Context, tmp_path: Path) -> None:
+    before = changed(ctx)
     other = replace(LOCK, artifacts=(artifact(Kind.PACKAGE, "containerd", 9), *LOCK.artifacts[1:]))
-    assert not set(changed(run, lock=other).values()) & set(before.values())
+    assert not set(changed(ctx, lock=other).values()) & set(before.values())
     image = replace(LOCK.artifacts[3], digest="sha256:" + "f" * 64)
-    only = changed(run, lock=replace(LOCK, artifacts=(*LOCK.artifacts[:3], image)))
+    only = changed(ctx, lock=replace(LOCK, artifacts=(*LOCK.artifacts[:3], image)))
     assert only[Role.WORKER] == before[Role.WORKER]
     assert only[Role.CONTROL_PLANE] != before[Role.CONTROL_PLANE]
-    assert changed(run, lock=replace(LOCK, arch="arm64"))[Role.WORKER] != before[Role.WORKER]
+    assert changed(ctx, lock=replace(LOCK, arch="arm64"))[Role.WORKER] != before[Role.WORKER]
     version = cluster(workers=1, kubernetes_version="1.35.4")
-    assert changed(run, cluster=version)[Role.WORKER] != before[Role.WORKER]
+    assert changed(ctx, cluster=version)[Role.WORKER] != before[Role.WORKER]
 
     class Other(FakeCloningProvider):
         def template_basis(self) -> str:
             return "another base"
 
-    basis = changed(run, provider=Other(run.provider.context))
+    basis = changed(ctx, provider=Other(ctx.provider.context))
     assert basis[Role.WORKER] != before[Role.WORKER]
 
 

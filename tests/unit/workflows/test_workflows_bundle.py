@@ -25,14 +25,16 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import architecture, paths, plain_tar
 from ohmykube.model.artifact import Kind
+from ohmykube.progress import StepEnded
 from ohmykube.providers.base import Check, CheckStatus, ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
-from ohmykube.steps.base import Services
-from ohmykube.steps.create_nodes import PrepareNodes
-from ohmykube.steps.offline import Offline
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.resolve import Resolve
+from ohmykube.steps.context import Services
+from ohmykube.steps.create_nodes import prepare_nodes
+from ohmykube.steps.offline import prepare_offline
+from ohmykube.steps.plan import make_plan
+from ohmykube.steps.preflight import preflight
+from ohmykube.steps.resolve import resolved
+from ohmykube.steps.run_options import RunOptions
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
@@ -284,22 +286,24 @@ def test_only_what_is_new(here: Services, made: Path, tmp_path: Path) -> None:
     assert bundles.create(here, described(), options).bundle.blobs == ()
 
 
-def offline(services: Services, *files: Path, cluster: Cluster | None = None) -> session.Run:
-    """Run the steps of an offline `up` before machines are made."""
-    with session.working(services, cluster or described()) as run:
-        run.offline, run.bundles = True, files
-        for step in (Plan(), Offline(), Resolve(), PrepareNodes()):
-            step.run(run)
-        return run
+def offline(services: Services, *files: Path, cluster: Cluster | None = None) -> ArtifactLock:
+    """Do what an offline `up` does before machines are made; return its artifacts."""
+    options = RunOptions(offline=True, bundles=files)
+    with session.working(services, cluster or described(), options) as ctx:
+        observed, plan = make_plan(ctx)
+        prepare_offline(ctx)
+        with resolved(ctx) as lock:
+            prepare_nodes(ctx, observed, plan)
+            return lock
 
 
 @pytest.mark.linux  # the fake limactl keeps downloads as on Linux
 @pytest.mark.skipif(os.geteuid() != 0, reason="a base image is unpacked as root")
 def test_a_host_with_nothing_has_all_of_it_then(there: Services, made: Path) -> None:
-    run = offline(there, made)
+    lock = offline(there, made)
     assert provider_at(there, described()).has_base()
     assert Store(there.paths.cache).digests() == ()
-    assert len(run.need_lock().artifacts) == 11
+    assert len(lock.artifacts) == 11
     offline(there)  # attached: the next run needs no --bundle
 
 
@@ -359,10 +363,12 @@ def test_a_mirror_that_only_the_maker_had(tmp_path: Path, there: Services) -> No
 
 
 def test_a_bundle_helps_a_run_with_a_network_too(there: Services, made: Path) -> None:
-    with session.working(there, described("fake")) as run:
-        run.bundles = (made,)
-        assert "1 bundle in place" in Offline().run(run)
-        Resolve().run(run)
+    with session.working(there, described("fake"), RunOptions(bundles=(made,))) as ctx:
+        prepare_offline(ctx)
+        with resolved(ctx):
+            pass
+    ended = [e.detail for e in there.reporter.of(StepEnded)]  # type: ignore[attr-defined]
+    assert ended[0] == "1 bundle in place"
 
 
 def test_copied_it_needs_no_file(there: Services, made: Path) -> None:
@@ -403,12 +409,12 @@ def test_kubectl_comes_out_of_the_nodes_package(
     there: Services, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with session.working(there, described("fake")) as run:
-        assert session.kubectl(run) == "", "without a lock nobody knows which package"
-        run.offline, run.bundles = True, (made,)
-        for step in (Offline(), Resolve()):
-            step.run(run)
-        found = session.kubectl(run)
+    options = RunOptions(offline=True, bundles=(made,))
+    with session.working(there, described("fake"), options) as ctx:
+        assert session.kubectl(ctx, None) == "", "without a lock nobody knows which package"
+        prepare_offline(ctx)
+        with resolved(ctx) as lock:
+            found = session.kubectl(ctx, lock)
     assert (tmp_path / found).read_text() == f"kubectl {resolve.host_arch()}"
     assert os.access(found, os.X_OK)
 
@@ -429,16 +435,17 @@ def test_what_only_the_network_needs_may_lack_offline(there: Services) -> None:
                 *([Check(id="y", title="disk", status=CheckStatus.FAIL)] if self.full else []),
             ]
 
-    with session.working(there, described("fake")) as run:
+    with session.working(there, described("fake")) as opened:
         provider = Bare(ProviderContext(paths=there.paths, reporter=there.reporter))
-        run.provider, provider.full = provider, False  # type: ignore[attr-defined]
+        provider.full = False  # type: ignore[attr-defined]
+        ctx = replace(opened, provider=provider)
         with pytest.raises(PrerequisiteError):
-            Preflight().run(run)
-        run.offline = True
-        Preflight().run(run)
+            preflight(ctx)
+        ctx = replace(ctx, options=RunOptions(offline=True))
+        preflight(ctx)
         provider.full = True  # type: ignore[attr-defined]
         with pytest.raises(PrerequisiteError) as caught:
-            Preflight().run(run)
+            preflight(ctx)
         assert "disk" in caught.value.why
         assert "mmdebstrap" not in caught.value.why
 
@@ -463,7 +470,7 @@ def test_nobody_prunes_between_finding_and_lease(
     kept: list[str] = []
     real = resolve.resolve
 
-    def resolved(*words: Any, **options: Any) -> ArtifactLock:
+    def watched(*words: Any, **options: Any) -> ArtifactLock:
         monkeypatch.setattr(Store, "lease", lease)
         return real(*words, **options)
 
@@ -475,10 +482,10 @@ def test_nobody_prunes_between_finding_and_lease(
         return true_lease(store, owner, digests)
 
     true_lease = Store.lease
-    monkeypatch.setattr(resolve, "resolve", resolved)
+    monkeypatch.setattr(resolve, "resolve", watched)
     if step == "create":
         bundles.create(here, described(), CreateOptions(target=tmp_path / "b.omk.tar"))
     else:
-        with session.working(here, described("fake")) as run:
-            Resolve().run(run)
+        with session.working(here, described("fake")) as ctx, resolved(ctx):
+            pass
     assert kept == [{"create": "bundle of dev", "up": "up of dev"}[step]]

@@ -27,12 +27,11 @@ from ohmykube.kit import paths
 from ohmykube.model import change
 from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.create_nodes import CreateNodes
-from ohmykube.steps.observe import CONFIGURED
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.record import Remember
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.create_nodes import create_nodes
+from ohmykube.steps.plan import make_plan
+from ohmykube.steps.preflight import preflight
+from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import session
@@ -165,7 +164,7 @@ class Place:
     kubernetes: KubernetesDouble = dataclasses.field(default_factory=KubernetesDouble)
 
     @contextlib.contextmanager
-    def opened(self, wanted: Cluster) -> Iterator[Run]:
+    def opened(self, wanted: Cluster) -> Iterator[Context]:
         """Open as ``up`` does; the provider ssh is replaced."""
         with contextlib.ExitStack() as stack:
             if wanted.provider != "ssh":
@@ -178,7 +177,7 @@ class Place:
             context = ProviderContext(
                 paths=self.services.paths, reporter=self.services.reporter, cluster=wanted
             )
-            yield Run(
+            yield Context(
                 services=self.services,
                 cluster=wanted,
                 provider=Hosts(context),
@@ -190,29 +189,30 @@ class Place:
 
     def plan(self, wanted: Cluster) -> change.Plan:
         """Look only."""
-        with self.opened(wanted) as run:
-            Plan(only_look=True).run(run)
-            return run.plan
+        with self.opened(wanted) as ctx:
+            return make_plan(ctx, only_look=True)[1]
 
     def up(self, wanted: Cluster, *, ends: bool = True) -> None:
         """Do all that needs no node; a run that does not end is killed as late as can be."""
-        with self.opened(wanted) as run:
-            for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
-                step.run(run)
+        with self.opened(wanted) as ctx:
+            preflight(ctx)
+            observed, plan = make_plan(ctx)
+            record_start(ctx, observed, plan)
+            machines = create_nodes(ctx, observed, plan, {})
             hosts, shared = inventory.compose(
-                cluster=run.cluster,
+                cluster=ctx.cluster,
                 lock=None,
-                machines={node: _numbered(m) for node, m in run.machines.items()},
+                machines={node: _numbered(m) for node, m in machines.items()},
                 access=None,
                 ssh_config=None,
-                nature=run.nature,
-                before=run.recorded,
+                nature=ctx.nature,
+                before=ctx.recorded,
             )
             self.kubernetes.play(hosts, shared)
-            text = "".join(f"Host {node}\n" for node in run.machines)
-            (run.directory / layout.SSH_CONFIG).write_text(text)
+            text = "".join(f"Host {node}\n" for node in machines)
+            (ctx.directory / layout.SSH_CONFIG).write_text(text)
             if ends:
-                Remember(CONFIGURED).run(run)
+                record_end(ctx, plan)
 
     def machines(self) -> dict[str, tuple[Any, ...]]:
         """Return each machine of the cluster with its sizes."""

@@ -12,7 +12,7 @@ from ohmykube.errors import PermissionDenied, PrerequisiteError
 from ohmykube.kit import paths
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus
-from ohmykube.steps.base import Services
+from ohmykube.steps.context import Services
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows.doctor import doctor
 

@@ -28,12 +28,7 @@ from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus, ProviderContext
 from ohmykube.state import layout
-from ohmykube.steps.base import Services
-from ohmykube.steps.create_nodes import CreateNodes
-from ohmykube.steps.observe import CONFIGURED
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.record import Remember
+from ohmykube.steps.context import Services
 from ohmykube.testing.fake_provider import FakeProvider, inject
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import access, session
@@ -43,6 +38,7 @@ from ohmykube.workflows.power import stop
 from ohmykube.workflows.status import list_clusters, status
 from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions
+from tests.unit.workflows.begun_run import begin, end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,17 +60,15 @@ def cluster(name: str = "dev", **chosen: object) -> Cluster:
 
 def half_up(services: Services, wanted: Cluster) -> None:
     """Make the machines and the record, as an `up` that was killed afterwards."""
-    with session.working(services, wanted) as run:
-        for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
-            step.run(run)
+    with session.working(services, wanted) as ctx:
+        begin(ctx)
 
 
 def whole_up(services: Services, wanted: Cluster) -> None:
     """Make machines and record as a whole `up`; what comes between needs nodes."""
     half_up(services, wanted)
-    with session.working(services, wanted) as run:
-        for step in (Plan(), Remember(CONFIGURED)):
-            step.run(run)
+    with session.working(services, wanted) as ctx:
+        end(ctx)
 
 
 def planned(services: Services, wanted: Cluster) -> change.Plan:
@@ -303,20 +297,6 @@ def test_clean_up_does_not_hide_why_an_up_failed(
     assert [str(one) for one in failures.others(caught.value)] == [
         "the list of machines cannot be read"
     ]
-
-
-def test_what_fails_when_a_run_is_closed_is_told_with_the_first(services: Services) -> None:
-    def fail() -> None:
-        raise ProviderError("the tunnel could not be closed")
-
-    def work() -> None:
-        with session.working(services, cluster()) as run:
-            run.cleanup.callback(fail)
-            raise NotFoundError("no such node")
-
-    with pytest.raises(NotFoundError) as caught:
-        work()
-    assert [str(one) for one in failures.others(caught.value)] == ["the tunnel could not be closed"]
 
 
 def test_an_unknown_cluster_names_those_that_exist(services: Services) -> None:

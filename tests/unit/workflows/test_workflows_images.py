@@ -29,18 +29,15 @@ from ohmykube.kit import architecture, interrupt, paths, process
 from ohmykube.progress import ItemProgress, NodeProgress
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
-from ohmykube.steps.base import Services
-from ohmykube.steps.create_nodes import CreateNodes
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.record import Remember
+from ohmykube.steps.context import Services
+from ohmykube.steps.import_images import Origin
 from ohmykube.steps.serve import token
-from ohmykube.steps.take_in import Origin
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import images, session
 from ohmykube.workflows.images import LoadOptions
 from ohmykube.workflows.power import stop
 from tests import image_maker
+from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,13 +57,11 @@ class Estate:
         self.root = root
         self.services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
         overrides = Overrides(name="dev", provider="fake", workers=2)
-        with session.working(self.services, config.from_overrides(overrides)) as run:
-            for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
-                step.run(run)
-            targets = {node: machine.ssh for node, machine in run.machines.items() if machine.ssh}
-            text = ssh_config.render(targets, layout.control_directory(run.directory))
-            (run.directory / layout.SSH_CONFIG).write_text(text)
-            self.token = token(run.directory).reveal()
+        with session.working(self.services, config.from_overrides(overrides)) as ctx:
+            targets = {node: machine.ssh for node, machine in begin(ctx).items() if machine.ssh}
+            text = ssh_config.render(targets, layout.control_directory(ctx.directory))
+            (ctx.directory / layout.SSH_CONFIG).write_text(text)
+            self.token = token(ctx.directory).reveal()
         self.nodes = sorted(targets)
         for node in self.nodes:
             self.attach(node)

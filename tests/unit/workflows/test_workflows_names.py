@@ -10,7 +10,7 @@ from ohmykube.config.overrides import Overrides
 from ohmykube.kit.paths import from_environment
 from ohmykube.progress import NullReporter
 from ohmykube.state.record import Record
-from ohmykube.steps.base import Services
+from ohmykube.steps.context import Services
 from ohmykube.workflows import names
 
 

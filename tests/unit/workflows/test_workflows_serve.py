@@ -26,17 +26,16 @@ from ohmykube.kit.secret import Secret
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import ItemProgress, Message, NodeProgress, StepStarted
 from ohmykube.state import layout
-from ohmykube.steps.base import Services
-from ohmykube.steps.create_nodes import CreateNodes
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.record import Remember
+from ohmykube.steps.context import Services
+from ohmykube.steps.plan import make_plan
+from ohmykube.steps.write_record import record_start
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import serve as serving
 from ohmykube.workflows import session
 from ohmykube.workflows.serve import ServeOptions, ServeResult
 from ohmykube.workflows.tunnel_keeper import LONGEST_PAUSE, ClusterTunnels
 from tests import image_maker
+from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,9 +94,8 @@ def services() -> Services:
 
 def make(services: Services, name: str = "dev", workers: int = 1) -> Path:
     wanted = load.from_overrides(Overrides(name=name, provider="fake", workers=workers))
-    with session.working(services, wanted) as run:
-        for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
-            step.run(run)
+    with session.working(services, wanted) as ctx:
+        begin(ctx)
     directory = services.state.directory(name)
     (directory / layout.SSH_CONFIG).write_text("Host cp1\n")
     return directory
@@ -180,11 +178,10 @@ def test_nodes_that_come_and_go(services: Services) -> None:
     wanted = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
     with services.state.locked("dev"):
         tunnels.tend()
-        with session.opened(services, wanted) as run:
-            for node in ("w1", "w2"):
-                run.provider.delete("dev", node)
-            for step in (Plan(), Remember("started")):
-                step.run(run)
+        ctx = session.opened(services, wanted)
+        for node in ("w1", "w2"):
+            ctx.provider.delete("dev", node)
+        record_start(ctx, *make_plan(ctx))
     tunnels.tend()
     assert tunnels.nodes == 1
     with services.state.locked("dev"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,8 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers import registry
 from ohmykube.providers.base import NewTemplate, ProviderContext
-from ohmykube.steps import resolve
 from ohmykube.steps import templates as steps
-from ohmykube.steps.base import Run, Services
+from ohmykube.steps.context import Context, Services
 from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import templates
@@ -161,22 +161,17 @@ def test_a_build_that_finds_all_there_makes_nothing(
 ) -> None:
     """Resolving is the cache's business; here it is known what it comes to."""
 
-    def resolved(self: resolve.Resolve, run: Run) -> str:
-        run.lock = LOCK
-        return ""
-
-    monkeypatch.setattr(resolve.Resolve, "run", resolved)
+    monkeypatch.setattr(templates, "resolved", lambda _ctx: contextlib.nullcontext(LOCK))
     provider = freeze("aa11")
     cluster = load.from_overrides(Overrides(name="dev", provider="fake"))
-    run = Run(
+    ctx = Context(
         services=services,
         cluster=cluster,
         provider=provider,
         directory=services.paths.state,
         run_directory=services.paths.state,
-        lock=LOCK,
     )
-    wanted = steps.wanted_templates(run)
+    wanted = steps.wanted_templates(ctx, LOCK)
     for new in wanted.values():
         provider.create(MachineSpec(cluster=f"{HIDDEN}x", node="a"))
         provider.freeze(f"{HIDDEN}x", "a", new)

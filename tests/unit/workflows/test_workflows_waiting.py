@@ -12,16 +12,12 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError
 from ohmykube.kit import paths
-from ohmykube.steps import engine
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.connect import Connect
-from ohmykube.steps.create_nodes import CreateNodes
-from ohmykube.steps.plan import Plan
-from ohmykube.steps.preflight import Preflight
-from ohmykube.steps.record import Remember
+from ohmykube.steps.connect_nodes import connect_nodes
+from ohmykube.steps.context import Services
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import power, session, up
 from ohmykube.workflows.up_values import UpOptions
+from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,19 +56,16 @@ def services(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     made = Services(paths=paths.from_environment(), reporter=RecordingReporter(), clock=clock)
     cluster = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
-    with session.working(made, cluster) as run:
-        for step in (Preflight(), Plan(), Remember("started"), CreateNodes()):
-            step.run(run)
+    with session.working(made, cluster) as ctx:
+        begin(ctx)
     return made
 
 
 def run_again(services: Services, options: UpOptions) -> None:
     """Do what an `up` of the cluster does once its playbook has ended."""
     _, cluster = session.recorded(services, "dev")
-    with session.working(services, cluster) as run:
-        assert isinstance(run, Run)
-        engine.execute((Preflight(), Plan(), CreateNodes(), Connect()), run)
-        engine.execute(up.hand_over(options), run)
+    with session.working(services, cluster) as ctx:
+        up.hand_over(ctx, connect_nodes(ctx, begin(ctx)), options)
 
 
 def waited(error: pytest.ExceptionInfo[ClusterError]) -> int:

@@ -11,15 +11,15 @@ from typing import IO, TYPE_CHECKING, cast
 from ohmykube.cache.archive import archive_reader, container_engines, image_names, images
 from ohmykube.errors import NotFoundError, OhmykubeError, UsageError
 from ohmykube.progress import item
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ohmykube.cache.archive.archive_reader import Contents
     from ohmykube.cache.store import Ref, Store
-    from ohmykube.steps.base import Run
-    from ohmykube.steps.reach import Reach
+    from ohmykube.steps.context import Services
 
 STDIN = "-"
 _PATHS = ("/", "./", "../", "~")
@@ -36,52 +36,46 @@ class Origin(enum.StrEnum):
     NERDCTL = "nerdctl"
 
 
-class TakeIn:
-    """Reads every source before the next; nothing of a bad one gets into the store."""
+IMPORT_IMAGES = Step("import-images", "Read the images")
 
-    name = "take_in"
-    title = "Read the images"
+
+class ImageSources:
+    """Where images that the user names are read from, and for which machines."""
 
     def __init__(
         self,
-        reach: Reach,
-        sources: Sequence[str],
         store: Store,
+        architectures: Iterable[str],
         *,
         origin: Origin = Origin.AUTO,
         reference: str = "",
         stdin: IO[bytes] | None = None,
     ) -> None:
-        """Say what to read.
+        """Say how sources are read.
 
         Args:
-            reach: knows which architectures the nodes have.
-            sources: image names, paths, or ``-`` for standard input.
             store: where images go.
+            architectures: ``amd64``, ``arm64``: an image is taken for each that it has.
             origin: for image names.
             reference: name for an image that has none in its archive.
             stdin: what ``-`` reads; this process's standard input by default.
         """
-        self._reach = reach
-        self._sources = tuple(sources)
         self._store = store
+        self._architectures = sorted(set(architectures))
         self._origin = origin
         self._reference = image_names.full(reference) if reference else ""
         self._stdin = stdin
-        self.refs: dict[tuple[str, str], Ref] = {}
-        """By full reference and architecture."""
 
-    def run(self, run: Run) -> str:
-        """Fill ``refs``; raises as ``archive.images`` and ``archive.container_engines``."""
-        for source in self._sources:
-            label = "standard input" if source == STDIN else source
-            with item(run.services.reporter, label, "read"):
-                refs = self._source(source)
-            self.refs |= {(ref.name, ref.arch): ref for ref in refs}
-        size = sum({ref.digest: ref.size for ref in self.refs.values()}.values())
-        return f"{len({name for name, _ in self.refs})} images, {size / 1e6:.1f} MB"
+    def read(self, source: str) -> tuple[Ref, ...]:
+        """Bring the images of one source into the store.
 
-    def _source(self, source: str) -> tuple[Ref, ...]:
+        Args:
+            source: image name, path, or ``-`` for standard input.
+
+        Raises:
+            UsageError, NotFoundError: there is no such source.
+            As ``archive.images`` and ``archive.container_engines``.
+        """
         if not source:
             raise UsageError(
                 "one SRC is empty",
@@ -115,10 +109,10 @@ class TakeIn:
             return self._take(contents)
 
     def _take(self, contents: Contents) -> tuple[Ref, ...]:
-        """Take in the images for each architecture that a node has."""
+        """Take the images for each architecture that a node has."""
         refs: list[Ref] = []
         problems: list[OhmykubeError] = []
-        for arch in sorted(set(self._reach.architectures.values())):
+        for arch in self._architectures:
             try:
                 found = images.understand(contents, self._store, arch)
             except NotFoundError as error:
@@ -128,6 +122,25 @@ class TakeIn:
         if not refs and problems:
             raise problems[0]
         return tuple(refs)
+
+
+def import_images(
+    services: Services, sources: Sequence[str], reader: ImageSources
+) -> tuple[Ref, ...]:
+    """Read every source before the next; return a reference for each image and architecture.
+
+    Nothing of a bad one gets into the store; raises as ``ImageSources.read``.
+    """
+    found: dict[tuple[str, str], Ref] = {}
+    with IMPORT_IMAGES.running(services) as result:
+        for source in sources:
+            label = "standard input" if source == STDIN else source
+            with item(services.reporter, label, "read"):
+                refs = reader.read(source)
+            found |= {(ref.name, ref.arch): ref for ref in refs}
+        size = sum({ref.digest: ref.size for ref in found.values()}.values())
+        result.detail = f"{len({name for name, _ in found})} images, {size / 1e6:.1f} MB"
+    return tuple(found.values())
 
 
 def _is_archive(path: Path) -> bool:

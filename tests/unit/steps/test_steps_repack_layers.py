@@ -11,7 +11,7 @@ from ohmykube.cache.store import Store
 from ohmykube.errors import LockedError, OhmykubeError, PermissionDenied, ResourceError
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message
-from ohmykube.steps import repacking
+from ohmykube.steps.repack_layers import repack_layers
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker
 
@@ -32,7 +32,7 @@ def test_a_cache_that_takes_nothing_is_a_warning(
 
     monkeypatch.setattr(repack, "make", refuse)
     assert (
-        repacking.repacked(reporter, store, [image_maker.locked(Kind.IMAGE, "app", image.digest)])
+        repack_layers(reporter, store, [image_maker.locked(Kind.IMAGE, "app", image.digest)])
         is False
     )
     (warning,) = reporter.of(Message)
@@ -46,7 +46,7 @@ def test_small_layers_are_left_as_they_are(tmp_path: Path) -> None:
     image = image_maker.image(1000)
     image.put(store)
     assert (
-        repacking.repacked(reporter, store, [image_maker.locked(Kind.IMAGE, "app", image.digest)])
+        repack_layers(reporter, store, [image_maker.locked(Kind.IMAGE, "app", image.digest)])
         is False
     )
     assert not reporter.events

@@ -11,10 +11,11 @@ from ohmykube.kube import balancers
 from ohmykube.kube.balancers import BalancedPort
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import MachineSpec
-from ohmykube.progress import Message
+from ohmykube.progress import Message, Status, StepEnded
 from ohmykube.providers.base import ProviderContext, Service
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.publish import Publish
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.expose_services import expose_services
+from ohmykube.steps.nodes import Nodes
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 
@@ -72,8 +73,8 @@ class Exposing(FakeProvider):
         return {one: f"127.0.0.1:{one.port + 8000}" for one in wanted[:-1]}
 
 
-def run_of(kind: type[FakeProvider], home: Path) -> Run:
-    """Return a run with one running control plane."""
+def exposed(kind: type[FakeProvider], home: Path) -> tuple[StepEnded, list[Message]]:
+    """Do it for one running control plane; return how it ended, and what was said."""
     cluster = Cluster(
         name="dev",
         kubernetes_version="1.36.3",
@@ -86,15 +87,16 @@ def run_of(kind: type[FakeProvider], home: Path) -> Run:
     made = provider.create(MachineSpec(cluster="dev", node="cp1"))
     config = home / "ssh_config"
     config.touch()
-    return Run(
+    ctx = Context(
         services=Services(paths=paths, reporter=reporter),
         cluster=cluster,
         provider=provider,
         directory=home,
         run_directory=home,
-        machines={"cp1": made},
-        ssh_config=config,
     )
+    expose_services(ctx, Nodes(machines={"cp1": made}, ssh_config=config))
+    (ended,) = reporter.of(StepEnded)
+    return ended, list(reporter.of(Message))
 
 
 def ssh(home: Path, code: str, patch: pytest.MonkeyPatch) -> None:
@@ -109,13 +111,9 @@ def ssh(home: Path, code: str, patch: pytest.MonkeyPatch) -> None:
 def test_services_are_published_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "listed").write_text(LISTED)
     ssh(tmp_path, f"cat {tmp_path / 'listed'}", monkeypatch)
-    run = run_of(Exposing, tmp_path)
-    step = Publish()
-    assert step.skip_reason(run) is None
-    assert step.run(run) == "2 ports"
-    reporter = run.services.reporter
-    assert isinstance(reporter, RecordingReporter)
-    assert [event.text for event in reporter.of(Message)] == [
+    ended, messages = exposed(Exposing, tmp_path)
+    assert (ended.status, ended.detail) == (Status.OK, "2 ports")
+    assert [event.text for event in messages] == [
         "service web/names port 53/udp is at 127.0.0.1:8053",
         "service web/site port 80/tcp is at 127.0.0.1:8080",
     ]
@@ -123,15 +121,12 @@ def test_services_are_published_and_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_cluster_is_up_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh(tmp_path, "echo refused >&2; exit 1", monkeypatch)
-    run = run_of(Exposing, tmp_path)
-    assert Publish().run(run) == ""
-    reporter = run.services.reporter
-    assert isinstance(reporter, RecordingReporter)
-    (told,) = reporter.of(Message)
+    ended, (told,) = exposed(Exposing, tmp_path)
+    assert (ended.status, ended.detail) == (Status.OK, "")
     assert told.level == "warning"
 
 
 def test_where_there_is_a_route_nothing_is_done(tmp_path: Path) -> None:
-    run = run_of(FakeProvider, tmp_path)
-    assert Publish().skip_reason(run) == "provider fake needs none"
-    assert Publish().run(run) == ""
+    ended, messages = exposed(FakeProvider, tmp_path)
+    assert (ended.status, ended.detail) == (Status.SKIPPED, "provider fake needs none")
+    assert not messages

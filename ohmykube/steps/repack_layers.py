@@ -20,7 +20,7 @@ SEVERAL = 2
 as much processor time as two nodes save by it."""
 
 
-def repacked(reporter: Reporter, store: Store, images: Sequence[Image]) -> bool:
+def repack_layers(reporter: Reporter, store: Store, images: Sequence[Image]) -> bool:
     """Repack what is worth it; tell whether anything was.
 
     A cache that cannot be written or is full costs time on the nodes, and no more.

@@ -8,46 +8,43 @@ from ohmykube.errors import OhmykubeError
 from ohmykube.kube import balancers
 from ohmykube.progress import Message
 from ohmykube.providers.base import HostExposure, Service
-from ohmykube.steps.fetch_kubeconfig import shell_of
+from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.kube.balancers import BalancedPort
-    from ohmykube.steps.base import Run
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
 
 
-class Publish:
-    """What is reachable is compared with the services there are, and made so."""
+EXPOSE_SERVICES = Step("expose-services", "Reach the load balancers")
 
-    name = "publish"
-    title = "Reach the load balancers"
 
-    def skip_reason(self, run: Run) -> str | None:
-        """Nothing to do where the host has a route."""
-        if isinstance(run.provider, HostExposure):
-            return None
-        return f"provider {run.provider.name} needs none"
+def expose_services(ctx: Context, nodes: Nodes) -> None:
+    """Compare what is reachable with the services there are, make it so, and say where each is.
 
-    def run(self, run: Run) -> str:
-        """Say where each service is; a cluster is no worse for one that cannot be reached."""
-        if not isinstance(run.provider, HostExposure):
-            return ""
-        reporter = run.services.reporter
+    A cluster is no worse for one that cannot be reached: that is a warning.
+    """
+    if not isinstance(ctx.provider, HostExposure):
+        EXPOSE_SERVICES.skipped(ctx.services, f"provider {ctx.provider.name} needs none")
+        return
+    reporter = ctx.services.reporter
+    with EXPOSE_SERVICES.running(ctx.services) as result:
         try:
-            remote = shell_of(run, run.cluster.control_planes[0].name)
-            ports = balancers.balanced(remote, slowdown=run.slowdown)
-            places = run.provider.publish(run.cluster.name, _services(ports))
+            remote = nodes.shell(ctx.cluster.control_planes[0].name)
+            ports = balancers.balanced(remote, slowdown=ctx.slowdown)
+            places = ctx.provider.publish(ctx.cluster.name, _services(ports))
         except OhmykubeError as error:
             text = f"load balancers cannot be reached from this host: {error.message}"
             reporter.emit(Message(text=text, level="warning"))
-            return ""
+            return
         for port in ports:
             place = places.get(_service(port))
             if place is not None:
                 text = f"service {port.service} port {port.port}/{port.protocol} is at {place}"
                 reporter.emit(Message(text=text))
-        return f"{len(places)} ports" if places else "there are none"
+        result.detail = f"{len(places)} ports" if places else "there are none"
 
 
 def _service(port: BalancedPort) -> Service:

@@ -14,8 +14,8 @@ from ohmykube.errors import NodeError, NotFoundError
 from ohmykube.kit import paths, process
 from ohmykube.model.artifact import Kind
 from ohmykube.steps import node_images, wanted_images
-from ohmykube.steps.base import Services
-from ohmykube.steps.node_delivery import Access, Delivery, NodeDelivery
+from ohmykube.steps.context import Services
+from ohmykube.steps.deliver_to_node import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import Held, NodeImage, NodeImages, Survey, parse_survey
 from ohmykube.testing.reporter import RecordingReporter
 from tests import image_maker

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from ohmykube.cache.store import Ref, Store
-    from ohmykube.steps.base import Services
+    from ohmykube.steps.context import Services
     from ohmykube.steps.node_images import NodeImages, Survey
     from ohmykube.steps.wanted_images import Form, Wanted
 

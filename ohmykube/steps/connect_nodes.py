@@ -1,0 +1,85 @@
+"""Write the ssh client configuration and wait until every node answers."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ohmykube.ansible.inventory import machine_of
+from ohmykube.errors import TimeoutExceeded, UnreachableError
+from ohmykube.kit import files, parallel, process, retry
+from ohmykube.providers import ssh_config
+from ohmykube.state import layout
+from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.step import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ohmykube.model.machine import Machine
+    from ohmykube.steps.context import Context
+
+CONNECT_NODES = Step("connect-nodes", "Reach the nodes by ssh")
+ANSWER = retry.Wait(seconds=60, every=0.15, factor=1.3, longest=2)
+PROBE_SECONDS = 10
+
+
+def connect_nodes(ctx: Context, machines: Mapping[str, Machine]) -> Nodes:
+    """Let all ssh of a run go by one file; return the nodes as they are reached by it.
+
+    Args:
+        ctx: whose cluster's nodes are waited for.
+        machines: by node name. Those that the cluster does not have stay within reach too.
+
+    Raises:
+        ProviderError: a node has no machine.
+        UnreachableError: a node does not answer in time.
+    """
+    with CONNECT_NODES.running(ctx.services) as result:
+        wanted = [machine_of(ctx.cluster, node, machines) for node in ctx.cluster.nodes]
+        others = [m for m in machines.values() if m not in wanted]
+        targets = {m.node: m.ssh for m in (*wanted, *others) if m.ssh is not None}
+        path = ctx.directory / layout.SSH_CONFIG
+        control = layout.control_directory(ctx.directory)
+        files.write(path, ssh_config.render(targets, control, slowdown=ctx.slowdown))
+        answering = [machine.node for machine in wanted if machine.ssh is not None]
+        parallel.each(answering, lambda node: _wait(ctx, path, node))
+        result.detail = f"{len(answering)} answer"
+    return Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
+
+
+def _wait(ctx: Context, path: Path, node: str) -> None:
+    last: list[UnreachableError] = []
+
+    def probe() -> bool | None:
+        try:
+            ssh_config.probe(path, node, timeout=PROBE_SECONDS * ctx.slowdown)
+        except UnreachableError as error:
+            if error.id == ssh_config.REFUSED:
+                raise  # waiting does not make a key welcome
+            last.append(error)
+            return None
+        return True
+
+    try:
+        retry.until(ctx.services.clock, ANSWER.times(ctx.slowdown), f"ssh of {node}", probe)
+    except TimeoutExceeded:
+        if last:
+            raise last[-1] from None
+        raise
+
+
+def disconnect(directory: Path) -> None:
+    """End the shared connections of a cluster; without effect when there are none.
+
+    A connection into a node's network namespace keeps that namespace alive.
+    """
+    path = directory / layout.SSH_CONFIG
+    if not path.exists():
+        return
+    for socket in layout.control_directory(directory).iterdir():
+        argv = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "node"]
+        # One that hangs is dead already: its node is about to go, and it ends by itself then.
+        with contextlib.suppress(process.CommandFailed):
+            process.run(argv, timeout=5, check=False)

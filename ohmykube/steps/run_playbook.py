@@ -1,0 +1,64 @@
+"""Run one of the collection's playbooks over the nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ohmykube.ansible import launch
+from ohmykube.ansible.outcome import PlaybookStatus
+from ohmykube.state import layout
+from ohmykube.steps.step import Step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.cache.serve import Server
+    from ohmykube.steps.context import Context
+
+CLUSTER_UP = "ohmykube.cluster.cluster_up"
+CLUSTER_RESET = "ohmykube.cluster.cluster_reset"
+NODE_TEMPLATE = "ohmykube.cluster.node_template"
+TITLES = {
+    CLUSTER_UP: "Configure the nodes",
+    CLUSTER_RESET: "Reset the hosts",
+    NODE_TEMPLATE: "Prepare the templates",
+}
+
+
+def run_playbook(ctx: Context, playbook: str, inventory: Path, server: Server | None = None) -> int:
+    """Run a playbook; return how many tasks have changed something.
+
+    The outcome is judged by what happened on the nodes.
+
+    Args:
+        ctx: whose cluster.
+        playbook: one of ``TITLES``.
+        inventory: the file that ``write_inventory`` wrote.
+        server: from which nodes get artifacts; None when they get none.
+
+    Raises:
+        UnreachableError, NodeError: names node, task and reason.
+        IntegrityError: the reason is a damaged artifact in the cache on this host.
+    """
+    step = Step(playbook.rpartition(".")[2].replace("_", "-"), TITLES[playbook])
+    with step.running(ctx.services) as result:
+        outcome = launch.run(
+            launch.PlaybookRun(
+                playbook=playbook,
+                inventory=inventory,
+                run_dir=ctx.run_directory / "ansible",
+                fact_cache=ctx.directory / layout.FACTS,
+                forks=max(10, len(ctx.cluster.nodes)),
+                verbosity=ctx.services.verbosity,
+                log_file=ctx.run_directory / "ansible.log",
+                lock_file=ctx.directory / layout.PLAYBOOK_LOCK,
+            ),
+            ctx.services.reporter,
+        )
+        damaged = server.damaged if server is not None else None
+        if damaged is not None and outcome.status is not PlaybookStatus.OK:
+            raise damaged
+        launch.raise_for_failure(outcome)
+        changed = sum(stats.changed for stats in outcome.stats.values())
+        result.detail = f"{changed} changed" if changed else "nothing changed"
+    return changed
