@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.kit import architecture
+
 if TYPE_CHECKING:
     from ohmykube.model.artifact import PackageRole
 
-ARCHITECTURES = ("amd64", "arm64")
+ARCHITECTURES = tuple(architecture.KERNEL_NAMES)
 
 
 class Form(enum.StrEnum):

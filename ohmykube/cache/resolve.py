@@ -38,7 +38,7 @@ _WORTH_SAYING_SECONDS = 30.0
 
 def host_arch() -> str:
     """Return the architecture of this machine as artifacts name it; raises PrerequisiteError."""
-    arch = architecture.architecture()
+    arch = architecture.host()
     if arch not in catalog.ARCHITECTURES:
         raise PrerequisiteError(
             f"there are no node components for {arch}",

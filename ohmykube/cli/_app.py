@@ -149,7 +149,7 @@ class App:
             paths=self.paths,
             reporter=reporter,
             verbosity=self.settings.verbose,
-            invoker=sudo_user.behind_sudo(self.environ, euid=os.geteuid()),
+            sudo_user=sudo_user.behind_sudo(self.environ, euid=os.geteuid()),
         )
 
     def call(

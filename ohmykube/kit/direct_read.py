@@ -36,7 +36,7 @@ def pieces(path: Path, offset: int, size: int) -> Iterator[memoryview]:
     """
     position, end = offset - offset % _BLOCK, offset + size
     buffers = itertools.cycle([memoryview(mmap.mmap(-1, PIECE)) for _ in range(2)])
-    with Source(path) as source, ThreadPoolExecutor(1) as ahead:
+    with DirectFile(path) as source, ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(source.read, next(buffers), position)
         while position < end and (piece := coming.result()):
             start, position = position, position + len(piece)
@@ -45,7 +45,7 @@ def pieces(path: Path, offset: int, size: int) -> Iterator[memoryview]:
             yield piece[max(offset - start, 0) : end - start]
 
 
-class Source:
+class DirectFile:
     """A file, read past the kernel's cache as long as that works."""
 
     def __init__(self, path: Path) -> None:

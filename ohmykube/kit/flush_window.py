@@ -23,7 +23,7 @@ One that has not arrived simply stays; nothing waits for it before fsync.
 _PROBE = 1 << 20
 
 
-class Outlet:
+class WindowedWriter:
     """Writes to places of an open file, each byte once; from several threads if it is sparse."""
 
     def __init__(self, descriptor: int) -> None:

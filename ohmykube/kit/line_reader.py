@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class LinePump:
+class LineReader:
     """Hands each line of ``source`` to ``on_line``, keeps the text, closes ``source`` at its end.
 
     An ``on_line`` that raises is not called again, but the pipe is read to its end all the same, or
@@ -21,10 +21,10 @@ class LinePump:
         self._source = source
         self._on_line = on_line
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._pump, name="line-pump", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="line-reader", daemon=True)
         self._thread.start()
 
-    def _pump(self) -> None:
+    def _read(self) -> None:
         with self._source as source:
             for raw in source:
                 line = raw.decode(errors="replace").rstrip("\n")

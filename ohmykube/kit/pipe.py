@@ -31,7 +31,7 @@ def feed(
     reader, writer = os.pipe()
     failed: list[BaseException] = []
 
-    def pump() -> None:
+    def write_all() -> None:
         try:
             with os.fdopen(writer, "wb") as sink:
                 write(sink)
@@ -40,7 +40,7 @@ def feed(
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failed.append(error)
 
-    thread = threading.Thread(target=pump, name="feed", daemon=True)
+    thread = threading.Thread(target=write_all, name="feed", daemon=True)
     with os.fdopen(reader, "rb") as source:
         thread.start()
         try:

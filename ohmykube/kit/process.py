@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError, PrerequisiteError
 from ohmykube.kit import interrupt
-from ohmykube.kit.line_reader import LinePump
+from ohmykube.kit.line_reader import LineReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -250,15 +250,15 @@ def stream(
         env=env,
         cwd=cwd,
     )
-    # The pump lives in a thread so that the wait below can look at the time and at interrupts.
+    # The reader lives in a thread so that the wait below can look at the time and at interrupts.
     assert child.stdout is not None  # PIPE was asked for
-    pump = LinePump(child.stdout, on_line)
+    reader = LineReader(child.stdout, on_line)
     try:
         timed_out = _wait(child, timeout)
     finally:
-        pump.join(GRACE_SECONDS)
-    pump.check()
-    result = Result(tuple(argv), child.returncode, pump.text, "")
+        reader.join(GRACE_SECONDS)
+    reader.check()
+    result = Result(tuple(argv), child.returncode, reader.text, "")
     if timed_out or child.returncode != 0:
         raise CommandFailed(result, timed_out=timed_out)
     return result

@@ -20,7 +20,7 @@ _REMOVE = 'rm -f "$1/$2"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Invoker:
+class SudoUser:
     """An ordinary user for whom root works."""
 
     uid: int
@@ -42,7 +42,7 @@ class Invoker:
         process.run(["setpriv", *ids, "--", *shell], timeout=SECONDS, input=content, env=env)
 
 
-def behind_sudo(environ: Mapping[str, str], *, euid: int) -> Invoker | None:
+def behind_sudo(environ: Mapping[str, str], *, euid: int) -> SudoUser | None:
     """Return the user who called ``sudo``; None when there is none or it was root."""
     uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
     if euid != 0 or not (uid.isdecimal() and gid.isdecimal()) or int(uid) == 0:
@@ -51,4 +51,4 @@ def behind_sudo(environ: Mapping[str, str], *, euid: int) -> Invoker | None:
         home = Path(pwd.getpwuid(int(uid)).pw_dir)
     except KeyError:
         return None
-    return Invoker(uid=int(uid), gid=int(gid), home=home)
+    return SudoUser(uid=int(uid), gid=int(gid), home=home)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.kit.paths import Paths
-    from ohmykube.kit.sudo_user import Invoker
+    from ohmykube.kit.sudo_user import SudoUser
     from ohmykube.model.cluster import Cluster
     from ohmykube.progress import Reporter
     from ohmykube.providers.base import Provider
@@ -29,7 +29,7 @@ class Services:
     reporter: Reporter
     clock: Clock = field(default_factory=SystemClock)
     verbosity: int = 0
-    invoker: Invoker | None = None
+    sudo_user: SudoUser | None = None
     """The user behind sudo, who gets a kubeconfig of his own."""
     state: StateStore = field(init=False)
     """One store for all of a command: who holds a cluster's lock is known to the store."""

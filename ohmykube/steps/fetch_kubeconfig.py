@@ -13,7 +13,7 @@ from ohmykube.steps.step import Step
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.kit.sudo_user import Invoker
+    from ohmykube.kit.sudo_user import SudoUser
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
 
@@ -43,12 +43,12 @@ def fetch_kubeconfig(ctx: Context, nodes: Nodes) -> Path:
 
 def _for_the_user(ctx: Context, text: str) -> Path | None:
     """Give the user behind sudo a copy that he can read; return its path."""
-    invoker = ctx.services.invoker
-    if invoker is None:
+    sudo_user = ctx.services.sudo_user
+    if sudo_user is None:
         return None
-    path = users_copy(invoker, ctx.cluster.name)
+    path = users_copy(sudo_user, ctx.cluster.name)
     try:
-        invoker.write(path, text)
+        sudo_user.write(path, text)
     except process.CommandFailed as error:
         text = f"no kubeconfig could be written to {path}: {error.why or error.message}"
         ctx.services.reporter.emit(Message(text=text, level="warning"))
@@ -56,6 +56,6 @@ def _for_the_user(ctx: Context, text: str) -> Path | None:
     return path
 
 
-def users_copy(invoker: Invoker, cluster: str) -> Path:
+def users_copy(sudo_user: SudoUser, cluster: str) -> Path:
     """Return where the user behind sudo finds the kubeconfig of a cluster."""
-    return invoker.home / ".kube" / f"{kubeconfig.context_name(cluster)}.yaml"
+    return sudo_user.home / ".kube" / f"{kubeconfig.context_name(cluster)}.yaml"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, OhmykubeError, UnreachableError
-from ohmykube.kit import failures, parallel
+from ohmykube.kit import architecture, failures, parallel
 from ohmykube.model.machine import MachineState
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 15
 PROBE_NODES = Step("probe-nodes", "Reach the nodes")
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "amd64": "amd64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,4 +92,4 @@ def _ask(ctx: Context, path: Path, node: str, machine: Machine | None) -> Answer
     ssh_config.probe(path, node, timeout=ANSWER_SECONDS * ctx.slowdown)
     shell = NodeShell(path, node, become=machine.ssh.become, slowdown=ctx.slowdown)
     told = shell(["uname", "-m"]).strip()
-    return Answer(shell=shell, arch=_ARCHITECTURES.get(told, told))
+    return Answer(shell=shell, arch=architecture.go_name(told))

@@ -25,8 +25,8 @@ def kubeconfig(services: Services, name: str) -> Path:
     """
     session.recorded(services, name)
     path = services.state.directory(name) / layout.KUBECONFIG
-    if services.invoker is not None and users_copy(services.invoker, name).exists():
-        return users_copy(services.invoker, name)
+    if services.sudo_user is not None and users_copy(services.sudo_user, name).exists():
+        return users_copy(services.sudo_user, name)
     if not path.exists():
         raise NotFoundError(
             f'cluster "{name}" has no kubeconfig yet', why="`up` has not ended", hint="ohmykube up"

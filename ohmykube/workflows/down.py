@@ -60,8 +60,8 @@ def down(services: Services, name: str) -> DownResult:
             removed += _delete(services, provider, name)
             templates.sweep(services, provider)
         store.remove(name)
-        if services.invoker is not None:
-            services.invoker.remove(users_copy(services.invoker, name))
+        if services.sudo_user is not None:
+            services.sudo_user.remove(users_copy(services.sudo_user, name))
     return DownResult(cluster=name, removed=tuple(removed), existed=True)
 
 

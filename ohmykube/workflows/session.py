@@ -123,8 +123,8 @@ def kubectl(ctx: Context, lock: ArtifactLock | None) -> str:
 def _own_kubectl(ctx: Context, lock: ArtifactLock | None, version: str, target: Path) -> bool:
     """Copy kubectl out of the cache: as it was built, else from the nodes' package."""
     store = Store(ctx.services.paths.cache)
-    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", architecture.architecture())
-    if ref is None and (lock is None or lock.arch != architecture.architecture()):
+    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", architecture.host())
+    if ref is None and (lock is None or lock.arch != architecture.host()):
         return False
     files.ensure_directory(target.parent, 0o755)
     with contextlib.suppress(NotFoundError), files.replacing(target, 0o755) as stream:

@@ -34,7 +34,7 @@ def test_an_index_pulled_from_a_registry_is_pulled_by_its_digest(
     """Of its two platforms only ours is in the cache, and that is enough."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    arch = architecture.architecture()
+    arch = architecture.host()
     other = "arm64" if arch == "amd64" else "amd64"
     made = {arch: image_maker.image(90_000, arch=arch), other: image_maker.image(9, arch=other)}
     entries = [

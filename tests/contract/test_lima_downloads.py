@@ -75,7 +75,7 @@ class Side:
         return LimaProvider(
             ProviderContext(paths=paths, reporter=NullReporter(), cluster=cluster),
             home=Home(self.directory / "h"),
-            host=Host(system="linux", uid=1000, architecture=architecture.architecture()),
+            host=Host(system="linux", uid=1000, architecture=architecture.host()),
             outside=Outside(program=self.program, run=self.run),
         )
 

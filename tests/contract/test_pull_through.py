@@ -67,7 +67,7 @@ def mirror(store: Store, registry: Registry, tmp_path: Path) -> Iterator[Listene
 
 
 def image(*sizes: int, seed: int = 1) -> image_maker.Image:
-    return image_maker.image(*sizes, seed=seed, arch=architecture.architecture())
+    return image_maker.image(*sizes, seed=seed, arch=architecture.host())
 
 
 def test_each_layer_comes_from_the_registry_once(
@@ -75,7 +75,7 @@ def test_each_layer_comes_from_the_registry_once(
 ) -> None:
     first, second = image(2_000_000), image(2_000_000, 300_000)
     other = image_maker.image(1000, seed=9, arch="riscv64")
-    arch = architecture.architecture()
+    arch = architecture.host()
     index = registry.add_index("library/box", "1", {"riscv64": other, arch: first})
     code, output = containerd.pull(mirror.port, ref=BOX)
     assert code == 0, output
@@ -160,7 +160,7 @@ def test_faults_of_the_registry_fail_the_pull_and_say_why(
         registry.on("/v2/library/box/manifests/1", Answer(status=401, headers=challenge))
     if fault == "no such tag":
         registry.on("/v2/library/box/manifests/1", Answer(status=404))
-    platform_only = ["--local", "--platform", f"linux/{architecture.architecture()}"]
+    platform_only = ["--local", "--platform", f"linux/{architecture.host()}"]
     code, output = containerd.pull(mirror.port, TOKEN, BOX, *platform_only)
     assert code != 0
     assert output

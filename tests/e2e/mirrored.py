@@ -81,9 +81,7 @@ def check(
     """Run a pod on each node from a registry that the nodes cannot reach themselves."""
     base = {"app": user_images.program(directory)}
     word = uuid.uuid4().hex  # nobody has this image yet
-    image = image_maker.of_files(
-        base, {"greeting": f"{word}\n".encode()}, arch=architecture.architecture()
-    )
+    image = image_maker.of_files(base, {"greeting": f"{word}\n".encode()}, arch=architecture.host())
     names = sorted(node["name"] for node in cli.json("status", cluster)["nodes"])
     with Registry() as registry:
         registry.add(REPOSITORY, "1", image)

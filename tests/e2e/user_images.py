@@ -91,7 +91,7 @@ def says(cli: Cli, cluster: str, nodes: list[str], number: int) -> set[str]:
 def check(cli: Cli, cluster: str, directory: Path) -> None:
     """Bring an image to the nodes and let it run there; only what changed travels the next time."""
     base = {"app": program(directory), "data": random.Random(1).randbytes(2_000_000)}
-    arch = architecture.architecture()
+    arch = architecture.host()
     first = image_maker.of_files(base, {"greeting": b"one\n"}, arch=arch)
     second = image_maker.of_files(base, {"greeting": b"two\n"}, arch=arch)
     names = [node["name"] for node in cli.json("status", cluster)["nodes"]]

@@ -234,7 +234,7 @@ class Divided:
         self._limit = limit
         self._stack = contextlib.ExitStack()
         self._thread = self._stack.enter_context(ThreadPoolExecutor(1, "sum"))
-        self._outlet: flush_window.Outlet | None = None
+        self._writer: flush_window.WindowedWriter | None = None
         self._end = 0
         self._left = 0
         self._state = hashlib.sha256()
@@ -247,13 +247,13 @@ class Divided:
         view = memoryview(data)
         self._end += len(view)
         while view:
-            outlet = self._outlet
-            if outlet is None or not self._left:
-                outlet = self._next()
+            writer = self._writer
+            if writer is None or not self._left:
+                writer = self._next()
             piece = view[: self._left]
             summing = self._thread.submit(self._state.update, piece)
             try:
-                outlet.write_at(self._limit - self._left, piece)
+                writer.write_at(self._limit - self._left, piece)
             finally:
                 summing.result()
             self._left -= len(piece)
@@ -262,17 +262,17 @@ class Divided:
     def _path(self, number: int) -> Path:
         return self._target.with_name(f"{self._target.name}.{number:03d}")
 
-    def _next(self) -> flush_window.Outlet:
+    def _next(self) -> flush_window.WindowedWriter:
         self._close_sum()
         path = self._path(len(self._sums) + 1)
         stream = self._stack.enter_context(files.replacing(path, 0o644))
-        self._outlet = flush_window.Outlet(stream.fileno())
+        self._writer = flush_window.WindowedWriter(stream.fileno())
         self._left = self._limit
         self._state = hashlib.sha256()
-        return self._outlet
+        return self._writer
 
     def _close_sum(self) -> None:
-        if self._outlet is not None:
+        if self._writer is not None:
             self._sums.append(self._state.hexdigest())
 
     def finish(self) -> tuple[Path, ...]:

@@ -144,7 +144,7 @@ def _target(target: Path, split: int, size: int) -> Iterator[tuple[Sink, list[Pa
     paths += divided.finish()
 
 
-class _Undivided(flush_window.Outlet):
+class _Undivided(flush_window.WindowedWriter):
     """One file of a size that is known; what is too large is refused before it is written."""
 
     def __init__(self, descriptor: int, size: int) -> None:

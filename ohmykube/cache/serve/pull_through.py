@@ -156,7 +156,7 @@ class PullThrough:
     def _known(self, full: str) -> Ref | None:
         """Return what the store has under this name: loaded by hand, by us, or by a cluster."""
         mine = {LOADED: 0, SOURCE: 1}
-        here = architecture.architecture()
+        here = architecture.host()
         found = [
             ref
             for ref in self._store.refs()

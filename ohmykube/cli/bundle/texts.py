@@ -57,7 +57,7 @@ def _row(component: Component) -> tuple[str, ...]:
     from ohmykube.ui.console import shorten
 
     name = component.name.removesuffix(f":{component.version}")
-    if component.arch not in (architecture.architecture(), "noarch"):
+    if component.arch not in (architecture.host(), "noarch"):
         name += f" ({component.arch})"
     blob = component.part_of or component.digest.removeprefix("sha256:")[:12]
     return name, shorten(component.version, _VERSION_WIDTH), blob

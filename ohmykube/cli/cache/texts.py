@@ -71,7 +71,7 @@ def _row(one: Artifact) -> tuple[str, ...]:
 def _columns(ref: Ref) -> tuple[str, str]:
     """Return name and version; a tag or an architecture only where it says something new."""
     name = ref.name.removesuffix(f":{ref.version}")
-    if ref.arch not in (architecture.architecture(), "noarch"):
+    if ref.arch not in (architecture.host(), "noarch"):
         name += f" ({ref.arch})"
     return name, shorten(ref.version, _VERSION_WIDTH)
 

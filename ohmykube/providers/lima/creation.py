@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import failures
+from ohmykube.kit import architecture, failures
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.lima import (
     image_files,
@@ -68,7 +68,7 @@ class Maker:
 
     @property
     def _arch(self) -> str:
-        return images.ARCHITECTURES.get(self.host.arch, self.host.arch)
+        return architecture.kernel_name(self.host.arch)
 
     def parts(self) -> tuple[image_files.Part, ...]:
         """Return the files that machines are made from.

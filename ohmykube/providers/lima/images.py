@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import plain_yaml
+from ohmykube.kit import architecture, plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CATALOG = Path(__file__).with_name("images.yaml")
-ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Ours to Lima's name."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
 
@@ -71,20 +69,22 @@ def choose(name: str, arch: str, *, digest: str = "", unverified: bool = False) 
         entry = entries[name].get(arch)
         if entry is None:
             raise _wrong(f"image {name} is not made for {arch}")
-        found = Image(location=entry["url"], arch=ARCHITECTURES[arch], digest=entry["digest"])
+        found = Image(
+            location=entry["url"], arch=architecture.KERNEL_NAMES[arch], digest=entry["digest"]
+        )
         return verified(found, unverified=unverified)
-    if arch not in ARCHITECTURES:
+    if arch not in architecture.KERNEL_NAMES:
         raise _wrong(f"machines of architecture {arch} cannot be made")
     if name.startswith(("https://", "http://")):
         if digest and not is_digest(digest):
             raise _wrong(f"digest {digest!r} is none of sha256:HEX, sha384:HEX, sha512:HEX")
-        mine = Image(location=name, arch=ARCHITECTURES[arch], digest=digest)
+        mine = Image(location=name, arch=architecture.KERNEL_NAMES[arch], digest=digest)
         return verified(mine, unverified=unverified)
     path = Path(name).expanduser()
     if path.is_absolute():
         if not path.is_file():
             raise _wrong(f"the image {path} is not there")
-        return Image(location=str(path), arch=ARCHITECTURES[arch])
+        return Image(location=str(path), arch=architecture.KERNEL_NAMES[arch])
     raise _wrong(f"there is no image {name!r}", f"known: {', '.join(known())}, a URL, or a path")
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import plain_yaml
+from ohmykube.kit import architecture, plain_yaml
 from ohmykube.providers.lima import images, marker, names
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _required(wanted: Template) -> dict[str, Any]:
         options = dict(base.get("vmOpts") or {})
         qemu = dict(options.get("qemu") or {})
         # Otherwise QEMU is told to use the host's processor, which it can only with acceleration.
-        types = dict.fromkeys(images.ARCHITECTURES.values(), "max") | _types(qemu)
+        types = dict.fromkeys(architecture.KERNEL_NAMES.values(), "max") | _types(qemu)
         options["qemu"] = {**qemu, "cpuType": types}
         content["vmOpts"] = options
     return content | own_fields(wanted)

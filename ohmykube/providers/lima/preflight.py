@@ -51,7 +51,7 @@ class Host:
     @property
     def arch(self) -> str:
         """The architecture of this host and of its machines."""
-        return self.architecture or architecture.architecture()
+        return self.architecture or architecture.host()
 
     def accelerated(self) -> str:
         """Return why processors would have to be emulated; empty when they need not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.kit import architecture
 from ohmykube.model.cluster import Role
 from ohmykube.providers.base import Check, CheckStatus
 
@@ -16,7 +17,6 @@ MEMORY_MIB = 1700
 DISK_MIB = 6 << 10
 CPUS = 2
 TESTED = ("debian", "ubuntu")
-ARCHITECTURES = ("x86_64", "aarch64")
 KUBELET_PORT = 10250
 CONTROL_PLANE_PORTS = (6443, 2379, 2380)
 
@@ -76,8 +76,8 @@ def _root(facts: Facts) -> Check:
 
 def _architecture(facts: Facts) -> Check:
     found = facts.text("machine")
-    known = found in ARCHITECTURES
-    fix = f"use a machine with {' or '.join(ARCHITECTURES)}"
+    known = found in architecture.KERNEL_NAMES.values()
+    fix = f"use a machine with {' or '.join(architecture.KERNEL_NAMES.values())}"
     return _check("architecture", "architecture", OK if known else FAIL, found or "unknown", fix)
 
 

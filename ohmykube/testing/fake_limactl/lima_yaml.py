@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-import platform
 import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ohmykube.kit import plain_yaml
+from ohmykube.kit import architecture, plain_yaml
 from ohmykube.testing.fake_limactl.log import Fatal
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ _DEFAULTS: dict[str, Any] = {
     "nestedVirtualization": False,
 }
 """What `list` shows of a template that says nothing; the architecture is the host's."""
-_MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
 
 def size(text: object) -> int:
@@ -129,7 +127,7 @@ def card_address(directory: Path) -> str:
 
 def filled(raw: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Return a template with the defaults that `list` shows."""
-    arch = _MACHINES.get(platform.machine().lower(), platform.machine())
+    arch = architecture.kernel_name(architecture.host())
     config: dict[str, Any] = {
         **copy.deepcopy(_DEFAULTS),
         "arch": arch,

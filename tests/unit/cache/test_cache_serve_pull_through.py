@@ -325,7 +325,7 @@ def test_images_that_are_here_already(
     """What the user loaded needs no registry; what a cluster brought stands in for one."""
     image, other = image_maker.image(3000), image_maker.image(4000, seed=2)
     image.put(mirror.store)
-    arch = architecture.architecture()
+    arch = architecture.host()
     ref = Ref(Kind.IMAGE, FULL, "1", arch, image.digest, len(image.manifest), source)
     mirror.store.set_ref(ref)
     pull(offline, image)

@@ -74,7 +74,7 @@ def test_a_file_system_that_cannot_read_past_the_cache() -> None:
 
 def test_from_a_place_that_only_the_cache_can_read_it_reads_on(file: Path) -> None:
     buffer = memoryview(mmap.mmap(-1, PIECE))
-    with direct_read.Source(file) as source:
+    with direct_read.DirectFile(file) as source:
         assert source.read(buffer, 1) == DATA[1 : PIECE + 1]
         assert source.read(buffer, PIECE + 1) == DATA[PIECE + 1 : 2 * PIECE + 1]
         assert source.read(buffer, 0) == DATA[:PIECE]

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from ohmykube.kit import flush_window
-from ohmykube.kit.flush_window import Outlet
+from ohmykube.kit.flush_window import WindowedWriter
 
 WINDOW = 4096
 
@@ -38,11 +38,11 @@ def test_all_arrives_in_any_order_from_several_threads(small, tmp_path) -> None:
     pieces = list(itertools.pairwise(cuts))
     random.Random(5).shuffle(pieces)
     with (tmp_path / "file").open("wb") as stream:
-        outlet = Outlet(stream.fileno())
+        writer = WindowedWriter(stream.fileno())
 
         def write(share: list[tuple[int, int]]) -> None:
             for start, end in share:
-                outlet.write_at(start, data[start:end])
+                writer.write_at(start, data[start:end])
 
         threads = [threading.Thread(target=write, args=(pieces[n::3],)) for n in range(3)]
         for thread in threads:
@@ -57,12 +57,12 @@ def test_all_arrives_in_any_order_from_several_threads(small, tmp_path) -> None:
 @pytest.mark.linux
 def test_a_window_is_told_once_it_is_whole_and_again_when_it_is_old(small, tmp_path) -> None:
     with (tmp_path / "file").open("wb") as stream:
-        outlet = Outlet(stream.fileno())
-        outlet.write_at(1, b"x" * (WINDOW - 1))
+        writer = WindowedWriter(stream.fileno())
+        writer.write_at(1, b"x" * (WINDOW - 1))
         assert not small
-        outlet.write_at(0, b"x")
+        writer.write_at(0, b"x")
         assert small == [(0, WINDOW)]
-        outlet.write_at(WINDOW, bytes(flush_window._KEPT * WINDOW))
+        writer.write_at(WINDOW, bytes(flush_window._KEPT * WINDOW))
     assert small[-2:] == [(flush_window._KEPT * WINDOW, WINDOW), (0, WINDOW)]
 
 
@@ -72,7 +72,7 @@ def test_a_short_write_goes_on(small, tmp_path, monkeypatch) -> None:
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, bytes(data[:7]), at))
     with (tmp_path / "file").open("wb") as stream:
-        Outlet(stream.fileno()).write_at(3, b"twenty bytes of text")
+        WindowedWriter(stream.fileno()).write_at(3, b"twenty bytes of text")
     assert (tmp_path / "file").read_bytes() == b"\0\0\0twenty bytes of text"
 
 
@@ -80,7 +80,7 @@ def test_a_system_that_takes_no_advice(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(flush_window, "WINDOW", WINDOW)
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
     with (tmp_path / "file").open("wb") as stream:
-        Outlet(stream.fileno()).write_at(0, b"y" * (2 * WINDOW))
+        WindowedWriter(stream.fileno()).write_at(0, b"y" * (2 * WINDOW))
     assert (tmp_path / "file").read_bytes() == b"y" * (2 * WINDOW)
 
 

@@ -156,6 +156,21 @@ def test_an_absent_plugin_names_those_that_are_there() -> None:
 
 
 def test_the_architecture_has_gos_name() -> None:
-    assert architecture.architecture() in {"amd64", "arm64", "arm", "386", "riscv64"} or (
-        architecture.architecture() == os.uname().machine
+    assert architecture.host() in {"amd64", "arm64", "arm", "386", "riscv64"} or (
+        architecture.host() == os.uname().machine
     )
+
+
+@pytest.mark.parametrize(
+    ("machine", "arch"),
+    [("x86_64", "amd64"), ("aarch64", "arm64"), ("arm64", "arm64"), ("AMD64", "amd64")],
+)
+def test_the_kernel_and_go_name_one_architecture(machine: str, arch: str) -> None:
+    assert architecture.go_name(machine) == arch
+    assert architecture.go_name(architecture.kernel_name(arch)) == arch
+
+
+def test_an_architecture_that_is_not_known_keeps_its_name() -> None:
+    assert (architecture.go_name("riscv64"), architecture.kernel_name("riscv64")) == (
+        "riscv64",
+    ) * 2

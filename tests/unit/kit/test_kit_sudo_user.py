@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.kit.process import CommandFailed
-from ohmykube.kit.sudo_user import Invoker, behind_sudo
+from ohmykube.kit.sudo_user import SudoUser, behind_sudo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,15 +45,15 @@ def test_nobody_is_behind(environ: dict[str, str], euid: int) -> None:
 @pytest.mark.usefixtures("as_root")
 class TestAsTheUser:
     @pytest.fixture
-    def user(self, public: Path) -> Invoker:
+    def user(self, public: Path) -> SudoUser:
         home = public / "home"
         home.mkdir()
         import os
 
         os.chown(home, NOBODY.pw_uid, NOBODY.pw_gid)
-        return Invoker(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid, home=home)
+        return SudoUser(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid, home=home)
 
-    def test_a_file_is_his_and_his_alone(self, user: Invoker) -> None:
+    def test_a_file_is_his_and_his_alone(self, user: SudoUser) -> None:
         path = user.home / ".kube" / "x.yaml"
         user.write(path, "one")
         user.write(path, "two")
@@ -65,7 +65,7 @@ class TestAsTheUser:
         user.remove(path)
         assert not path.exists()
 
-    def test_a_planted_link_leads_root_nowhere(self, user: Invoker, public: Path) -> None:
+    def test_a_planted_link_leads_root_nowhere(self, user: SudoUser, public: Path) -> None:
         secret = public / "root-only"
         secret.mkdir(mode=0o700)
         (user.home / ".kube").symlink_to(secret)

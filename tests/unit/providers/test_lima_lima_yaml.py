@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from ohmykube.errors import ConfigError
+from ohmykube.kit import architecture
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.lima import images, lima_yaml, marker, options
 from ohmykube.providers.lima.images import Image
@@ -81,7 +82,7 @@ def test_every_image_of_ours_has_a_digest_for_both_architectures() -> None:
     assert images.known() == ("ubuntu-24.04", "debian-12", "debian-13", "rocky-9", "rocky-10")
     seen = set()
     for name in images.known():
-        for arch, theirs in images.ARCHITECTURES.items():
+        for arch, theirs in architecture.KERNEL_NAMES.items():
             image = images.choose(name, arch)
             assert images.is_digest(image.digest)
             assert image.arch == theirs

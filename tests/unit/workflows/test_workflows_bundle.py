@@ -162,7 +162,7 @@ def test_the_name_of_the_file_tells_what_it_is(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     written = bundles.create(here, described(), CreateOptions())
-    arch = architecture.architecture()
+    arch = architecture.host()
     version = described().kubernetes_version
     assert [p.name for p in written.paths] == [f"dev-k8s{version}-{arch}.omk.tar"]
 

@@ -21,7 +21,7 @@ from ohmykube.errors import (
     ProviderError,
 )
 from ohmykube.kit import failures, interrupt, paths
-from ohmykube.kit.sudo_user import Invoker
+from ohmykube.kit.sudo_user import SudoUser
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineSpec, MachineState
@@ -365,8 +365,10 @@ def test_access_before_up_has_ended(services: Services) -> None:
 
 @pytest.mark.usefixtures("as_root")
 def test_the_user_behind_sudo_has_his_own_kubeconfig_until_down(tmp_path: Path) -> None:
-    user = Invoker(uid=0, gid=0, home=tmp_path)
-    services = Services(paths=paths.from_environment(), reporter=RecordingReporter(), invoker=user)
+    user = SudoUser(uid=0, gid=0, home=tmp_path)
+    services = Services(
+        paths=paths.from_environment(), reporter=RecordingReporter(), sudo_user=user
+    )
     half_up(services, cluster())
     (services.state.directory("dev") / layout.KUBECONFIG).write_text("root's")
     assert access.kubeconfig(services, "dev").read_text() == "root's"

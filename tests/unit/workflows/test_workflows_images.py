@@ -46,7 +46,7 @@ pytestmark = pytest.mark.linux
 
 PROGRAMS = Path(__file__).parents[2] / "data" / "node_programs"
 APP = "docker.io/library/app:dev"
-ARCH = architecture.architecture()
+ARCH = architecture.host()
 HOSTS = '[host."http://127.0.0.1:5055".header]\nAuthorization = ["Bearer {token}"]\n'
 
 

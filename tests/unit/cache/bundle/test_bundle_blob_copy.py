@@ -57,13 +57,15 @@ def test_every_way_gives_the_same_bytes(many, tmp_path, monkeypatch) -> None:
 def test_in_order_means_from_start_to_end(many, tmp_path, monkeypatch) -> None:
     as_fat(monkeypatch)
     places: list[tuple[int, int]] = []
-    put = flush_window.Outlet.write_at
+    put = flush_window.WindowedWriter.write_at
 
-    def recorded(self: flush_window.Outlet, position: int, data: bytes | memoryview) -> None:
+    def recorded(
+        self: flush_window.WindowedWriter, position: int, data: bytes | memoryview
+    ) -> None:
         places.append((position, len(data)))
         put(self, position, data)
 
-    monkeypatch.setattr(flush_window.Outlet, "write_at", recorded)
+    monkeypatch.setattr(flush_window.WindowedWriter, "write_at", recorded)
     many.write(tmp_path / "x.omk.tar")
     end = 0
     for position, size in places:
