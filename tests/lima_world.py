@@ -16,10 +16,10 @@ from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.lima import lima_home, marker, names, state
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.machines import Patience
+from ohmykube.providers.lima.machines import Timeouts
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.preflight import Host
-from ohmykube.providers.lima.provider import LimaProvider, Outside
+from ohmykube.providers.lima.provider import ExternalCalls, LimaProvider
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 from ohmykube.testing.reporter import RecordingReporter
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ohmykube.model.machine import Machine, SshTarget
     from ohmykube.providers.lima.limactl import Runner
 
-PATIENCE = Patience(boot=5, orderly=5, answer=0.6, at_once=2)
+TIMEOUTS = Timeouts(boot=5, orderly=5, answer=0.6, at_once=2)
 
 
 class OneAtATime:
@@ -69,7 +69,7 @@ class Guests:
 
     def answers(self, host: str, port: int) -> bool:
         """Answer at the port of ssh, unless silent."""
-        return not self.silent and state.greets(host, port)
+        return not self.silent and state.has_ssh_banner(host, port)
 
     def __call__(self, _target: SshTarget, argv: Sequence[str], /) -> str:
         self.asked.append(tuple(argv))
@@ -145,7 +145,7 @@ class World:
             context,
             home=self.home,
             host=host or Host(system="linux", uid=1000, architecture="amd64"),
-            outside=Outside(
+            external=ExternalCalls(
                 program=str(self.program),
                 run=self.run,
                 ask=self.guests,
@@ -153,7 +153,7 @@ class World:
                 command_of=self.command_of,
                 flatten=stand_alone,
             ),
-            patience=PATIENCE,
+            timeouts=TIMEOUTS,
         )
 
     def directory(self, cluster: str, node: str) -> Path:

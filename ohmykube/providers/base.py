@@ -241,7 +241,7 @@ NOT_FROZEN = ("OMK-P-302", "OMK-P-303")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Service:
+class ExposedPort:
     """An address and port in a cluster that its host is to reach."""
 
     address: str
@@ -254,7 +254,7 @@ class Service:
 class HostExposure(Protocol):
     """A provider whose machines are in a network that their host has no route to."""
 
-    def publish(self, cluster: str, wanted: Sequence[Service]) -> Mapping[Service, str]:
+    def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Let this host reach exactly these services of the cluster; say where, as ``host:port``.
 
         MUST withdraw those of before that are not wanted any more, give a service the same place

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import OhmykubeError
 from ohmykube.kube import balancers
 from ohmykube.progress import Message
-from ohmykube.providers.base import HostExposure, Service
+<<<<<<< HEAD:ohmykube/steps/expose_services.py
+from ohmykube.providers.base import ExposedPort, HostExposure
 from ohmykube.steps.step import Step
+=======
+from ohmykube.providers.base import ExposedPort, HostExposure
+from ohmykube.steps.fetch_kubeconfig import shell_of
+>>>>>>> 329daa5 (lima: say the act and the thing in names of functions and classes):ohmykube/steps/publish.py
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +52,9 @@ def expose_services(ctx: Context, nodes: Nodes) -> None:
         result.detail = f"{len(places)} ports" if places else "there are none"
 
 
-def _service(port: BalancedPort) -> Service:
-    return Service(port.address, port.port, port.protocol)
+def _service(port: BalancedPort) -> ExposedPort:
+    return ExposedPort(port.address, port.port, port.protocol)
 
 
-def _services(ports: Sequence[BalancedPort]) -> list[Service]:
+def _services(ports: Sequence[BalancedPort]) -> list[ExposedPort]:
     return [_service(port) for port in ports]

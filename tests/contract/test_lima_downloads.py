@@ -28,7 +28,7 @@ from ohmykube.providers.lima.lima_home import Home
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.limactl_errors import LimactlError, Reason
 from ohmykube.providers.lima.preflight import Host
-from ohmykube.providers.lima.provider import LimaProvider, Outside
+from ohmykube.providers.lima.provider import ExternalCalls, LimaProvider
 from ohmykube.providers.lima.version_workarounds import Quirk
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
@@ -76,7 +76,7 @@ class Side:
             ProviderContext(paths=paths, reporter=NullReporter(), cluster=cluster),
             home=Home(self.directory / "h"),
             host=Host(system="linux", uid=1000, architecture=architecture.host()),
-            outside=Outside(program=self.program, run=self.run),
+            external=ExternalCalls(program=self.program, run=self.run),
         )
 
     def limactl(self) -> Limactl:
@@ -173,7 +173,7 @@ def test_from_a_server_to_a_host_without_one(sides: Sides, algorithm: str, tmp_p
     assert (two.base_version(), two.has_base()) == (one.base_version(), False)
     two.import_base(tmp_path / "a.tar")
     assert two.has_base()
-    entries = sides.there.limactl().create("made", two._maker.text_to_fetch())
+    entries = sides.there.limactl().create("made", two._creator.text_to_fetch())
     assert any("Using cache" in entry.message for entry in entries)
     assert [found.name for found in sides.there.limactl().list()] == ["made"]
     assert sides.server.asked == ["GET /a.qcow2"]
@@ -209,7 +209,7 @@ def test_a_wrong_byte_is_refused(sides: Sides, tmp_path: Path) -> None:
         two.import_base(tmp_path / "a.tar")
     assert not two.has_base()
     with pytest.raises(LimactlError) as caught:
-        sides.there.limactl().create("made", two._maker.text_to_fetch())
+        sides.there.limactl().create("made", two._creator.text_to_fetch())
     assert caught.value.reason is Reason.DOWNLOAD
 
 
@@ -229,7 +229,7 @@ def test_a_kernel_and_an_initrd_come_along(sides: Sides, tmp_path: Path) -> None
     sides.server.stop()
     two = sides.there.provider(template=str(template))
     two.import_base(tmp_path / "a.tar")
-    sides.there.limactl().create("made", two._maker.text_to_fetch())
+    sides.there.limactl().create("made", two._creator.text_to_fetch())
     assert len(sides.server.asked) == 3
 
 
@@ -264,7 +264,7 @@ def test_what_an_older_description_left_is_named(sides: Sides, tmp_path: Path) -
     one = sides.here.provider(**newer)
     one.import_base(tmp_path / "b.tar")
     sides.server.stop()
-    sides.here.limactl().create("made", one._maker.text_to_fetch())
+    sides.here.limactl().create("made", one._creator.text_to_fetch())
 
 
 def test_limactl_waits_while_we_write(
@@ -283,7 +283,7 @@ def test_limactl_waits_while_we_write(
 
     with ThreadPoolExecutor(1) as pool:
         with place.filling(str(options["digest"])) as stream:
-            text = two._maker.text_to_fetch()
+            text = two._creator.text_to_fetch()
             made = pool.submit(sides.there.limactl().create, "made", text)
             assert eventually(blocked)
             stream.write(sides.image)
@@ -333,7 +333,7 @@ def test_without_a_digest_limactl_asks_when_it_can(sides: Sides) -> None:
     assert one.base_version() == ""
     (left,) = one.own_parts()
     assert (left.name, left.here) == (f"machine image {options['image']} without a digest", False)
-    text = one._maker.text_to_fetch()
+    text = one._creator.text_to_fetch()
     sides.here.limactl().create("made", text)
     sides.here.limactl().create("again", text)
     assert sides.server.asked == ["GET /a.qcow2", "HEAD /a.qcow2"]

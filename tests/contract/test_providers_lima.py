@@ -43,7 +43,7 @@ class TestLima(ProviderConformance):
 
 
 class TestLimaTemplates(TemplatesConformance):
-    """Golden machines that are cloned."""
+    """Templates that are cloned."""
 
     @pytest.fixture(scope="class", params=["2.0.3"])
     @classmethod

@@ -332,7 +332,7 @@ def test_machine_templates_can_be_used(name: str, tmp_path: Path) -> None:
     path = tmp_path / "machine.yaml"
     path.write_text(examples("machine")[name])
     found = lima_yaml.load(path, unverified=False)
-    wanted = lima_yaml.Template(
+    wanted = lima_yaml.LimaTemplate(
         id="0",
         instance="dev.w1",
         shape=lima_yaml.Shape(),

@@ -63,7 +63,7 @@ BY_KEYWORD = (
     "ohmykube.workflows.",
 )
 """Where values are made by keyword, so that a field can be added anywhere."""
-BY_PLACE = {"ohmykube.providers.base.Service"}
+BY_PLACE = {"ohmykube.providers.base.ExposedPort"}
 """Public ones there whose two or three fields have a plain order."""
 
 

@@ -1,4 +1,4 @@
-"""What a machine says while it boots, and at last."""
+"""What a machine logs while it boots, for progress and for errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def activity(event: HostAgentEvent) -> str:
 
 
 def last(directory: Path) -> str:
-    """Return the end of what the host agent and the guest's console said, a line before each."""
+    """Return the last lines of the host agent's and the console's logs, each under its path."""
     found = []
     for pattern in _LOGS:
         for path in sorted(directory.glob(pattern)):

@@ -1,4 +1,4 @@
-"""Making a machine that is not there: image, template, network, disks, and whose it is."""
+"""Creating a machine: its image, Lima template, network, disks, and the marker of its owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ohmykube.providers.lima import (
     state,
     templates,
 )
-from ohmykube.providers.lima.lima_yaml import Shape, Template
+from ohmykube.providers.lima.lima_yaml import LimaTemplate, Shape
 from ohmykube.providers.lima.marker import Marker
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ FOR_IMAGE = "i"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Maker:
-    """Makes machines, stopped. The caller holds the lock of the node."""
+class Creator:
+    """Creates machines, stopped. The caller holds the lock of the node."""
 
     home: lima_home.Home
     limactl: Limactl
@@ -47,7 +47,7 @@ class Maker:
     machines: Machines
     options: Options
     host: Host
-    golden: templates.Golden
+    templates: templates.TemplateStore
     emulated: bool
     cluster: Cluster | None
     """The desired one."""
@@ -85,7 +85,7 @@ class Maker:
         """Return the template of a machine that is made for the sake of its image alone."""
         image, base = self.source()
         entry = image_files.entry_of(base or {}, self._arch)
-        wanted = Template(
+        wanted = LimaTemplate(
             id=FOR_IMAGE,
             instance=FOR_IMAGE,
             shape=Shape(),
@@ -105,7 +105,7 @@ class Maker:
             NotFoundError: there is no such template.
             ProviderError, ResourceError: it could not be made; nothing of it is left.
         """
-        original = self.golden.need(spec.template) if spec.template else None
+        original = self.templates.need(spec.template) if spec.template else None
         image, base = self.source()
         problem = self.home.too_long([name], [names.network(255)])
         if problem:
@@ -131,7 +131,7 @@ class Maker:
             origin=original.id if original else "",
             network=network,
         )
-        wanted = Template(
+        wanted = LimaTemplate(
             id=claimed.id,
             instance=name,
             shape=shape,
@@ -146,14 +146,14 @@ class Maker:
         with failures.undoing(lambda: self._drop_empty(spec.cluster)):
             if original is not None:
                 self._clone(original, claimed, wanted, disks)
-                self.golden.cloned(spec.template)
+                self.templates.cloned(spec.template)
             else:
                 text = lima_yaml.render(wanted)
                 self.machines.make(claimed, lambda: self.limactl.create(name, text), disks, text)
         return claimed
 
     def _clone(
-        self, original: Marker, claimed: Marker, wanted: Template, disks: Sequence[int]
+        self, original: Marker, claimed: Marker, wanted: LimaTemplate, disks: Sequence[int]
     ) -> None:
         made = next(iter(self.limactl.list(original.instance)), None)
         for one in state.drift(made, wanted.shape) if made else ():

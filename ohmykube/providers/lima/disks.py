@@ -1,4 +1,4 @@
-"""Additional raw disks of machines: made, grown and removed with them, never made smaller."""
+"""Additional raw disks: created, grown and removed with their machines, never shrunk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Disks:
         return [d for d in self._limactl.disk_list() if names.is_disk_of(d.name, instance)]
 
     def ensure(self, instance: str, sizes: Sequence[int]) -> None:
-        """Make the disks that lack, and let those grow that are smaller than wanted, in GiB."""
+        """Create missing disks, and grow those that are smaller than wanted (GiB)."""
         there = {disk.name: disk for disk in self.of(instance)} if sizes else {}
         for number, size in enumerate(sizes, 1):
             name = names.disk(instance, number)

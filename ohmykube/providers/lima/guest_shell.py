@@ -1,4 +1,4 @@
-"""Commands in a guest over ssh, for the little that the host cannot know or mend from outside."""
+"""Commands in a guest over ssh, for what the host cannot find out or repair from outside."""
 
 from __future__ import annotations
 

@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from ohmykube.progress import Reporter
     from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
-    from ohmykube.providers.lima.machine_image_tar import Cargo
+    from ohmykube.providers.lima.machine_image_tar import MachineImage
 
 
 def fetch(
-    where: Home, cargo: Cargo, text: str, limactl: Callable[[Path], Limactl], reporter: Reporter
+    where: Home,
+    image: MachineImage,
+    text: str,
+    limactl: Callable[[Path], Limactl],
+    reporter: Reporter,
 ) -> None:
-    """Have all that is carried among Lima's downloads.
+    """Make limactl download all portable files.
 
     Args:
         where: our home of Lima; the instance gets another one below it.
-        cargo: what is carried.
+        image: the files to download.
         text: template of a machine that is made from it.
         limactl: gives the limactl of a home.
         reporter: of the run.
@@ -45,7 +49,7 @@ def fetch(
         LockedError: another run does the same for too long.
         PrerequisiteError, ProviderError: limactl cannot do it.
     """
-    if cargo.here():
+    if image.is_downloaded():
         return
     # Short: limactl counts the path of a socket, and this one is no longer than a network's.
     place = where.own / "f"
@@ -58,30 +62,30 @@ def fetch(
         item(reporter, "machine image", "download with limactl"),
     ):
         files.remove_tree(place)
-        with failures.closing(lambda: _sweep(place, cargo)):
+        with failures.closing(lambda: _sweep(place, image)):
             try:
                 limactl(place).create(FOR_IMAGE, text)
             except LimactlError as error:
-                raise _explained(error, cargo) from error
-    if not cargo.here():
+                raise _explained(error, image) from error
+    if not image.is_downloaded():
         raise ProviderError(
             "limactl did not keep the machine image where it keeps downloads",
-            why=f"nothing with the digest demanded is below {cargo.downloads}",
+            why=f"nothing with the digest demanded is below {image.downloads}",
             hint="limactl --version  (2.0 to 2.2 are known to work)",
             id="OMK-P-577",
         )
 
 
-def _sweep(place: Path, cargo: Cargo) -> None:
+def _sweep(place: Path, image: MachineImage) -> None:
     files.remove_tree(place)
-    for part in cargo.carried:
-        cargo.place(part).sweep()
+    for part in image.portable:
+        image.download(part).sweep()
 
 
-def _explained(error: LimactlError, cargo: Cargo) -> OhmykubeError:
+def _explained(error: LimactlError, image: MachineImage) -> OhmykubeError:
     if error.reason is Reason.DIGEST:
         # Also what an older description with the same address had left among the downloads.
-        stale = [p for part in cargo.carried if (p := cargo.place(part)).data.exists()]
+        stale = [p for part in image.portable if (p := image.download(part)).data.exists()]
         return IntegrityError(
             "the machine image is not the one that its digest says",
             why=error.why,

@@ -31,7 +31,7 @@ class Image:
     arch: str
     """Lima's name of the architecture."""
     digest: str = ""
-    """``sha256:…``, ``sha384:…`` or ``sha512:…``; empty for a file, or by the user's word."""
+    """``sha256:…``, ``sha384:…`` or ``sha512:…``; empty for a file, or where the user allows it."""
 
 
 @functools.cache

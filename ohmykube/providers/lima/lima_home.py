@@ -96,7 +96,7 @@ class Home:
 
     @contextlib.contextmanager
     def shared(self, *, wait: float = OF_LIMA) -> Iterator[None]:
-        """Hold the home beside others who do the same, and beside nobody who holds it alone.
+        """Hold the home's lock shared: others may too, but not together with an exclusive holder.
 
         Raises:
             LockedError: somebody else holds it alone for too long.

@@ -1,4 +1,4 @@
-"""The machine template: self-contained YAML in plain mode, in which nothing is left to defaults.
+"""The Lima template of a machine: self-contained, in plain mode, nothing left to defaults.
 
 Plain mode means no mounts, no containerd, no guest agent and no scripts of Lima's: a machine with a
 user, a key and a network, and Ansible does the rest. limactl only warns of fields that it does not
@@ -55,7 +55,7 @@ def shape(cpus: float | None, memory_mib: int | None, disk_gib: int | None) -> S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class LimaTemplate:
     """Everything that makes one machine."""
 
     id: str
@@ -74,7 +74,7 @@ class Template:
     system: str = sys.platform
 
 
-def render(wanted: Template) -> str:
+def render(wanted: LimaTemplate) -> str:
     """Return the text for ``limactl create``."""
     content = {**(wanted.base or {}), **_required(wanted)}
     if wanted.image is not None:
@@ -83,7 +83,7 @@ def render(wanted: Template) -> str:
     return f"{marker.signature(wanted.id)}\n{text}"
 
 
-def _required(wanted: Template) -> dict[str, Any]:
+def _required(wanted: LimaTemplate) -> dict[str, Any]:
     """What is ours to say, whatever the user's template says."""
     mac = wanted.system == "darwin"
     base = wanted.base or {}
@@ -116,7 +116,7 @@ def _types(qemu: Mapping[str, Any]) -> dict[str, str]:
     return {arch: kind for arch, kind in named.items() if kind and not f"{kind}".startswith("host")}
 
 
-def own_fields(wanted: Template) -> dict[str, Any]:
+def own_fields(wanted: LimaTemplate) -> dict[str, Any]:
     """Return the fields in which a machine differs from others of the same image."""
     networks: list[dict[str, Any]] = [{"lima": wanted.network}] if wanted.network else []
     if wanted.routable:

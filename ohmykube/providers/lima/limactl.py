@@ -111,7 +111,7 @@ class Limactl:
         return self._version
 
     def info(self) -> Info:
-        """Return what limactl says of itself; it refuses where its own templates lack."""
+        """Return what limactl says of itself; it refuses where its own templates are missing."""
         doing = "tell about itself"
         return _one(doing, self._json(doing, ["info"]), Info.parse)
 
@@ -337,7 +337,7 @@ class Limactl:
         input: str = "",
         check: bool = True,
     ) -> process.Result:
-        # Wrong options are told before the format of the log is set, so those go first.
+        # Wrong options are reported before the format of the log is set, so those come first.
         full = [self.program, "--tty=false", "--log-format=json", *argv]
         with tempfile.TemporaryDirectory(prefix="omk-lima-") as directory:
             try:

@@ -1,4 +1,4 @@
-"""Errors of limactl: its exit codes say 1 for nearly everything, so the last words decide.
+"""limactl's errors: nearly all have exit code 1, so its messages decide.
 
 The texts were seen on 2.0.3 (the contract suite asks the real program for each that needs no
 boot); 2.1.4 and newer put names in backquotes. What is not recognized stays a plain failure with
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Reason(enum.Enum):
-    """Why limactl refused, as far as its words tell: a pattern, and what to type next."""
+    """Why limactl failed: a pattern of its message, and what to type next."""
 
     EXISTS = (r"(instance|network|disk) \S+ already exists", "limactl list")
     ABSENT = (
@@ -96,7 +96,7 @@ def reason_of(words: str) -> Reason:
     return Reason.OTHER
 
 
-def words_of(result: Result) -> str:
+def message_of(result: Result) -> str:
     """Return the errors that limactl logged, or all that it said."""
     entries = log_entries(result.stderr)
     told = [f"{e.message}\n{e.detail}".strip() for e in entries if e.level in ("error", "fatal")]
@@ -118,7 +118,7 @@ def failure(doing: str, result: Result, *, timed_out: bool) -> OhmykubeError:
         result: what it left.
         timed_out: it was ended by us.
     """
-    said = words_of(result)
+    said = message_of(result)
     words = _shortened(said)
     if re.search(r"must not run as the root|as root is not", result.stderr):
         return PrerequisiteError(

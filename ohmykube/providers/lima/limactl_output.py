@@ -1,4 +1,4 @@
-"""What limactl answers, as types.
+"""limactl's output, as types.
 
 The names on the wire are those of ``limactl list --json`` and the like, equal from 2.0 to 2.2. Keys
 that a newer version adds are ignored; a value of another shape is an error, never a guess.

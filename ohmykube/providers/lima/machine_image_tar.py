@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cargo:
-    """What machines are made from, as far as it can be carried, and what is left behind."""
+class MachineImage:
+    """The files that machines boot from: those that can go into a tar, and those that cannot."""
 
     parts: tuple[Part, ...]
     downloads: Path
-    """See ``downloads.locate``."""
+    """See ``download_cache.locate``."""
     template: Path | None = None
-    """The user's own template."""
+    """The user's own Lima template."""
 
     @property
-    def carried(self) -> tuple[Part, ...]:
-        """The files that are carried, each address once."""
+    def portable(self) -> tuple[Part, ...]:
+        """The files with a URL and a digest, each URL once; all others stay behind."""
         proved = {part.location: part for part in reversed(self.parts) if part.proved}
         return tuple(part for part in self.parts if proved.get(part.location) is part)
 
     @property
     def version(self) -> str:
-        """What identifies them; empty for none."""
-        return of.key(self.carried)
+        """The key of these files; empty for none."""
+        return of.key(self.portable)
 
-    def own(self) -> list[OwnPart]:
-        """Return what is left behind."""
+    def own_parts(self) -> list[OwnPart]:
+        """Return the files that only the user can bring to another host."""
         found = [self._left(part) for part in self.parts if not part.proved]
         if self.template is None:
             return found
@@ -63,20 +63,20 @@ class Cargo:
         if path is not None:
             needed = "a file of your own; bring it to that path on every host"
             return OwnPart(name=name, needed=needed, here=path.is_file())
-        # Even where it has it, limactl asks the server first: no run that may ask nobody can do so.
+        # Even with the file in its cache, limactl asks the server, which an offline run cannot.
         needed = "set its digest, or bring it as a file of every host"
         return OwnPart(name=f"{name} without a digest", needed=needed, here=False)
 
-    def place(self, part: Part) -> Download:
-        """Return where limactl keeps a part."""
+    def download(self, part: Part) -> Download:
+        """Return a part's place in limactl's cache of downloads."""
         return Download(self.downloads, part.location)
 
-    def here(self) -> bool:
-        """Tell whether limactl has all that is carried."""
-        return all(self.place(part).has(part.digest) for part in self.carried)
+    def is_downloaded(self) -> bool:
+        """Tell whether limactl has all portable files."""
+        return all(self.download(part).has(part.digest) for part in self.portable)
 
-    def write(self, target: Path) -> None:
-        """Write the files, which are here, to the tar ``target``.
+    def export_tar(self, target: Path) -> None:
+        """Write the portable files, all downloaded, to the tar ``target``.
 
         Raises:
             IntegrityError: one is not what limactl took it for.
@@ -84,7 +84,7 @@ class Cargo:
         """
         position = 0
         with files.explained(target), target.open("wb") as sink:
-            for part in self.carried:
+            for part in self.portable:
                 with self._reading(part) as stream:
                     size = os.fstat(stream.fileno()).st_size
                     sink.write(plain_tar.header(part.role, size))
@@ -97,7 +97,7 @@ class Cargo:
     @contextlib.contextmanager
     def _reading(self, part: Part) -> Iterator[IO[bytes]]:
         try:
-            stream = files.reading_plain(self.place(part).data)
+            stream = files.reading_plain(self.download(part).data)
         except OSError as error:
             raise self._damaged(part, str(error)) from error
         with stream:
@@ -106,27 +106,29 @@ class Cargo:
     def _damaged(self, part: Part, why: str) -> IntegrityError:
         return IntegrityError(
             f"the machine {part.role} among Lima's downloads is damaged",
-            why=f"{self.place(part).data}: {why}",
-            hint=f"rm -r {self.place(part).directory}  (then the same command again)",
+            why=f"{self.download(part).data}: {why}",
+            hint=f"rm -r {self.download(part).directory}  (then the same command again)",
             id="OMK-P-573",
         )
 
-    def bring(self, source: Path) -> None:
-        """Give limactl the files of a tar of ``write``, unless it has them; all or none.
+    def import_tar(self, source: Path) -> None:
+        """Give limactl the files of a tar of ``export_tar``, unless it has them; all or none.
 
         Raises:
             IntegrityError: they are not what this cluster's description demands.
             ResourceError, PermissionDenied, LockedError: they cannot be written.
         """
-        if self.here():
+        if self.is_downloaded():
             return
         with source.open("rb") as stream, contextlib.ExitStack() as stack:
             size = os.fstat(stream.fileno()).st_size
             self._make_room(size)
             # Whoever takes several locks takes them in one order.
-            wanted = sorted(self.carried, key=lambda part: self.place(part).directory)
-            sinks = {p.role: stack.enter_context(self.place(p).filling(p.digest)) for p in wanted}
-            _Reader(stream, size).into(self.carried, sinks)
+            wanted = sorted(self.portable, key=lambda part: self.download(part).directory)
+            sinks = {
+                p.role: stack.enter_context(self.download(p).filling(p.digest)) for p in wanted
+            }
+            _Reader(stream, size).into(self.portable, sinks)
 
     def _make_room(self, size: int) -> None:
         there = next(path for path in [self.downloads, *self.downloads.parents] if path.exists())

@@ -21,7 +21,7 @@ from ohmykube.providers.lima.disks import Disks
 from ohmykube.providers.lima.events import Events
 from ohmykube.providers.lima.limactl_errors import LimactlError
 from ohmykube.providers.lima.limactl_output import Status
-from ohmykube.providers.lima.state import Look, State
+from ohmykube.providers.lima.state import Inspection, State
 from ohmykube.providers.lima.version_workarounds import Quirk
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ohmykube.providers.lima.limactl_output import Instance, LogEntry
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.network import Networks
-    from ohmykube.providers.lima.state import Judge
+    from ohmykube.providers.lima.state import Inspector
 
 BOOT_SECONDS = 600.0
 EMULATED_FACTOR = 6
@@ -48,7 +48,7 @@ _POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Timeouts:
     """How long to wait, in seconds."""
 
     boot: float = BOOT_SECONDS
@@ -62,33 +62,33 @@ class Patience:
 
 
 class Machines:
-    """The instances of one home. The caller holds the lock of the node."""
+    """The instances of one home. The caller holds the node's lock."""
 
     def __init__(
         self,
         home: Home,
         limactl: Limactl,
         networks: Networks,
-        judge: Judge,
+        inspector: Inspector,
         *,
         reporter: Reporter,
-        patience: Patience,
+        timeouts: Timeouts,
         command_of: Callable[[int], str] = processes.command,
     ) -> None:
         self._home = home
         self._limactl = limactl
         self._networks = networks
-        self._judge = judge
+        self._inspector = inspector
         self._disks = Disks(home, limactl)
         self._reporter = reporter
-        self._patience = patience
+        self._timeouts = timeouts
         self._command_of = command_of
         self._clock: Clock = home.clock
-        self._slots = threading.BoundedSemaphore(max(1, patience.at_once))
+        self._slots = threading.BoundedSemaphore(max(1, timeouts.at_once))
 
-    def look(self, name: str) -> Look:
+    def inspect(self, name: str) -> Inspection:
         """Look at one instance."""
-        return self._judge.look(name, self._instance(name))
+        return self._inspector.inspect(name, self._instance(name))
 
     def _instance(self, name: str) -> Instance | None:
         if not (self._home.directory(name) / "lima.yaml").is_file():
@@ -154,7 +154,7 @@ class Machines:
 
     # --- starting
 
-    def boot(self, whose: Marker) -> Look:
+    def boot(self, whose: Marker) -> Inspection:
         """Start an instance that does not run, and wait until it is READY; tries twice.
 
         A start that gives up leaves the machine running: it is looked at, and ended when it is not
@@ -165,19 +165,19 @@ class Machines:
         """
         name = whose.instance
         failed: LimactlError | None = None
-        look = Look(state=State.STOPPED, marker=whose)
+        seen = Inspection(state=State.STOPPED, marker=whose)
         for _attempt in range(2):
             failed = self._start(whose)
-            look = self._settle(name)
-            if look.state is State.READY:
-                return look
+            seen = self._settle(name)
+            if seen.state is State.READY:
+                return seen
             self.reset(whose)
-        reasons = [look.why, *((failed.message, failed.why) if failed else ())]
+        reasons = [seen.why, *((failed.message, failed.why) if failed else ())]
         raise ProviderError(
             f"machine {whose.node} of cluster {whose.cluster} did not come up",
             why="\n".join(reason for reason in reasons if reason)
             + boot_log.last(self._home.directory(name)),
-            hint="ohmykube start" if look.state is State.NETDEAD else "ohmykube doctor",
+            hint="ohmykube start" if seen.state is State.NETDEAD else "ohmykube doctor",
             id="OMK-P-532",
         ) from failed
 
@@ -186,8 +186,8 @@ class Machines:
         with self._slots, ThreadPoolExecutor(1, thread_name_prefix=name) as pool:
             with self._home.exclusive():
                 self._tidy()
-                self.revive(whose)
-                starting = pool.submit(self._limactl.start, name, timeout=self._patience.boot)
+                self.clear_dead_daemon(whose)
+                starting = pool.submit(self._limactl.start, name, timeout=self._timeouts.boot)
                 self._wait_begun(name, starting)
             self._follow(whose, starting)
             try:
@@ -210,24 +210,29 @@ class Machines:
         told = Events(self._home.directory(whose.instance))
         ended = False
         while not ended:
-            ended = starting.done()  # asked first: what was told before the end is told on
+            ended = (
+                starting.done()
+            )  # asked first, so that events before the end are still passed on
             for activity in filter(None, map(boot_log.activity, told.new())):
                 self._reporter.emit(NodeProgress(node=whose.node, activity=activity))
             self._clock.sleep(0 if ended else _POLL)
 
-    def _settle(self, name: str) -> Look:
+    def _settle(self, name: str) -> Inspection:
         """Look until a machine that was started is READY, or cannot become so any more."""
         return self._await(
-            lambda: self._learn(name), (State.NETDEAD, State.SILENT), self._patience.answer
+            lambda: self._learn(name), (State.NETDEAD, State.SILENT), self._timeouts.answer
         )
 
-    def _learn(self, name: str) -> Look:
+    def _learn(self, name: str) -> Inspection:
         """Look, and note the address of a machine that runs for the first time."""
         instance, whose = self._instance(name), marker.owner(self._home, name)
         if instance is None or whose is None:
-            return self._judge.look(name, instance)
+            return self._inspector.inspect(name, instance)
         record = records.read(self._home, whose.cluster)
-        up = self._judge.by_processes(replace(whose, complete=True), instance)[0] is State.READY
+        up = (
+            self._inspector.inspect_processes(replace(whose, complete=True), instance)[0]
+            is State.READY
+        )
         if up and record is not None:
             with contextlib.suppress(ProviderError):
                 address = self._networks.address_of(record, instance.ssh_port)
@@ -237,17 +242,19 @@ class Machines:
                     if noted != whose:
                         marker.write(self._home.directory(name), noted)
                     self._networks.endpoint(whose.cluster, f"{address}:22")
-        return self._judge.look(name, instance)
+        return self._inspector.inspect(name, instance)
 
-    def await_ready(self, name: str, seconds: float) -> Look:
-        """Wait for a machine that is on its way up; return how it is at last."""
-        return self._await(lambda: self.look(name), (State.BOOTING, State.SILENT), seconds)
+    def await_ready(self, name: str, seconds: float) -> Inspection:
+        """Wait for a machine that is starting; return its last state."""
+        return self._await(lambda: self.inspect(name), (State.BOOTING, State.SILENT), seconds)
 
-    def _await(self, see: Callable[[], Look], passing: Sequence[State], seconds: float) -> Look:
-        """Look until the state is none of those that may pass; return how it is at last."""
-        found: list[Look] = []
+    def _await(
+        self, see: Callable[[], Inspection], passing: Sequence[State], seconds: float
+    ) -> Inspection:
+        """Look until the state is none of those that may pass; return the last one."""
+        found: list[Inspection] = []
 
-        def probe() -> Look | None:
+        def probe() -> Inspection | None:
             found.append(see())
             return None if found[-1].state in passing else found[-1]
 
@@ -256,35 +263,37 @@ class Machines:
             retry.until(self._clock, wait, "a machine", probe)
         return found[-1]
 
-    def revive(self, whose: Marker) -> None:
-        """Clear away what a dead daemon of its network left; the home is held alone."""
+    def clear_dead_daemon(self, whose: Marker) -> None:
+        """Clear away what a dead daemon of its network left; needs the home's exclusive lock."""
         ours = marker.owned(self._home).values()
         known = {m.address: m.mac for m in ours if m.network == whose.network}
-        self._networks.revive(whose.network, {a: mac for a, mac in known.items() if a and mac})
+        self._networks.clear_dead_daemon(
+            whose.network, {a: mac for a, mac in known.items() if a and mac}
+        )
 
     # --- ending
 
-    def halt(self, look: Look) -> None:
+    def halt(self, seen: Inspection) -> None:
         """Stop an instance, orderly where that can work.
 
         Raises:
             ProviderError: it still runs.
         """
-        whose = _ours(look)
-        if look.state is State.STOPPED or look.instance is None:
+        whose = _ours(seen)
+        if seen.state is State.STOPPED or seen.instance is None:
             return
-        if look.state in (State.READY, State.BOOTING, State.DEGRADED, State.NETDEAD):
+        if seen.state in (State.READY, State.BOOTING, State.DEGRADED, State.NETDEAD):
             with self._home.exclusive():
                 self._tidy()
             with self._home.shared(), contextlib.suppress(LimactlError):
-                self._limactl.stop(whose.instance, timeout=self._patience.orderly)
+                self._limactl.stop(whose.instance, timeout=self._timeouts.orderly)
         if self._runs(whose.instance):
             self.reset(whose)
 
-    def stopped(self, look: Look) -> Marker:
+    def stopped(self, seen: Inspection) -> Marker:
         """Stop an instance and return its mark."""
-        self.halt(look)
-        return _ours(look)
+        self.halt(seen)
+        return _ours(seen)
 
     def _runs(self, name: str) -> bool:
         instance = self._instance(name)
@@ -298,7 +307,7 @@ class Machines:
         """
         with self._home.exclusive():
             self._tidy()
-            self.revive(whose)  # ending a machine may start its network's daemon anew
+            self.clear_dead_daemon(whose)  # ending a machine may start its network's daemon anew
         with self._home.shared():
             self._limactl.stop(whose.instance, force=True)
         if self._runs(whose.instance):
@@ -309,9 +318,9 @@ class Machines:
                 id="OMK-P-533",
             )
 
-    def remove(self, look: Look) -> None:
+    def remove(self, seen: Inspection) -> None:
         """Remove an instance, its disks, and the network when it was the cluster's last."""
-        whose = _ours(look)
+        whose = _ours(seen)
         with self._home.exclusive():
             # Were it killed half-way, the claim says that the rest may go.
             marker.claim(self._home, whose)
@@ -320,7 +329,7 @@ class Machines:
         self.forget(whose)
 
     def forget(self, whose: Marker) -> None:
-        """Drop what a cluster had for a machine that is gone, all of it with the last one."""
+        """Remove a deleted machine's network resources, and with the last one the cluster's."""
         with self._home.exclusive():
             self._networks.forget(whose.cluster, whose.address)
             left = marker.owned(self._home).values()
@@ -367,10 +376,10 @@ class Machines:
         marker.drop_claim(self._home, name)
 
 
-def _ours(look: Look) -> Marker:
-    if look.marker is None:
+def _ours(seen: Inspection) -> Marker:
+    if seen.marker is None:
         raise ProviderError("internal: an instance that is not ours was to be changed")
-    return look.marker
+    return seen.marker
 
 
 def foreign(name: str, directory: Path) -> LockedError:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FILE = "ohmykube.yaml"
 """limactl keeps ``*.yaml`` through ``clone``, ``rename`` and ``factory-reset``."""
 SCHEMA = 1
-GOLDEN = "template"
+TEMPLATE = "template"
 """The role of an instance that is only there to be cloned; it belongs to no cluster."""
 
 
@@ -39,7 +39,7 @@ class Marker:
     """Empty for a template."""
     node: str
     role: str = ""
-    """``control-plane`` or ``worker``; empty when nobody told."""
+    """``control-plane`` or ``worker``; empty when not known."""
     id: str
     """Random; stands in the instance's own machine template as well."""
     origin: str = ""
@@ -90,7 +90,7 @@ def _parse(content: object) -> Marker | None:
         return None
     of_machine = names.is_name(found.cluster.removeprefix(names.HIDDEN))
     of_machine = of_machine and names.is_name(found.node)
-    return found if of_machine or (not found.cluster and found.node == GOLDEN) else None
+    return found if of_machine or (not found.cluster and found.node == TEMPLATE) else None
 
 
 def write(directory: Path, marker: Marker) -> None:

@@ -1,4 +1,4 @@
-"""One network for each cluster, and the ports of this host that lead into it.
+"""One network for each cluster, and the ports of this host that are forwarded into it.
 
 A user-v2 network needs no rights: a daemon of limactl's switches frames, gives out addresses and
 carries connections of this host inwards. What it carries ends with it, so everything is compared
@@ -25,7 +25,7 @@ from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ohmykube.providers.base import Service
+    from ohmykube.providers.base import ExposedPort
     from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.usernet import Forward
@@ -129,7 +129,7 @@ class Networks:
         files.remove_tree(self._home.network_directory(record.network))
         records.remove(self._home, cluster)
 
-    def revive(self, network: str, addresses: Mapping[str, str]) -> None:
+    def clear_dead_daemon(self, network: str, addresses: Mapping[str, str]) -> None:
         """Clear what a dead daemon left, so that the next one finds its machines' addresses.
 
         A daemon that lives is left alone; one that does not answer is ended.
@@ -243,7 +243,7 @@ class Networks:
             records.write(self._home, replace(record, endpoints=kept))
             self._withdraw(record, [("tcp", f"{LOOPBACK}:{record.endpoints[r]}") for r in gone])
 
-    def publish(self, cluster: str, wanted: Iterable[Service]) -> Mapping[Service, str]:
+    def publish(self, cluster: str, wanted: Iterable[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Let this host reach exactly these services; return where, ``host:port`` for each.
 
         Raises:
@@ -273,7 +273,7 @@ class Networks:
                 self.daemon(record.network).unexpose(local, protocol)
 
     def reconcile(self, record: ClusterRecord) -> None:
-        """Make the daemon carry what the record says; nothing to do while it is down.
+        """Make the daemon forward the ports in the record; does nothing while it is down.
 
         Raises:
             LockedError: somebody else listens on one of the ports.
@@ -350,7 +350,7 @@ def _lowest_port() -> int:
         return 0  # macOS lets everybody listen on all ports of all addresses
 
 
-def _places(record: ClusterRecord, wanted: Iterable[Service]) -> dict[Service, str]:
+def _places(record: ClusterRecord, wanted: Iterable[ExposedPort]) -> dict[ExposedPort, str]:
     """Return where on this host each service is; the same ones have the same place again.
 
     On Linux each has an address of its own in 127.0.0.0/8, made of its address in the cluster.

@@ -1,4 +1,4 @@
-"""Bringing one machine to where it should be, by the table of repairs, and telling how it is."""
+"""Repairing one machine by the table of repairs, and describing it as all providers do."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ohmykube.model.names import HIDDEN
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.lima import guest_shell, lima_yaml, marker, records, state
 from ohmykube.providers.lima.lima_yaml import Shape
-from ohmykube.providers.lima.state import REPAIRS, Look, Repair, State
+from ohmykube.providers.lima.state import REPAIRS, Inspection, Repair, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.progress import Reporter
     from ohmykube.providers.lima.lima_home import Home
-    from ohmykube.providers.lima.machines import Machines, Patience
+    from ohmykube.providers.lima.machines import Machines, Timeouts
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.network import Networks
     from ohmykube.providers.lima.options import Options
@@ -26,39 +26,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nodes:
-    """Machines as a cluster wants them. The caller holds the lock of the node."""
+    """Makes machines what their cluster wants. The caller holds the node's lock."""
 
     home: Home
     machines: Machines
     networks: Networks
     options: Options
     ask: guest_shell.Guest
-    patience: Patience
+    timeouts: Timeouts
     reporter: Reporter
 
-    def ready(self, look: Look, shape: Shape) -> Look:
+    def ready(self, seen: Inspection, shape: Shape) -> Inspection:
         """Return the machine READY, repaired as it needs. The node's lock is held."""
-        whose = marked(look)
-        differs = state.drift(look.instance, shape) if look.instance else ()
+        whose = marked(seen)
+        differs = state.drift(seen.instance, shape) if seen.instance else ()
         self._refuse_shrink(whose, differs)
-        if REPAIRS[look.state] is Repair.WAIT:
-            self.say(whose.node, look.why or "waiting for the guest")
-            patience = self.patience
-            seconds = patience.boot if look.state is State.BOOTING else patience.answer
-            look = self.machines.await_ready(whose.instance, seconds)
-        if look.state is State.READY:
-            return self._keep_up(look, differs)
-        repair = REPAIRS[look.state]
+        if REPAIRS[seen.state] is Repair.WAIT:
+            self.say(whose.node, seen.why or "waiting for the guest")
+            timeouts = self.timeouts
+            seconds = timeouts.boot if seen.state is State.BOOTING else timeouts.answer
+            seen = self.machines.await_ready(whose.instance, seconds)
+        if seen.state is State.READY:
+            return self._keep_up(seen, differs)
+        repair = REPAIRS[seen.state]
         if repair is not Repair.START:
-            self.say(whose.node, f"mending: {look.why or look.state.value}")
+            self.say(whose.node, f"mending: {seen.why or seen.state.value}")
         if repair is Repair.RESET:
             self.machines.reset(whose)
         else:
-            self.machines.halt(look)
+            self.machines.halt(seen)
         self._reshape(whose, differs)
         return self.booted(whose)
 
-    def booted(self, whose: Marker) -> Look:
+    def booted(self, whose: Marker) -> Inspection:
         """Return a machine READY that does not run."""
         self.say(whose.node, "booting")
         found = self.machines.boot(whose)
@@ -85,22 +85,22 @@ class Nodes:
                     id="OMK-P-553",
                 )
 
-    def _keep_up(self, look: Look, differs: Sequence[state.Drift]) -> Look:
+    def _keep_up(self, seen: Inspection, differs: Sequence[state.Drift]) -> Inspection:
         """Let this host reach what it reached before, and say what a restart would change."""
-        whose = marked(look)
+        whose = marked(seen)
         record = records.read(self.home, whose.cluster)
         if record is not None:
             self.networks.reconcile(record)
-            look = self.machines.look(whose.instance)
+            seen = self.machines.inspect(whose.instance)
         if differs:
             text = f"node {whose.node} runs with {', '.join(map(str, differs))}; the next start "
             text += f"changes that: ohmykube stop {whose.cluster}; ohmykube start {whose.cluster}"
             self.reporter.emit(Message(text=text, level="warning"))
-        return look
+        return seen
 
-    def _routable(self, look: Look) -> Look:
-        whose = marked(look)
-        target = self._target(look)
+    def _routable(self, seen: Inspection) -> Inspection:
+        whose = marked(seen)
+        target = self._target(seen)
         address = guest_shell.address_on(self.ask, target, lima_yaml.ROUTABLE_CARD)
         if not address:
             raise ProviderError(
@@ -111,7 +111,7 @@ class Nodes:
             )
         noted = replace(whose, routable=address)
         marker.write(self.home.directory(whose.instance), noted)
-        return replace(look, marker=noted)
+        return replace(seen, marker=noted)
 
     def set_clock(self, machine: Machine) -> None:
         if machine.ssh is None:
@@ -126,21 +126,21 @@ class Nodes:
             text = f"the clock of node {machine.node} was {behind:+.0f} s off; set"
             self.reporter.emit(Message(text=text))
 
-    def machine(self, look: Look) -> Machine:
-        whose = marked(look)
-        running = look.machine_state is MachineState.RUNNING
+    def machine(self, seen: Inspection) -> Machine:
+        whose = marked(seen)
+        running = seen.machine_state is MachineState.RUNNING
         return Machine(
             cluster=whose.cluster,
             node=whose.node,
-            state=look.machine_state,
-            address=whose.routable or look.address,
-            ssh=self._target(look) if running else None,
+            state=seen.machine_state,
+            address=whose.routable or seen.address,
+            ssh=self._target(seen) if running else None,
         )
 
-    def _target(self, look: Look) -> SshTarget:
+    def _target(self, seen: Inspection) -> SshTarget:
         return SshTarget(
             address="127.0.0.1",
-            port=look.ssh_port,
+            port=seen.ssh_port,
             user=lima_yaml.USER,
             identity_file=self.home.identity,
             become=True,
@@ -151,7 +151,7 @@ class Nodes:
         self.reporter.emit(NodeProgress(node=node, activity=activity))
 
 
-def marked(look: Look) -> Marker:
-    if look.marker is None:
+def marked(seen: Inspection) -> Marker:
+    if seen.marker is None:
         raise ProviderError("internal: a machine that is not ours was to be changed")
-    return look.marker
+    return seen.marker

@@ -27,30 +27,30 @@ from ohmykube.providers.lima import (
     processes,
     state,
 )
-from ohmykube.providers.lima.creation import Maker
+from ohmykube.providers.lima.creation import Creator
 from ohmykube.providers.lima.lima_yaml import Shape
 from ohmykube.providers.lima.limactl import Limactl
-from ohmykube.providers.lima.machine_image_tar import Cargo
-from ohmykube.providers.lima.machines import Machines, Patience, foreign
+from ohmykube.providers.lima.machine_image_tar import MachineImage
+from ohmykube.providers.lima.machines import Machines, Timeouts, foreign
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.node_repair import Nodes
-from ohmykube.providers.lima.state import Judge, Look, State
-from ohmykube.providers.lima.templates import SCHEMA, Golden, flatten, instance_of
+from ohmykube.providers.lima.state import Inspection, Inspector, State
+from ohmykube.providers.lima.templates import SCHEMA, TemplateStore, flatten, instance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ohmykube.model.machine import Machine, MachineSpec
-    from ohmykube.providers.base import NewTemplate, OwnPart, Service, Template
+    from ohmykube.providers.base import ExposedPort, NewTemplate, OwnPart, Template
     from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.templates import Flatten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
-    """The doors to what is not ours."""
+class ExternalCalls:
+    """What this provider calls outside of Python; tests replace it."""
 
     program: str = "limactl"
     """Name on PATH, or path."""
@@ -58,7 +58,7 @@ class Outside:
     """Runs limactl."""
     ask: guest_shell.Guest = guest_shell.run
     """Runs a command in a guest."""
-    answers: Callable[[str, int], bool] = state.greets
+    answers: Callable[[str, int], bool] = state.has_ssh_banner
     """Tells whether ssh answers at a host and port."""
     command_of: Callable[[int], str] = processes.command
     """Tells the command line of a process."""
@@ -73,8 +73,8 @@ class LimaProvider(Provider):
         context: as for all providers.
         home: where the machines are; None for this user's.
         host: what preflight looks at.
-        outside: the programs that are run.
-        patience: how long to wait; None for what suits this host.
+        external: the programs that are run.
+        timeouts: how long to wait; None for what suits this host.
     """
 
     name = "lima"
@@ -85,15 +85,15 @@ class LimaProvider(Provider):
         *,
         home: lima_home.Home | None = None,
         host: preflight.Host | None = None,
-        outside: Outside | None = None,
-        patience: Patience | None = None,
+        external: ExternalCalls | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         super().__init__(context)
         self._home = home or lima_home.locate()
         self._host = host or preflight.Host()
         self._options = options.of(context.cluster)
-        self._outside = outside or Outside()
-        self._given_patience = patience
+        self._external = external or ExternalCalls()
+        self._given_timeouts = timeouts
 
     # What looks at the host is made on first use: making a provider touches nothing.
 
@@ -107,26 +107,26 @@ class LimaProvider(Provider):
 
     def _limactl_at(self, root: Path) -> Limactl:
         extra = preflight.emulation(self._host) if self._emulated else {}
-        return Limactl(root, program=self._outside.program, environ=extra, run=self._outside.run)
+        return Limactl(root, program=self._external.program, environ=extra, run=self._external.run)
 
     @cached_property
     def _networks(self) -> Networks:
-        return Networks(self._home, self._limactl, command_of=self._outside.command_of)
+        return Networks(self._home, self._limactl, command_of=self._external.command_of)
 
     @cached_property
-    def _judge(self) -> Judge:
-        return Judge(self._home, self._networks, self._outside.answers)
+    def _inspector(self) -> Inspector:
+        return Inspector(self._home, self._networks, self._external.answers)
 
     @cached_property
-    def _patience(self) -> Patience:
-        if self._given_patience is not None:
-            return self._given_patience
+    def _timeouts(self) -> Timeouts:
+        if self._given_timeouts is not None:
+            return self._given_timeouts
         cores = os.cpu_count() or 1
         if self._emulated:
             boot = machines.BOOT_SECONDS * machines.EMULATED_FACTOR
             orderly = machines.ORDERLY_EMULATED_SECONDS
-            return Patience(boot=boot, orderly=orderly, answer=120, at_once=2)
-        return Patience(at_once=max(1, cores // 2))
+            return Timeouts(boot=boot, orderly=orderly, answer=120, at_once=2)
+        return Timeouts(at_once=max(1, cores // 2))
 
     @cached_property
     def _machines(self) -> Machines:
@@ -134,10 +134,10 @@ class LimaProvider(Provider):
             self._home,
             self._limactl,
             self._networks,
-            self._judge,
+            self._inspector,
             reporter=self.context.reporter,
-            patience=self._patience,
-            command_of=self._outside.command_of,
+            timeouts=self._timeouts,
+            command_of=self._external.command_of,
         )
 
     @cached_property
@@ -147,25 +147,25 @@ class LimaProvider(Provider):
             machines=self._machines,
             networks=self._networks,
             options=self._options,
-            ask=self._outside.ask,
-            patience=self._patience,
+            ask=self._external.ask,
+            timeouts=self._timeouts,
             reporter=self.context.reporter,
         )
 
     @cached_property
-    def _golden(self) -> Golden:
-        return Golden(self._home, self._limactl, self._outside.flatten)
+    def _template_store(self) -> TemplateStore:
+        return TemplateStore(self._home, self._limactl, self._external.flatten)
 
     @cached_property
-    def _maker(self) -> Maker:
-        return Maker(
+    def _creator(self) -> Creator:
+        return Creator(
             home=self._home,
             limactl=self._limactl,
             networks=self._networks,
             machines=self._machines,
             options=self._options,
             host=self._host,
-            golden=self._golden,
+            templates=self._template_store,
             emulated=self._emulated,
             cluster=self.context.cluster,
         )
@@ -187,11 +187,11 @@ class LimaProvider(Provider):
         found = preflight.check(self._host, self._home, self._limactl, self._options, cluster)
         found.append(self._image())
         works = all(check.status is not CheckStatus.FAIL for check in found)
-        return [*found, *(preflight.sizes(self._maker.drifts()) if works else ())]
+        return [*found, *(preflight.sizes(self._creator.drifts()) if works else ())]
 
     def _image(self) -> Check:
         try:
-            image, _ = self._maker.source()
+            image, _ = self._creator.source()
         except OhmykubeError as error:
             return preflight.image("", error)
         return preflight.image(image.location if image else str(self._options.template))
@@ -202,7 +202,7 @@ class LimaProvider(Provider):
         Raises:
             ConfigError: the image or template asked for cannot be used.
         """
-        self._maker.source()
+        self._creator.source()
         self._home.ensure_key()
 
     def list(self, cluster: str) -> Sequence[Machine]:
@@ -211,8 +211,10 @@ class LimaProvider(Provider):
         if not ours:
             return []
         listed = {instance.name: instance for instance in self._limactl.list()}
-        looks = parallel.each(ours, lambda name: self._judge.look(name, listed.get(name)))
-        found = [self._nodes.machine(look) for look in looks if look.marker is not None]
+        inspections = parallel.each(
+            ours, lambda name: self._inspector.inspect(name, listed.get(name))
+        )
+        found = [self._nodes.machine(seen) for seen in inspections if seen.marker is not None]
         return sorted(found, key=lambda machine: machine.node)
 
     def clusters(self) -> Sequence[str]:
@@ -232,13 +234,13 @@ class LimaProvider(Provider):
         name = names.instance(spec.cluster, spec.node)
         shape = lima_yaml.shape(spec.cpus, spec.memory_mib, spec.disk_gib)
         with self._home.node_locked(name):
-            look = self._admitted(name, spec.cluster, spec.node)
-            if look.state is State.CREATING and marker.read_claim(self._home, name) is not None:
-                self._machines.remove(look)  # never started: nothing is lost
-                look = self._machines.look(name)
-            if look.state is State.ABSENT:
+            seen = self._admitted(name, spec.cluster, spec.node)
+            if seen.state is State.CREATING and marker.read_claim(self._home, name) is not None:
+                self._machines.remove(seen)  # never started: nothing is lost
+                seen = self._machines.inspect(name)
+            if seen.state is State.ABSENT:
                 return self._made(spec, name, shape)
-            return self._nodes.machine(self._nodes.ready(look, shape))
+            return self._nodes.machine(self._nodes.ready(seen, shape))
 
     def start(self, cluster: str, node: str) -> Machine:
         """Start a machine, and mend what a sleep or a crash of the host left of it.
@@ -248,10 +250,10 @@ class LimaProvider(Provider):
         """
         name = names.instance(cluster, node)
         with self._home.node_locked(name):
-            look = self._there(name, cluster, node)
-            awake = look.state is State.READY
-            shape = self._maker.desired(cluster, node)
-            machine = self._nodes.machine(self._nodes.ready(look, shape))
+            seen = self._there(name, cluster, node)
+            awake = seen.state is State.READY
+            shape = self._creator.desired(cluster, node)
+            machine = self._nodes.machine(self._nodes.ready(seen, shape))
             if awake:
                 self._nodes.set_clock(machine)
             return machine
@@ -260,9 +262,9 @@ class LimaProvider(Provider):
         """Switch a machine off; its disk and its address stay."""
         name = names.instance(cluster, node)
         with self._home.node_locked(name):
-            look = self._machines.look(name)
-            if look.marker is not None and _is(look.marker, cluster, node):
-                self._machines.halt(look)
+            seen = self._machines.inspect(name)
+            if seen.marker is not None and _is(seen.marker, cluster, node):
+                self._machines.halt(seen)
 
     def delete(self, cluster: str, node: str) -> None:
         """Remove a machine with its disks; with the last one, the cluster's network too."""
@@ -270,9 +272,9 @@ class LimaProvider(Provider):
         if not self._home.directory(name).exists():
             return
         with self._home.node_locked(name):
-            look = self._machines.look(name)
-            if look.marker is not None and _is(look.marker, cluster, node):
-                self._machines.remove(look)
+            seen = self._machines.inspect(name)
+            if seen.marker is not None and _is(seen.marker, cluster, node):
+                self._machines.remove(seen)
 
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
         """Return a port of this host's loopback that leads to ``address:port``."""
@@ -280,56 +282,58 @@ class LimaProvider(Provider):
             return address, port
         return "127.0.0.1", self._networks.endpoint(cluster, f"{address}:{port}")
 
-    def publish(self, cluster: str, wanted: Sequence[Service]) -> Mapping[Service, str]:
+    def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Let this host reach exactly these addresses and ports of the cluster; say where.
 
-        They are carried again after each start of the cluster.
+        They are forwarded again after each start of the cluster.
         """
         return self._networks.publish(cluster, wanted)
 
     # --- the image between hosts
 
     @cached_property
-    def _cargo(self) -> Cargo:
-        return Cargo(
-            parts=self._maker.parts(),
+    def _machine_image(self) -> MachineImage:
+        return MachineImage(
+            parts=self._creator.parts(),
             downloads=download_cache.locate(self._limactl.environment, self._host.system),
             template=self._options.template,
         )
 
     def base_version(self) -> str:
         """Return the beginning of the image's digest."""
-        return self._cargo.version
+        return self._machine_image.version
 
     def own_parts(self) -> Sequence[OwnPart]:
         """Return what the user has to bring: a template, and images without URL or digest."""
-        return self._cargo.own()
+        return self._machine_image.own_parts()
 
     def has_base(self) -> bool:
         """Tell whether limactl has the image."""
-        return self._cargo.here()
+        return self._machine_image.is_downloaded()
 
     def export_base(self, target: Path) -> None:
         """Write the image as a tar; let limactl download it when it has not yet."""
-        text = self._maker.text_to_fetch()
-        image_download.fetch(self._home, self._cargo, text, self._limactl_at, self.context.reporter)
-        self._cargo.write(target)
+        text = self._creator.text_to_fetch()
+        image_download.fetch(
+            self._home, self._machine_image, text, self._limactl_at, self.context.reporter
+        )
+        self._machine_image.export_tar(target)
 
     def import_base(self, source: Path) -> None:
         """Give limactl the image, as if it had downloaded it."""
-        self._cargo.bring(source)
+        self._machine_image.import_tar(source)
 
     # --- templates
 
     def template_basis(self) -> str:
         """Return what machines boot from, and the form of templates."""
-        image, base = self._maker.source()
+        image, base = self._creator.source()
         source = image.digest or image.location if image else json.dumps(base, sort_keys=True)
         return f"lima templates {SCHEMA} on {self._host.system} {self._host.arch}: {source}"
 
     def templates(self) -> Sequence[Template]:
         """Return the templates of this home of Lima."""
-        return self._golden.all()
+        return self._template_store.all()
 
     def freeze(self, cluster: str, node: str, template: NewTemplate) -> Template:
         """Take what makes a machine itself off it, stop it, and keep it as a template.
@@ -340,29 +344,29 @@ class LimaProvider(Provider):
         """
         name = names.instance(cluster, node)
         with self._home.node_locked(name):
-            look = self._there(name, cluster, node)
-            if self._golden.find(template.key) is None:
-                ready = self._nodes.machine(self._nodes.ready(look, Shape()))
+            seen = self._there(name, cluster, node)
+            if self._template_store.find(template.key) is None:
+                ready = self._nodes.machine(self._nodes.ready(seen, Shape()))
                 if ready.ssh is not None:
-                    self._golden.strip(self._outside.ask, ready.ssh)
-                whose = self._machines.stopped(self._machines.look(name))
+                    self._template_store.strip(self._external.ask, ready.ssh)
+                whose = self._machines.stopped(self._machines.inspect(name))
                 with self._home.exclusive():
-                    self._golden.keep(whose, template)
+                    self._template_store.keep(whose, template)
                 self._machines.forget(whose)
             else:
-                self._machines.remove(look)
+                self._machines.remove(seen)
         return self._found(template.key)
 
     def _found(self, key: str) -> Template:
-        self._golden.need(key)
-        return next(one for one in self._golden.all() if one.key == key)
+        self._template_store.need(key)
+        return next(one for one in self._template_store.all() if one.key == key)
 
     def remove_template(self, key: str) -> None:
         """Remove a template; its clones do not need it."""
         name = instance_of(key)
-        look = self._machines.look(name)
-        if look.marker is not None and not look.marker.cluster:
-            self._machines.remove(look)
+        seen = self._machines.inspect(name)
+        if seen.marker is not None and not seen.marker.cluster:
+            self._machines.remove(seen)
 
     def sweep_templates(self) -> None:
         """Remove the machines that killed builds left."""
@@ -372,27 +376,27 @@ class LimaProvider(Provider):
 
     # --- parts
 
-    def _there(self, name: str, cluster: str, node: str) -> Look:
-        look = self._admitted(name, cluster, node)
-        if look.state is State.ABSENT:
+    def _there(self, name: str, cluster: str, node: str) -> Inspection:
+        seen = self._admitted(name, cluster, node)
+        if seen.state is State.ABSENT:
             raise NotFoundError(
                 f'cluster "{cluster}" has no node "{node}"',
                 hint="ohmykube status",
                 id="OMK-P-551",
             )
-        return look
+        return seen
 
     def _made(self, spec: MachineSpec, name: str, shape: Shape) -> Machine:
         self._nodes.say(spec.node, "making its disk")
-        return self._nodes.machine(self._nodes.booted(self._maker.make(spec, name, shape)))
+        return self._nodes.machine(self._nodes.booted(self._creator.make(spec, name, shape)))
 
-    def _admitted(self, name: str, cluster: str, node: str) -> Look:
-        """Return how a machine is, unless it is not ours."""
-        look = self._machines.look(name)
-        theirs = look.marker is not None and not _is(look.marker, cluster, node)
-        if look.state is State.FOREIGN or theirs:
+    def _admitted(self, name: str, cluster: str, node: str) -> Inspection:
+        """Return the state of a machine, unless it is not ours."""
+        seen = self._machines.inspect(name)
+        theirs = seen.marker is not None and not _is(seen.marker, cluster, node)
+        if seen.state is State.FOREIGN or theirs:
             raise foreign(name, self._home.directory(name))
-        return look
+        return seen
 
 
 def _is(whose: Marker, cluster: str, node: str) -> bool:

@@ -34,7 +34,7 @@ class ClusterRecord:
 
     @property
     def gateway(self) -> str:
-        """What limactl is told; the real gateway, also for DNS, is .2."""
+        """The gateway that limactl is given; the real one, also for DNS, is .2."""
         return f"192.168.{self.number}.1"
 
 

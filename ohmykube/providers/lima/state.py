@@ -81,7 +81,7 @@ REPAIRS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Inspection:
     """What was seen of one machine."""
 
     state: State
@@ -103,8 +103,8 @@ class Look:
         )
 
 
-def greets(host: str, port: int, timeout: float = ANSWER_SECONDS) -> bool:
-    """Tell whether an ssh server greets there; a busy guest may, before it could log us in."""
+def has_ssh_banner(host: str, port: int, timeout: float = ANSWER_SECONDS) -> bool:
+    """Tell whether an ssh server sends its banner; a busy guest may before it lets us log in."""
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.settimeout(timeout)
@@ -113,8 +113,8 @@ def greets(host: str, port: int, timeout: float = ANSWER_SECONDS) -> bool:
         return False
 
 
-class Judge:
-    """Looks at machines of one home; changes nothing.
+class Inspector:
+    """Finds out the state of machines of one home; changes nothing.
 
     Args:
         home: where they are.
@@ -123,43 +123,43 @@ class Judge:
     """
 
     def __init__(
-        self, home: Home, networks: Networks, answers: Callable[[str, int], bool] = greets
+        self, home: Home, networks: Networks, answers: Callable[[str, int], bool] = has_ssh_banner
     ) -> None:
         self._home = home
         self._networks = networks
         self._answers = answers
 
-    def look(self, name: str, instance: Instance | None) -> Look:
-        """Judge the instance ``name``; ``instance`` is what limactl lists of it, if anything."""
+    def inspect(self, name: str, instance: Instance | None) -> Inspection:
+        """Return the state of the instance ``name``; ``instance`` is its entry in limactl's list."""
         whose = marker.owner(self._home, name)
         if whose is None:
             # A link, or a file, in our place is not ours either.
             there = self._home.directory(name)
             state = State.FOREIGN if there.exists() or there.is_symlink() else State.ABSENT
-            return Look(state=state, instance=instance)
+            return Inspection(state=state, instance=instance)
         if instance is None:
             why = "its directory is there, and limactl does not list it"
-            return Look(state=State.CREATING, marker=whose, address=whose.address, why=why)
-        state, why = self.by_processes(whose, instance)
+            return Inspection(state=State.CREATING, marker=whose, address=whose.address, why=why)
+        state, why = self.inspect_processes(whose, instance)
         if state is not State.READY:
-            return Look(
+            return Inspection(
                 state=state, marker=whose, instance=instance, address=whose.address, why=why
             )
-        return self._by_network(whose, instance)
+        return self._inspect_network(whose, instance)
 
-    def by_processes(self, whose: Marker, instance: Instance) -> tuple[State, str]:
-        """Judge without the network: READY means that this far all is well."""
+    def inspect_processes(self, whose: Marker, instance: Instance) -> tuple[State, str]:
+        """Judge by its processes alone: READY means that they are all well."""
         if not whose.complete:
             return State.CREATING, "its first start did not come to its end"
         if instance.status is Status.STOPPED:
             return State.STOPPED, ""
         if instance.status is not Status.RUNNING:
             return State.BROKEN, f"limactl calls it {instance.status.value or 'nothing'}"
-        return _by_events(self._home, instance)
+        return _inspect_events(self._home, instance)
 
-    def _by_network(self, whose: Marker, instance: Instance) -> Look:
-        def found(state: State, why: str, port: int = 0) -> Look:
-            return Look(
+    def _inspect_network(self, whose: Marker, instance: Instance) -> Inspection:
+        def found(state: State, why: str, port: int = 0) -> Inspection:
+            return Inspection(
                 state=state,
                 marker=whose,
                 instance=instance,
@@ -192,7 +192,7 @@ class Judge:
         return instance.ssh_port
 
 
-def _by_events(home: Home, instance: Instance) -> tuple[State, str]:
+def _inspect_events(home: Home, instance: Instance) -> tuple[State, str]:
     event = events.last(home.directory(instance.name))
     if event is None or not (event.running or event.exiting or event.degraded):
         return State.BOOTING, "; ".join(event.errors) if event else ""

@@ -17,7 +17,7 @@ from ohmykube.kit import files, process
 from ohmykube.providers import template_file
 from ohmykube.providers.base import NO_TEMPLATE
 from ohmykube.providers.lima import marker
-from ohmykube.providers.lima.marker import GOLDEN, Marker
+from ohmykube.providers.lima.marker import TEMPLATE, Marker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def instance_of(key: str) -> str:
     return f"template-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-class Golden:
+class TemplateStore:
     """The templates of one home."""
 
     def __init__(self, home: Home, limactl: Limactl, flat: Flatten = flatten) -> None:
@@ -147,7 +147,7 @@ class Golden:
         # The network of a build goes with it, and limactl wants the networks of all there are.
         self._limactl.edit(whose.instance, ".networks = []")
         template_file.write(directory / _FILE, SCHEMA, new)
-        mark = Marker(instance=name, cluster="", node=GOLDEN, id=whose.id, origin=whose.origin)
+        mark = Marker(instance=name, cluster="", node=TEMPLATE, id=whose.id, origin=whose.origin)
         marker.claim(self._home, mark)
         directory.rename(self._home.directory(name))
         files.sync_directory(self._home.root)

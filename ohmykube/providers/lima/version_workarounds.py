@@ -1,4 +1,4 @@
-"""What limactl does wrongly, by version: one table, asked instead of comparing versions."""
+"""limactl's faults by version: one table, so that no other module compares versions."""
 
 from __future__ import annotations
 

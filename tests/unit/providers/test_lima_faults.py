@@ -25,14 +25,14 @@ from ohmykube.errors import (
 from ohmykube.model.cluster import Node, Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
-from ohmykube.providers.base import CheckStatus, Service
+from ohmykube.providers.base import CheckStatus, ExposedPort
 from ohmykube.providers.lima import marker, records
 from ohmykube.providers.lima.lima_home import Home
 from ohmykube.providers.lima.lima_yaml import Shape
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.limactl_output import Status
 from ohmykube.providers.lima.network import Networks
-from ohmykube.providers.lima.state import Judge, drift
+from ohmykube.providers.lima.state import Inspector, drift
 from ohmykube.testing import fake_limactl
 from tests.lima_world import World, world
 
@@ -361,11 +361,11 @@ def test_what_is_said_of_a_machine_in_each_state(place: World) -> None:
     made = place.provider().create(SPEC)
     (instance,) = place.limactl.list("dev.cp1")
     answering = True
-    judge = Judge(place.home, place.networks, lambda _host, _port: answering)
+    inspector = Inspector(place.home, place.networks, lambda _host, _port: answering)
 
     def said(status: Status = Status.RUNNING) -> tuple[str, str]:
-        look = judge.look("dev.cp1", dataclasses.replace(instance, status=status))
-        return look.state.name, look.why
+        seen = inspector.inspect("dev.cp1", dataclasses.replace(instance, status=status))
+        return seen.state.name, seen.why
 
     assert said() == ("READY", "")
     assert said(Status.STOPPED) == ("STOPPED", "")
@@ -382,7 +382,7 @@ def test_what_is_said_of_a_machine_in_each_state(place: World) -> None:
     assert said() == ("NETDEAD", "the record of its network is gone")
     marker.write(directory, dataclasses.replace(mark, complete=False))
     assert said() == ("CREATING", "its first start did not come to its end")
-    unlisted = judge.look("dev.cp1", None)
+    unlisted = inspector.inspect("dev.cp1", None)
     assert unlisted.state.name == "CREATING"
     assert unlisted.why == "its directory is there, and limactl does not list it"
 
@@ -572,7 +572,7 @@ def test_services_are_carried_and_come_back_with_the_cluster(place: World) -> No
     provider = place.provider()
     machine = provider.create(SPEC)
     first, second = "192.168.110.200", "192.168.110.201"
-    wanted, other = Service(first, 8080), Service(second, 8080)
+    wanted, other = ExposedPort(first, 8080), ExposedPort(second, 8080)
     places = provider.publish("dev", [wanted, other])
     assert places == {wanted: "127.0.110.200:8080", other: "127.0.110.201:8080"}
 

@@ -13,7 +13,7 @@ from ohmykube.kit import architecture
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.lima import images, lima_yaml, marker, options
 from ohmykube.providers.lima.images import Image
-from ohmykube.providers.lima.lima_yaml import Shape, Template
+from ohmykube.providers.lima.lima_yaml import LimaTemplate, Shape
 from ohmykube.providers.lima.options import Options
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def rendered(**more: Any) -> dict[str, Any]:
     shape = Shape(cpus=2, memory_mib=512, disk_gib=9)
     wanted = {"id": "0123", "instance": "dev.w1", "shape": shape,
               "network": "omk110", "image": IMAGE, "system": "linux", **more}  # fmt: skip
-    text = lima_yaml.render(Template(**wanted))
+    text = lima_yaml.render(LimaTemplate(**wanted))
     assert text.startswith(f"{marker.signature('0123')}\n")
     found: dict[str, Any] = yaml.safe_load(text)
     return found

@@ -23,7 +23,7 @@ from ohmykube.kit import files, interrupt, plain_tar
 from ohmykube.providers.lima import download_cache
 from ohmykube.providers.lima.download_cache import Download, locate
 from ohmykube.providers.lima.image_files import Part
-from ohmykube.providers.lima.machine_image_tar import Cargo
+from ohmykube.providers.lima.machine_image_tar import MachineImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,15 +43,15 @@ PARTS = (part("image", IMAGE, "sha512"), part("kernel", KERNEL, "sha384"), part(
 DATA = dict(zip(PARTS, (IMAGE, KERNEL, INITRD), strict=True))
 
 
-def cargo(root: Path, *parts: Part) -> Cargo:
-    return Cargo(parts=parts or PARTS, downloads=root / "lima" / "download")
+def image(root: Path, *parts: Part) -> MachineImage:
+    return MachineImage(parts=parts or PARTS, downloads=root / "lima" / "download")
 
 
-def filled(root: Path, *parts: Part) -> Cargo:
+def filled(root: Path, *parts: Part) -> MachineImage:
     """Return the files of a host that has them all."""
-    made = cargo(root, *parts)
-    for one in made.carried:
-        with made.place(one).filling(one.digest) as stream:
+    made = image(root, *parts)
+    for one in made.portable:
+        with made.download(one).filling(one.digest) as stream:
             stream.write(DATA[one])
     return made
 
@@ -76,39 +76,39 @@ def left_in(root: Path) -> list[str]:
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    one, two = filled(tmp_path / "a"), cargo(tmp_path / "b")
-    one.write(tmp_path / "a.tar")
+    one, two = filled(tmp_path / "a"), image(tmp_path / "b")
+    one.export_tar(tmp_path / "a.tar")
     assert (tmp_path / "a.tar").read_bytes() == whole(*RIGHT)
     with tarfile.open(tmp_path / "a.tar") as archive:
         found = archive.getmembers()
     assert [info.name for info in found] == ["image", "kernel", "initrd"]
     assert {(i.mtime, i.uid, i.gid, i.uname, i.mode) for i in found} == {(0, 0, 0, "", 0o644)}
-    assert (one.here(), two.here()) == (True, False)
-    two.bring(tmp_path / "a.tar")
-    assert two.here()
-    two.write(tmp_path / "b.tar")
+    assert (one.is_downloaded(), two.is_downloaded()) == (True, False)
+    two.import_tar(tmp_path / "a.tar")
+    assert two.is_downloaded()
+    two.export_tar(tmp_path / "b.tar")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
-    two.bring(tmp_path / "no such file: it is here already")
+    two.import_tar(tmp_path / "no such file: it is here already")
 
 
 def test_one_address_is_carried_once(tmp_path: Path) -> None:
     twice = Part(role="kernel", location=PARTS[0].location, digest=PARTS[0].digest)
-    assert cargo(tmp_path, PARTS[0], twice).carried == (PARTS[0],)
+    assert image(tmp_path, PARTS[0], twice).portable == (PARTS[0],)
     made = filled(tmp_path, PARTS[0], twice)
-    made.write(tmp_path / "a.tar")
-    cargo(tmp_path / "b", PARTS[0], twice).bring(tmp_path / "a.tar")
+    made.export_tar(tmp_path / "a.tar")
+    image(tmp_path / "b", PARTS[0], twice).import_tar(tmp_path / "a.tar")
 
 
 def test_nothing_to_carry(tmp_path: Path) -> None:
-    mine = cargo(tmp_path, Part(role="image", location=str(tmp_path / "a.img")))
-    assert (mine.carried, mine.version, mine.here()) == ((), "", True)
+    mine = image(tmp_path, Part(role="image", location=str(tmp_path / "a.img")))
+    assert (mine.portable, mine.version, mine.is_downloaded()) == ((), "", True)
 
 
 # -- what limactl is shown -------------------------------------------------------------------------
 
 
 def test_as_limactl_lays_it(tmp_path: Path) -> None:
-    place = filled(tmp_path).place(PARTS[0])
+    place = filled(tmp_path).download(PARTS[0])
     assert place.directory.name == hashlib.sha256(b"https://a.test/image").hexdigest()
     assert left_in(place.directory) == ["data", "sha512.digest", "url"]
     assert (place.directory / "url").read_text() == "https://a.test/image"
@@ -117,7 +117,7 @@ def test_as_limactl_lays_it(tmp_path: Path) -> None:
 
 
 def test_only_the_very_digest_counts(tmp_path: Path) -> None:
-    place = filled(tmp_path).place(PARTS[0])
+    place = filled(tmp_path).download(PARTS[0])
     assert place.has(digest(IMAGE, "sha512"))
     assert not place.has(digest(IMAGE))  # the same content, but limactl would have to ask
     assert not place.has(digest(KERNEL, "sha512"))
@@ -128,7 +128,7 @@ def test_only_the_very_digest_counts(tmp_path: Path) -> None:
 
 
 def test_what_was_there_before_is_replaced_with_all_that_was_said_of_it(tmp_path: Path) -> None:
-    place = cargo(tmp_path).place(PARTS[0])
+    place = image(tmp_path).download(PARTS[0])
     (place.directory / "imgconv").mkdir(parents=True)
     for name in ("data", "sha256.digest", "sha512.digest", "time", "type", "imgconv/raw",
                  "data.tmp.77.1", f"{files.TEMP_PREFIX}x"):  # fmt: skip
@@ -145,7 +145,7 @@ def test_what_was_there_before_is_replaced_with_all_that_was_said_of_it(tmp_path
 
 def test_killed_in_the_last_step_there_is_nothing(tmp_path: Path) -> None:
     """Something in the way of a late file stands for a kill: no digest beside other data."""
-    place = cargo(tmp_path).place(PARTS[0])
+    place = image(tmp_path).download(PARTS[0])
     (place.directory / "url").mkdir(parents=True)
     (place.directory / "data").write_text("old")
     (place.directory / "sha512.digest").write_text("old")
@@ -236,22 +236,22 @@ def test_a_damaged_download_is_not_carried(
     tmp_path: Path, harm: Callable[[Download], None]
 ) -> None:
     made = filled(tmp_path)
-    harm(made.place(PARTS[1]))
+    harm(made.download(PARTS[1]))
     with pytest.raises(IntegrityError, match="machine kernel among Lima's downloads") as caught:
-        made.write(tmp_path / "a.tar")
+        made.export_tar(tmp_path / "a.tar")
     assert caught.value.id == "OMK-P-573"
-    assert str(made.place(PARTS[1]).directory) in (caught.value.hint or "")
+    assert str(made.download(PARTS[1]).directory) in (caught.value.hint or "")
 
 
 def test_stopped_on_request(tmp_path: Path) -> None:
     made = filled(tmp_path / "a")
-    made.write(tmp_path / "a.tar")
+    made.export_tar(tmp_path / "a.tar")
     interrupt.requested.set()
     with pytest.raises(Interrupted):
-        made.write(tmp_path / "b.tar")
-    other = cargo(tmp_path / "b")
+        made.export_tar(tmp_path / "b.tar")
+    other = image(tmp_path / "b")
     with pytest.raises(Interrupted):
-        other.bring(tmp_path / "a.tar")
+        other.import_tar(tmp_path / "a.tar")
     assert left_in(tmp_path / "b") == []
 
 
@@ -322,24 +322,24 @@ def test_the_table_begins_with_what_is_right() -> None:
 @pytest.mark.parametrize("label", HOSTILE)
 def test_hostile_tars(label: str, tmp_path: Path) -> None:
     (tmp_path / "bad.tar").write_bytes(HOSTILE[label])
-    mine = cargo(tmp_path / "cache")
+    mine = image(tmp_path / "cache")
     with pytest.raises(IntegrityError, match="cannot be trusted") as caught:
-        mine.bring(tmp_path / "bad.tar")
+        mine.import_tar(tmp_path / "bad.tar")
     assert caught.value.id == "OMK-P-574"
     if label in TRUNCATED:
         assert caught.value.why == "it is truncated"
     assert left_in(tmp_path / "cache") == []
     assert {path.name for path in tmp_path.iterdir()} == {"bad.tar", "cache"}
     (tmp_path / "good.tar").write_bytes(_GOOD)
-    mine.bring(tmp_path / "good.tar")  # and no lock is left
+    mine.import_tar(tmp_path / "good.tar")  # and no lock is left
 
 
 def test_what_is_here_stays_when_a_tar_is_refused(tmp_path: Path) -> None:
     mine = filled(tmp_path / "cache", PARTS[0])
     (tmp_path / "bad.tar").write_bytes(HOSTILE["the last one changed"])
     with pytest.raises(IntegrityError):
-        cargo(tmp_path / "cache").bring(tmp_path / "bad.tar")
-    assert mine.here()
+        image(tmp_path / "cache").import_tar(tmp_path / "bad.tar")
+    assert mine.is_downloaded()
 
 
 def test_no_room(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_no_room(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"the file system takes no file larger than itself: {error}")
     with pytest.raises(ResourceError) as caught:
-        cargo(tmp_path / "cache").bring(tmp_path / "large.tar")
+        image(tmp_path / "cache").import_tar(tmp_path / "large.tar")
     assert caught.value.id == "OMK-P-575"
     assert "are needed" in (caught.value.why or "")
     assert not (tmp_path / "cache").exists()

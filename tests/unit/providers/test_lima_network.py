@@ -12,7 +12,7 @@ import pytest
 
 from ohmykube.errors import ProviderError
 from ohmykube.model.machine import MachineSpec
-from ohmykube.providers.base import Service
+from ohmykube.providers.base import ExposedPort
 from ohmykube.providers.lima import network, processes, records
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.records import ClusterRecord
@@ -81,13 +81,13 @@ def test_no_port_is_left(place: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_network_that_was_never_there_is_removed_without_ado(place: World) -> None:
     place.networks.remove("dev")
-    place.networks.revive("omk110", {})
+    place.networks.clear_dead_daemon("omk110", {})
     assert not place.home.network_directory("omk110").exists()
-    place.networks.revive("omk110", {"192.0.2.1": "52:55:55:00:00:01"})
+    place.networks.clear_dead_daemon("omk110", {"192.0.2.1": "52:55:55:00:00:01"})
     leases = place.home.network_directory("omk110") / "leases.json"
     assert json.loads(leases.read_text()) == {"192.0.2.1": "52:55:55:00:00:01"}
     leases.write_text("{")
-    place.networks.revive("omk110", {"192.0.2.2": "52:55:55:00:00:01"})
+    place.networks.clear_dead_daemon("omk110", {"192.0.2.2": "52:55:55:00:00:01"})
     assert json.loads(leases.read_text()) == {"192.0.2.2": "52:55:55:00:00:01"}
 
 
@@ -101,7 +101,11 @@ def test_places_on_linux_and_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path
     low.write_text("1024\n")
     monkeypatch.setattr(network, "_UNPRIVILEGED", low)
     monkeypatch.setattr(network, "_ROUTES", low)
-    wanted = [Service("192.0.2.1", 80), Service("192.0.2.2", 80), Service("192.0.2.3", 9)]
+    wanted = [
+        ExposedPort("192.0.2.1", 80),
+        ExposedPort("192.0.2.2", 80),
+        ExposedPort("192.0.2.3", 9),
+    ]
     found = network._places(RECORD, wanted)
     assert list(found.values()) == ["127.0.2.1:8080", "127.0.2.2:8080", "127.0.0.1:9"]
     monkeypatch.setattr(network, "_ROUTES", tmp_path / "absent")

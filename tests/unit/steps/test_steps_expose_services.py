@@ -11,11 +11,18 @@ from ohmykube.kube import balancers
 from ohmykube.kube.balancers import BalancedPort
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import MachineSpec
+<<<<<<< HEAD:tests/unit/steps/test_steps_expose_services.py
 from ohmykube.progress import Message, Status, StepEnded
-from ohmykube.providers.base import ProviderContext, Service
+from ohmykube.providers.base import ExposedPort, ProviderContext
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.expose_services import expose_services
 from ohmykube.steps.nodes import Nodes
+=======
+from ohmykube.progress import Message
+from ohmykube.providers.base import ExposedPort, ProviderContext
+from ohmykube.steps.base import Run, Services
+from ohmykube.steps.publish import Publish
+>>>>>>> 329daa5 (lima: say the act and the thing in names of functions and classes):tests/unit/steps/test_steps_publish.py
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 
@@ -67,7 +74,7 @@ def test_only_what_a_load_balancer_gave_an_address_is_found() -> None:
 class Exposing(FakeProvider):
     """A provider whose network the host has no route to."""
 
-    def publish(self, cluster: str, wanted: Sequence[Service]) -> Mapping[Service, str]:
+    def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Give each service a port but the last one."""
         assert cluster == "dev"
         return {one: f"127.0.0.1:{one.port + 8000}" for one in wanted[:-1]}
