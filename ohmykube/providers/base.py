@@ -65,7 +65,7 @@ class Check:
 
 
 def doctor_command(provider: str, failed: Iterable[Check]) -> str:
-    """Return the call of ``doctor`` that installs what failed checks lack, or else explains them.
+    """Return the call of ``doctor`` that installs what failed checks miss, or else explains them.
 
     Args:
         provider: its name, or ``auto``.
@@ -242,7 +242,7 @@ NOT_FROZEN = ("OMK-P-302", "OMK-P-303")
 
 @dataclass(frozen=True, slots=True, order=True)
 class ExposedPort:
-    """An address and port in a cluster that its host is to reach."""
+    """An address and port in a cluster that is made reachable from its host."""
 
     address: str
     port: int
@@ -286,7 +286,7 @@ class OwnPart:
 
 @runtime_checkable
 class Portable(Protocol):
-    """A provider whose machines' base can be carried to a host that reaches no network.
+    """A provider whose machines' base can be exported to a host without a network.
 
     The methods MUST NOT touch anything, except that ``export_base`` gets and ``import_base`` makes
     the base. They may raise ``ConfigError`` where the cluster's options cannot be used, and
@@ -296,13 +296,13 @@ class Portable(Protocol):
     def base_version(self) -> str:
         """Return what identifies the base of the context's cluster; MUST be the same on all hosts.
 
-        It changes when what the base is made from changes. Empty when there is nothing to carry:
+        It changes when what the base is made from changes. Empty when there is nothing to export:
         then there is nothing to ask of the methods below but ``own_parts``.
         """
         ...
 
     def own_parts(self) -> Sequence[OwnPart]:
-        """Return what machines are made from beside the base, and cannot be carried."""
+        """Return what machines are made from besides the base, and cannot be exported."""
         ...
 
     def has_base(self) -> bool:

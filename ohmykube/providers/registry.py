@@ -34,7 +34,7 @@ def load(name: str, context: ProviderContext) -> Provider:
     if name != AUTO:
         return _make(name, context)
     reasons = []
-    lacking: list[Check] = []
+    failed_checks: list[Check] = []
     offline_only = None
     for candidate in AUTO_ORDER:
         if candidate not in names():
@@ -45,14 +45,14 @@ def load(name: str, context: ProviderContext) -> Provider:
             return provider
         if offline_only is None and all(check.for_network for check in failed):
             offline_only = provider
-        lacking += failed
+        failed_checks += failed
         reasons.append(f"{candidate}: " + "; ".join(c.evidence or c.title for c in failed))
     if offline_only is not None:  # whether that is enough is for the run's preflight to say
         return offline_only
     raise PrerequisiteError(
         "no provider can make machines on this host",
         why="\n".join(reasons) or "none is installed",
-        hint=doctor_command(AUTO, lacking),
+        hint=doctor_command(AUTO, failed_checks),
     )
 
 

@@ -57,7 +57,7 @@ def test_sudo(machine: Machine, hosts: list[Host], user: str, tmp_path: Path) ->
     with pytest.raises(PrerequisiteError, match="sudo on node cp1"):
         provider.create(SPEC)
     plain = ssh_provider(tmp_path, "dev", {"cp1": replace(host, become=False)})
-    with pytest.raises(PrerequisiteError, match="hosts lack") as error:
+    with pytest.raises(PrerequisiteError, match="hosts are not ready for nodes") as error:
         plain.prepare()
     assert error.value.why is not None
     assert "without root rights" in error.value.why

@@ -130,7 +130,7 @@ class Inspector:
         self._answers = answers
 
     def inspect(self, name: str, instance: Instance | None) -> Inspection:
-        """Return the state of the instance ``name``; ``instance`` is its entry in limactl's list."""
+        """Return the state of an instance; ``instance`` is its entry in limactl's list."""
         whose = marker.owner(self._home, name)
         if whose is None:
             # A link, or a file, in our place is not ours either.

@@ -14,13 +14,13 @@ from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import interrupt
-from ohmykube.providers.nspawn.host_system import do
+from ohmykube.providers.nspawn.host_system import run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 SECONDS = 600
 MEMBERS = 200_000
@@ -33,7 +33,7 @@ _NEEDED = ("etc", "usr", "var", "root")
 """Must be directories: files of each node are written below them from outside."""
 
 
-def write(host: Host, rootfs: Path, target: Path) -> None:
+def write(host: HostSystem, rootfs: Path, target: Path) -> None:
     """Write the tree to ``target``; devices are left out, the container brings its own.
 
     Raises:
@@ -47,10 +47,10 @@ def write(host: Host, rootfs: Path, target: Path) -> None:
         *("--xattrs", "--xattrs-include=security.capability"),
         *("--exclude=./dev/*", "--exclude=./run/*", "."),
     ]
-    do(host, "write the node base image to a file", argv, timeout=SECONDS)
+    run_checked(host, "write the node base image to a file", argv, timeout=SECONDS)
 
 
-def unpack(host: Host, source: Path, target: Path) -> None:
+def unpack(host: HostSystem, source: Path, target: Path) -> None:
     """Unpack a checked archive into the empty directory ``target``.
 
     Raises:
@@ -63,7 +63,7 @@ def unpack(host: Host, source: Path, target: Path) -> None:
         *("--same-owner", "--same-permissions", "--delay-directory-restore"),
         *("--xattrs", "--xattrs-include=security.capability"),
     ]
-    do(host, "unpack the node base image", argv, timeout=SECONDS)
+    run_checked(host, "unpack the node base image", argv, timeout=SECONDS)
 
 
 def check(source: Path) -> None:

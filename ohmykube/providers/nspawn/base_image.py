@@ -14,12 +14,12 @@ from ohmykube import progress
 from ohmykube.errors import NetworkError, ProviderError, ResourceError
 from ohmykube.kit import failures, files, locks, process
 from ohmykube.providers.nspawn import base_archive
-from ohmykube.providers.nspawn.host_system import do
+from ohmykube.providers.nspawn.host_system import run_checked
 
 if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
     from ohmykube.progress import Reporter
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "sudo"),
@@ -102,14 +102,14 @@ class Recipe:
 class BaseImages:
     """The images in ``<cache>/nspawn``."""
 
-    def __init__(self, host: Host, paths: Paths, reporter: Reporter, recipe: Recipe) -> None:
+    def __init__(self, host: HostSystem, paths: Paths, reporter: Reporter, recipe: Recipe) -> None:
         self._host = host
         self._root = paths.cache / "nspawn"
         self._reporter = reporter
         self.recipe = recipe
 
     def rootfs(self, key: str) -> Path:
-        """Return where the image of that key lies, made or not."""
+        """Return the path of the image of that key; it need not exist."""
         return self._root / f"base-{key}" / "rootfs"
 
     def ensure(self) -> str:
@@ -134,12 +134,12 @@ class BaseImages:
         """Tell whether the image of the recipe is there."""
         return self.rootfs(self.recipe.key).is_dir()
 
-    def write(self, target: Path) -> None:
+    def export_tar(self, target: Path) -> None:
         """Write the image of the recipe to a tar (see ``base_archive``); make it when needed."""
         base_archive.write(self._host, self.rootfs(self.ensure()), target)
 
-    def bring(self, source: Path) -> None:
-        """Make the image of the recipe from a tar of ``write``, unless it is there.
+    def import_tar(self, source: Path) -> None:
+        """Make the image of the recipe from a tar of ``export_tar``, unless it is there.
 
         Raises:
             IntegrityError: the tar cannot be trusted; nothing is left of it.
@@ -203,7 +203,7 @@ class BaseImages:
     def _discard(self, path: Path) -> None:
         inside = [p for p, _, _ in self._host.mounts() if Path(p).is_relative_to(path)]
         for point in sorted(inside, reverse=True):
-            do(self._host, f"unmount {point}", ["umount", "--lazy", point])
+            run_checked(self._host, f"unmount {point}", ["umount", "--lazy", point])
         files.remove_tree(path)
 
 
@@ -229,7 +229,7 @@ def _explain(error: process.CommandFailed) -> ProviderError | NetworkError | Res
 
 
 def customise(rootfs: Path, recipe: Recipe) -> None:
-    """Turn a fresh bootstrap into a base: our files in, identities and clutter out."""
+    """Turn a fresh bootstrap into a base: our files added, identities and caches removed."""
     for name, text in FILES.items():
         path = rootfs / name
         path.parent.mkdir(parents=True, exist_ok=True)

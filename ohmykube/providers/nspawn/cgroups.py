@@ -19,7 +19,7 @@ from ohmykube.kit import retry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 Group = tuple[str, ...]
 PERIOD_US = 100_000
@@ -51,7 +51,7 @@ class Cgroups(abc.ABC):
 
     version: int
 
-    def __init__(self, host: Host, tops: Iterable[Path]) -> None:
+    def __init__(self, host: HostSystem, tops: Iterable[Path]) -> None:
         self._host = host
         self.tops = tuple(tops)
 
@@ -280,7 +280,7 @@ class CgroupsV2(Cgroups):
         super().kill(group)
 
 
-def detect(host: Host) -> Cgroups:
+def detect(host: HostSystem) -> Cgroups:
     """Return the host's cgroups.
 
     Raises:
@@ -304,10 +304,10 @@ def detect(host: Host) -> Cgroups:
 
 
 def offered(cgroups: Cgroups) -> None:
-    """Look whether a kubelet's controllers can be had.
+    """Check that the controllers that a kubelet needs are available.
 
     Raises:
-        PrerequisiteError: they cannot.
+        PrerequisiteError: they are not.
     """
     (top, *_) = cgroups.tops
     if cgroups.version == 2:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import MachineSpec
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.name_claims import Claims
-    from ohmykube.providers.nspawn.port_forward import Forwards
+    from ohmykube.providers.nspawn.port_forward import PortForwards
 
 _LOOKS = 10
 """How often a directory that is removed is looked through, while others still write to it."""
@@ -33,7 +33,9 @@ _LOOKS = 10
 class Clusters:
     """The clusters below one data directory."""
 
-    def __init__(self, host: Host, root: Path, claims: Claims, forwards: Forwards) -> None:
+    def __init__(
+        self, host: HostSystem, root: Path, claims: Claims, forwards: PortForwards
+    ) -> None:
         self._host = host
         self.root = root
         self._claims = claims
@@ -41,7 +43,7 @@ class Clusters:
         self._guard = threading.RLock()
 
     def files(self, cluster: str) -> ClusterFiles:
-        """Return where a cluster's files are, there or not."""
+        """Return the paths of a cluster's files; they need not exist."""
         return ClusterFiles(self.root / cluster)
 
     def record(self, cluster: str) -> ClusterRecord | None:
@@ -69,7 +71,7 @@ class Clusters:
         return []
 
     def directory(self, cluster: str, node: str) -> Path:
-        """Return where a node's files are, there or not."""
+        """Return the paths of a node's files; they need not exist."""
         return self.files(cluster).node(node).root_dir
 
     @staticmethod
@@ -131,8 +133,8 @@ class Clusters:
                 records.write(paths.marker, record)
             return record
 
-    def furnish(self, owner: ClusterRecord) -> None:
-        """Take the cluster's name on the host; make its keys and network as far as they lack.
+    def set_up(self, owner: ClusterRecord) -> None:
+        """Claim the cluster's name on the host; create its keys and network unless they exist.
 
         Call it when the first node has its marker: from then on a crash leaves nothing unowned.
 
@@ -146,16 +148,16 @@ class Clusters:
             node_root.make_key(self._host, paths.identity, f"ohmykube-{cluster}")
             network.make_cluster(self._host, cluster)
 
-    def holds(self, record: ClusterRecord | MachineRecord) -> bool:
-        """Tell whether what runs under the cluster's name is ours to look at and to end.
+    def owns_name(self, record: ClusterRecord | MachineRecord) -> bool:
+        """Tell whether the cluster's name on this host is ours: what runs under it is too.
 
         After a reboot the name may have gone to a cluster of another data directory.
         """
         claim = self._claims.read(record.cluster)
         return claim is None or claim.id == record.id
 
-    def abandon(self, cluster: str, node: str) -> None:
-        """Take back a node that was admitted but could not be furnished; files only."""
+    def roll_back_node(self, cluster: str, node: str) -> None:
+        """Remove the files of a node that was registered but whose cluster could not be set up."""
         with self.locked(cluster):
             _empty(self.files(cluster).node(node).root_dir, last="machine.json")
             if not self.nodes(cluster):
@@ -163,7 +165,7 @@ class Clusters:
             with contextlib.suppress(OSError):
                 self.root.rmdir()
 
-    def admit(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
+    def register_node(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
         """Return the machine's record with the limits of ``spec``; a new one gets an address.
 
         Raises:
@@ -206,7 +208,7 @@ class Clusters:
         )
 
     def save(self, record: MachineRecord) -> None:
-        """Write a machine's record unless it is there already as it is."""
+        """Write a machine's record unless the file holds it already."""
         if self.machine(record.cluster, record.node) != record:
             records.write(self.files(record.cluster).node(record.node).marker, record)
 
@@ -237,7 +239,7 @@ class Clusters:
                 if record is None:
                     ours = self._claims.orphaned(cluster, paths.root_dir)
                 else:
-                    ours = self.holds(record)
+                    ours = self.owns_name(record)
                 if ours:
                     self._claims.release(cluster)
                 _empty(directory, last="machine.json")
@@ -284,7 +286,7 @@ class Clusters:
                 self.endpoint(cluster, target)
 
     def pause_forwards(self, cluster: str) -> None:
-        """Stop listening on all ports of a cluster; they stay promised."""
+        """Stop listening on all ports of a cluster; they stay reserved."""
         with self.locked(cluster):
             record = self.record(cluster)
             for port in record.forwards.values() if record else ():

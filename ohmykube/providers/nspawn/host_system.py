@@ -1,6 +1,6 @@
 """The host as this provider sees it: where the kernel's trees are and how programs are run.
 
-Everything that touches the machine goes through a ``Host``, so tests give one over a directory.
+Everything that touches the machine goes through a ``HostSystem``; tests pass one of a directory.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Commands(Protocol):
 
 
 class SystemCommands:
-    """The real thing."""
+    """Runs programs on this host."""
 
     def run(
         self,
@@ -69,8 +69,8 @@ class SystemCommands:
         return process.which(program)
 
 
-class Kernel:
-    """Calls whose effect a directory cannot imitate: control files appear and go by themselves."""
+class KernelCalls:
+    """System calls whose effect a plain directory cannot imitate: control files come and go."""
 
     def mkdir(self, group: Path) -> None:
         """Make a cgroup."""
@@ -101,7 +101,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class HostSystem:
     """Roots of the kernel's trees, and the commands."""
 
     cgroup: Path = Path("/sys/fs/cgroup")
@@ -110,7 +110,7 @@ class Host:
     run: Path = Path("/run/ohmykube")
     """Locks and claims of names; empty after a reboot, as namespaces and cgroups are."""
     commands: Commands = field(default_factory=SystemCommands)
-    kernel: Kernel = field(default_factory=Kernel)
+    kernel: KernelCalls = field(default_factory=KernelCalls)
     clock: Clock = field(default_factory=SystemClock)
 
     def mounts(self) -> list[tuple[str, str, frozenset[str]]]:
@@ -128,7 +128,9 @@ class Host:
         return self.commands.detach(joined, log_file)
 
 
-def do(host: Host, what: str, argv: Sequence[str], *, timeout: float = 30) -> process.Result:
+def run_checked(
+    host: HostSystem, what: str, argv: Sequence[str], *, timeout: float = 30
+) -> process.Result:
     """Run a program whose failure means that ``what`` did not work.
 
     Raises:
@@ -137,15 +139,15 @@ def do(host: Host, what: str, argv: Sequence[str], *, timeout: float = 30) -> pr
     return _explained(host, what, argv, timeout, None)
 
 
-def feed(
-    host: Host, what: str, argv: Sequence[str], lines: Sequence[str], *, timeout: float = 30
+def run_with_input(
+    host: HostSystem, what: str, argv: Sequence[str], lines: Sequence[str], *, timeout: float = 30
 ) -> process.Result:
-    """As ``do``, with ``lines`` on the program's standard input."""
+    """As ``run_checked``, with ``lines`` on the program's standard input."""
     return _explained(host, what, argv, timeout, "\n".join(lines) + "\n")
 
 
 def _explained(
-    host: Host, what: str, argv: Sequence[str], timeout: float, data: str | None
+    host: HostSystem, what: str, argv: Sequence[str], timeout: float, data: str | None
 ) -> process.Result:
     try:
         return host.commands.run(argv, timeout=timeout, input=data)

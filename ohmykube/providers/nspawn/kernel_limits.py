@@ -14,7 +14,7 @@ from ohmykube.progress import Message
 
 if TYPE_CHECKING:
     from ohmykube.progress import Reporter
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 WANTED = {
     "fs/inotify/max_user_instances": 4096,
@@ -22,7 +22,7 @@ WANTED = {
 }
 
 
-def lacking(host: Host) -> dict[str, tuple[int, int]]:
+def too_low(host: HostSystem) -> dict[str, tuple[int, int]]:
     """Return the limits that are too low: name -> (value, wanted)."""
     found = {}
     for name, wanted in WANTED.items():
@@ -33,9 +33,9 @@ def lacking(host: Host) -> dict[str, tuple[int, int]]:
     return found
 
 
-def raise_limits(host: Host, reporter: Reporter) -> None:
-    """Raise what is too low and say so; a kernel that refuses is left as it is."""
-    for name, (value, wanted) in lacking(host).items():
+def raise_limits(host: HostSystem, reporter: Reporter) -> None:
+    """Raise the limits that are too low and report it; a refusal by the kernel is accepted."""
+    for name, (value, wanted) in too_low(host).items():
         with contextlib.suppress(OSError):
             (host.proc / "sys" / name).write_text(str(wanted))
             text = f"raised {name.replace('/', '.')} of this host from {value} to {wanted}"

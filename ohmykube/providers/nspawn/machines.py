@@ -1,4 +1,4 @@
-"""One node's processes: boot, look, stop, take apart. No records are written here."""
+"""One node's processes: boot, state, halt, tear down. No records are written here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ohmykube.providers.nspawn.cgroups import Limits
 
 if TYPE_CHECKING:
     from ohmykube.providers.nspawn.cgroups import Cgroups
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 
@@ -28,12 +28,12 @@ CALLS = "@keyring bpf @mount @privileged perf_event_open"
 class Machines:
     """Nodes as processes, mounts, namespaces and cgroups."""
 
-    def __init__(self, host: Host, cgroups: Cgroups) -> None:
+    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
         self._host = host
         self._cgroups = cgroups
 
     def state(self, record: MachineRecord, node: NodeFiles) -> MachineState:
-        """Look at the machine of a record."""
+        """Return the state of the machine of a record."""
         group = layout.node_group(record.cluster, record.node)
         if self._cgroups.leader(group) is not None:
             spaces = (
@@ -136,7 +136,7 @@ class Machines:
                     lambda: None if self._cgroups.pids(group) else True,
                 )
 
-    def dismantle(self, cluster: str, node: str, files: NodeFiles, identity: str) -> None:
+    def tear_down(self, cluster: str, node: str, files: NodeFiles, identity: str) -> None:
         """End all processes of a node and remove what the kernel keeps for it; files stay."""
         group = layout.node_group(cluster, node)
         self._cgroups.kill(group)

@@ -1,4 +1,4 @@
-"""Who has a cluster name on this host.
+"""Which cluster owns a name on this host: names of namespaces and cgroups are the machine's.
 
 Namespaces and cgroups are named after the cluster for the whole host, while several users of
 ``OHMYKUBE_HOME`` may each have a cluster of that name in their files. The first one has the name
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ohmykube.providers.nspawn.cgroups import Cgroups
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Claim:
 class Claims:
     """The claim files in ``<run>/nspawn``."""
 
-    def __init__(self, host: Host, cgroups: Cgroups) -> None:
+    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
         self._host = host
         self._cgroups = cgroups
 

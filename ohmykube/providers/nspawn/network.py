@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
 from ohmykube.providers.nspawn import layout
-from ohmykube.providers.nspawn.host_system import do, feed
+from ohmykube.providers.nspawn.host_system import run_checked, run_with_input
 
 if TYPE_CHECKING:
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 
-def exists(host: Host, netns: str) -> bool:
+def exists(host: HostSystem, netns: str) -> bool:
     """Tell whether the namespace is there."""
     return (host.netns / netns).exists()
 
 
-def has_link(host: Host, netns: str, link: str) -> bool:
+def has_link(host: HostSystem, netns: str, link: str) -> bool:
     """Tell whether the namespace can be entered and has a link of that name."""
     argv = ["ip", "-n", netns, "link", "show", "dev", link]
     return host.commands.run(argv, timeout=10, check=False).code == 0
 
 
-def make_cluster(host: Host, cluster: str) -> None:
+def make_cluster(host: HostSystem, cluster: str) -> None:
     """Make the cluster's namespace and bridge; repeatable. Call it under the cluster's lock."""
     netns = layout.cluster_netns(cluster)
     what = f"make the network of cluster {cluster}"
@@ -36,20 +36,20 @@ def make_cluster(host: Host, cluster: str) -> None:
         if has_link(host, netns, layout.BRIDGE):
             return
         remove(host, netns)  # a crash came between the two
-    do(host, what, ["ip", "netns", "add", netns])
+    run_checked(host, what, ["ip", "netns", "add", netns])
     # Forwarding makes the gateway answer "unreachable" at once instead of dropping packets.
     forward = ["nsenter", f"--net={host.netns / netns}", "sh", "-c"]
-    do(host, what, [*forward, "echo 1 >/proc/sys/net/ipv4/ip_forward"])
+    run_checked(host, what, [*forward, "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     lines = [
         "link set dev lo up",
         f"link add name {layout.BRIDGE} type bridge",
         f"address add {layout.GATEWAY}/{layout.PREFIX} dev {layout.BRIDGE}",
         f"link set dev {layout.BRIDGE} up",
     ]
-    feed(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
+    run_with_input(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
 
 
-def make_node(host: Host, cluster: str, node: str, address: str) -> None:
+def make_node(host: HostSystem, cluster: str, node: str, address: str) -> None:
     """Make a node's namespace with ``eth0`` on the cluster's bridge, from scratch."""
     bridge, netns = layout.cluster_netns(cluster), layout.node_netns(cluster, node)
     what = f"make the network of node {node}"
@@ -57,20 +57,20 @@ def make_node(host: Host, cluster: str, node: str, address: str) -> None:
     remove(host, netns)
     # After a crash the old pair can outlive its namespace's name; the kernel ends both together.
     if has_link(host, bridge, port):
-        do(host, what, ["ip", "-n", bridge, "link", "delete", "dev", port])
-    do(host, what, ["ip", "netns", "add", netns])
+        run_checked(host, what, ["ip", "-n", bridge, "link", "delete", "dev", port])
+    run_checked(host, what, ["ip", "netns", "add", netns])
     lines = [
         f"link add name {port} type veth peer name eth0 address {mac(address)} netns {netns}",
         f"link set dev {port} master {layout.BRIDGE} up",
     ]
-    feed(host, what, ["ip", "-n", bridge, "-batch", "-"], lines)
+    run_with_input(host, what, ["ip", "-n", bridge, "-batch", "-"], lines)
     lines = [
         "link set dev lo up",
         f"address add {address}/{layout.PREFIX} dev eth0",
         "link set dev eth0 up",
         f"route add default via {layout.GATEWAY}",
     ]
-    feed(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
+    run_with_input(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
 
 
 def mac(address: str) -> str:
@@ -82,7 +82,7 @@ def mac(address: str) -> str:
     return ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
 
 
-def remove(host: Host, netns: str) -> None:
+def remove(host: HostSystem, netns: str) -> None:
     """Remove a namespace with all links in it; none is fine.
 
     Raises:
@@ -103,6 +103,6 @@ def remove(host: Host, netns: str) -> None:
         )
 
 
-def inside(host: Host, cluster: str) -> tuple[str, ...]:
+def inside(host: HostSystem, cluster: str) -> tuple[str, ...]:
     """Return the argv prefix that runs a program in the cluster's namespace."""
     return ("nsenter", f"--net={host.netns / layout.cluster_netns(cluster)}")

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kit import files
 from ohmykube.providers.nspawn import layout
-from ohmykube.providers.nspawn.host_system import do
+from ohmykube.providers.nspawn.host_system import run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
 
 
-def mounts_below(host: Host, path: Path) -> list[str]:
+def mounts_below(host: HostSystem, path: Path) -> list[str]:
     """Return mount points at and below ``path``, the last mounted first."""
     prefix = str(path)
     points = [point for point, _, _ in host.mounts()]
     return [p for p in reversed(points) if p == prefix or p.startswith(prefix + "/")]
 
 
-def mount(host: Host, node: NodeFiles, layers: Sequence[Path]) -> None:
+def mount(host: HostSystem, node: NodeFiles, layers: Sequence[Path]) -> None:
     """Mount the node's root over ``layers``, the uppermost first; without effect when it is."""
     for directory in (node.upper, node.work, node.root, *(source for source, _ in node.binds)):
         files.ensure_directory(directory, mode=0o755)
@@ -35,7 +35,7 @@ def mount(host: Host, node: NodeFiles, layers: Sequence[Path]) -> None:
     lower = ":".join(_escaped(layer) for layer in layers)
     options = f"lowerdir={lower},upperdir={_escaped(node.upper)},workdir={_escaped(node.work)}"
     what = f"mount the root of node {node.root_dir.name}"
-    do(host, what, ["mount", "-t", "overlay", "overlay", "-o", options, str(node.root)])
+    run_checked(host, what, ["mount", "-t", "overlay", "overlay", "-o", options, str(node.root)])
 
 
 def empty(node: NodeFiles) -> None:
@@ -53,27 +53,27 @@ def _escaped(path: Path) -> str:
     return text
 
 
-def unmount(host: Host, node: NodeFiles) -> None:
+def unmount(host: HostSystem, node: NodeFiles) -> None:
     """Unmount everything at and below the node's root."""
     for point in mounts_below(host, node.root_dir):
         if host.commands.run(["umount", point], timeout=30, check=False).code != 0:
-            do(host, f"unmount {point}", ["umount", "--lazy", point])
+            run_checked(host, f"unmount {point}", ["umount", "--lazy", point])
 
 
-def make_host_key(host: Host, node: NodeFiles) -> str:
+def make_host_key(host: HostSystem, node: NodeFiles) -> str:
     """Make the node's ssh host key unless it is there; return the public one (type and key)."""
     public = make_key(host, node.host_key, node.root_dir.name)
     return " ".join(public.split()[:2])
 
 
-def make_key(host: Host, path: Path, comment: str) -> str:
+def make_key(host: HostSystem, path: Path, comment: str) -> str:
     """Make an ed25519 key pair unless it is there; return the public file's text."""
     public = path.with_name(path.name + ".pub")
     if not public.exists():
         # ssh-keygen writes the public file last: without it the pair is half made.
         path.unlink(missing_ok=True)
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
-        do(host, f"make the key {path.name}", argv)
+        run_checked(host, f"make the key {path.name}", argv)
     return public.read_text()
 
 

@@ -1,4 +1,4 @@
-"""A port on 127.0.0.1 of the host that leads to an address inside a cluster's network."""
+"""Ports on 127.0.0.1 of the host, forwarded to addresses inside a cluster's network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from ohmykube.providers.nspawn.cgroups import Cgroups
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import ClusterFiles
 
 FIRST_PORT, PORTS = 36443, 1000
@@ -23,7 +23,7 @@ _LISTEN_WAIT = retry.Wait(seconds=5, every=0.02, factor=1.5, longest=0.2)
 
 
 def choose(cluster: str, promised: Collection[int], free: Callable[[int], bool]) -> int:
-    """Return a port that is free now and promised to no other cluster.
+    """Return a port that is free now and reserved for no other cluster.
 
     Raises:
         LockedError: none is left.
@@ -41,10 +41,10 @@ def choose(cluster: str, promised: Collection[int], free: Callable[[int], bool])
     )
 
 
-class Forwards:
+class PortForwards:
     """The forwarders of clusters, each in a cgroup of its own below its cluster's."""
 
-    def __init__(self, host: Host, cgroups: Cgroups) -> None:
+    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
         self._host = host
         self._cgroups = cgroups
 

@@ -1,4 +1,4 @@
-"""What this host must have for system containers; found read-only."""
+"""What this host must have for system containers; changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ohmykube.providers.nspawn.port_forward import PROXY
 
 if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container",
@@ -33,7 +33,7 @@ WANTED_GIB = 10
 
 
 def check(
-    host: Host, paths: Paths, *, uid: int | None = None, system: str = sys.platform
+    host: HostSystem, paths: Paths, *, uid: int | None = None, system: str = sys.platform
 ) -> list[Check]:
     """Return all checks, the failed ones included; looks only.
 
@@ -79,7 +79,7 @@ def _root(uid: int) -> Check:
     )
 
 
-def _program(host: Host, program: str, package: str) -> Check:
+def _program(host: HostSystem, program: str, package: str) -> Check:
     found = host.commands.which(program)
     netcat = program == "nc" and found is not None
     # `nc -F` hands a connected socket over; only the OpenBSD netcat has it.
@@ -107,7 +107,7 @@ def _proxy(path: Path) -> Check:
     )
 
 
-def _overlay(host: Host) -> Check:
+def _overlay(host: HostSystem) -> Check:
     known = "overlay" in (host.proc / "filesystems").read_text().split()
     release = platform.release()
     modules = Path("/lib/modules") / release / "kernel/fs/overlayfs"
@@ -118,7 +118,7 @@ def _overlay(host: Host) -> Check:
     )
 
 
-def _data(host: Host, paths: Paths) -> Check:
+def _data(host: HostSystem, paths: Paths) -> Check:
     """A node's root cannot be laid over another overlay, as in a container."""
     where = _existing(paths.data)
     best, kind = "", ""
@@ -134,7 +134,7 @@ def _data(host: Host, paths: Paths) -> Check:
     )
 
 
-def _cgroups(host: Host) -> Check:
+def _cgroups(host: HostSystem) -> Check:
     try:
         found = cgroups.detect(host)
         cgroups.offered(found)
@@ -156,9 +156,9 @@ def _space(path: Path) -> Check:
     )
 
 
-def _limits(host: Host) -> Check:
+def _limits(host: HostSystem) -> Check:
     """Each node's systemd, kubelet and containerd take instances out of one pool of root's."""
-    low = kernel_limits.lacking(host)
+    low = kernel_limits.too_low(host)
     evidence = "; ".join(
         f"{name.replace('/', '.')} = {value}, is raised to {wanted} when nodes start"
         for name, (value, wanted) in low.items()

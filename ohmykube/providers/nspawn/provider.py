@@ -21,10 +21,10 @@ from ohmykube.providers.base import Capabilities, Check, Provider, ProviderConte
 from ohmykube.providers.nspawn import cgroups, kernel_limits, network, node_root, preflight
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.clusters import Clusters, not_ours
-from ohmykube.providers.nspawn.host_system import Host
+from ohmykube.providers.nspawn.host_system import HostSystem
 from ohmykube.providers.nspawn.machines import Machines
 from ohmykube.providers.nspawn.name_claims import Claims
-from ohmykube.providers.nspawn.port_forward import Forwards
+from ohmykube.providers.nspawn.port_forward import PortForwards
 from ohmykube.providers.nspawn.templates import SCHEMA, TemplateStore, no_template
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class NspawnProvider(Provider):
 
     name = "nspawn"
 
-    def __init__(self, context: ProviderContext, host: Host | None = None) -> None:
+    def __init__(self, context: ProviderContext, host: HostSystem | None = None) -> None:
         super().__init__(context)
-        self._host = host or Host()
+        self._host = host or HostSystem()
         self._recipe = _recipe(context)
         self._root = context.paths.data / "nspawn"
         self._templates = TemplateStore(self._host, context.paths.data / "nspawn-templates")
@@ -60,7 +60,7 @@ class NspawnProvider(Provider):
     @cached_property
     def _clusters(self) -> Clusters:
         claims = Claims(self._host, self._cgroups)
-        return Clusters(self._host, self._root, claims, Forwards(self._host, self._cgroups))
+        return Clusters(self._host, self._root, claims, PortForwards(self._host, self._cgroups))
 
     @cached_property
     def _machines(self) -> Machines:
@@ -73,7 +73,7 @@ class NspawnProvider(Provider):
 
     @property
     def _possible(self) -> bool:
-        """Tell whether this host is one of those that can have our machines: is it Linux?"""
+        """Tell whether this host is a Linux one, which alone can run such machines."""
         return (self._host.proc / "self" / "mounts").exists()
 
     @property
@@ -100,7 +100,7 @@ class NspawnProvider(Provider):
         return self._recipe.key
 
     def own_parts(self) -> Sequence[OwnPart]:
-        """Return nothing: all that nodes are made from is in the base image."""
+        """Return nothing: nodes are made from the base image alone."""
         return ()
 
     def has_base(self) -> bool:
@@ -109,11 +109,11 @@ class NspawnProvider(Provider):
 
     def export_base(self, target: Path) -> None:
         """Write the base image as a tar."""
-        self._images.write(target)
+        self._images.export_tar(target)
 
     def import_base(self, source: Path) -> None:
         """Unpack the base image from a tar, all of it checked before."""
-        self._images.bring(source)
+        self._images.import_tar(source)
 
     def list(self, cluster: str) -> Sequence[Machine]:
         """Return the machines of exactly this cluster."""
@@ -153,13 +153,13 @@ class NspawnProvider(Provider):
                 if existing is None or not existing.complete:
                     raise no_template(spec.template)
             owner = clusters.open(spec.cluster)
-            record = clusters.admit(owner, spec, base)
+            record = clusters.register_node(owner, spec, base)
             node = clusters.files(spec.cluster).node(spec.node)
             try:
-                clusters.furnish(owner)
+                clusters.set_up(owner)
             except LockedError:
                 if not record.complete:
-                    clusters.abandon(spec.cluster, spec.node)
+                    clusters.roll_back_node(spec.cluster, spec.node)
                 raise
             return self._running(record, node)
 
@@ -177,7 +177,7 @@ class NspawnProvider(Provider):
             paths = clusters.files(cluster).node(node)
             owner = clusters.record(cluster)
             if owner is not None:
-                clusters.furnish(owner)
+                clusters.set_up(owner)
             return self._running(record, paths)
 
     def _running(self, record: MachineRecord, node: NodeFiles) -> Machine:
@@ -192,7 +192,7 @@ class NspawnProvider(Provider):
         """Bring up a machine that is stopped or broken. The node's lock is held."""
         clusters = self._clusters
         kernel_limits.raise_limits(self._host, self.context.reporter)
-        self._machines.dismantle(record.cluster, record.node, node, record.id)
+        self._machines.tear_down(record.cluster, record.node, node, record.id)
         record = self._based(record)
         if not record.complete:
             self._fill(record, node)
@@ -214,13 +214,13 @@ class NspawnProvider(Provider):
         return self._described(record)
 
     def _fill(self, record: MachineRecord, node: NodeFiles) -> None:
-        """Give a machine that was never up its files of before the first mount."""
+        """Create the files of a machine that must exist before its root is mounted first."""
         node_root.empty(node)
         if record.template:
             self._templates.clone(record.template, node)
 
     def _based(self, record: MachineRecord) -> MachineRecord:
-        """Return the record with a base image that is there."""
+        """Return the record, its base image built if needed."""
         if self._images.rootfs(record.base).is_dir():
             return record
         key = self._images.ensure()
@@ -236,11 +236,11 @@ class NspawnProvider(Provider):
             record = clusters.machine(cluster, node)
             if record is None:
                 return
-            if not clusters.holds(record):
+            if not clusters.owns_name(record):
                 return
             paths = clusters.files(cluster).node(node)
             self._machines.halt(record)
-            self._machines.dismantle(cluster, node, paths, record.id)
+            self._machines.tear_down(cluster, node, paths, record.id)
         if all(machine.state is not MachineState.RUNNING for machine in self.list(cluster)):
             clusters.pause_forwards(cluster)
 
@@ -253,8 +253,8 @@ class NspawnProvider(Provider):
             if record is None:
                 if clusters.foreign(paths.root_dir):
                     raise not_ours(paths.root_dir)
-            elif clusters.holds(record):
-                self._machines.dismantle(cluster, node, paths, record.id)
+            elif clusters.owns_name(record):
+                self._machines.tear_down(cluster, node, paths, record.id)
             clusters.drop(cluster, node)
 
     def template_basis(self) -> str:
@@ -278,8 +278,8 @@ class NspawnProvider(Provider):
             if record is None:
                 raise no_machine(cluster, node)
             paths = clusters.files(cluster).node(node)
-            if clusters.holds(record):
-                self._machines.dismantle(cluster, node, paths, record.id)
+            if clusters.owns_name(record):
+                self._machines.tear_down(cluster, node, paths, record.id)
             frozen = self._templates.keep(paths, template)
         self.delete(cluster, node)
         return frozen
@@ -305,7 +305,7 @@ class NspawnProvider(Provider):
     def _described(self, record: MachineRecord) -> Machine:
         paths = self._clusters.files(record.cluster)
         state = MachineState.STOPPED if record.complete else MachineState.BROKEN
-        if self._clusters.holds(record):
+        if self._clusters.owns_name(record):
             state = self._machines.state(record, paths.node(record.node))
         target = None
         if state is MachineState.RUNNING:

@@ -29,14 +29,14 @@ from ohmykube.kit import files
 from ohmykube.providers import template_file
 from ohmykube.providers.base import NO_TEMPLATE
 from ohmykube.providers.nspawn import tree_copy
-from ohmykube.providers.nspawn.host_system import do
+from ohmykube.providers.nspawn.host_system import run_checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ohmykube.providers.base import NewTemplate, Template
-    from ohmykube.providers.nspawn.host_system import Host
+    from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import NodeFiles
 
 SCHEMA = 1
@@ -93,7 +93,7 @@ def is_immutable(path: Path) -> bool:
 class TemplateStore:
     """The templates below one directory."""
 
-    def __init__(self, host: Host, root: Path) -> None:
+    def __init__(self, host: HostSystem, root: Path) -> None:
         self._host = host
         self._root = root
 
@@ -139,7 +139,7 @@ class TemplateStore:
         template_file.write(temporary.record, SCHEMA, new)
         # After a loss of power a template is whole or not there.
         sync = ["sync", "--file-system", str(temporary.root)]
-        do(self._host, "write the template to the disk", sync, timeout=SYNC_SECONDS)
+        run_checked(self._host, "write the template to the disk", sync, timeout=SYNC_SECONDS)
         with self._held(fcntl.LOCK_EX):
             if directory.exists():
                 self._discard(directory)

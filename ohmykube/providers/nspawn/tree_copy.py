@@ -1,8 +1,8 @@
-"""Copies of directory trees that cost next to no bytes.
+"""Copies of directory trees that take almost no disk space: reflinks, else hard links.
 
 Where the file system can (btrfs, xfs), a copy shares the blocks of its source until one of the two
-is written. Elsewhere a file that nobody writes in place becomes a hard link: removing or replacing
-one name leaves the others. Who calls says which files are like that.
+is written. Elsewhere a file that is never written in place becomes a hard link: removing or
+replacing one name leaves the others. The caller says which files are like that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One round trip to a host: its marker, its address, and the facts that preflight judges."""
+"""Facts about a host in one round trip: its marker, its address, and what preflight checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MARKER = "/var/lib/ohmykube/machine.json"
 """Says which cluster and node a host belongs to."""
 
 # POSIX shell and what every Linux has; a fact that cannot be found is left out.
-LOOK = r"""
+FACTS_SCRIPT = r"""
 say() { printf '%s=%s\n' "$1" "$2"; }
 say uid "$(id -u)"
 [ -e "$MARKER" ] && say marker "$(tr -d '\n' <"$MARKER")"
@@ -38,7 +38,7 @@ if [ -r /etc/os-release ]; then . /etc/os-release; say system "${ID:-} ${VERSION
 exit 0
 """
 
-PUT = r"""
+PUT_MARKER_SCRIPT = r"""
 set -eu
 d=$(dirname "$MARKER")
 mkdir -p "$d"; chmod 0755 "$d"
@@ -51,7 +51,7 @@ ln "$t" "$MARKER" 2>/dev/null || true
 cat "$MARKER"
 """
 
-REMOVE = r"""
+REMOVE_MARKER_SCRIPT = r"""
 set -eu
 if [ -e "$MARKER" ] && [ "$(tr -d '\n' <"$MARKER")" = "$CONTENT" ]; then
   rm -f "$MARKER"
@@ -73,7 +73,7 @@ class Marker:
     cluster: str
     node: str
     id: str
-    """Id of the cluster, so that two users' clusters of one name are told apart."""
+    """Id of the cluster, so that two users' clusters of one name are distinct."""
 
     def text(self) -> str:
         """Return the marker's one line."""
@@ -94,7 +94,7 @@ def parse_marker(text: str) -> Marker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a host said; values are as it wrote them, empty when it could not tell."""
+    """The facts of a host, as it wrote them; empty where it could not find out."""
 
     values: dict[str, str]
 
@@ -109,7 +109,7 @@ class Facts:
 
     @property
     def marker(self) -> Marker | None:
-        """Whose host it is; None when nobody's."""
+        """Who owns the host; None when it has no marker."""
         return parse_marker(self.values["marker"]) if "marker" in self.values else None
 
     @property
@@ -147,6 +147,6 @@ def _usable(text: str) -> bool:
 
 
 def parse(output: str) -> Facts:
-    """Return the facts in the output of ``LOOK``."""
+    """Return the facts in the output of ``FACTS_SCRIPT``."""
     pairs = (line.split("=", 1) for line in output.splitlines() if "=" in line)
     return Facts(values={key: value.strip() for key, value in pairs})

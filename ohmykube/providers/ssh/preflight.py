@@ -1,4 +1,4 @@
-"""What a host must have for a node, judged from the facts of one look at it."""
+"""What a host must have for a node, judged by its facts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTROL_PLANE_PORTS = (6443, 2379, 2380)
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
 
 
-def judge(node: Node, facts: Facts, *, ours: bool) -> list[Check]:
+def checks_of(node: Node, facts: Facts, *, ours: bool) -> list[Check]:
     """Return the checks of one host.
 
     Args:

@@ -20,7 +20,7 @@ from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.ssh import host_facts, preflight
 from ohmykube.providers.ssh.records import Records
-from ohmykube.providers.ssh.remote_script import OpenSsh, Remote
+from ohmykube.providers.ssh.remote_script import OpenSsh, ScriptRunner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class SshProvider(Provider):
 
     name = "ssh"
 
-    def __init__(self, context: ProviderContext, remote: Remote | None = None) -> None:
+    def __init__(self, context: ProviderContext, remote: ScriptRunner | None = None) -> None:
         super().__init__(context)
         if context.cluster is not None and context.cluster.provider_options:
             keys = sorted(context.cluster.provider_options)
@@ -55,11 +55,11 @@ class SshProvider(Provider):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Nothing but using them."""
+        """None: hosts are used as they are."""
         return Capabilities(creates=False, powers=False)
 
     def check(self) -> Sequence[Check]:
-        """Look for the ssh client; the hosts are looked at by ``prepare`` and ``preflight``."""
+        """Look for the ssh client; ``prepare`` and ``preflight`` check the hosts."""
         found = process.which("ssh")
         if found:
             return [Check(id="program-ssh", title="ssh", status=CheckStatus.OK, evidence=found)]
@@ -79,7 +79,7 @@ class SshProvider(Provider):
 
         Raises:
             LockedError: a host belongs to another cluster, or to another node of this one.
-            PrerequisiteError: hosts lack something; names all of it.
+            PrerequisiteError: hosts miss something; names all of it.
             UnreachableError, IntegrityError: a host cannot be reached as it should.
         """
         cluster = self.context.cluster
@@ -90,7 +90,7 @@ class SshProvider(Provider):
         self._insist([check for checks in found for check in checks])
 
     def preflight(self) -> Mapping[str, Sequence[Check]]:
-        """Return, for each node of the cluster, what its host has and lacks; read-only.
+        """Return, for each node of the cluster, what its host has and what is missing; read-only.
 
         Raises:
             UnreachableError, IntegrityError: a host cannot be reached as it should.
@@ -100,15 +100,15 @@ class SshProvider(Provider):
         return {node.name: checks for node, checks in zip(nodes, found, strict=True)}
 
     def _free(self, node: Node) -> list[Check]:
-        """Return the checks of a host that is nobody else's: whose it is explains what it lacks."""
+        """Return the checks of a host; one that belongs to another cluster is refused first."""
         facts, ours = self._asked(node)
         if not ours:
             _refuse_taken(node.name, facts.marker)
-        return preflight.judge(node, facts, ours=ours)
+        return preflight.checks_of(node, facts, ours=ours)
 
     def _judged(self, node: Node) -> list[Check]:
         facts, ours = self._asked(node)
-        return preflight.judge(node, facts, ours=ours)
+        return preflight.checks_of(node, facts, ours=ours)
 
     def _asked(self, node: Node) -> tuple[Facts, bool]:
         cluster = self.context.cluster.name if self.context.cluster else ""
@@ -123,14 +123,14 @@ class SshProvider(Provider):
         failed = [check for check in checks if check.status is CheckStatus.FAIL]
         if failed:
             raise PrerequisiteError(
-                "hosts lack what a node needs",
+                "hosts are not ready for nodes",
                 why="\n".join(f"{check.title}: {check.evidence}" for check in failed),
                 hint=failed[0].fix,
                 id="OMK-V-110",
             )
 
     def list(self, cluster: str) -> Sequence[Machine]:
-        """Return the hosts that carry this cluster's marker, and those set up but silent now."""
+        """Return the hosts with this cluster's marker, and those set up that do not answer now."""
         names = sorted(set(self._records.nodes(cluster)) | set(self._desired(cluster)))
         found = parallel.each(names, lambda name: self._seen(cluster, name), at_most=AT_ONCE)
         return [machine for machine in found if machine is not None]
@@ -160,7 +160,7 @@ class SshProvider(Provider):
 
         Raises:
             LockedError: another cluster, or another node of this one, has the host.
-            PrerequisiteError: it lacks something.
+            PrerequisiteError: something is missing on it.
             UnreachableError, IntegrityError: it cannot be reached as it should.
             ConfigError: the cluster file names no host for this node.
         """
@@ -168,13 +168,13 @@ class SshProvider(Provider):
         if node is None:
             raise _no_host(spec.node)
         host = _host_of(node)
-        identity = self._records.admit(spec.cluster, spec.node, host)
-        self._records.trust(spec.cluster, self._pinned())
+        identity = self._records.register(spec.cluster, spec.node, host)
+        self._records.write_known_hosts(spec.cluster, self._pinned())
         with failures.undoing(lambda: self._forget_unset(spec)):
             facts = self._look(spec.cluster, spec.node, host)
             if not self._is_ours(spec.cluster, spec.node, facts):
                 _refuse_taken(spec.node, facts.marker)
-                self._insist(preflight.judge(node, facts, ours=False))
+                self._insist(preflight.checks_of(node, facts, ours=False))
                 self._mark(spec, host, identity)
         machine = self._machine(spec.cluster, spec.node, host, facts)
         self._records.put(spec.cluster, spec.node, host, machine.address)
@@ -187,7 +187,7 @@ class SshProvider(Provider):
 
     def _mark(self, spec: MachineSpec, host: Host, identity: str) -> None:
         marker = host_facts.Marker(cluster=spec.cluster, node=spec.node, id=identity)
-        script = host_facts.script(host_facts.PUT, CONTENT=marker.text())
+        script = host_facts.script(host_facts.PUT_MARKER_SCRIPT, CONTENT=marker.text())
         found = host_facts.parse_marker(self._run(spec.cluster, spec.node, host, script))
         if found != marker:
             _refuse_taken(spec.node, found)
@@ -230,7 +230,7 @@ class SshProvider(Provider):
         identity = self._records.identity(cluster)
         if host is not None and identity:
             marker = host_facts.Marker(cluster=cluster, node=node, id=identity)
-            script = host_facts.script(host_facts.REMOVE, CONTENT=marker.text())
+            script = host_facts.script(host_facts.REMOVE_MARKER_SCRIPT, CONTENT=marker.text())
             try:
                 self._run(cluster, node, host, script)
             except UnreachableError:
@@ -260,7 +260,9 @@ class SshProvider(Provider):
         return facts.marker == host_facts.Marker(cluster=cluster, node=node, id=identity or "-")
 
     def _look(self, cluster: str, node: str, host: Host) -> Facts:
-        return host_facts.parse(self._run(cluster, node, host, host_facts.script(host_facts.LOOK)))
+        return host_facts.parse(
+            self._run(cluster, node, host, host_facts.script(host_facts.FACTS_SCRIPT))
+        )
 
     def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
         target = self._target(cluster, host)

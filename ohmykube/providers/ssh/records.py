@@ -1,4 +1,4 @@
-"""What we remember of hosts that we set up: enough to find them again and to reset them."""
+"""Records of the hosts that were set up: enough to find them again and to reset them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Records:
         self._root = root
 
     def directory(self, cluster: str) -> Path:
-        """Return where a cluster's files are, there or not."""
+        """Return the path of a cluster's files; it need not exist."""
         return self._root / cluster
 
     def known_hosts(self, cluster: str) -> Path:
@@ -53,7 +53,7 @@ class Records:
         content = _read(path)
         return None if content is None else str(content.get("id", ""))
 
-    def admit(self, cluster: str, node: str, host: Host) -> str:
+    def register(self, cluster: str, node: str, host: Host) -> str:
         """Remember a node that is about to be set up; return the cluster's id, made if need be."""
         with self.locked():
             identity = self.identity(cluster)
@@ -66,7 +66,7 @@ class Records:
                 self.put(cluster, node, host, "")
             return identity
 
-    def trust(self, cluster: str, text: str) -> None:
+    def write_known_hosts(self, cluster: str, text: str) -> None:
         """Write the pinned host keys."""
         with self.locked():
             path = self.known_hosts(cluster)
@@ -78,7 +78,7 @@ class Records:
         return self.directory(cluster) / "nodes" / f"{node}.json"
 
     def put(self, cluster: str, node: str, host: Host, address: str) -> None:
-        """Remember a node; ``address`` is empty until it carries our marker."""
+        """Remember a node; ``address`` is empty until it has our marker."""
         content = {"schema": 1, "address": address, "host": _plain(host)}
         text = json.dumps(content, sort_keys=True)
         path = self._node(cluster, node)

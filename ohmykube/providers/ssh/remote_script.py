@@ -19,7 +19,7 @@ _PLAIN = "exec sh -s"
 _SUDO = 'exec sudo -n -- env "SSH_CONNECTION=$SSH_CONNECTION" sh -s'
 
 
-class Remote(Protocol):
+class ScriptRunner(Protocol):
     """Runs shell scripts on hosts."""
 
     def run(
@@ -44,12 +44,12 @@ class Remote(Protocol):
 
 
 class OpenSsh:
-    """The real thing: one ``ssh`` process."""
+    """Runs each script by one ``ssh`` process."""
 
     def run(
         self, node: str, target: SshTarget, script: str, *, trusted: str, timeout: float
     ) -> str:
-        """Run the script (see ``Remote``)."""
+        """Run the script (see ``ScriptRunner``)."""
         with tempfile.TemporaryDirectory(prefix="omk-ssh-") as temporary:
             directory = Path(temporary)
             config = directory / "config"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ohmykube.kit.process import CommandFailed, Result
-from ohmykube.providers.nspawn.host_system import Host, Kernel
+from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls
 
 V1 = ("cpu", "cpuset", "memory", "pids", "systemd")
 V2_CONTROLLERS = "cpuset cpu io memory pids"
@@ -33,7 +33,7 @@ class Clock:
 
 
 @dataclass
-class Simulation(Kernel):
+class Simulation(KernelCalls):
     """The kernel and the programs. ``failing`` maps the start of a command line to its stderr."""
 
     root: Path
@@ -72,8 +72,8 @@ class Simulation(Kernel):
             self.table.append((str(self.cgroup), "cgroup2", "rw"))
         self._write_mounts()
 
-    def host(self) -> Host:
-        return Host(
+    def host(self) -> HostSystem:
+        return HostSystem(
             cgroup=self.cgroup,
             proc=self.proc,
             netns=self.netns,

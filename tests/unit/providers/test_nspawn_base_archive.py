@@ -18,7 +18,7 @@ from ohmykube.progress import NullReporter
 from ohmykube.providers.base import Portable, ProviderContext
 from ohmykube.providers.nspawn import base_archive
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
-from ohmykube.providers.nspawn.host_system import Host
+from ohmykube.providers.nspawn.host_system import HostSystem
 from ohmykube.providers.nspawn.provider import NspawnProvider
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def paths_at(root: Path) -> Paths:
 
 
 def images(root: Path) -> BaseImages:
-    return BaseImages(Host(), paths_at(root), NullReporter(), Recipe())
+    return BaseImages(HostSystem(), paths_at(root), NullReporter(), Recipe())
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def made(tmp_path: Path) -> BaseImages:
 
 
 def test_there_and_back(made: BaseImages, tmp_path: Path) -> None:
-    made.write(tmp_path / "a.tar")
+    made.export_tar(tmp_path / "a.tar")
     other = images(tmp_path / "other")
     assert not other.has()
-    other.bring(tmp_path / "a.tar")
+    other.import_tar(tmp_path / "a.tar")
     assert other.has()
     root = other.rootfs(other.recipe.key)
     perl = (root / "usr/bin/perl").stat()
@@ -69,9 +69,9 @@ def test_there_and_back(made: BaseImages, tmp_path: Path) -> None:
     assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
     assert (root / "bin").readlink().name == "bin"
     assert list((root / "dev").iterdir()) == list((root / "run").iterdir()) == []
-    other.write(tmp_path / "b.tar")
+    other.export_tar(tmp_path / "b.tar")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
-    other.bring(tmp_path / "no such file: it is there already")
+    other.import_tar(tmp_path / "no such file: it is there already")
     assert [p.name for p in (tmp_path / "other/c/nspawn").iterdir() if p.is_dir()] == [
         f"base-{other.recipe.key}"
     ]
@@ -153,7 +153,7 @@ def test_hostile_bases(label: str, tmp_path: Path) -> None:
     (tmp_path / "bad.tar").write_bytes(DIRECTORIES + HOSTILE[label] + END)
     before = images(tmp_path / "target")
     with pytest.raises(IntegrityError, match="cannot be trusted"):
-        before.bring(tmp_path / "bad.tar")
+        before.import_tar(tmp_path / "bad.tar")
     left = [p for p in (tmp_path / "target").rglob("*") if p.name != "build.lock" and p.is_file()]
     assert left == []
     assert not before.has()
@@ -182,7 +182,7 @@ def test_damaged_bases(data: bytes, tmp_path: Path) -> None:
 
 
 def test_truncated_and_trailing(made: BaseImages, tmp_path: Path) -> None:
-    made.write(tmp_path / "a.tar")
+    made.export_tar(tmp_path / "a.tar")
     data = (tmp_path / "a.tar").read_bytes()
     base_archive.check(tmp_path / "a.tar")
     for cut in (513, 2048, 5000):
@@ -209,7 +209,7 @@ def test_a_tar_that_cannot_be_unpacked_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(DIRECTORIES + long + END)
     target = images(tmp_path / "target")
     with pytest.raises(ProviderError, match="unpack the node base image"):
-        target.bring(tmp_path / "a.tar")
+        target.import_tar(tmp_path / "a.tar")
     assert not target.has()
     assert list((tmp_path / "target/c/nspawn").glob("tmp-*")) == []
 
@@ -237,7 +237,7 @@ def test_what_is_let_through_stays_inside(
     place = tmp_path / "place"
     target = images(place / "target")
     try:
-        target.bring(tmp_path / "a.tar")
+        target.import_tar(tmp_path / "a.tar")
     except IntegrityError:
         assert not target.has()
     assert {p.name for p in tmp_path.iterdir()} == {"a.tar", "place"}

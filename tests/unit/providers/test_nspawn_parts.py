@@ -26,7 +26,7 @@ from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.providers.nspawn import base_image, cgroups, layout, network, port_forward, preflight
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.cgroups import Limits
-from ohmykube.providers.nspawn.host_system import Host, Kernel, do
+from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls, run_checked
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
@@ -366,8 +366,8 @@ class TestPorts:
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             port = listener.getsockname()[1]
-            assert not Kernel().port_free(port)
-        assert Kernel().port_free(port)
+            assert not KernelCalls().port_free(port)
+        assert KernelCalls().port_free(port)
 
 
 class TestNetwork:
@@ -405,10 +405,10 @@ class TestNetwork:
 
 class TestHost:
     def test_the_real_commands(self, tmp_path: Path) -> None:
-        host = Host(clock=Clock())
-        assert do(host, "speak", ["echo", "x"]).stdout == "x\n"
+        host = HostSystem(clock=Clock())
+        assert run_checked(host, "speak", ["echo", "x"]).stdout == "x\n"
         with pytest.raises(ProviderError, match="could not speak") as error:
-            do(host, "speak", ["sh", "-c", "echo why >&2; exit 3"])
+            run_checked(host, "speak", ["sh", "-c", "echo why >&2; exit 3"])
         assert error.value.why is not None
         assert "code 3: why" in error.value.why
         assert host.commands.which("sh")
@@ -418,7 +418,7 @@ class TestHost:
     ) -> None:
         procs = [tmp_path / "a b", tmp_path / "c"]
         log = tmp_path / "log"
-        Host().launch(procs, ["sh", "-c", "echo $$ $1", "sh", "two words"], log)
+        HostSystem().launch(procs, ["sh", "-c", "echo $$ $1", "sh", "two words"], log)
         assert eventually(lambda: "two words" in log.read_text())
         pid = log.read_text().split()[0]
         assert [path.read_text().strip() for path in procs] == [pid, pid]
@@ -427,7 +427,7 @@ class TestHost:
         self, tmp_path: Path, eventually: Callable[[Callable[[], bool]], bool]
     ) -> None:
         log = tmp_path / "log"
-        Host().launch([tmp_path / "no/such"], ["echo", "ran"], log)
+        HostSystem().launch([tmp_path / "no/such"], ["echo", "ran"], log)
         assert eventually(lambda: log.read_text() != "")
         assert "ran" not in log.read_text()
 
@@ -437,7 +437,7 @@ class TestHost:
         assert v1.host().mounts()[-1][0] == "/mnt/a b"
 
     def test_the_kernel_calls(self, tmp_path: Path) -> None:
-        kernel = Kernel()
+        kernel = KernelCalls()
         kernel.mkdir(tmp_path / "g")
         kernel.write(tmp_path / "g/x", "1")
         assert (tmp_path / "g/x").read_text() == "1"
@@ -458,7 +458,7 @@ def test_names_cannot_clash() -> None:
 def test_a_failed_command_keeps_its_result(v1: Simulation) -> None:
     v1.failing["ip"] = "no"
     with pytest.raises(ProviderError) as error:
-        do(v1.host(), "x", ["ip"])
+        run_checked(v1.host(), "x", ["ip"])
     assert isinstance(error.value.__cause__, process.CommandFailed)
 
 

@@ -22,7 +22,7 @@ from ohmykube.kit import digest
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.providers.base import NO_TEMPLATE, NewTemplate
 from ohmykube.providers.nspawn import templates, tree_copy
-from ohmykube.providers.nspawn.host_system import Host
+from ohmykube.providers.nspawn.host_system import HostSystem
 from ohmykube.providers.nspawn.layout import NodeFiles
 from ohmykube.providers.nspawn.templates import TemplateStore
 from ohmykube.testing.conformance import BUILDING, Subject, TemplatesConformance
@@ -480,7 +480,7 @@ def test_only_finished_content_and_layers_are_shared() -> None:
 
 
 def test_a_store_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    store = TemplateStore(Host(), tmp_path / "none")
+    store = TemplateStore(HostSystem(), tmp_path / "none")
     store.remove(KEY)
     store.sweep()
     assert store.all() == []

@@ -285,7 +285,7 @@ def test_hosts_that_are_set_up_are_not_judged_again(
 def test_a_host_without_python_is_found_although_an_earlier_run_was_killed(
     provider: SshProvider, hosts: FakeHosts, tmp_path: Path
 ) -> None:
-    provider._records.admit("dev", "cp1", Host(address="a"))
+    provider._records.register("dev", "cp1", Host(address="a"))
     assert list(provider.list("dev")) == []
     hosts.facts["a"] = {"python": "2.7"}
     with pytest.raises(PrerequisiteError):
@@ -398,28 +398,32 @@ class TestJudgement:
         ],
     )
     def test_each_fact(self, facts: dict[str, str], id: str, status: CheckStatus) -> None:
-        checks = preflight.judge(ONE.nodes[0], host_facts.Facts(values=GOOD | facts), ours=False)
-        (found,) = [check for check in checks if check.id == f"cp1-{id}"]
-        assert found.status is status
-        assert found.evidence
-        others = [c for c in checks if c is not found]
-        assert all(check.status is CheckStatus.OK for check in others)
+        checks = preflight.checks_of(
+            ONE.nodes[0], host_facts.Facts(values=GOOD | facts), ours=False
+        )
+        (check,) = [check for check in checks if check.id == f"cp1-{id}"]
+        assert check.status is status
+        assert check.evidence
+        others = [c for c in checks if c is not check]
+        assert all(other.status is CheckStatus.OK for other in others)
 
     def test_a_worker_needs_fewer_ports(self) -> None:
         facts = host_facts.Facts(values=GOOD | {"listening": "192B"})
-        checks = preflight.judge(ONE.nodes[1], facts, ours=False)
+        checks = preflight.checks_of(ONE.nodes[1], facts, ours=False)
         assert all(check.status is CheckStatus.OK for check in checks)
 
     @pytest.mark.parametrize(("ip", "ok"), [("10.0.0.5", True), ("10.0.0.6", False)])
     def test_the_wished_address_must_be_there(self, ip: str, ok: bool) -> None:
         node = replace(ONE.nodes[0], host=Host(address="a", node_ip=ip))
-        checks = preflight.judge(node, host_facts.Facts(values=GOOD), ours=True)
+        checks = preflight.checks_of(node, host_facts.Facts(values=GOOD), ours=True)
         (found,) = [check for check in checks if check.id == "cp1-node-ip"]
         assert (found.status is CheckStatus.OK) is ok
 
     @pytest.mark.linux
     def test_facts_of_this_machine(self) -> None:
-        script = host_facts.script(host_facts.LOOK).replace(host_facts.MARKER, "/nonexistent")
+        script = host_facts.script(host_facts.FACTS_SCRIPT).replace(
+            host_facts.MARKER, "/nonexistent"
+        )
         facts = host_facts.parse(process.run(["sh", "-s"], timeout=20, input=script).stdout)
         assert facts.marker is None
         assert facts.number("cpus")
