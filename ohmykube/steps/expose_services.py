@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import OhmykubeError
 from ohmykube.kube import balancers
 from ohmykube.progress import Message
-<<<<<<< HEAD:ohmykube/steps/expose_services.py
 from ohmykube.providers.base import ExposedPort, HostExposure
 from ohmykube.steps.step import Step
-=======
-from ohmykube.providers.base import ExposedPort, HostExposure
-from ohmykube.steps.fetch_kubeconfig import shell_of
->>>>>>> 329daa5 (lima: say the act and the thing in names of functions and classes):ohmykube/steps/publish.py
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

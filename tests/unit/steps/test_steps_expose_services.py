@@ -11,18 +11,11 @@ from ohmykube.kube import balancers
 from ohmykube.kube.balancers import BalancedPort
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import MachineSpec
-<<<<<<< HEAD:tests/unit/steps/test_steps_expose_services.py
 from ohmykube.progress import Message, Status, StepEnded
 from ohmykube.providers.base import ExposedPort, ProviderContext
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.expose_services import expose_services
 from ohmykube.steps.nodes import Nodes
-=======
-from ohmykube.progress import Message
-from ohmykube.providers.base import ExposedPort, ProviderContext
-from ohmykube.steps.base import Run, Services
-from ohmykube.steps.publish import Publish
->>>>>>> 329daa5 (lima: say the act and the thing in names of functions and classes):tests/unit/steps/test_steps_publish.py
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 
