@@ -26,6 +26,7 @@ from ohmykube.ansible.variables import (
 from ohmykube.errors import ConfigError, ProviderError
 from ohmykube.kit import files, paths
 from ohmykube.kit.secret import Secret
+from ohmykube.model.cluster import Role
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,17 +187,23 @@ def compose(
         cluster,
         lock,
         access,
-        [machine for _, machine in wanted],
         nature=nature,
         cert_sans=cert_sans,
     )
+    planes = [machine for node, machine in wanted if node.role is Role.CONTROL_PLANE]
     known = {node.name: node for node in before.nodes} if before is not None else {}
     hosts = [
         HostEntry(
             name=node.name,
             group=group_of(node.role),
             variables=host_vars(
-                node, machine, ssh_config, lock, access, before=known.get(node.name)
+                node,
+                machine,
+                ssh_config,
+                lock,
+                access,
+                control_planes=planes,
+                before=known.get(node.name),
             ),
         )
         for node, machine in wanted

@@ -95,7 +95,6 @@ def group_vars(
     cluster: Cluster,
     lock: ArtifactLock | None,
     cache: CacheAccess | None,
-    machines: Sequence[Machine],
     *,
     nature: Nature,
     cert_sans: Sequence[str] = (),
@@ -106,7 +105,6 @@ def group_vars(
         cluster: what is wanted.
         lock: the resolved artifacts; None leaves versions and images to the roles' defaults.
         cache: the host's artifact server; None makes the nodes fetch from upstream.
-        machines: all machines of the cluster, each with its address.
         nature: how the machines are.
         cert_sans: names and addresses by which the API server is reached from outside.
 
@@ -119,7 +117,6 @@ def group_vars(
         "cluster_cni": network.cni,
         "node_manage_kernel": not nature.system_containers,
         "node_swap": "keep" if nature.system_containers else "off",
-        "node_hosts": {machine.node: _address(machine) for machine in machines},
         "kubeadm_kubernetes_version": cluster.kubernetes_version,
         "kubeadm_control_plane_group": CONTROL_PLANE_GROUP,
         "kubeadm_worker_group": WORKER_GROUP,
@@ -161,9 +158,10 @@ def host_vars(
     lock: ArtifactLock | None,
     cache: CacheAccess | None = None,
     *,
+    control_planes: Sequence[Machine] = (),
     before: Node | None = None,
 ) -> Vars:
-    """Return the variables of one node.
+    """Return the variables of one node. They are the same whatever workers there are beside it.
 
     Args:
         node: the desired node.
@@ -172,6 +170,7 @@ def host_vars(
             leaves the connection to the caller (tests use ``connection: local``).
         lock: gives the images that a node of this role needs, biggest first.
         cache: knows which of them it has repacked.
+        control_planes: machines that it knows by name, as it does itself; each with an address.
         before: the node as it was described before; what it had more of is taken away.
 
     Raises:
@@ -188,6 +187,7 @@ def host_vars(
             result["ansible_become"] = True
     result |= {
         "ansible_python_interpreter": "/usr/bin/python3",
+        "node_hosts": {one.node: _address(one) for one in (*control_planes, machine)},
         "kubeadm_node_name": node.name,
         "kubeadm_node_ip": _address(machine),
         "kubeadm_node_labels": dict(node.labels),

@@ -27,6 +27,7 @@ _PASSED_ON = frozenset(
 
 # ssh_args replaces Ansible's default, which has a ControlPath and compression of its own: the
 # ssh configuration of the run says both. It must not be empty, or the default comes back.
+# Facts must not expire: a play on some of the nodes knows of the others by them.
 _CONFIGURATION = """\
 [defaults]
 any_unparsed_is_failed = true
@@ -34,6 +35,7 @@ callback_result_format = yaml
 collections_scan_sys_path = false
 display_skipped_hosts = false
 fact_caching = jsonfile
+fact_caching_timeout = 0
 forks = {forks}
 gathering = smart
 host_key_checking = true

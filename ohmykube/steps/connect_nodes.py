@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.ansible.inventory import machine_of
 from ohmykube.errors import TimeoutExceeded, UnreachableError
 from ohmykube.kit import files, parallel, process, retry
+from ohmykube.planning.scope import nodes_in
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
 from ohmykube.steps.nodes import Nodes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import Machine
+    from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context
 
 CONNECT_NODES = Step("connect-nodes", "Reach the nodes by ssh")
@@ -25,25 +27,25 @@ ANSWER = retry.Wait(seconds=60, every=0.15, factor=1.3, longest=2)
 PROBE_SECONDS = 10
 
 
-def connect_nodes(ctx: Context, machines: Mapping[str, Machine]) -> Nodes:
+def connect_nodes(ctx: Context, machines: Mapping[str, Machine], scope: Scope = None) -> Nodes:
     """Let all ssh of a run go by one file; return the nodes as they are reached by it.
 
     Args:
-        ctx: whose cluster's nodes are waited for.
+        ctx: whose cluster.
         machines: by node name. Those that the cluster does not have stay within reach too.
+        scope: the nodes that are waited for.
 
     Raises:
         ProviderError: a node has no machine.
         UnreachableError: a node does not answer in time.
     """
     with CONNECT_NODES.running(ctx.services) as result:
-        wanted = [machine_of(ctx.cluster, node, machines) for node in ctx.cluster.nodes]
-        others = [m for m in machines.values() if m not in wanted]
-        targets = {m.node: m.ssh for m in (*wanted, *others) if m.ssh is not None}
+        wanted = {n.name: machine_of(ctx.cluster, n, machines) for n in ctx.cluster.nodes}
+        targets = {m.node: m.ssh for m in {**wanted, **machines}.values() if m.ssh is not None}
         path = ctx.directory / layout.SSH_CONFIG
         control = layout.control_directory(ctx.directory)
         files.write(path, ssh_config.render(targets, control, slowdown=ctx.slowdown))
-        answering = [machine.node for machine in wanted if machine.ssh is not None]
+        answering = [n.name for n in nodes_in(ctx.cluster, scope) if n.name in targets]
         parallel.each(answering, lambda node: _wait(ctx, path, node))
         result.detail = f"{len(answering)} answer"
     return Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)

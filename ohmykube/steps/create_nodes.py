@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import parallel
 from ohmykube.model.machine import MachineSpec, MachineState
+from ohmykube.planning.scope import nodes_in
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.providers.base import NO_TEMPLATE
 from ohmykube.steps.step import Step
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ohmykube.model.cluster import Node, Role
     from ohmykube.model.machine import Machine
     from ohmykube.planning.observation import Observed
+    from ohmykube.planning.scope import Scope
     from ohmykube.providers.base import Provider
     from ohmykube.steps.context import Context
 
@@ -46,7 +48,11 @@ def prepare_nodes(ctx: Context, observed: Observed, plan: Plan) -> None:
 
 
 def create_nodes(
-    ctx: Context, observed: Observed, plan: Plan, templates: Mapping[Role, str]
+    ctx: Context,
+    observed: Observed,
+    plan: Plan,
+    templates: Mapping[Role, str],
+    scope: Scope = None,
 ) -> dict[str, Machine]:
     """Make or start all machines at once, so that every node that is wanted has a running one.
 
@@ -55,6 +61,7 @@ def create_nodes(
         observed: what was there before.
         plan: what follows from that.
         templates: key of the template to clone for nodes of a role.
+        scope: whose machines may lack something; the others run as they should.
 
     Returns:
         By node name, with machines that the cluster does not have.
@@ -67,9 +74,10 @@ def create_nodes(
         return dict(observed.machines)
     with CREATE_NODES.running(ctx.services) as result:
         made = parallel.each(
-            ctx.cluster.nodes, lambda node: _create(ctx, node, templates.get(node.role, ""))
+            nodes_in(ctx.cluster, scope),
+            lambda node: _create(ctx, node, templates.get(node.role, "")),
         )
-        result.detail = f"{len(made)} running"
+        result.detail = f"{len(ctx.cluster.nodes)} running"
     return {**observed.machines, **{machine.node: machine for machine in made}}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import resolve
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
+from ohmykube.planning.scope import nodes_in
 from ohmykube.steps.repack_layers import SEVERAL, repack_layers
 from ohmykube.steps.step import Step
 
@@ -15,16 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context
 
 RESOLVE = Step("resolve", "Get the artifacts")
 
 
 @contextlib.contextmanager
-def resolved(ctx: Context) -> Iterator[ArtifactLock]:
+def resolved(ctx: Context, scope: Scope = None) -> Iterator[ArtifactLock]:
     """Get the artifacts of the cluster, and keep them from ``prune`` while the block runs.
 
     With a warm cache, and offline, no connection is opened.
+
+    Args:
+        ctx: whose cluster.
+        scope: the nodes that will get artifacts.
 
     Raises:
         NetworkError: no source has one of them.
@@ -39,15 +45,15 @@ def resolved(ctx: Context) -> Iterator[ArtifactLock]:
                 )
                 digests = [artifact.digest for artifact in lock.artifacts]
                 held.enter_context(store.lease(f"up of {ctx.cluster.name}", digests))
-                _repack(ctx, store, lock)
+                _repack(ctx, store, lock, scope)
             megabytes = sum(artifact.size for artifact in lock.artifacts) / 1e6
             result.detail = f"{len(lock.artifacts)} artifacts, {megabytes:.0f} MB"
         yield lock
 
 
-def _repack(ctx: Context, store: Store, lock: ArtifactLock) -> None:
+def _repack(ctx: Context, store: Store, lock: ArtifactLock, scope: Scope) -> None:
     """Spare the nodes work; a bundle that is used where it lies writes nothing to the cache."""
-    if len(ctx.cluster.nodes) < SEVERAL or ctx.options.bundles:
+    if len(nodes_in(ctx.cluster, scope)) < SEVERAL or ctx.options.bundles:
         return
     images = [one for one in lock.artifacts if one.kind is Kind.IMAGE]
     repack_layers(ctx.services.reporter, store, images)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
+    from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context
 
 CLUSTER_UP = "ohmykube.cluster.cluster_up"
@@ -25,7 +26,13 @@ TITLES = {
 }
 
 
-def run_playbook(ctx: Context, playbook: str, inventory: Path, server: Server | None = None) -> int:
+def run_playbook(
+    ctx: Context,
+    playbook: str,
+    inventory: Path,
+    server: Server | None = None,
+    scope: Scope = None,
+) -> int:
     """Run a playbook; return how many tasks have changed something.
 
     The outcome is judged by what happened on the nodes.
@@ -35,6 +42,8 @@ def run_playbook(ctx: Context, playbook: str, inventory: Path, server: Server | 
         playbook: one of ``TITLES``.
         inventory: the file that ``write_inventory`` wrote.
         server: from which nodes get artifacts; None when they get none.
+        scope: the nodes in the play. The others are in the inventory, and tasks may be delegated
+            to them.
 
     Raises:
         UnreachableError, NodeError: names node, task and reason.
@@ -49,6 +58,7 @@ def run_playbook(ctx: Context, playbook: str, inventory: Path, server: Server | 
                 run_dir=ctx.run_directory / "ansible",
                 fact_cache=ctx.directory / layout.FACTS,
                 forks=max(10, len(ctx.cluster.nodes)),
+                limit=() if scope is None else tuple(sorted(scope)),
                 verbosity=ctx.services.verbosity,
                 log_file=ctx.run_directory / "ansible.log",
                 lock_file=ctx.directory / layout.PLAYBOOK_LOCK,

@@ -11,6 +11,7 @@ from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Store
 from ohmykube.kit import failures, files
 from ohmykube.kit.secret import Secret
+from ohmykube.planning.scope import nodes_in
 from ohmykube.steps.step import Step
 from ohmykube.steps.tunnel import OPEN, Tunnel
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
 
@@ -34,8 +36,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock) -> Iterator[Served]:
+def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock, scope: Scope = None) -> Iterator[Served]:
     """Serve artifacts to the nodes of a cluster while the block runs.
+
+    Args:
+        ctx: whose cluster.
+        nodes: the way to its nodes.
+        lock: what is served.
+        scope: the nodes that get a tunnel.
 
     Raises:
         UnreachableError: a node refuses the tunnel.
@@ -46,7 +54,7 @@ def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock) -> Iterator[Served]:
             secret = token(ctx.directory)
             server = opened.enter_context(Server(Store(ctx.services.paths.cache), lock, secret))
             tunnels = []
-            for node in ctx.cluster.nodes:
+            for node in nodes_in(ctx.cluster, scope):
                 log_file = ctx.run_directory / f"tunnel-{node.name}.log"
                 tunnel = Tunnel(nodes.ssh_config, node.name, server.port, log_file)
                 opened.callback(tunnel.close)

@@ -77,7 +77,7 @@ def wanted(
     roles = [role for role in Role if any(node.role is role for node in cluster.nodes)]
     building = build_cluster(cluster, HIDDEN, roles)
     access = variables.CacheAccess(endpoint=ENDPOINT, token=Secret(""))
-    shared = variables.group_vars(building, lock, access, [], nature=nature)
+    shared = variables.group_vars(building, lock, access, nature=nature)
     common = {
         "schema": SCHEMA,
         "basis": provider.template_basis(),
@@ -92,7 +92,8 @@ def wanted(
     found = {}
     for node in building.nodes:
         machine = Machine(cluster=HIDDEN, node=node.name, state=MachineState.RUNNING, address="-")
-        mine = {**common, "host": variables.host_vars(node, machine, None, lock)}
+        own = variables.host_vars(node, machine, None, lock)
+        mine = {**common, "host": {k: v for k, v in own.items() if k not in _OF_A_CLUSTER}}
         text = json.dumps(mine, sort_keys=True)
         found[node.role] = NewTemplate(
             key=hashlib.sha256(text.encode()).hexdigest()[:16],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kit import failures, parallel
 from ohmykube.kube import kubeconfig
+from ohmykube.planning.scope import scope_of
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
 from ohmykube.steps.expose_services import expose_services
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster
+    from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context, Services
     from ohmykube.steps.nodes import Nodes
 
@@ -55,7 +57,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         _nothing_made_nothing_kept(ctx),
         running_machines(ctx) as made,
     ):
-        tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server)
+        tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, made.scope)
         path = hand_over(ctx, made.nodes, options)
         record_end(ctx, made.plan, made.lock)
         return UpResult(
@@ -75,6 +77,8 @@ class Made:
     """Running machines, and all that the playbook needs."""
 
     plan: Plan
+    scope: Scope
+    """The nodes that have to be configured."""
     lock: ArtifactLock
     nodes: Nodes
     inventory: Path
@@ -91,17 +95,20 @@ def running_machines(ctx: Context) -> Iterator[Made]:
     observed, plan = make_plan(ctx)
     if ctx.options.offline or ctx.options.bundles:
         prepare_offline(ctx)
+    scope = scope_of(plan, ctx.cluster)
     record_start(ctx, observed, plan)
     with contextlib.ExitStack() as held:
         lock, _ = parallel.together(
-            lambda: held.enter_context(resolved(ctx)),
+            lambda: held.enter_context(resolved(ctx, scope)),
             lambda: prepare_nodes(ctx, observed, plan),
         )
         templates = use_templates(ctx, lock, observed.machines)
-        nodes = connect_nodes(ctx, create_nodes(ctx, observed, plan, templates))
-        served = held.enter_context(serve(ctx, nodes, lock))
+        machines = create_nodes(ctx, observed, plan, templates, scope)
+        nodes = connect_nodes(ctx, machines, scope)
+        served = held.enter_context(serve(ctx, nodes, lock, scope))
         yield Made(
             plan=plan,
+            scope=scope,
             lock=lock,
             nodes=nodes,
             inventory=write_inventory(ctx, nodes, lock, served),

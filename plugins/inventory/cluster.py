@@ -117,7 +117,7 @@ class InventoryModule(BaseInventoryPlugin, composing.Composing):
         self.inventory.add_group(ALL)
         for group in cluster_record.GROUPS.values():
             self.inventory.add_child(ALL, group)
-        addresses = {}
+        planes, addresses = {}, {}
         for node in cluster_record.nodes(record):
             there = reached.get(node["name"], {})
             if "HostName" not in there:
@@ -129,11 +129,15 @@ class InventoryModule(BaseInventoryPlugin, composing.Composing):
             variables = _variables(node, there, record["provider"])
             variables["ansible_ssh_common_args"] = shlex.join(arguments)
             addresses[node["name"]] = variables.get("kubeadm_node_ip")
+            if node["role"] == cluster_record.CONTROL_PLANE:
+                planes[node["name"]] = addresses[node["name"]]
             self._populate_host_vars([node["name"]], variables, cluster_record.GROUPS[node["role"]])
         shared = cluster_record.settings(record)
         shared["ohmykube_provider"] = record["provider"]
-        if all(addresses.values()):
-            shared["node_hosts"] = addresses
+        for name, address in addresses.items():
+            known = dict(planes, **{name: address})
+            if all(known.values()):
+                self.inventory.set_variable(name, "node_hosts", known)
         for name, value in shared.items():
             self.inventory.set_variable(ALL, name, value)
 

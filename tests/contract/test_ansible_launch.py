@@ -237,6 +237,16 @@ def test_only_the_chosen_nodes_are_touched(ask: PlaybookRun) -> None:
     assert list(outcome.stats) == ["node-b"]
 
 
+def test_a_chosen_node_has_the_facts_and_the_help_of_the_others(ask: PlaybookRun) -> None:
+    launch.run(of(ask, "facts"), Recorder())
+    outcome = launch.run(replace(of(ask, "limited"), limit=("node-b",)), Recorder())
+    launch.raise_for_failure(outcome)
+    assert {host: stats.ok for host, stats in outcome.stats.items()} == {"node-b": 3}
+    log = ask.log_file.read_text()
+    assert "remembered: everything" in log
+    assert "asked: node-a was asked by node-b" in log
+
+
 def test_check_mode_changes_nothing(ask: PlaybookRun) -> None:
     outcome = launch.run(replace(ask, check=True), Recorder())
     assert outcome.status is PlaybookStatus.OK

@@ -92,7 +92,6 @@ def _inventory(root: Path, evil: str) -> tuple[Path, Mapping[str, object]]:
         cluster,
         lock,
         access,
-        [machine],
         nature=variables.Nature(system_containers=True),
         cert_sans=(evil,),
     )

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -175,3 +176,40 @@ def test_kubeconfig_is_the_users_alone(cli: Cli, cluster: str) -> None:
     path = cli.run("kubeconfig", cluster, "--path").stdout.strip()
     mode = subprocess.run(["stat", "-c", "%a", path], capture_output=True, text=True, check=True)
     assert mode.stdout.strip() == "600"
+
+
+def executions(cli: Cli, cluster: str) -> Counter[str]:
+    """Return how many commands Ansible has run on each node in the last `up -vvv`."""
+    runs = cli.home / "state" / "clusters" / cluster / "runs"
+    log = max(runs.glob("*/ansible.log"), key=lambda path: path.stat().st_mtime).read_text()
+    assert re.findall(r"  (\w+)  recap  ", log) == ["w3"], "only the new node is in the play"
+    return Counter(re.findall(r"<(\w+)> SSH: EXEC ", log))
+
+
+def test_of_one_worker_more_only_that_one_is_touched(
+    cli: Cli, cluster: str, tmp_path: Path
+) -> None:
+    """The last one here, for nothing removes the worker but `down`.
+
+    Takes long for a node that is made and joins.
+    """
+    before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}
+    hosts = {node: cli.on(cluster, node, "cat", "/etc/hosts") for node in before}
+    description = tmp_path / "cluster.yaml"
+    spec = {"nodes": {"workers": {"count": 3}}}
+    document = {"apiVersion": "ohmykube.dev/v1", "kind": "Cluster", "spec": spec}
+    description.write_text(json.dumps({**document, "metadata": {"name": cluster}}))
+    done = cli.run("up", "-f", str(description), "-vvv", "--progress", "json")
+    events = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    made = {e["node"] for e in events if e["type"] == "node" and e["activity"] == "starting"}
+    assert made == {"w3"}
+    commands = executions(cli, cluster)
+    assert set(commands) == {"w3", "cp1"}
+    assert commands["cp1"] <= 2, "a token, and labels if there are some"
+    assert {node: cli.on(cluster, node, "cat", "/etc/hosts") for node in before} == hosts
+    status = cli.json("status", cluster)
+    assert status["health"] == "healthy"
+    found = {n["name"]: n["address"] for n in status["nodes"]}
+    assert list(found) == ["cp1", "w1", "w2", "w3"]
+    assert {node: found[node] for node in before} == before
+    assert cli.json("plan", "-f", str(description))["changes"] == []

@@ -83,24 +83,32 @@ CACHE = CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret("token-value"
 
 def test_addresses_and_ranges_of_the_cluster_are_passed_on() -> None:
     network = Network(pod_cidr="10.1.0.0/16", service_cidr="10.2.0.0/16", dns_domain="k.test")
-    result = group_vars(
-        cluster(network=network), None, None, MACHINES, nature=WHOLE, cert_sans=("h.x",)
-    )
+    result = group_vars(cluster(network=network), None, None, nature=WHOLE, cert_sans=("h.x",))
     assert result["kubeadm_pod_cidr"] == result["flannel_network"] == "10.1.0.0/16"
     assert result["kubeadm_service_cidr"] == "10.2.0.0/16"
     assert result["kubeadm_dns_domain"] == "k.test"
-    assert result["node_hosts"] == {"dev-cp-1": "10.88.0.11", "dev-w-1": "10.88.0.12"}
     assert result["kubeadm_cert_sans"] == ["127.0.0.1", "localhost", "h.x"]
+
+
+def test_a_node_knows_itself_and_the_control_planes_by_name() -> None:
+    """Whatever workers come and go beside it, nothing changes on a node."""
+    planes, worker = MACHINES[:1], MACHINES[1]
+    plane = host_vars(CP, planes[0], None, None, control_planes=planes)
+    assert plane["node_hosts"] == {"dev-cp-1": "10.88.0.11"}
+    found = host_vars(WORKER, worker, None, None, control_planes=planes)
+    assert found["node_hosts"] == {"dev-cp-1": "10.88.0.11", "dev-w-1": "10.88.0.12"}
+    with pytest.raises(ProviderError):
+        host_vars(WORKER, worker, None, None, control_planes=[machine("dev-cp-1", "")])
 
 
 def test_no_name_comes_twice_among_the_certificate_names() -> None:
     sans = ("localhost", "", "a", "a")
-    result = group_vars(cluster(), None, None, MACHINES, nature=WHOLE, cert_sans=sans)
+    result = group_vars(cluster(), None, None, nature=WHOLE, cert_sans=sans)
     assert result["kubeadm_cert_sans"] == ["127.0.0.1", "localhost", "a"]
 
 
 def test_system_containers_leave_the_kernel_alone() -> None:
-    result = group_vars(cluster(), None, None, MACHINES, nature=CONTAINERS)
+    result = group_vars(cluster(), None, None, nature=CONTAINERS)
     assert result["node_manage_kernel"] is False
     assert result["node_swap"] == "keep"
     assert "SystemVerification" in result["kubeadm_ignore_preflight_errors"]  # type: ignore[operator]
@@ -115,7 +123,7 @@ def test_system_containers_leave_the_kernel_alone() -> None:
 
 
 def test_machines_of_their_own_are_managed_wholly() -> None:
-    result = group_vars(cluster(), None, None, MACHINES, nature=WHOLE)
+    result = group_vars(cluster(), None, None, nature=WHOLE)
     assert result["node_manage_kernel"] is True
     assert result["node_swap"] == "off"
     assert result["kubeadm_ignore_preflight_errors"] == []
@@ -129,7 +137,6 @@ def test_slow_machines_are_waited_for() -> None:
             cluster(),
             None,
             None,
-            MACHINES,
             nature=Nature(system_containers=False, slowdown=slowdown),
         )
 
@@ -147,7 +154,7 @@ def test_slow_machines_are_waited_for() -> None:
     ],
 )
 def test_only_machines_that_are_made_stop_sooner(nature: Nature, wanted: int | None) -> None:
-    result = group_vars(cluster(), None, None, MACHINES, nature=nature)
+    result = group_vars(cluster(), None, None, nature=nature)
     assert result.get("containerd_shutdown_timeout") == wanted
 
 
@@ -163,7 +170,7 @@ def test_the_users_patches_win_over_ours() -> None:
         },
         kube_proxy_configuration={"conntrack": {"min": 7}, "mode": "nftables"},
     )
-    result = group_vars(cluster(kubeadm=patches), None, None, MACHINES, nature=CONTAINERS)
+    result = group_vars(cluster(kubeadm=patches), None, None, nature=CONTAINERS)
     kubelet = result["kubeadm_kubelet_configuration"]
     assert isinstance(kubelet, dict)
     assert (kubelet["failSwapOn"], kubelet["failCgroupV1"]) == (True, False)
@@ -180,7 +187,7 @@ def test_the_users_patches_win_over_ours() -> None:
 
 
 def test_artifacts_come_from_the_cache() -> None:
-    result = group_vars(cluster(), LOCK, CACHE, MACHINES, nature=CONTAINERS)
+    result = group_vars(cluster(), LOCK, CACHE, nature=CONTAINERS)
     assert result["containerd_artifacts"] == [
         {
             "name": "containerd-package",
@@ -197,7 +204,7 @@ def test_artifacts_come_from_the_cache() -> None:
 
 
 def test_versions_of_the_lock_reach_the_roles() -> None:
-    result = group_vars(cluster(), LOCK, None, MACHINES, nature=CONTAINERS)
+    result = group_vars(cluster(), LOCK, None, nature=CONTAINERS)
     assert result["containerd_sandbox_image"] == "registry.k8s.io/pause:3.10.2"
     assert result["kubeadm_etcd_image_tag"] == "3.6.5-0"
     assert result["kubeadm_dns_image_tag"] == "v1.13.1"
@@ -210,7 +217,7 @@ def test_versions_of_the_lock_reach_the_roles() -> None:
 
 def test_without_a_network_plugin_there_are_no_variables_of_flannel() -> None:
     network = Network(cni="none")
-    result = group_vars(cluster(network=network), None, None, MACHINES, nature=CONTAINERS)
+    result = group_vars(cluster(network=network), None, None, nature=CONTAINERS)
     assert result["cluster_cni"] == "none"
     assert not [name for name in result if name.startswith("flannel_")]
 
@@ -218,7 +225,7 @@ def test_without_a_network_plugin_there_are_no_variables_of_flannel() -> None:
 @pytest.mark.parametrize(("mode", "expected"), [("iptables", False), ("nftables", True)])
 def test_flannel_follows_the_proxy_mode(mode: str, expected: bool) -> None:
     network = Network(proxy_mode=mode, flannel_backend="host-gw")
-    result = group_vars(cluster(network=network), None, None, MACHINES, nature=CONTAINERS)
+    result = group_vars(cluster(network=network), None, None, nature=CONTAINERS)
     assert result["kubeadm_proxy_mode"] == mode
     assert result["flannel_nftables"] is expected
     assert result["flannel_backend"] == "host-gw"

@@ -80,6 +80,7 @@ def test_the_configuration_is_what_the_roles_are_tested_with(tmp_path: Path) -> 
     assert parser.getboolean("defaults", "host_key_checking")
     assert not parser.getboolean("defaults", "inject_facts_as_vars")
     assert parser.getboolean("inventory", "unparsed_is_failed")
+    assert parser.getint("defaults", "fact_caching_timeout") == 0
     assert parser.getboolean("ssh_connection", "pipelining")
     assert "Control" not in parser["ssh_connection"]["ssh_args"]
 

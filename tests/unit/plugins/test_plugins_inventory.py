@@ -46,7 +46,6 @@ LOCK = ArtifactLock(
 OF_THE_PROVIDER = {
     "node_manage_kernel",
     "node_swap",
-    "node_hosts",
     "kubeadm_ignore_preflight_errors",
 }
 
@@ -176,9 +175,8 @@ def test_every_cluster_reads_as_the_cli_has_it(path: Path, keep: Callable[[Clust
         if wanted.host is not None:
             assert read["host"].get("nodeIP") == wanted.host.node_ip
             assert read["host"]["become"] == wanted.host.become
-    there = list(machines(cluster).values())
     shared = variables.group_vars(
-        cluster, LOCK, None, there, nature=variables.Nature(system_containers=False)
+        cluster, LOCK, None, nature=variables.Nature(system_containers=False)
     )
     theirs = {name: value for name, value in shared.items() if name not in OF_THE_PROVIDER}
     assert cluster_record.settings(found) == theirs
@@ -343,17 +341,18 @@ def test_groups_hosts_and_variables(keep: Callable[[Cluster], Kept]) -> None:
         kept.cluster,
         LOCK,
         None,
-        list(there.values()),
         nature=variables.Nature(system_containers=False),
     )
+    planes = [there[node.name] for node in kept.cluster.control_planes]
     for node in kept.cluster.nodes:
         known = found["_meta"]["hostvars"][node.name]
-        wanted = variables.host_vars(node, there[node.name], kept.ssh_config, None)
+        wanted = variables.host_vars(
+            node, there[node.name], kept.ssh_config, None, control_planes=planes
+        )
         assert {name: known.get(name) for name in wanted} == wanted
         assert known["ohmykube_role"] == node.role.value
         assert known["ohmykube_provider"] == "nspawn"
-        kept_back = OF_THE_PROVIDER - {"node_hosts"}
-        theirs = {name: value for name, value in shared.items() if name not in kept_back}
+        theirs = {name: value for name, value in shared.items() if name not in OF_THE_PROVIDER}
         assert {name: known.get(name) for name in theirs} == theirs
         # Ansible adds its own when it does not inject facts as variables.
         more = set(known) - set(wanted) - set(theirs) - {"ansible_local"}

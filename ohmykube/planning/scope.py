@@ -1,0 +1,55 @@
+"""Which nodes a plan concerns: those have to be configured, the others stay untouched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from ohmykube.model.change import (
+    CreateNode,
+    FinishRun,
+    ReconfigureCluster,
+    ReconfigureNode,
+    RepairNode,
+    StartNode,
+    UpdateSetting,
+)
+from ohmykube.model.cluster import Role
+
+if TYPE_CHECKING:
+    from ohmykube.model.change import Plan
+    from ohmykube.model.cluster import Cluster, Node
+
+Scope: TypeAlias = frozenset[str] | None
+"""Names of nodes; None for all of a cluster."""
+
+
+def scope_of(plan: Plan, cluster: Cluster) -> Scope:
+    """Return the nodes that a plan concerns.
+
+    All of them when nothing is to be changed (then it is only looked whether the nodes are as they
+    should be), and when one change is not a matter of single nodes.
+
+    Args:
+        plan: what must change; refused by nobody.
+        cluster: as it is wanted.
+    """
+    planes = {node.name for node in cluster.nodes if node.role is Role.CONTROL_PLANE}
+    found: set[str] = set()
+    for one in plan.changes:
+        match one:
+            case ReconfigureCluster() | FinishRun():
+                return None
+            case CreateNode() | RepairNode() | StartNode():
+                if one.node in planes:
+                    return None  # every node knows the control planes
+                found.add(one.node)
+            case ReconfigureNode():
+                found.add(one.node)
+            case UpdateSetting():
+                pass  # nothing on nodes depends on it
+    return frozenset(found) or None
+
+
+def nodes_in(cluster: Cluster, scope: Scope) -> tuple[Node, ...]:
+    """Return the nodes of a cluster that are in scope, in their order."""
+    return tuple(node for node in cluster.nodes if scope is None or node.name in scope)

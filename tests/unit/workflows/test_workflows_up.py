@@ -1,0 +1,222 @@
+"""A whole `up` over the fake provider, and one that grows: who is touched.
+
+What needs real nodes is played: ssh is a small program, a playbook ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+import yaml
+
+from ohmykube.ansible import launch
+from ohmykube.ansible.events import HostStats
+from ohmykube.ansible.inventory import INVENTORY_FILE
+from ohmykube.ansible.outcome import Outcome, PlaybookStatus, TaskFailure
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
+from ohmykube.errors import NodeError
+from ohmykube.kit import paths
+from ohmykube.model import change
+from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
+from ohmykube.model.cluster import Role
+from ohmykube.progress import NodeProgress, Status, StepEnded
+from ohmykube.steps import serve
+from ohmykube.steps.context import Services
+from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import up as workflow
+from ohmykube.workflows.up import up
+from ohmykube.workflows.up_values import UpOptions, UpResult
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.ansible.launch import PlaybookRun
+    from ohmykube.kit.retry import Clock, Wait
+    from ohmykube.progress import Reporter
+
+ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
+SSH = """\
+#!/bin/sh
+echo "$@" >>{root}/asked
+case "$*" in
+*' cat '*) echo '{admin}' ;;
+*' nodes '*) cat {root}/nodes ;;
+esac
+"""
+LOCK = ArtifactLock(
+    kubernetes_version="1.36.3",
+    arch="amd64",
+    artifacts=tuple(
+        LockedArtifact(
+            kind=Kind.PACKAGE,
+            name=role.value,
+            version="1",
+            arch="amd64",
+            digest="sha256:" + "0" * 64,
+            size=1,
+            source="build",
+        )
+        for role in PackageRole
+    ),
+)
+# Resolving is played too, and says nothing.
+STEPS = [
+    "preflight", "plan", "prepare-nodes", "templates", "create-nodes", "connect-nodes",
+    "serve", "write-inventory", "cluster-up", "fetch-kubeconfig", "wait-ready", "expose-services",
+]  # fmt: skip
+
+
+class FakeTunnel:
+    """A tunnel that leads nowhere."""
+
+    nodes: ClassVar[list[str]] = []
+
+    def __init__(self, ssh_config: Path, node: str, port: int, log_file: Path) -> None:
+        self.nodes.append(node)
+
+    def wait(self, clock: Clock, limit: Wait) -> None:
+        """It is open."""
+
+    def close(self) -> None:
+        """It is closed."""
+
+
+class Place:
+    """A host with a cluster, and what was done with its nodes."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.plays: list[PlaybookRun] = []
+        self.fails = False
+        self.joined: set[str] = set()
+        self.reporter = RecordingReporter()
+        self._ssh(patch)
+        patch.setattr(serve, "Tunnel", FakeTunnel)
+        patch.setattr(launch, "run", self._play)
+        patch.setattr(workflow, "resolved", lambda *_: contextlib.nullcontext(LOCK))
+
+    def _ssh(self, patch: pytest.MonkeyPatch) -> None:
+        program = self.root / "bin" / "ssh"
+        program.parent.mkdir()
+        program.write_text(SSH.format(root=self.root, admin=ADMIN))
+        program.chmod(0o755)
+        patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    def _play(self, ask: PlaybookRun, reporter: Reporter) -> Outcome:
+        self.plays.append(ask)
+        nodes = set(ask.limit) or hosts_of(ask)
+        if self.fails:
+            failure = TaskFailure(host=min(nodes), task="Join", message="no")
+            return Outcome(status=PlaybookStatus.FAILED, failures=(failure,))
+        self.joined |= nodes
+        items = [
+            {
+                "metadata": {"name": name},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            }
+            for name in self.joined
+        ]
+        (self.root / "nodes").write_text(json.dumps({"items": items}))
+        stats = {name: HostStats(ok=3, changed=2) for name in nodes}
+        return Outcome(status=PlaybookStatus.OK, stats=stats)
+
+    def up(self, workers: int, control_planes: int = 1) -> UpResult:
+        """Do it, having forgotten what was done before."""
+        FakeTunnel.nodes.clear()
+        self.plays.clear()
+        (self.root / "asked").write_text("")
+        self.reporter = RecordingReporter()
+        services = Services(paths=paths.from_environment(), reporter=self.reporter)
+        wanted = Overrides(
+            name="dev", provider="fake", workers=workers, control_planes=control_planes
+        )
+        return up(services, load.from_overrides(wanted), UpOptions())
+
+    def started(self) -> set[str]:
+        """Return the nodes whose machines were made or started."""
+        return {e.node for e in self.reporter.of(NodeProgress) if e.activity == "starting"}
+
+    def reached(self, *words: str) -> set[str]:
+        """Return the nodes on which a command was run over ssh, one with all words."""
+        lines = [line.split() for line in (self.root / "asked").read_text().splitlines()]
+        known = {f"cp{n}" for n in (1, 2, 3)} | {f"w{n}" for n in range(1, 9)}
+        return {word for line in lines if {*words} <= {*line} for word in {*line} & known}
+
+
+def hosts_of(ask: PlaybookRun) -> set[str]:
+    text = ask.inventory.read_text().replace("!unsafe ", "")
+    assert ask.inventory.name == INVENTORY_FILE
+    found = yaml.safe_load(text)["all"]["children"]
+    return {host for group in found.values() for host in group.get("hosts", ())}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    return Place(tmp_path, monkeypatch)
+
+
+def test_a_new_cluster_concerns_all_nodes(place: Place) -> None:
+    result = place.up(workers=2)
+    assert [ended.step for ended in place.reporter.of(StepEnded)] == STEPS
+    (play,) = place.plays
+    assert (play.playbook, play.limit) == ("ohmykube.cluster.cluster_up", ())
+    assert place.started() == set(FakeTunnel.nodes) == place.reached("true") == {"cp1", "w1", "w2"}
+    assert result.changed
+    assert [node.ready for node in result.nodes] == [True] * 3
+    assert result.kubeconfig is not None
+
+
+def test_of_one_worker_more_only_that_one_is_touched(place: Place) -> None:
+    """Counts for each node what is done with it: for those that were there, nothing is."""
+    place.up(workers=2)
+    result = place.up(workers=3)
+    assert result.plan.changes == (change.CreateNode(node="w3", role=Role.WORKER),)
+    (play,) = place.plays
+    assert play.limit == ("w3",)
+    assert hosts_of(play) == {"cp1", "w1", "w2", "w3"}, "the others are known to the play"
+    assert place.started() == set(FakeTunnel.nodes) == place.reached("true") == {"w3"}
+    assert place.reached() == {"w3", "cp1"}, "a control plane is asked how the cluster is"
+    assert result.changed
+    ready = {e.node for e in place.reporter.of(NodeProgress) if e.activity == "Ready"}
+    assert ready == {"cp1", "w1", "w2", "w3"}, "all of them are waited for"
+    assert [node.name for node in result.nodes] == ["cp1", "w1", "w2", "w3"]
+
+
+def test_after_growing_the_cluster_is_as_described(place: Place) -> None:
+    place.up(workers=2)
+    place.up(workers=3)
+    result = place.up(workers=3)
+    assert result.plan == change.Plan()
+    assert place.plays[0].limit == ()
+
+
+def test_a_control_plane_more_concerns_all_nodes(place: Place) -> None:
+    place.up(workers=1)
+    place.up(workers=1, control_planes=3)
+    assert place.plays[0].limit == ()
+    assert place.started() == set(FakeTunnel.nodes) == {"cp1", "cp2", "cp3", "w1"}
+
+
+def test_after_a_run_that_did_not_end_all_nodes_are_looked_at(place: Place) -> None:
+    place.up(workers=2)
+    place.fails = True
+    with pytest.raises(NodeError):
+        place.up(workers=3)
+    assert place.plays[0].limit == ("w3",)
+    place.fails = False
+    place.up(workers=3)
+    assert place.plays[0].limit == ()
+    assert set(FakeTunnel.nodes) == {"cp1", "w1", "w2", "w3"}
+
+
+def test_a_failed_play_is_told_as_the_step_that_failed(place: Place) -> None:
+    place.fails = True
+    with pytest.raises(NodeError):
+        place.up(workers=1)
+    last = place.reporter.of(StepEnded)[-1]
+    assert (last.step, last.status) == ("cluster-up", Status.FAILED)
