@@ -1,4 +1,4 @@
-"""Clusters: the floor, `up` from bare nodes, `up` from a template, again and `down`."""
+"""Clusters: the floor, `up` from bare nodes, `up` from a template, one worker more, and `down`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ NAME = "bench"
 LIMITS = {
     "up_to_floor": 1.5,
     "up_from_template_to_floor": 0.6,
+    "one_worker_more_seconds": 10.0,
+    "one_worker_more_to_cluster": 0.5,
     "second_up_seconds": 12.0,
     "down_seconds": 5.0,
     "version_seconds": 0.150,
@@ -117,11 +119,13 @@ def product(figures: Figures, env: dict[str, str], workers: int) -> None:
 
 def measure(
     figures: Figures, place: Path, env: dict[str, str], workers: int
-) -> tuple[list[str], dict[str, float]]:
-    """One round; return the phases of the floor and of ``up`` from a template."""
+) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """One round; return the phases of the floor and of what began from a template."""
     phases = floor(figures, place, workers)
     product(figures, env, workers)
-    cloned = templates.measure(figures, CLI, arguments(workers), env)
+    cloned = templates.measure(
+        figures, CLI, arguments(workers), arguments(workers + 1), env
+    )
     figures.add("version_seconds", watch([CLI, "--version"], env).seconds)
     return phases, cloned
 

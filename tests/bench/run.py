@@ -45,10 +45,10 @@ def _clusters(
     figures: Figures, options: argparse.Namespace, env: dict[str, str], place: Path
 ) -> dict[str, Any]:
     phases: list[str] = []
-    cloned: dict[str, float] = {}
+    cloned: dict[str, dict[str, float]] = {}
     for _ in _rounds("clusters", options.rounds):
         phases, cloned = clusters.measure(figures, place, env, options.workers)
-    return {"floorPhases": phases, "upFromTemplatePhases": cloned}
+    return {"floorPhases": phases, "phases": cloned}
 
 
 def _images(

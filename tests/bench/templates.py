@@ -1,4 +1,4 @@
-"""The third way in a round: the same cluster from a template, and where its seconds go."""
+"""The third way in a round: the same cluster from a template, and then one worker more."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ NAME = "bench-cloned"
 
 
 def measure(
-    figures: Figures, cli: str, up: Sequence[str], env: Mapping[str, str]
-) -> dict[str, float]:
-    """Make a cluster whose templates are there, then remove it; return its phases in seconds.
+    figures: Figures, cli: str, up: Sequence[str], more: Sequence[str], env: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """Make a cluster whose templates are there, let it grow, then remove it.
 
     Args:
-        figures: gets ``up_from_template_seconds``, and ``template_build_seconds`` once.
+        figures: gets ``up_from_template_seconds``, ``one_worker_more_seconds`` and the ratio of
+            both, and ``template_build_seconds`` once.
         cli: the program.
         up: arguments of ``up`` without a name.
+        more: the same with one worker more.
         env: its environment; templates stay in its home from round to round.
+
+    Returns:
+        The phases of both in seconds.
     """
     built = json.loads(_result(cost.of([cli, "template", "build", "-o", "json"], env).output))
     if built["made"]:
@@ -32,9 +37,12 @@ def measure(
     try:
         made = cost.of([cli, *up, "--name", NAME, "--progress", "json"], env)
         figures.add("up_from_template_seconds", made.seconds)
+        grown = cost.of([cli, *more, "--name", NAME, "--progress", "json"], env)
+        figures.add("one_worker_more_seconds", grown.seconds)
+        figures.add("one_worker_more_to_cluster", grown.seconds / made.seconds)
     finally:
         cost.of([cli, "down", NAME, "--yes"], env)
-    return phases(made.output)
+    return {"upFromTemplate": phases(made.output), "oneWorkerMore": phases(grown.output)}
 
 
 def phases(events: str) -> dict[str, float]:
