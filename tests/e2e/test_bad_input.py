@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 NAME = "bad"
 
 
+@pytest.fixture(autouse=True)
+def _fake_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands in a process of their own find the provider that pytest's own process finds."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "tests" / "distributions"))
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Cli:
     """Return the CLI in this process, with a home and a cache of its own, both empty."""
@@ -287,6 +293,13 @@ def test_no_route_to_any_source(own: Cli, tmp_path: Path) -> None:
     refusal(done, 11, "upstream")
     assert own.json("list")["items"] == []
     assert [p for p in (own.home / "data").rglob("*.json") if NAME in p.name] == []
+
+
+def test_users_have_no_provider_for_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH")
+    cli = Cli(tmp_path / "omk", tmp_path / "cache")
+    done = cli.run("up", "--provider", "fake", check=False, timeout=60)
+    refusal(done, 3, "must be one of auto, lima, nspawn, ssh")
 
 
 def test_a_mirror_that_is_not_there(own: Cli, tmp_path: Path) -> None:

@@ -78,6 +78,13 @@ def test_every_module_says_what_it_is_for() -> None:
     assert silent == []
 
 
+def test_no_entry_point_leads_to_what_is_for_tests() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    targets = [target for group in groups.values() for target in group.values()]
+    assert targets
+    assert [target for target in targets if target.startswith("ohmykube.testing")] == []
+
+
 def test_one_version_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]

@@ -45,6 +45,10 @@ FILES = {
     "ohmykube/kit/__init__.py": "",
     "ohmykube/kit/entrypoints.py": "def load() -> None:\n    pass\n",
     "ohmykube/words.txt": "words\n",
+    "ohmykube/double.py": "class Double:\n    pass\n",
+    "tests/distributions/double-1.dist-info/entry_points.txt": (
+        "[ohmykube.providers]\ndouble = ohmykube.double:Double\n"
+    ),
     "tests/conftest.py": "",
     "tests/unit/alpha/given.txt": "given\n",
     "tests/unit/alpha/test_alpha.py": """

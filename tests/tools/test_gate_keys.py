@@ -42,6 +42,8 @@ def changed(project: Project, change: Callable[[], object]) -> set[str]:
         ("ohmykube/late.py", {ALPHA, BETA}),  # within a function; and as a text
         ("ohmykube/words.py", {BETA}),  # in a program within a text
         ("ohmykube/box.py", {ALPHA}),  # through an entry point
+        ("ohmykube/double.py", {ALPHA}),  # through that of a plugin for tests
+        ("tests/distributions/double-1.dist-info/entry_points.txt", {ALPHA, BETA}),
         ("ohmykube/kit/__init__.py", {ALPHA}),
         ("ohmykube/types.py", set()),  # for type checkers
         ("ohmykube/words.txt", {ALPHA, BETA}),

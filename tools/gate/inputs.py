@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import fnmatch
 import functools
 import hashlib
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _COLLECTION = "ansible_collections.ohmykube.cluster."
 _ENTRY_POINTS = "ohmykube/kit/entrypoints.py"
+_DISTRIBUTIONS = "tests/distributions"
 _IMPORT = re.compile(r"(?:from ([\w.]+) )?import ([\w.]+(?: as \w+)?(?:, *[\w.]+(?: as \w+)?)*)")
 _UNLISTED = {".git", ".venv", "__pycache__"}
 
@@ -88,12 +90,16 @@ class Tree:
 
     @functools.cached_property
     def entry_points(self) -> set[str]:
-        """Return the files of all entry points of the project."""
+        """Return the files of all entry points: of the project, and of plugins for tests."""
         project = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]
-        targets = [
-            target for group in project["entry-points"].values() for target in group.values()
-        ]
-        found = {self.module(target.partition(":")[0]) for target in targets}
+        groups = [*project["entry-points"].values()]
+        for name in self.matching([f"{_DISTRIBUTIONS}/*/entry_points.txt"]):
+            installed = configparser.ConfigParser()
+            installed.read(self.root / name)
+            groups += [installed[group] for group in installed.sections()]
+        found = {
+            self.module(target.partition(":")[0]) for group in groups for target in group.values()
+        }
         return {path for path in found if path}
 
 

@@ -35,7 +35,7 @@ COLLECTION = (
     "meta/*",
     "galaxy.yml",
 )
-TESTING = ("tests/conftest.py", "tests/__init__.py", "collections/*")
+TESTING = ("tests/conftest.py", "tests/__init__.py", "tests/distributions/*", "collections/*")
 """What every test may read."""
 HELPERS = ("tests/*.py", "!tests/*/*", *TESTING)
 """What tests of several directories share: modules of ``tests`` itself."""
