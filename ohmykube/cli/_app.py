@@ -20,7 +20,9 @@ from ohmykube.ui import console
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ohmykube.cli._plugins import Plugin
     from ohmykube.progress import Event, Reporter
+    from ohmykube.sdk import CommandContext
     from ohmykube.steps.context import Services
     from ohmykube.ui.jsonl import JsonReporter
     from ohmykube.ui.live import LiveReporter
@@ -87,6 +89,8 @@ class App:
     bind: Callable[[Callable[..., Any]], Callable[..., Any]] = _itself
     """Returns what to call for a workflow: the workflow. Tests return something that answers."""
     command: str = _PROGRAM
+    plugin: Plugin | None = None
+    """Whose command it is, when it is none of ours."""
     settings: Settings = field(default_factory=Settings)
     _shown: bool = False
 
@@ -139,15 +143,19 @@ class App:
         return PlainReporter(self.talk, verbosity=verbosity)
 
     @cached_property
+    def reporter(self) -> Reporter:
+        """The screen and the log together."""
+        return Tee(self.log, self.screen or NullReporter())
+
+    @cached_property
     def services(self) -> Services:
         """What workflows take."""
         from ohmykube.kit import sudo_user
         from ohmykube.steps.context import Services
 
-        reporter = Tee(self.log, self.screen or NullReporter())
         return Services(
             paths=self.paths,
-            reporter=reporter,
+            reporter=self.reporter,
             verbosity=self.settings.verbose,
             sudo_user=sudo_user.behind_sudo(self.environ, euid=os.geteuid()),
         )
@@ -288,3 +296,7 @@ class App:
             if isinstance(handler, (RunLog, _Echo)):
                 logger.removeHandler(handler)
                 handler.close()
+
+
+if TYPE_CHECKING:
+    _PROMISED: type[CommandContext] = App  # to commands of others

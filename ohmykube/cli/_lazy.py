@@ -92,6 +92,11 @@ class LazyGroup(_Helpful, click.Group):
         """Return the names in the order of the table."""
         return list(self._table)
 
+    def others(self, ctx: click.Context) -> Mapping[str, str]:
+        """Return commands that are not in the table, with what the overview says about them."""
+        del ctx
+        return {}
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command, or None."""
         entry = self._table.get(cmd_name)
@@ -105,8 +110,10 @@ class LazyGroup(_Helpful, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that was typed; raises UsageError with the nearest names."""
         name = args[0]
-        if name not in self._table and not name.startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(name, self._table, n=2)
+        others = () if name in self._table else self.others(ctx)
+        known = (*self._table, *others)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, known, n=2)
             guess = "; did you mean " + " or ".join(f'"{n}"' for n in near) + "?" if near else ""
             raise UsageError(
                 f'unknown command "{name}"{guess}',
@@ -122,8 +129,12 @@ class LazyGroup(_Helpful, click.Group):
         for section, names in self._sections.items():
             with formatter.section(section):
                 formatter.write_dl([(name, self._table[name].summary) for name in names])
+        self.format_others(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
         self.format_epilog(ctx, formatter)
+
+    def format_others(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the overview says of commands that are not in the table."""
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str
@@ -131,9 +142,10 @@ class LazyGroup(_Helpful, click.Group):
         """Complete a command's name without importing any command."""
         from click.shell_completion import CompletionItem
 
+        summaries = {name: entry.summary for name, entry in self._table.items()}
         found = [
-            CompletionItem(name, help=entry.summary)
-            for name, entry in self._table.items()
+            CompletionItem(name, help=summary)
+            for name, summary in {**summaries, **self.others(ctx)}.items()
             if name.startswith(incomplete)
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]

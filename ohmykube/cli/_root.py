@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ohmykube import __version__
 from ohmykube.cli import _options
 from ohmykube.cli._lazy import Entry, LazyGroup, overview
+
+if TYPE_CHECKING:
+    from ohmykube.cli._plugins import Plugin
 
 _HERE = "ohmykube.cli"
 PROGRAM = "ohmykube"
@@ -47,6 +52,45 @@ EXAMPLES = (
 )
 
 
+class Root(LazyGroup):
+    """Our commands, and those of others."""
+
+    def _found(self, ctx: click.Context) -> tuple[Plugin, ...]:
+        from ohmykube.cli import _plugins
+
+        return _plugins.find(_options.app_of(ctx).environ.get("PATH", ""), TABLE)
+
+    def others(self, ctx: click.Context) -> dict[str, str]:
+        """Return the commands of others that can be called, with where they come from."""
+        return {one.name: one.source for one in self._found(ctx) if not one.unused}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command of ours, else of others, else None; raises when theirs is broken."""
+        if cmd_name in TABLE:
+            return super().get_command(ctx, cmd_name)
+        usable = (one for one in self._found(ctx) if one.name == cmd_name and not one.unused)
+        plugin = next(usable, None)
+        if plugin is None:
+            return None
+        from ohmykube.cli import _plugins
+
+        app = _options.app_of(ctx)
+        app.plugin, app.command = plugin, plugin.name
+        return _plugins.load(plugin)
+
+    def format_others(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write where commands of others come from, and why some cannot be called."""
+        rows = [
+            (one.name, f"not used: {one.unused} ({one.source})" if one.unused else one.source)
+            for one in self._found(ctx)
+        ]
+        if rows:
+            with formatter.section("Plugins"):
+                width = max(len(name) for name, _ in rows)
+                for name, text in rows:  # not wrapped: a path is there to be copied
+                    formatter.write(f"  {name.ljust(width)}  {text}\n")
+
+
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     if value and not ctx.resilient_parsing:
         _options.app_of(ctx).write(f"ohmykube {__version__}\n")
@@ -67,7 +111,7 @@ def group() -> LazyGroup:
         callback=_print_version,
         help="Show the version.",
     )
-    made = LazyGroup(
+    made = Root(
         PROGRAM,
         table=TABLE,
         sections=SECTIONS,

@@ -45,7 +45,13 @@ def run(
             app.results.discard()
             return _PIPE_CLOSED
         except BaseException as error:  # noqa: BLE001 - the one boundary
-            return app.fail(error)
+            if app.plugin is None:
+                return app.fail(error)
+            from ohmykube.cli import _plugins
+
+            if isinstance(error, SystemExit):
+                return _plugins.leave(app, error)
+            return app.fail(_plugins.blame(error, app.plugin))
 
 
 def _invoke(app: App, argv: list[str]) -> int:

@@ -2,14 +2,71 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, PrerequisiteError
+
+if TYPE_CHECKING:
+    from importlib import metadata
+
+
+_INFO = (".dist-info", ".egg-info")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An entry point of an installed package."""
+
+    name: str
+    source: str
+    """The package and its version, such as ``acme-tools 1.2``."""
+
+
+def installed(group: str) -> tuple[Plugin, ...]:
+    """Return what is registered in ``group``, by name and package; imports no plugin.
+
+    When nothing is, as on most hosts, that is known after one look into each installed package.
+    """
+    if not _mentioned(group):
+        return ()
+    return tuple(Plugin(point.name, _source(point)) for point in _points(group))
+
+
+def _mentioned(group: str) -> bool:
+    """Tell whether an entry point of ``group`` may be installed, without ``importlib.metadata``."""
+    wanted = group.encode()
+    for place in map(Path, sys.path):
+        if place.is_file():
+            return True  # an archive: left to those who can look into it
+        try:
+            found = [one for one in os.scandir(place) if one.name.endswith(_INFO)]
+        except OSError:
+            continue
+        for one in found:
+            with contextlib.suppress(OSError):
+                if wanted in Path(one.path, "entry_points.txt").read_bytes():
+                    return True
+    return False
+
+
+def _points(group: str) -> list[metadata.EntryPoint]:
+    from importlib import metadata  # noqa: PLC0415 - 30 ms, which a look at nothing does not cost
+
+    return sorted(metadata.entry_points(group=group), key=lambda one: (one.name, _source(one)))
+
+
+def _source(point: metadata.EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 def names(group: str) -> tuple[str, ...]:
     """Return the sorted names registered in ``group``; imports no plugin."""
-    return tuple(sorted({point.name for point in metadata.entry_points(group=group)}))
+    return tuple(dict.fromkeys(point.name for point in _points(group)))
 
 
 def load(group: str, name: str) -> object:
@@ -19,7 +76,7 @@ def load(group: str, name: str) -> object:
         NotFoundError: no such plugin.
         PrerequisiteError: the plugin cannot be imported.
     """
-    found = [point for point in metadata.entry_points(group=group) if point.name == name]
+    found = [point for point in _points(group) if point.name == name]
     if not found:
         known = ", ".join(names(group)) or "none"
         raise NotFoundError(
@@ -30,11 +87,11 @@ def load(group: str, name: str) -> object:
     point = found[0]
     try:
         loaded: object = point.load()
-    except (ImportError, AttributeError, SyntaxError) as error:
-        source = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    except Exception as error:
+        source = _source(point)
         raise PrerequisiteError(
             f'plugin "{name}" of {source} cannot be loaded',
-            why=str(error),
+            why=f"{type(error).__name__}: {error}",
             hint=f"pip install --force-reinstall {source.split()[0]}",
         ) from error
     return loaded

@@ -2,7 +2,8 @@
 
 A provider of machines is a subclass of ``Provider`` registered under the entry-point group
 ``ohmykube.providers``; ``ohmykube.testing`` has the conformance suite that it must pass. A source
-of artifacts is a subclass of ``Source`` registered under ``ohmykube.sources``.
+of artifacts is a subclass of ``Source`` registered under ``ohmykube.sources``. A command is a
+``click.Command`` registered under ``ohmykube.commands``; its object is a ``CommandContext``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ohmykube.errors import (
     ResourceError,
     TimeoutExceeded,
     UnreachableError,
+    UsageError,
 )
 from ohmykube.kit.paths import Paths
 from ohmykube.kit.process import run
@@ -52,6 +54,7 @@ from ohmykube.providers.base import (
     Template,
     Templates,
 )
+from ohmykube.sdk.commands import CommandContext
 
 __all__ = [
     "NOT_FROZEN",
@@ -61,6 +64,7 @@ __all__ = [
     "CheckStatus",
     "Cluster",
     "ClusterError",
+    "CommandContext",
     "Component",
     "ConfigError",
     "Event",
@@ -104,5 +108,6 @@ __all__ = [
     "Templates",
     "TimeoutExceeded",
     "UnreachableError",
+    "UsageError",
     "run",
 ]

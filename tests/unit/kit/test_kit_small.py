@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,21 @@ def test_plugins_are_listed_without_import_and_loaded_by_name() -> None:
     assert entrypoints.names(GROUP) == ("alpha", "broken", "gone", "zulu")
     assert "sample_plugin" not in sys.modules
     assert entrypoints.load(GROUP, "zulu") == 42
+
+
+def test_what_is_installed_is_found_in_directories_and_archives(
+    plugins: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = "ohmykube.test_archives"
+    monkeypatch.syspath_prepend(tmp_path / "absent")
+    assert entrypoints.installed(group) == ()
+    assert [str(one.source) for one in entrypoints.installed(GROUP)] == ["sample-plugin 1.2"] * 4
+    with zipfile.ZipFile(tmp_path / "egg.zip", "w") as archive:
+        archive.writestr("EGG-INFO/PKG-INFO", "Metadata-Version: 2.1\nName: egg\nVersion: 3\n")
+        archive.writestr("EGG-INFO/entry_points.txt", f"[{group}]\nx = egg:x\n")
+    (tmp_path / "egg.zip").rename(tmp_path / "sample.egg")
+    monkeypatch.syspath_prepend(tmp_path / "sample.egg")
+    assert entrypoints.installed(group) == (entrypoints.Plugin("x", "egg 3"),)
 
 
 @pytest.mark.usefixtures("plugins")
