@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Artifacts: a content-addressed store, the sources that fill it, and bundles that carry it."""

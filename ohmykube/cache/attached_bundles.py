@@ -1,4 +1,4 @@
-"""Bundles whose blobs are used where they lie, without a copy."""
+"""Attached bundles: their blobs are used where they lie, without a copy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class AttachedBundle:
     """One attached bundle, as the file was when it was attached."""
 
     path: Path
@@ -41,12 +41,12 @@ class Attached:
         return (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
-class Attachments:
+class AttachedBundles:
     """One small file for each attached bundle, below ``attached/``."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._known: dict[Path, tuple[tuple[int, int], Attached | None]] = {}
+        self._known: dict[Path, tuple[tuple[int, int], AttachedBundle | None]] = {}
 
     def add(self, bundle: Path, blobs: Mapping[str, tuple[int, int]]) -> None:
         """Remember a bundle; replaces what was known about the same path.
@@ -89,7 +89,7 @@ class Attachments:
             if bundle.path == blob.path and bundle.intact:
                 self.add(blob.path, {d: p for d, p in bundle.blobs.items() if d != blob.digest})
 
-    def all(self) -> tuple[Attached, ...]:
+    def all(self) -> tuple[AttachedBundle, ...]:
         """Return all bundles that were attached, by path, changed and absent ones too."""
         directory = self._layout.attached
         with self._layout.reading():
@@ -108,7 +108,7 @@ class Attachments:
     def _note(self, path: Path) -> Path:
         return self._layout.attached / f"{hashlib.sha256(bytes(path)).hexdigest()[:16]}.json"
 
-    def _read(self, note: Path) -> Attached | None:
+    def _read(self, note: Path) -> AttachedBundle | None:
         try:
             status = note.stat()
             stamp = (status.st_mtime_ns, status.st_ino)
@@ -120,12 +120,12 @@ class Attachments:
         return known[1]
 
 
-def _parse(data: bytes) -> Attached | None:
-    """Return what a note says; None when it is torn, as if nobody had attached the bundle."""
+def _parse(data: bytes) -> AttachedBundle | None:
+    """Return what a note says; None when it is torn, as if the bundle were not attached."""
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
         document: dict[str, Any] = json.loads(data)
         if document["schema"] == _SCHEMA:
             blobs = {str(d): (int(p[0]), int(p[1])) for d, p in document["blobs"].items()}
             path = Path(document["path"])
-            return Attached(path, int(document["size"]), int(document["mtime_ns"]), blobs)
+            return AttachedBundle(path, int(document["size"]), int(document["mtime_ns"]), blobs)
     return None

@@ -1,4 +1,4 @@
-"""What can be had: components, images, where they come from and how they are built, as values."""
+"""What is available: components and images, where they come from, how they are built."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class GoRecipe:
 
     @property
     def name(self) -> str:
-        """What the user is told is being built."""
+        """The name that progress shows while it is built."""
         return f"{self.module}@{self.version}"
 
 
@@ -102,7 +102,7 @@ class CRecipe:
 
     @property
     def name(self) -> str:
-        """What the user is told is being built."""
+        """The name that progress shows while it is built."""
         return f"{self.binary} {self.version}"
 
 

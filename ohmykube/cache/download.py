@@ -74,7 +74,7 @@ class Downloader:
             opener: sends the requests, instead of the transport.
 
         Raises:
-            NetworkError: it cannot be had from there.
+            NetworkError: it is not available there.
             IntegrityError: what came twice does not have the digest.
             ResourceError: no space left.
         """
@@ -100,7 +100,7 @@ class Downloader:
                 ``sha256sum`` writes them, of which the one with the file's name counts.
 
         Raises:
-            NetworkError: it cannot be had, or not over https.
+            NetworkError: it could not be fetched, or not over https.
         """
         if not url.startswith("https://") or sums.startswith("http://"):
             raise NetworkError(

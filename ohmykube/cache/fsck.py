@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache.reachability import MANIFESTS, Reach
+from ohmykube.cache.reachability import MANIFESTS, Reachability
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import interrupt, parallel
@@ -75,7 +75,7 @@ def verify(
         store: the cache.
         reporter: told how far it is.
         jobs: how many blobs are hashed at once.
-        only: digests; all by default. Those that are not in the store are passed over.
+        only: digests; all by default. Those that are not in the store are left out and not counted.
 
     Raises:
         Interrupted: a stop was asked for.
@@ -85,7 +85,7 @@ def verify(
     there = {*store.digests(), *attached}
     wanted = there if only is None else there & set(only)
     # Before anything is moved: a manifest in quarantine leads nowhere any more.
-    holders = Reach(store).holders(store.refs())
+    holders = Reachability(store).holders(store.refs())
     # The biggest first: no thread is left alone with one at the end.
     here = store.present(wanted)
     todo = sorted(((blob.size, digest) for digest, blob in here.items()), reverse=True)
@@ -166,7 +166,7 @@ def check(store: Store) -> tuple[Finding, ...]:
     """
     return (
         *_lists(store),
-        *(finding for ref in store.refs() for finding in _ref(store, Reach(store), ref)),
+        *(finding for ref in store.refs() for finding in _ref(store, Reachability(store), ref)),
         *_strangers(store),
         *_bundles(store),
     )
@@ -210,7 +210,7 @@ def _lists(store: Store) -> Iterable[Finding]:
         )
 
 
-def _ref(store: Store, reach: Reach, ref: Ref) -> Iterable[Finding]:
+def _ref(store: Store, reach: Reachability, ref: Ref) -> Iterable[Finding]:
     subject = f"{ref.kind} {ref.name} {ref.version} {ref.arch}"
     blob = store.present([ref.digest]).get(ref.digest)
     if blob is None:

@@ -97,7 +97,7 @@ class Index:
     def is_verified(self, digest: str, stamp: Stamp) -> bool:
         """Tell whether the blob was hashed in the last 30 days when its file looked like this.
 
-        A time in the future does not count: then the clock was set back, and nobody knows by how
+        A time in the future does not count: then the clock was set back, and it is not known by how
         much.
         """
         with self._lock:

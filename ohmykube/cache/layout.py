@@ -151,7 +151,7 @@ class Layout:
     @contextlib.contextmanager
     def using(self) -> Iterator[None]:
         """See ``Store.using``."""
-        # What can be read only is used as it is, whatever directories it lacks.
+        # A read-only cache is used as it is, whatever directories are missing.
         if self.writable or not os.access(self.root, os.R_OK | os.X_OK):
             self.prepare()
         with contextlib.ExitStack() as stack:
@@ -185,7 +185,7 @@ class Layout:
         return locks.open_file(self.locks / "users.lock", self.modes)
 
     def _users_file_to_read(self) -> IO[str] | None:
-        """Return the lock file; None where nobody can lock, as on a read-only file system."""
+        """Return the lock file; None where no lock is possible, as on a read-only file system."""
         try:
             return self._users_file()
         except (PermissionDenied, FileNotFoundError):

@@ -37,7 +37,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Descriptor:
+class StoredBlob:
     """A blob of an image; ``size`` in bytes."""
 
     media_type: str
@@ -53,7 +53,7 @@ class Descriptor:
 class Layer:
     """A stored layer; ``diff_id`` is the digest of its tar."""
 
-    descriptor: Descriptor
+    descriptor: StoredBlob
     diff_id: str
 
 
@@ -108,7 +108,7 @@ def pack_layer(store: Store, write: Callable[[Sink], None], level: int = LEVEL) 
             stored, size = store.adopt(temp)
         finally:
             temp.unlink(missing_ok=True)
-    return Layer(Descriptor(LAYER, stored, size), diff_id)
+    return Layer(StoredBlob(LAYER, stored, size), diff_id)
 
 
 def _parents(entries: Iterable[str]) -> dict[str, Entry]:
@@ -189,11 +189,11 @@ def assemble(store: Store, arch: str, layers: Iterable[Layer], config: ImageConf
             "rootfs": {"type": "layers", "diff_ids": [part.diff_id for part in stack]},
         }
     )
-    own = Descriptor(CONFIG, store.put_bytes(config_data), len(config_data))
+    own = StoredBlob(CONFIG, store.put_bytes(config_data), len(config_data))
     return store.put_bytes(manifest_bytes(own, [part.descriptor for part in stack]))
 
 
-def manifest_bytes(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
+def manifest_bytes(config: StoredBlob, layers: Iterable[StoredBlob]) -> bytes:
     """Return an image manifest: the same bytes for the same blobs."""
     return _json(
         {
@@ -205,7 +205,7 @@ def manifest_bytes(config: Descriptor, layers: Iterable[Descriptor]) -> bytes:
     )
 
 
-def image_blobs(store: Store, manifest_digest: str) -> tuple[Descriptor, ...]:
+def image_blobs(store: Store, manifest_digest: str) -> tuple[StoredBlob, ...]:
     """Return the blobs of an image: manifest, config, layers; whether or not they are there.
 
     Raises:
@@ -217,7 +217,7 @@ def image_blobs(store: Store, manifest_digest: str) -> tuple[Descriptor, ...]:
     try:
         document = json.loads(data)
         parts = [document["config"], *document["layers"]]
-        found = [Descriptor(part["mediaType"], part["digest"], part["size"]) for part in parts]
+        found = [StoredBlob(part["mediaType"], part["digest"], part["size"]) for part in parts]
         media_type = document.get("mediaType", MANIFEST)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
@@ -226,7 +226,7 @@ def image_blobs(store: Store, manifest_digest: str) -> tuple[Descriptor, ...]:
             hint="run `ohmykube up` again to fetch it anew",
             id="OMK-I-210",
         ) from error
-    return (Descriptor(media_type, manifest_digest, len(data)), *found)
+    return (StoredBlob(media_type, manifest_digest, len(data)), *found)
 
 
 def image_size(store: Store, manifest_digest: str) -> int:
@@ -312,7 +312,7 @@ def _add_blob(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
         archive.addfile(header, stream)
 
 
-def index_entry(ref: Ref, manifest: Descriptor) -> dict[str, Any]:
+def index_entry(ref: Ref, manifest: StoredBlob) -> dict[str, Any]:
     """Return an image's entry of an ``index.json``."""
     return {
         **manifest.document(),

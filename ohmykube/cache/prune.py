@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache import releases, repack, unfinished_files
 from ohmykube.cache.catalog import GoRecipe
-from ohmykube.cache.reachability import Reach
+from ohmykube.cache.reachability import Reachability
 from ohmykube.errors import ConfigError, NotFoundError
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
@@ -128,8 +128,8 @@ def prune(
         store: the cache.
         policy: what is to go; leftovers and what is beyond the budget by default.
         keep: digests that stay with all that they lead to, such as those of clusters' records.
-        dry_run: look only, and stand in nobody's way.
-        clock: for the wait until nobody uses the cache.
+        dry_run: only look; needs no exclusive lock.
+        clock: for the wait until the cache is not in use.
 
     Raises:
         LockedError: another run uses the cache.
@@ -137,10 +137,10 @@ def prune(
     """
     policy = policy or Policy()
     kept = frozenset(keep)
-    reach = Reach(store)
+    reach = Reachability(store)
     if dry_run:
         return _plan(store, reach, policy, kept).pruned
-    with store.using():  # the slow part, reading manifests, hinders nobody
+    with store.using():  # the slow part, reading manifests, blocks no other run
         _plan(store, reach, policy, kept)
     with store.alone(WAIT_SECONDS, clock):
         plan = _plan(store, reach, policy, kept)
@@ -162,7 +162,7 @@ def needed(store: Store, keep: Iterable[str]) -> frozenset[str]:
     return frozenset(keep) | pinned | leased
 
 
-def _plan(store: Store, reach: Reach, policy: Policy, keep: frozenset[str]) -> _Plan:
+def _plan(store: Store, reach: Reachability, policy: Policy, keep: frozenset[str]) -> _Plan:
     refs = store.refs()
     roots = needed(store, keep)
     sizes = {digest: blob.size for digest, blob in store.present(store.digests()).items()}
@@ -200,7 +200,7 @@ class _Shrink:
     """Drops references and knows how many bytes the rest needs."""
 
     def __init__(
-        self, reach: Reach, sizes: dict[str, int], refs: Iterable[Ref], rooted: set[str]
+        self, reach: Reachability, sizes: dict[str, int], refs: Iterable[Ref], rooted: set[str]
     ) -> None:
         self._reach = reach
         self._sizes = sizes
@@ -262,7 +262,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _part(kind: Kind, name: str, version: str) -> tuple[Kind, str, str]:
-    """Return how one part of a release is told from others; an image's name holds its tag."""
+    """Return what identifies one part of a release; an image's name holds its tag."""
     return (kind, name, "" if kind is Kind.IMAGE else version.removeprefix("v"))
 
 

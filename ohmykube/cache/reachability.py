@@ -1,4 +1,4 @@
-"""What leads to what: which blobs a reference needs, and which references need a blob."""
+"""Which blobs a reference needs, and which references need a blob."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANIFESTS = frozenset({Kind.IMAGE, Kind.REPACKED})
 """Kinds of references to a manifest: its blobs are needed too."""
 
 
-class Reach:
+class Reachability:
     """Answers about one store; a manifest is read once. Changes nothing."""
 
     def __init__(self, store: Store) -> None:

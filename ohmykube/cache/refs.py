@@ -184,7 +184,7 @@ class RefList:
 
 
 def _ref(entry: dict[str, Any]) -> Ref:
-    # Schema 1 lacks the later fields: they have defaults.
+    # Schema 1 does not have the later fields: they have defaults.
     known = {name: value for name, value in entry.items() if name in _NAMES}
     signature = known.get("signature", "")
     return Ref(

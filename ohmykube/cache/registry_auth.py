@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ohmykube.cache import docker_hub
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import process
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from ohmykube.cache.registry_client import Repository
     from ohmykube.cache.transport import Transport
 
-DOCKER_HUB = "registry-1.docker.io"
-"""The host behind ``docker.io``."""
 HELPER_SECONDS = 20.0
 """A helper may have to ask the user's key ring."""
 _TOKEN_BYTES = 1 << 20
@@ -100,8 +99,8 @@ def _mapping(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _names(host: str) -> Iterator[str]:
-    if host == DOCKER_HUB:
-        yield "https://index.docker.io/v1/"
+    if host == docker_hub.HOST:
+        yield docker_hub.LOGIN
     yield from (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/")
 
 

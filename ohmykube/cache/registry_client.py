@@ -9,9 +9,9 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import manifest, transport
+from ohmykube.cache import docker_hub, manifest, transport
 from ohmykube.cache.manifest import Index, Manifest
-from ohmykube.cache.registry_auth import DOCKER_HUB, Authorizer
+from ohmykube.cache.registry_auth import Authorizer
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import parallel
@@ -30,7 +30,6 @@ _REFERENCE = re.compile(
     r"(?P<registry>[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?)/(?P<name>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-_HOSTS = {"docker.io": DOCKER_HUB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,7 @@ class Repository:
     @classmethod
     def upstream(cls, reference: Reference) -> Repository:
         """Return the repository that the reference names."""
-        host = _HOSTS.get(reference.registry, reference.registry)
-        return cls(f"https://{host}", reference.name)
+        return cls(f"https://{docker_hub.host_of(reference.registry)}", reference.name)
 
     @classmethod
     def below(cls, url: str, reference: Reference) -> Repository:
@@ -96,7 +94,7 @@ class RegistryClient:
             digest: of the platform's manifest, where known.
 
         Raises:
-            NetworkError: it cannot be had from there, or not for ``arch``.
+            NetworkError: it is not available there, or not for ``arch``.
             IntegrityError: something is not what its digest says.
         """
         repository = at or Repository.upstream(reference)

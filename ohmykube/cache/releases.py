@@ -1,4 +1,4 @@
-"""Which versions belong together: the releases of Kubernetes that can be had.
+"""The available releases of Kubernetes, and which versions belong to each.
 
 Opens no connection and writes no file.
 """

@@ -76,8 +76,8 @@ class Plan(NamedTuple):
     """What is to be done so that some images have repacked forms."""
 
     images: list[tuple[Image, Manifest]]
-    """Those that lack one and can have one."""
-    twins: dict[str, oci.Descriptor]
+    """Images without one that can have one."""
+    twins: dict[str, oci.StoredBlob]
     """Digest of a layer to what it was repacked to for other images."""
     layers: dict[str, str]
     """Layers still to be repacked, each with the digest of its plain tar."""
@@ -90,8 +90,8 @@ def plan(store: Store, wanted: Iterable[Image]) -> Plan:
         NotFoundError, IntegrityError: a manifest or config is not there, or is none.
     """
     there = known(store)
-    lacking = _images(store, [image for image in wanted if image.digest not in there])
-    worth = [(image, read, dict(_worth(store, read))) for image, read in lacking]
+    without = _images(store, [image for image in wanted if image.digest not in there])
+    worth = [(image, read, dict(_worth(store, read))) for image, read in without]
     twins = _twins(store, there)
     layers = {layer: diff for _, _, some in worth for layer, diff in some.items()}
     return Plan(
@@ -132,7 +132,7 @@ def _images(store: Store, wanted: Iterable[Image]) -> list[tuple[Image, Manifest
     return [(image, one) for image, one in read if isinstance(one, Manifest)]
 
 
-def _record(store: Store, image: Image, read: Manifest, twins: dict[str, oci.Descriptor]) -> bool:
+def _record(store: Store, image: Image, read: Manifest, twins: dict[str, oci.StoredBlob]) -> bool:
     layers = [twins.get(layer.digest) or _same(layer) for layer in read.layers]
     if not any(layer.digest in twins for layer in read.layers):
         return False
@@ -152,13 +152,13 @@ def _record(store: Store, image: Image, read: Manifest, twins: dict[str, oci.Des
     return True
 
 
-def _same(blob: Descriptor) -> oci.Descriptor:
-    return oci.Descriptor(blob.media_type, blob.digest, blob.size)
+def _same(blob: Descriptor) -> oci.StoredBlob:
+    return oci.StoredBlob(blob.media_type, blob.digest, blob.size)
 
 
-def _twins(store: Store, there: dict[str, str]) -> dict[str, oci.Descriptor]:
+def _twins(store: Store, there: dict[str, str]) -> dict[str, oci.StoredBlob]:
     """Return digest of a layer to what was made of it for other images."""
-    found: dict[str, oci.Descriptor] = {}
+    found: dict[str, oci.StoredBlob] = {}
     for before, after in there.items():
         if not store.has(before):
             continue
@@ -195,7 +195,7 @@ def plain_digests(store: Store, image: Manifest) -> tuple[str, ...]:
     return found if len(found) == len(image.layers) else ()
 
 
-def _repacked(store: Store, digest: str, plain: str) -> oci.Descriptor | None:
+def _repacked(store: Store, digest: str, plain: str) -> oci.StoredBlob | None:
     """Return the layer packed anew; None when it cannot be unpacked to what it should be."""
 
     def write(sink: oci.Sink) -> None:

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from ohmykube.cache import catalog, oci, pack, releases, signatures
-from ohmykube.cache.bundle.missing import offline_lacks
+from ohmykube.cache.bundle.missing import offline_missing
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
 from ohmykube.errors import NetworkError, OhmykubeError, PrerequisiteError
@@ -73,7 +73,7 @@ def resolve(
     Raises:
         ConfigError: a version of Kubernetes that is not supported.
         NotFoundError: ``offline``, and something is not in the store; all of it is named.
-        NetworkError: no source could bring something; each source's reason is told.
+        NetworkError: no source has something; names each source's reason.
         IntegrityError: something is not what the catalog says. Other sources are not tried then.
         PrerequisiteError: the only reasons are missing programs on this host.
     """
@@ -84,7 +84,7 @@ def resolve(
     store.count("hits", len(run.found))
     store.count("bytes_saved", sum(ref.size for ref in run.found.values()))
     if missing and offline:
-        raise offline_lacks([run.described(want) for want in missing])
+        raise offline_missing([run.described(want) for want in missing])
     if missing:
         context = base.SourceContext(
             store=store,
@@ -93,7 +93,7 @@ def resolve(
             paths=paths or places.from_environment(),
         )
         with store.using():
-            _bring(run, missing, Chain(order, context, load))
+            _fetch(run, missing, Chain(order, context, load))
     return run.lock()
 
 
@@ -120,7 +120,7 @@ def _order(cluster: Cluster) -> tuple[str, ...]:
 
 
 class Chain:
-    """The sources of one run: each is made and asked once, a useless one is told of once."""
+    """The sources of one run: each is loaded and asked once; a warning names a useless one once."""
 
     def __init__(
         self,
@@ -196,13 +196,13 @@ def _nobody(what: str, reasons: Sequence[tuple[str, OhmykubeError]]) -> Ohmykube
             id="OMK-I-220",
         )
     hosts = [error for _, error in reasons if isinstance(error, PrerequisiteError)]
-    # The last word is the host's own lack, if any: that is what the user can mend at once.
+    # What is missing on the host comes last: that is what the user can mend at once.
     chosen = hosts[-1] if hosts else reasons[-1][1]
     why = "\n".join(f"{name}: {_reason(error)}" for name, error in reasons)
     hint = chosen.hint or "run the same command again once a source can be reached"
     if len(hosts) == len(reasons):
-        return PrerequisiteError(f"no source can bring {what}", why=why, hint=hint, id="OMK-I-221")
-    return NetworkError(f"no source can bring {what}", why=why, hint=hint, id="OMK-I-220")
+        return PrerequisiteError(f"no source has {what}", why=why, hint=hint, id="OMK-I-221")
+    return NetworkError(f"no source has {what}", why=why, hint=hint, id="OMK-I-220")
 
 
 class _Run:
@@ -318,7 +318,7 @@ def _name(want: PackageRole | ImageSpec) -> str:
     return want.value if isinstance(want, PackageRole) else want.name
 
 
-def _bring(run: _Run, missing: Sequence[PackageRole | ImageSpec], chain: Chain) -> None:
+def _fetch(run: _Run, missing: Sequence[PackageRole | ImageSpec], chain: Chain) -> None:
     roles = [want for want in missing if isinstance(want, PackageRole)]
     images = [want for want in missing if not isinstance(want, PackageRole)]
     components = [c for role in roles for c in run.release.of_role(role)]

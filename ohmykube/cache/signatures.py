@@ -2,7 +2,7 @@
 
 Nothing here computes with keys. A sigstore signature is judged by ``cosign``, an OpenPGP one by
 ``gpgv``; without the program, its keyring or (for a signature whose proof lies in a public log) the
-network, a signature is *unchecked*, and the reason is told. The sums of the catalog hold in any
+network, a signature is *unchecked*, and the reason is recorded. The sums of the catalog hold in any
 case: a signature says in addition who made the file.
 
 What a publisher signed with is stored beside the artifact as *evidence*, one small JSON document,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.cache import unfinished_files
-from ohmykube.cache.attached_bundles import Attached, Attachments
+from ohmykube.cache.attached_bundles import AttachedBundle, AttachedBundles
 from ohmykube.cache.blobs import Blob, Pool
 from ohmykube.cache.index import Index, Stamp
 from ohmykube.cache.layout import HOLD_SECONDS, Layout
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ohmykube.kit.retry import Clock
     from ohmykube.model.artifact import Kind
 
-__all__ = ["HOLD_SECONDS", "SCHEMA", "Attached", "Blob", "Lease", "Ref", "Signature", "Store"]
+__all__ = ["HOLD_SECONDS", "SCHEMA", "AttachedBundle", "Blob", "Lease", "Ref", "Signature", "Store"]
 
 
 class Store:
@@ -47,7 +47,7 @@ class Store:
         self.ingest = self._layout.ingest
         self.quarantine = self._layout.quarantine
         self._pool = Pool(self._layout)
-        self._attached = Attachments(self._layout)
+        self._attached = AttachedBundles(self._layout)
         self._leases = Leases(self._layout)
         self._refs = RefList(self._layout, self._pool)
         self._index = Index(self._layout)
@@ -242,7 +242,7 @@ class Store:
         """Forget an attached bundle; the file stays."""
         self._attached.remove(bundle)
 
-    def attached(self) -> tuple[Attached, ...]:
+    def attached(self) -> tuple[AttachedBundle, ...]:
         """Return all attached bundles, those whose files have changed or gone too."""
         return self._attached.all()
 

@@ -271,7 +271,7 @@ def whole(response: BaseHTTPResponse, url: str, limit: int) -> bytes:
     """Return the body of a small document of at most ``limit`` bytes.
 
     Raises:
-        NetworkError: it is larger, or in an encoding that nobody asked for.
+        NetworkError: it is larger, or in an encoding that was not asked for.
         BrokenTransfer, Interrupted: as ``chunks``.
     """
     if (unasked := encoding(response)) != "identity":
@@ -338,7 +338,7 @@ def _status_error(url: str, status: int, retry_after: float) -> StatusError:
         why += ": it limits how often one may ask"
         host = urllib.parse.urlsplit(shown(url)).netloc
         next_ = f"wait some minutes, or ask as somebody: docker login {host}"
-    error = StatusError(f"{shown(url)} cannot be had", why=why, hint=next_)
+    error = StatusError(f"{shown(url)} cannot be fetched", why=why, hint=next_)
     error.status = status
     error.retry_after = retry_after
     return error

@@ -1,4 +1,4 @@
-"""Files on their way into the store, and what a crash leaves of them."""
+"""Unfinished files in ``ingest/``: those on their way into the store, and what a crash left."""
 
 from __future__ import annotations
 

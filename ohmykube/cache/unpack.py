@@ -77,7 +77,7 @@ def content_size(path: Path) -> int:
         except zstandard.ZstdError as error:
             bad(path, f"its zstd header is broken: {error}")
         if not frame.has_checksum or frame.content_size == zstandard.CONTENTSIZE_UNKNOWN:
-            bad(path, "its zstd header lacks the checksum or the size")
+            bad(path, "its zstd header has no checksum or no size")
         if frame.window_size > 1 << WINDOW_LOG and frame.window_size != frame.content_size:
             bad(path, "it needs more memory than decoders give by default")
         stream.seek(zstandard.frame_header_size(head))
@@ -214,7 +214,7 @@ def extract(archive: Path, wanted: Mapping[str, str], target: Path, *, limit: in
             raise
         bad(archive, f"it is damaged: {error}")  # gzip.BadGzipFile has no number
     if missing:
-        bad(archive, f"it lacks {', '.join(sorted(missing))}")
+        bad(archive, f"it does not have {', '.join(sorted(missing))}")
 
 
 def _plain(archive: Path) -> IO[bytes]:

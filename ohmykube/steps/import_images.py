@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Iterable, Sequence
 
-    from ohmykube.cache.archive.archive_reader import Contents
+    from ohmykube.cache.archive.archive_reader import ArchiveFiles
     from ohmykube.cache.store import Ref, Store
     from ohmykube.steps.context import Services
 
@@ -88,7 +88,7 @@ class ImageSources:
             return self._stream(cast("io.BufferedReader", stream), "standard input")
         path = Path(source)
         if self._origin is Origin.AUTO and _is_archive(path):
-            with archive_reader.opened(path, self._store) as contents:
+            with archive_reader.open_archive(path, self._store) as contents:
                 return self._take(contents)
         if self._origin is Origin.AUTO and _looks_like_path(source):
             raise NotFoundError(
@@ -105,20 +105,20 @@ class ImageSources:
         return container_engines.save(program, source, lambda stream: self._stream(stream, source))
 
     def _stream(self, stream: io.BufferedReader, label: str) -> tuple[Ref, ...]:
-        with archive_reader.streamed(stream, label, self._store) as contents:
+        with archive_reader.read_stream(stream, label, self._store) as contents:
             return self._take(contents)
 
-    def _take(self, contents: Contents) -> tuple[Ref, ...]:
+    def _take(self, contents: ArchiveFiles) -> tuple[Ref, ...]:
         """Take the images for each architecture that a node has."""
         refs: list[Ref] = []
         problems: list[OhmykubeError] = []
         for arch in self._architectures:
             try:
-                found = images.understand(contents, self._store, arch)
+                found = images.read_images(contents, self._store, arch)
             except NotFoundError as error:
                 problems.append(error)  # nodes of another architecture may still get theirs
                 continue
-            refs += images.take_in(contents, found, self._store, self._reference)
+            refs += images.import_images(contents, found, self._store, self._reference)
         if not refs and problems:
             raise problems[0]
         return tuple(refs)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache import resolve
 from ohmykube.cache.bundle import import_bundle, machine_base
-from ohmykube.cache.bundle.missing import offline_lacks, own_lacks
-from ohmykube.cache.bundle.preview import Foreseen
+from ohmykube.cache.bundle.missing import offline_missing, own_parts_missing
+from ohmykube.cache.bundle.preview import StoreWithBundles
 from ohmykube.cache.store import Store
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
@@ -31,7 +31,10 @@ def check_offline(ctx: Context) -> None:
     """
     with OFFLINE.running(ctx.services) as result:
         options = ctx.options
-        _needed(ctx, Foreseen(ctx.services.paths.cache, options.bundles, options.allowed_signers))
+        _needed(
+            ctx,
+            StoreWithBundles(ctx.services.paths.cache, options.bundles, options.allowed_signers),
+        )
         result.detail = f"{_counted(ctx)} would be used" if options.bundles else "all is here"
 
 
@@ -47,7 +50,7 @@ def prepare_offline(ctx: Context) -> None:
     with OFFLINE.running(ctx.services) as result:
         store = Store(ctx.services.paths.cache)
         for path in ctx.options.bundles:
-            import_bundle.use(store, path, ctx.services.reporter, ctx.options.allowed_signers)
+            import_bundle.attach(store, path, ctx.services.reporter, ctx.options.allowed_signers)
         base = _needed(ctx, store)
         if base is not None and not isinstance(base, str):
             _bring(ctx, store, base)
@@ -62,9 +65,9 @@ def _needed(ctx: Context, store: Store) -> Ref | str | None:
         lacking.append(base)
     own = _own(ctx)
     if lacking and ctx.options.offline:
-        raise offline_lacks([*lacking, *(part.name for part in own)])
+        raise offline_missing([*lacking, *(part.name for part in own)])
     if own:
-        raise own_lacks([(part.name, part.needed) for part in own])
+        raise own_parts_missing([(part.name, part.needed) for part in own])
     return base
 
 

@@ -131,7 +131,7 @@ def _create(
     release = releases.release(cluster.kubernetes_version)
     with store.lease(f"bundle {target.name}", [ref.digest for ref, _ in wanted]):
         refs = tuple(ref for ref, _ in wanted)
-        made = contents.Content(
+        made = contents.BundleContents(
             name=cluster.name,
             refs=refs,
             entries=contents.entries(store, wanted),
@@ -224,7 +224,7 @@ def _checked(found: read.Archive, *, hashed: bool, signer: str) -> Checked:
     )
 
 
-def import_(services: Services, path: Path, allowed: Path | None) -> import_bundle.Brought:
+def import_(services: Services, path: Path, allowed: Path | None) -> import_bundle.ImportedBundle:
     """Copy a bundle into the cache; raises as ``bring.copy``."""
     return import_bundle.copy(Store(services.paths.cache), path, services.reporter, allowed)
 
@@ -256,7 +256,7 @@ def export(
         )
     wanted: list[tuple[Ref, Role]] = [(ref, "other") for ref in refs]
     with store.lease(f"export {target.name}", [ref.digest for ref in refs]):
-        made = contents.Content(
+        made = contents.BundleContents(
             name=_UNSAID.sub("_", target.name.removesuffix(SUFFIX))[:_LONGEST_NAME],
             refs=tuple(refs),
             entries=contents.entries(store, wanted),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import fsck, prune, repack, signatures, unfinished_files
-from ohmykube.cache.reachability import Reach
+from ohmykube.cache.reachability import Reachability
 from ohmykube.cache.store import Store
 from ohmykube.errors import LockedError, NotFoundError, OhmykubeError, UsageError
 from ohmykube.model.artifact import Kind
@@ -124,7 +124,7 @@ def artifacts(services: Services, words: Sequence[str] = ()) -> tuple[Artifact, 
         PermissionDenied: this user may not read it.
     """
     store = _store(services)
-    reach = Reach(store)
+    reach = Reachability(store)
     users = _users(services, store)
     found = []
     for ref in store.refs():
@@ -159,7 +159,7 @@ def _users(services: Services, store: Store) -> dict[str, tuple[str, ...]]:
 def stats(services: Services) -> CacheStats:
     """Return sizes and counters; changes nothing. Raises as ``artifacts``."""
     store = _store(services)
-    reach = Reach(store)
+    reach = Reachability(store)
     refs = store.refs()
     blobs = store.present(store.digests())
     sizes = {digest: blob.size for digest, blob in blobs.items()}
@@ -223,7 +223,7 @@ def verify(services: Services, words: Sequence[str] = (), *, jobs: int | None = 
     store = _store(services)
     only = None
     if words:
-        reach = Reach(store)
+        reach = Reachability(store)
         only = {d for word in words for ref in find(store, word) for d in reach.of(ref)}
     with _step(services, "verify", "Hash the cache"):
         return fsck.verify(store, services.reporter, jobs=_jobs(jobs), only=only)
@@ -367,13 +367,13 @@ def remove(services: Services, found: Sequence[Artifact], *, dry_run: bool = Fal
     named = {one.ref.key for one in found}
     others = [ref for ref in store.refs() if ref.key not in named]
     refs = (*(one.ref for one in found), *repack.orphans(others))
-    reach = Reach(store)
+    reach = Reachability(store)
     suspects = {digest for ref in refs for digest in reach.of(ref)}
     keep = roots(services)
     gone = {ref.key for ref in refs}
 
     def doomed() -> set[str]:
-        fresh = Reach(store)
+        fresh = Reachability(store)
         needed = fresh.all(prune.needed(store, keep))
         needed |= {d for ref in store.refs() if ref.key not in gone for d in fresh.of(ref)}
         return (suspects - needed) & set(store.digests())

@@ -133,6 +133,6 @@ def _own_kubectl(ctx: Context, lock: ArtifactLock | None, version: str, target: 
                 digest.copy(source, stream)
         elif lock is not None:
             package = lock.package(PackageRole.KUBEADM).digest
-            tar_member.take(store, package, _KUBECTL, stream)
+            tar_member.copy_to(store, package, _KUBECTL, stream)
         return True
     return False

@@ -391,9 +391,9 @@ def test_an_archive_that_docker_would_write_runs_its_way(node: Node, tmp_path: P
     layout.write_bytes(image_maker.oci_archive(image_maker.image(300_000, 1000), APP))
     source, target = f"oci-archive:{layout}:{APP}", f"docker-archive:{archive}:app:dev"
     subprocess.run(["skopeo", "copy", "-q", source, target], check=True, timeout=60)
-    with archive_reader.opened(archive, node.store) as contents:
-        found = images.understand(contents, node.store, "amd64")
-        (ref,) = images.take_in(contents, found, node.store)
+    with archive_reader.open_archive(archive, node.store) as contents:
+        found = images.read_images(contents, node.store, "amd64")
+        (ref,) = images.import_images(contents, found, node.store)
     assert ref.name == APP
     node.bring(ref)
     assert node.has(ref)
@@ -476,7 +476,7 @@ def test_containerd_refuses_repacked_layers_of_another_image(node: Node) -> None
     )
     assert isinstance(mine, manifest.Manifest)
     assert isinstance(theirs, manifest.Manifest)
-    parts = [oci.Descriptor(b.media_type, b.digest, b.size) for b in (mine.config, *theirs.layers)]
+    parts = [oci.StoredBlob(b.media_type, b.digest, b.size) for b in (mine.config, *theirs.layers)]
     lie = node.store.put_bytes(oci.manifest_bytes(parts[0], parts[1:]))
     (record,) = (one for one in node.store.refs() if one.name == ref.digest)
     node.store.set_ref(replace(record, digest=lie))

@@ -33,7 +33,7 @@ MAX_DOCUMENT_BYTES = 4 << 20
 _HEAD = 8
 
 
-class Contents(abc.ABC):
+class ArchiveFiles(abc.ABC):
     """What an archive holds. Names are relative, ``/`` between their parts."""
 
     label: str
@@ -75,7 +75,7 @@ class Contents(abc.ABC):
             return stream.read(_HEAD)
 
 
-class TarFile(Contents):
+class TarFile(ArchiveFiles):
     """A plain tar that can be sought in."""
 
     def __init__(self, path: Path, label: str) -> None:
@@ -86,22 +86,22 @@ class TarFile(Contents):
             self._members = _linked({member.name: member for member in members}, label)
 
     def size(self, name: str) -> int | None:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         found = self._members.get(name)
         return None if found is None else found.size
 
     def open(self, name: str) -> IO[bytes]:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         member = self._members[name]
         return _region(self._path.open("rb", buffering=0), member.offset, member.size)
 
     def put(self, name: str, store: Store, digest: str) -> None:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         with self.open(name) as stream:
             store.put_stream(stream, expected=digest)
 
 
-class Spooled(Contents):
+class Spooled(ArchiveFiles):
     """What came through a stream, kept in a private directory until ``close``."""
 
     def __init__(self, stream: IO[bytes], label: str, store: Store) -> None:
@@ -148,21 +148,21 @@ class Spooled(Contents):
         return self._directory / str(number)
 
     def size(self, name: str) -> int | None:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         found = self._members.get(name)
         return None if found is None else found.size
 
     def digest(self, name: str) -> str:
-        """See ``Contents``; known from the first reading."""
+        """See ``ArchiveFiles``; known from the first reading."""
         return self._digests[self._members[name].name]
 
     def open(self, name: str) -> IO[bytes]:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         path = self._file(self._members[name].offset)
         return path.open("rb") if path.exists() else self._store.locate(self.digest(name)).open()
 
     def put(self, name: str, store: Store, digest: str) -> None:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         path = self._file(self._members[name].offset)
         if path.exists():
             store.adopt(path, expected=digest)
@@ -170,7 +170,7 @@ class Spooled(Contents):
             bad(self.label, f"{name} has the digest {self.digest(name)}, not {digest}")
 
 
-class Directory(Contents):
+class Directory(ArchiveFiles):
     """An OCI layout directory. Links in it are not followed."""
 
     def __init__(self, root: Path, label: str) -> None:
@@ -178,7 +178,7 @@ class Directory(Contents):
         self._root = root
 
     def size(self, name: str) -> int | None:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         path = self._root
         for part in name.split("/"):
             path /= part
@@ -187,13 +187,13 @@ class Directory(Contents):
         return path.stat().st_size if path.is_file() else None
 
     def open(self, name: str) -> IO[bytes]:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         descriptor = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW)
         stream = os.fdopen(descriptor, "rb", buffering=0)
         return _region(stream, 0, os.fstat(descriptor).st_size)
 
     def put(self, name: str, store: Store, digest: str) -> None:
-        """See ``Contents``."""
+        """See ``ArchiveFiles``."""
         with self.open(name) as stream:
             store.put_stream(stream, expected=digest)
 
@@ -245,7 +245,7 @@ def _named(name: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(path: Path, store: Store) -> Iterator[Contents]:
+def open_archive(path: Path, store: Store) -> Iterator[ArchiveFiles]:
     """Open an archive file or an OCI layout directory.
 
     Raises:
@@ -266,13 +266,13 @@ def opened(path: Path, store: Store) -> Iterator[Contents]:
         if path.is_file() and not tarball.compression(stream.peek(_HEAD), path.name):
             yield TarFile(path, path.name)
             return
-        with streamed(stream, path.name, store) as contents:
+        with read_stream(stream, path.name, store) as contents:
             yield contents
 
 
 @contextlib.contextmanager
-def streamed(stream: io.BufferedReader, label: str, store: Store) -> Iterator[Contents]:
-    """Read an archive that passes once, such as standard input; raises as ``opened``."""
+def read_stream(stream: io.BufferedReader, label: str, store: Store) -> Iterator[ArchiveFiles]:
+    """Read an archive that passes once, such as standard input; raises as ``open_archive``."""
     how = tarball.compression(stream.peek(_HEAD), label)
     spooled = Spooled(tarball.plain(stream, how), label, store)
     try:

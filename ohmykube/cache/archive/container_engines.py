@@ -1,4 +1,4 @@
-"""Images of docker, podman and nerdctl on this host: who has one, and ``save`` as a stream."""
+"""Images of docker, podman and nerdctl on this host: which has one, and ``save`` as a stream."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def owner(image: str, programs: tuple[str, ...] = PROGRAMS) -> str:
             id="OMK-I-520",
         )
     raise PrerequisiteError(
-        f"nobody could be asked for the image {image}",
+        f"no container engine could be asked for the image {image}",
         why=_told(silent) or f"not installed: {', '.join(programs)}",
         hint="start it, or save the image on another host and load the archive",
         id="OMK-I-521",

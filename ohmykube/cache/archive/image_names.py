@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.cache import docker_hub
 from ohmykube.cache.registry_client import Reference
 from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DOCKER = "docker.io"
 _FULL_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -26,10 +26,10 @@ def full(text: str) -> str:
     name, at, digest = text.partition("@")
     first, slash, rest = name.partition("/")
     if not slash or not (set(first) & set(".:") or first == "localhost"):
-        first, rest = DOCKER, name if slash else f"library/{name}"
-    elif first == "index.docker.io":
-        first = DOCKER
-    if first == DOCKER and "/" not in rest:
+        first, rest = docker_hub.REGISTRY, name if slash else f"library/{name}"
+    elif first == docker_hub.LEGACY:
+        first = docker_hub.REGISTRY
+    if first == docker_hub.REGISTRY and "/" not in rest:
         rest = f"library/{rest}"
     if ":" not in rest and not at:
         rest += ":latest"
@@ -61,7 +61,7 @@ def repository_of(reference: str) -> str:
 
 
 def of_annotations(annotations: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names that an entry of ``index.json`` carries; none when it has only a tag."""
+    """Return the names in an entry of ``index.json``; none when it has only a tag."""
     for key in (_FULL_NAME, _REF_NAME):
         text = annotations.get(key, "")
         # docker and skopeo write a bare tag into the second one: that alone names nothing.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ohmykube.cache import manifest, oci
 from ohmykube.cache.archive import image_names
-from ohmykube.cache.archive.archive_reader import BLOBS, Contents
+from ohmykube.cache.archive.archive_reader import BLOBS, ArchiveFiles
 from ohmykube.cache.archive.tarball import bad
 from ohmykube.cache.manifest import Descriptor, Index, Manifest
 from ohmykube.cache.store import Ref
@@ -34,7 +34,7 @@ _PACKED = {b"\x1f\x8b": "+gzip", b"\x28\xb5\x2f\xfd": "+zstd"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ArchivedImage:
     """An image of an archive, understood and complete."""
 
     references: tuple[str, ...]
@@ -52,7 +52,7 @@ class Found:
         return digests.of_bytes(self.manifest)
 
 
-def understand(contents: Contents, store: Store, arch: str) -> tuple[Found, ...]:
+def read_images(contents: ArchiveFiles, store: Store, arch: str) -> tuple[ArchivedImage, ...]:
     """Return the images for Linux on ``arch``, every one complete.
 
     Raises:
@@ -68,14 +68,14 @@ def understand(contents: Contents, store: Store, arch: str) -> tuple[Found, ...]
     return _DockerArchive(contents, store, arch).images(listing)
 
 
-def take_in(
-    contents: Contents, found: Sequence[Found], store: Store, name: str = ""
+def import_images(
+    contents: ArchiveFiles, found: Sequence[ArchivedImage], store: Store, name: str = ""
 ) -> tuple[Ref, ...]:
     """Put images into the store, blobs first, references when all is there; return those.
 
     Args:
         contents: where their bytes are.
-        found: what ``understand`` returned.
+        found: what ``read_images`` returned.
         store: where they go.
         name: full reference for an image without one, or instead of its own.
 
@@ -97,7 +97,7 @@ def take_in(
     return tuple(refs)
 
 
-def _ref(reference: str, image: Found) -> Ref:
+def _ref(reference: str, image: ArchivedImage) -> Ref:
     return Ref(
         kind=Kind.IMAGE,
         name=reference,
@@ -110,8 +110,8 @@ def _ref(reference: str, image: Found) -> Ref:
 
 
 def _with_names(
-    contents: Contents, found: Sequence[Found], name: str
-) -> list[tuple[Found, tuple[str, ...]]]:
+    contents: ArchiveFiles, found: Sequence[ArchivedImage], name: str
+) -> list[tuple[ArchivedImage, tuple[str, ...]]]:
     if name and len(found) != 1:
         raise UsageError(
             f"{contents.label} holds {len(found)} images: one name does not do",
@@ -133,7 +133,7 @@ def _with_names(
 class _Reader:
     """What both forms have in common."""
 
-    def __init__(self, contents: Contents, store: Store, arch: str) -> None:
+    def __init__(self, contents: ArchiveFiles, store: Store, arch: str) -> None:
         self.contents = contents
         self.store = store
         self.arch = arch
@@ -154,10 +154,10 @@ class _Reader:
             self.bad("the config of an image is no JSON object")
         found = (document.get("os", ""), document.get("architecture", ""))
         if found != ("linux", self.arch):
-            self.elsewhere(f"it is for {'/'.join(str(part) or '?' for part in found)}")
+            self.wrong_platform(f"it is for {'/'.join(str(part) or '?' for part in found)}")
         return document
 
-    def elsewhere(self, why: str) -> NoReturn:
+    def wrong_platform(self, why: str) -> NoReturn:
         raise NotFoundError(
             f"{self.contents.label} has no image for linux/{self.arch}, which the nodes are",
             why=why,
@@ -169,7 +169,7 @@ class _Reader:
 class _Layout(_Reader):
     """OCI: ``index.json`` and ``blobs/sha256/<hex>``."""
 
-    def images(self, data: bytes) -> tuple[Found, ...]:
+    def images(self, data: bytes) -> tuple[ArchivedImage, ...]:
         index = self._parsed(data, "index.json")
         if not isinstance(index, Index) or not index.manifests:
             self.bad("its index.json names no image")
@@ -182,13 +182,13 @@ class _Layout(_Reader):
                 continue
             named.setdefault(entry.digest, []).extend(image_names.of_annotations(entry.annotations))
         if not named:
-            self.elsewhere(f"it has {', '.join(sorted(set(others)))}")
+            self.wrong_platform(f"it has {', '.join(sorted(set(others)))}")
         return tuple(
             self._image(digest, tuple(dict.fromkeys(references)))
             for digest, references in named.items()
         )
 
-    def _image(self, digest: str, references: tuple[str, ...]) -> Found:
+    def _image(self, digest: str, references: tuple[str, ...]) -> ArchivedImage:
         data = self._blob(digest)
         parsed = self._parsed(data, digest)
         if isinstance(parsed, Index):
@@ -196,7 +196,7 @@ class _Layout(_Reader):
             if entry is None:
                 platforms = [e.platform for e in parsed.manifests if e.platform]
                 there = ", ".join(f"{p.os}/{p.architecture}" for p in platforms)
-                self.elsewhere(f"its index has {there or 'no platform'}")
+                self.wrong_platform(f"its index has {there or 'no platform'}")
             data = self._blob(entry.digest)
             parsed = self._parsed(data, entry.digest)
             if isinstance(parsed, Index):
@@ -204,7 +204,7 @@ class _Layout(_Reader):
         blobs = {blob.digest: self._place(blob) for blob in parsed.blobs}
         self.config(self._blob(parsed.config.digest))
         size = len(data) + sum(blob.size for blob in parsed.blobs)
-        return Found(references, data, blobs, size, self.arch)
+        return ArchivedImage(references, data, blobs, size, self.arch)
 
     def _parsed(self, data: bytes, name: str) -> Manifest | Index:
         try:
@@ -218,7 +218,7 @@ class _Layout(_Reader):
         data = self.contents.document(name)
         if data is None:
             if not self.store.has(digest):
-                self.bad(f"it lacks {digest}")
+                self.bad(f"{digest} is missing")
             with self.store.locate(digest).open() as stream:
                 data = stream.read(manifest.MAX_BYTES)
         if digests.of_bytes(data) != digest:
@@ -231,7 +231,7 @@ class _Layout(_Reader):
         size = self.contents.size(name)
         if size is None:
             if not self.store.has(blob.digest):
-                self.bad(f"it lacks the blob {blob.digest}")
+                self.bad(f"the blob {blob.digest} is missing")
             name, size = "", self.store.locate(blob.digest).size
         if size != blob.size:
             self.bad(f"the blob {blob.digest} has {size} bytes, its manifest says {blob.size}")
@@ -241,33 +241,33 @@ class _Layout(_Reader):
 class _DockerArchive(_Reader):
     """``docker save``: ``manifest.json`` names config and layers, and there is no manifest."""
 
-    def __init__(self, contents: Contents, store: Store, arch: str) -> None:
+    def __init__(self, contents: ArchiveFiles, store: Store, arch: str) -> None:
         super().__init__(contents, store, arch)
         self._hashed: dict[str, str] = {}
 
-    def images(self, data: bytes) -> tuple[Found, ...]:
+    def images(self, data: bytes) -> tuple[ArchivedImage, ...]:
         listing = self.json(data, "manifest.json")
         if not isinstance(listing, list) or not listing:
             self.bad("its manifest.json names no image")
         return tuple(self._image(entry) for entry in listing)
 
-    def _image(self, entry: object) -> Found:
+    def _image(self, entry: object) -> ArchivedImage:
         config_name, layers, tags = self._fields(entry)
         config = self.contents.document(config_name)
         if config is None:
-            self.bad(f"it lacks {config_name}")
+            self.bad(f"{config_name} is missing")
         document = self.config(config)
         rootfs = document.get("rootfs")
         diffs = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(diffs, list) or len(diffs) != len(layers):
             self.bad(f"{config_name} does not describe the {len(layers)} layers")
         parts = [self._layer(name, diff) for name, diff in zip(layers, diffs, strict=True)]
-        own = oci.Descriptor(oci.CONFIG, digests.of_bytes(config), len(config))
+        own = oci.StoredBlob(oci.CONFIG, digests.of_bytes(config), len(config))
         made = oci.manifest_bytes(own, parts)
         blobs = {part.digest: name for part, name in zip(parts, layers, strict=True)}
         blobs[own.digest] = config_name
         sizes = {part.digest: part.size for part in (own, *parts)}
-        return Found(tags, made, blobs, len(made) + sum(sizes.values()), self.arch)
+        return ArchivedImage(tags, made, blobs, len(made) + sum(sizes.values()), self.arch)
 
     def _fields(self, entry: object) -> tuple[str, list[str], tuple[str, ...]]:
         given: dict[str, Any] = entry if isinstance(entry, dict) else {}
@@ -281,10 +281,10 @@ class _DockerArchive(_Reader):
             self.bad("its manifest.json does not name config, layers and tags")
         return config, layers, tuple(image_names.full(tag) for tag in tags)
 
-    def _layer(self, name: str, diff: object) -> oci.Descriptor:
+    def _layer(self, name: str, diff: object) -> oci.StoredBlob:
         size = self.contents.size(name)
         if size is None:
-            self.bad(f"it lacks the layer {name}")
+            self.bad(f"the layer {name} is missing")
         head = self.contents.head(name)
         packed = next((form for magic, form in _PACKED.items() if head.startswith(magic)), "")
         # Images share layers, and a list may name one as often as it likes: hashed once.
@@ -292,4 +292,4 @@ class _DockerArchive(_Reader):
         self._hashed[name] = digest
         if not packed and digest != diff:
             self.bad(f"the layer {name} hashes to {digest}, its config says {diff}")
-        return oci.Descriptor(_TAR + packed, digest, size)
+        return oci.StoredBlob(_TAR + packed, digest, size)

@@ -1,4 +1,4 @@
-"""Blobs on their way into a tar: read once, hashed, written; what is damaged leaves no house.
+"""Copying blobs into a tar: each is read once, hashed and written; a damaged one stops the copy.
 
 Every blob's place is known before the first one is read, so several are copied at once, and while
 a slot of bytes is written the next one is read and hashed. The bytes that are hashed are those

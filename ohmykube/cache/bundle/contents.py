@@ -1,4 +1,4 @@
-"""What goes into a bundle: references of the store, and all blobs that they lead to."""
+"""What goes into a bundle: references of the store, and all blobs that they need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MANIFESTS = frozenset(manifest.ACCEPT.split(", "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class BundleContents:
     """What is to be written; ``entries`` in the order of the tar."""
 
     name: str

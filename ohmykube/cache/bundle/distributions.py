@@ -1,4 +1,4 @@
-"""ohmykube itself as files: the collection as Galaxy takes it, and the wheel.
+"""ohmykube's own distributions: the collection as Galaxy takes it, and the wheel.
 
 Both come out the same, byte for byte, from the same files.
 """

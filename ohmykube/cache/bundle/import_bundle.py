@@ -1,4 +1,4 @@
-"""From a bundle into the cache: used where it lies, or copied."""
+"""Making a bundle part of the cache: attached where it lies, or copied."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brought:
-    """What came in; sizes in bytes."""
+class ImportedBundle:
+    """What was imported; sizes in bytes."""
 
     archive: Archive
     signer: str
@@ -36,7 +36,9 @@ class Brought:
     """Names that meant something else before an unsigned bundle gave them."""
 
 
-def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = None) -> Brought:
+def attach(
+    store: Store, path: Path, reporter: Reporter, allowed: Path | None = None
+) -> ImportedBundle:
     """Let the cache use a bundle's blobs where they lie; copies nothing.
 
     The first time, and when the file has changed, every blob is hashed.
@@ -51,7 +53,7 @@ def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = Non
         UsageError: it is in parts.
         NotFoundError, IntegrityError: as ``read.load``, ``read.verify`` and ``sign.signer``.
     """
-    found, signer = usable(path, allowed)
+    found, signer = open_attachable(path, allowed)
     file = found.source.parts[0].path.absolute()
     places = found.places()
     known = any(
@@ -60,10 +62,10 @@ def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = Non
     if not known:
         read.verify(found, reporter)
     with store.using():
-        read.absent(found, lambda digest: digest in places or store.has(digest))
+        read.check_older_bundle(found, lambda digest: digest in places or store.has(digest))
         store.attach(file, places)
         replaced = _name(store, found, reporter, trusted=bool(signer))
-    return Brought(
+    return ImportedBundle(
         archive=found,
         signer=signer,
         copied=0,
@@ -73,7 +75,7 @@ def use(store: Store, path: Path, reporter: Reporter, allowed: Path | None = Non
     )
 
 
-def usable(path: Path, allowed: Path | None = None) -> tuple[Archive, str]:
+def open_attachable(path: Path, allowed: Path | None = None) -> tuple[Archive, str]:
     """Return a bundle that can be used where it lies, not hashed yet, and who signed it.
 
     Raises:
@@ -90,7 +92,9 @@ def usable(path: Path, allowed: Path | None = None) -> tuple[Archive, str]:
     return found, _signer(found, allowed)
 
 
-def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = None) -> Brought:
+def copy(
+    store: Store, path: Path, reporter: Reporter, allowed: Path | None = None
+) -> ImportedBundle:
     """Copy a bundle, in one file or in parts, into the cache, hashing every blob on its way.
 
     Blobs that are there are skipped, so a copy that was stopped goes on where it was. References
@@ -105,7 +109,7 @@ def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = No
     with store.using():
         pool = set(store.digests())
         places = found.places()
-        read.absent(found, lambda digest: digest in places or store.has(digest))
+        read.check_older_bundle(found, lambda digest: digest in places or store.has(digest))
         todo = [entry for entry in found.bundle.blobs if entry.digest not in pool]
         total = sum(entry.size for entry in todo)
         with (
@@ -122,7 +126,7 @@ def copy(store: Store, path: Path, reporter: Reporter, allowed: Path | None = No
                 except IntegrityError as error:
                     raise read.damaged(found, entry) from error
         replaced = _name(store, found, reporter, trusted=bool(signer))
-    return Brought(
+    return ImportedBundle(
         archive=found,
         signer=signer,
         copied=len(todo),

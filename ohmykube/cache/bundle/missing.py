@@ -1,4 +1,4 @@
-"""What to say when a run may ask nobody and something is not on this host."""
+"""The errors of an offline run for which something is missing on this host."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 _WIDTH = 76
 
 
-def offline_lacks(names: Sequence[str]) -> NotFoundError:
-    """Return the error that names all that lacks, and how to bring it."""
-    count = f"{len(names)} artifact{'' if len(names) == 1 else 's'}"
-    text = "lacking: " + ", ".join(names)
+def offline_missing(names: Sequence[str]) -> NotFoundError:
+    """Return the error that names everything missing, and how to bring it."""
+    count = "1 artifact is" if len(names) == 1 else f"{len(names)} artifacts are"
+    text = "missing: " + ", ".join(names)
     return NotFoundError(
-        f"offline, and this host lacks {count}",
+        f"offline, and {count} missing on this host",
         why="\n".join(textwrap.wrap(text, _WIDTH, break_on_hyphens=False)),
         hint="ohmykube bundle create -f cluster.yaml  (where there is a network; then here:)\n"
         "ohmykube up -f cluster.yaml --offline --bundle FILE",
@@ -26,14 +26,14 @@ def offline_lacks(names: Sequence[str]) -> NotFoundError:
     )
 
 
-def own_lacks(parts: Sequence[tuple[str, str]]) -> NotFoundError:
-    """Return the error for what no bundle brings: pairs of what it is and what to do about it."""
+def own_parts_missing(parts: Sequence[tuple[str, str]]) -> NotFoundError:
+    """Return the error for files that no bundle holds: pairs of name and what to do."""
     lines: list[str] = []
     for text in (f"{name}: {needed}" for name, needed in parts):
         lines += textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return NotFoundError(
-        "offline, and this host lacks what no bundle brings",
+        "offline, and files that no bundle holds are missing on this host",
         why="\n".join(lines),
-        hint="the same command again when it is there",
+        hint="run the same command again when they are there",
         id="OMK-I-434",
     )

@@ -41,7 +41,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BundleFile:
     """Where a bundle lies."""
 
     label: str
@@ -74,7 +74,7 @@ class Source:
         return ", ".join(names)
 
 
-def find(path: Path) -> Source:
+def find(path: Path) -> BundleFile:
     """Return the bundle at ``path``: a file, the sums of parts, or what the parts were cut from.
 
     Raises:
@@ -90,7 +90,7 @@ def find(path: Path) -> Source:
         )
     sums = path if path.name.endswith(SUMS) else path.with_name(path.name + SUMS)
     if path.is_file() and path != sums:
-        return Source(str(path), (Part(path, path.stat().st_size),))
+        return BundleFile(str(path), (Part(path, path.stat().st_size),))
     if not sums.is_file():
         raise NotFoundError(
             f"there is no bundle {path}",
@@ -98,7 +98,7 @@ def find(path: Path) -> Source:
             hint=f"ls -l {shlex.quote(str(path.parent))}",
             id="OMK-I-401",
         )
-    return Source(str(path), tuple(_listed(sums)))
+    return BundleFile(str(path), tuple(_listed(sums)))
 
 
 def _listed(sums: Path) -> Iterator[Part]:
@@ -154,7 +154,7 @@ def readable(label: str) -> Iterator[None]:
         ) from error
 
 
-def check(source: Source) -> None:
+def check(source: BundleFile) -> None:
     """Hash every part.
 
     Raises:
@@ -223,7 +223,7 @@ class _Joined(io.RawIOBase):
         super().close()
 
 
-class Divided:
+class SplitWriter:
     """Writes parts of at most ``limit`` bytes; nothing has its name before ``finish``."""
 
     anywhere = False

@@ -1,4 +1,4 @@
-"""The cache as it would be with some bundles in use, for a plan that changes nothing."""
+"""The cache as it would be with some bundles attached, for a plan that changes nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ohmykube.model.artifact import Kind
 
 
-class Foreseen(Store):
-    """A cache, and what bundles would add to it. Only to be looked into."""
+class StoreWithBundles(Store):
+    """A read-only view of a cache together with what bundles would add to it."""
 
     def __init__(self, root: Path, bundles: Sequence[Path], allowed: Path | None) -> None:
         """Look into ``bundles`` in their order; raises as ``bring.use`` but hashes no blob."""
@@ -24,11 +24,11 @@ class Foreseen(Store):
         self._added: dict[str, Blob] = {}
         self._named: dict[tuple[Kind, str, str, str], Ref] = {}
         for path in bundles:
-            found, _ = import_bundle.usable(path, allowed)
+            found, _ = import_bundle.open_attachable(path, allowed)
             self._added |= {
                 digest: Blob(digest, path, *place) for digest, place in found.places().items()
             }
-            read.absent(found, self.has)
+            read.check_older_bundle(found, self.has)
             self._named |= {ref.key: ref for ref in found.refs}
 
     def refs(self) -> tuple[Ref, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from ohmykube.cache.bundle.document import Bundle, Entry
-    from ohmykube.cache.bundle.parts import Source
+    from ohmykube.cache.bundle.parts import BundleFile
     from ohmykube.cache.store import Ref
     from ohmykube.progress import Reporter
 
@@ -41,7 +41,7 @@ _SIGNATURE_BYTES = 64 << 10
 class Archive:
     """A bundle whose frame was checked; the blobs were not hashed."""
 
-    source: Source
+    source: BundleFile
     bundle: Bundle
     manifest: bytes
     """``bundle.json`` as it is."""
@@ -97,7 +97,7 @@ def load(path: Path) -> Archive:
 class _Head:
     """The members before the blobs, in their order."""
 
-    def __init__(self, stream: IO[bytes], source: Source) -> None:
+    def __init__(self, stream: IO[bytes], source: BundleFile) -> None:
         self._stream = stream
         self._label = source.label
         self._block = b""
@@ -204,7 +204,7 @@ def verify(found: Archive, reporter: Reporter) -> int:
     """Hash every part and every blob; return the bytes of all blobs.
 
     Raises:
-        IntegrityError: names what is damaged, or an image that lacks a blob.
+        IntegrityError: names what is damaged, or an image with a missing blob.
         Interrupted: a stop was asked for.
     """
     total = sum(entry.size for entry in found.bundle.blobs)
@@ -238,7 +238,9 @@ def _check_images(found: Archive, stream: IO[bytes]) -> None:
         if isinstance(image, manifest.Manifest):
             for blob in image.blobs:
                 if blob.digest not in whole:
-                    raise document.bad(found.label, f"an image lacks its blob {blob.digest}")
+                    raise document.bad(
+                        found.label, f"the blob {blob.digest} of an image is missing"
+                    )
 
 
 def damaged(found: Archive, entry: Entry) -> IntegrityError:
@@ -254,22 +256,22 @@ def damaged(found: Archive, entry: Entry) -> IntegrityError:
     )
 
 
-def absent(found: Archive, has: Callable[[str], bool]) -> None:
-    """Look whether all blobs are there that the bundle leaves to an older one.
+def check_older_bundle(found: Archive, has: Callable[[str], bool]) -> None:
+    """Check that all blobs are here that the bundle leaves to an older one.
 
     Raises:
-        NotFoundError: names what lacks.
+        NotFoundError: names what is missing.
     """
-    lacking = [entry for entry in found.bundle.absent if not has(entry.digest)]
-    if not lacking:
+    missing = [entry for entry in found.bundle.absent if not has(entry.digest)]
+    if not missing:
         return
-    digests_ = {entry.digest for entry in lacking}
+    digests_ = {entry.digest for entry in missing}
     names = sorted({f"{r.kind} {r.name} {r.version}" for r in found.refs if r.digest in digests_})
-    rest = len(lacking) - len({r.digest for r in found.refs} & digests_)
+    rest = len(missing) - len({r.digest for r in found.refs} & digests_)
     listed = [*names, f"{rest} layers or configs of images"] if rest else names
     raise NotFoundError(
-        f"{found.label} needs what only an older bundle brings",
-        why="not here: " + ", ".join(listed),
+        f"{found.label} needs blobs that only an older bundle has",
+        why="missing: " + ", ".join(listed),
         hint=f"ohmykube cache import OLD.omk.tar  (whose bundle.json is {found.bundle.since})",
         id="OMK-I-407",
     )

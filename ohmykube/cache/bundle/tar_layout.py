@@ -1,4 +1,4 @@
-"""What is in the tar of a bundle, and in which order; ``kit.plain_tar`` has its form.
+"""The members of a bundle's tar and their order; ``kit.plain_tar`` writes their headers.
 
 bundle.json        what is in it
 bundle.json.sig    optional: an OpenSSH signature of bundle.json

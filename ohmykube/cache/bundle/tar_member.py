@@ -1,4 +1,4 @@
-"""One file out of a package, without unpacking the rest."""
+"""Copying one file out of a package, without unpacking the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.store import Store
 
 
-def take(store: Store, package: str, name: str, sink: IO[bytes]) -> None:
+def copy_to(store: Store, package: str, name: str, sink: IO[bytes]) -> None:
     """Copy a regular file of a package to ``sink``.
 
     Args:

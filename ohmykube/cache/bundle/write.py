@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.bundle.blob_copy import Sink
-    from ohmykube.cache.bundle.contents import Content
+    from ohmykube.cache.bundle.contents import BundleContents
     from ohmykube.cache.bundle.document import Bundle, Entry
     from ohmykube.cache.store import Ref, Store
     from ohmykube.progress import Reporter
@@ -55,7 +55,9 @@ class Form:
     """Sign with this key."""
 
 
-def write(store: Store, content: Content, target: Path, form: Form, reporter: Reporter) -> Written:
+def write(
+    store: Store, content: BundleContents, target: Path, form: Form, reporter: Reporter
+) -> Written:
     """Write a bundle to ``target``, which appears in one step, hashing every blob on its way.
 
     Args:
@@ -135,7 +137,7 @@ def _target(target: Path, split: int, size: int) -> Iterator[tuple[Sink, list[Pa
         with files.replacing(target, 0o644) as stream:
             yield _Undivided(stream.fileno(), size), paths
         return
-    divided = parts.Divided(target, split)
+    divided = parts.SplitWriter(target, split)
     try:
         yield divided, paths
     except BaseException as error:
@@ -153,7 +155,9 @@ class _Undivided(flush_window.WindowedWriter):
         os.ftruncate(descriptor, size if self.anywhere else 0)
 
 
-def _bundle(content: Content, here: list[Entry], head: dict[str, bytes], since: str) -> Bundle:
+def _bundle(
+    content: BundleContents, here: list[Entry], head: dict[str, bytes], since: str
+) -> Bundle:
     inside = {entry.digest for entry in here}
     return document.Bundle(
         schema_=1,
@@ -174,7 +178,7 @@ def _bundle(content: Content, here: list[Entry], head: dict[str, bytes], since: 
     )
 
 
-def _index(store: Store, content: Content, here: set[str]) -> bytes:
+def _index(store: Store, content: BundleContents, here: set[str]) -> bytes:
     """Return ``index.json``: images whose manifest is in the tar, and never a package.
 
     containerd would make an image of anything else that is listed.
@@ -191,4 +195,4 @@ def _index(store: Store, content: Content, here: set[str]) -> bytes:
 def _listed(store: Store, ref: Ref) -> dict[str, object]:
     found = manifest.read(store, ref.digest)
     size = store.locate(ref.digest).size
-    return oci.index_entry(ref, oci.Descriptor(found.media_type, ref.digest, size))
+    return oci.index_entry(ref, oci.StoredBlob(found.media_type, ref.digest, size))

@@ -13,7 +13,7 @@ A blob is checked before it is served (``Store.trusted``).
 """
 
 from ohmykube.cache.serve.assemble import pull_through_mirror
-from ohmykube.cache.serve.cluster_artifacts import Catalogue, Server
+from ohmykube.cache.serve.cluster_artifacts import ClusterArtifacts, Server
 from ohmykube.cache.serve.listener import IDLE_SECONDS, NODE_HEADER, Listener
 from ohmykube.cache.serve.pull_through import PullThrough
 from ohmykube.cache.serve.registry_names import REGISTRIES, Upstream, upstreams
@@ -23,7 +23,7 @@ __all__ = [
     "IDLE_SECONDS",
     "NODE_HEADER",
     "REGISTRIES",
-    "Catalogue",
+    "ClusterArtifacts",
     "Listener",
     "PullThrough",
     "ServeStats",

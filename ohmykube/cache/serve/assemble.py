@@ -1,4 +1,4 @@
-"""Puts a pull-through mirror together."""
+"""Assembles the parts of a pull-through mirror."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ohmykube.kit.retry import Clock
     from ohmykube.progress import Reporter
 
-PATIENCE = Timing(connect=5, read=30, attempts=3, pause=0.3, longest=2)
+TIMING = Timing(connect=5, read=30, attempts=3, pause=0.3, longest=2)
 """A client waits for every answer, and asks elsewhere or again by itself."""
 
 
@@ -36,7 +36,7 @@ def pull_through_mirror(
 ) -> PullThrough:
     """Return a mirror of ``upstreams`` over the store, with the user's docker login."""
     # Told by the mirror itself, one line for each thing fetched.
-    downloader = Downloader(store, NullReporter(), Transport(PATIENCE))
+    downloader = Downloader(store, NullReporter(), Transport(TIMING))
     files = ReleaseFiles(store, None if offline else downloader, published)
     return PullThrough(
         store,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ohmykube.cache import manifest, repack
 from ohmykube.cache.serve.listener import Listener
-from ohmykube.cache.serve.responses import Found
+from ohmykube.cache.serve.responses import BlobResponse
 from ohmykube.errors import IntegrityError, OhmykubeError
 from ohmykube.model.artifact import Kind
 
@@ -24,7 +24,7 @@ OCTETS = "application/octet-stream"
 PACKAGE_TYPE = "application/zstd"
 
 
-class Catalogue:
+class ClusterArtifacts:
     """Which digests of the store may be served, under which names."""
 
     def __init__(self, store: Store, lock: ArtifactLock) -> None:
@@ -75,32 +75,32 @@ class Catalogue:
         """All that may be served."""
         return frozenset(self.types) | self.packages
 
-    def manifest(self, registry: str, name: str, reference: str) -> Found:
-        """See ``Content``."""
+    def manifest(self, registry: str, name: str, reference: str) -> BlobResponse:
+        """See ``ServedContent``."""
         digest = reference
         if digest not in self.manifests:
             full = f"{registry}/{name}" if registry else name
             digest = self.tags[f"{full}:{reference}"]
         return self._found(digest, self.types[digest])
 
-    def blob(self, registry: str, name: str, digest: str) -> Found:
-        """See ``Content``; a manifest is a blob as well."""
+    def blob(self, registry: str, name: str, digest: str) -> BlobResponse:
+        """See ``ServedContent``; a manifest is a blob as well."""
         media = self.types[digest]
         return self._found(digest, media if digest in self.manifests else OCTETS)
 
-    def package(self, digest: str) -> Found:
-        """See ``Content``."""
+    def package(self, digest: str) -> BlobResponse:
+        """See ``ServedContent``."""
         if digest not in self.packages:
             raise KeyError(digest)
         return self._found(digest, PACKAGE_TYPE, packed=True)
 
-    def file(self, path: str) -> Found:
+    def file(self, path: str) -> BlobResponse:
         """Nothing is served by a file's name."""
         raise KeyError(path)
 
-    def _found(self, digest: str, media: str, *, packed: bool = False) -> Found:
+    def _found(self, digest: str, media: str, *, packed: bool = False) -> BlobResponse:
         try:
-            return Found(self._store.trusted(digest), media, packed)
+            return BlobResponse(self._store.trusted(digest), media, packed)
         except IntegrityError as error:
             if digest not in self._spare:  # who gets none of these takes the image as it is
                 self.damaged = self.damaged or error
@@ -115,18 +115,18 @@ class Server:
         self._lock = lock
         self._token = token
         self._stack = ExitStack()
-        self._parts: tuple[Listener, Catalogue] | None = None
+        self._parts: tuple[Listener, ClusterArtifacts] | None = None
 
     def __enter__(self) -> Self:
         """Start; raises NotFoundError when an artifact of the lock is not in the store."""
         with ExitStack() as stack:
             with self._store.using():
-                catalogue = Catalogue(self._store, self._lock)
-                stack.enter_context(self._store.lease("serve", catalogue.digests))
-            listener = Listener(self._store, catalogue, [self._token])
+                artifacts = ClusterArtifacts(self._store, self._lock)
+                stack.enter_context(self._store.lease("serve", artifacts.digests))
+            listener = Listener(self._store, artifacts, [self._token])
             stack.enter_context(listener)
             self._stack = stack.pop_all()
-        self._parts = (listener, catalogue)
+        self._parts = (listener, artifacts)
         return self
 
     def __exit__(
@@ -154,7 +154,7 @@ class Server:
         return self._running[0].stats
 
     @property
-    def _running(self) -> tuple[Listener, Catalogue]:
+    def _running(self) -> tuple[Listener, ClusterArtifacts]:
         if self._parts is None:
             raise OhmykubeError("the cache server is not running")
         return self._parts

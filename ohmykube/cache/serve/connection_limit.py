@@ -9,12 +9,12 @@ from collections import Counter
 from contextlib import suppress
 
 
-class Places:
-    """Connections that are open, each of which is a thread.
+class ConnectionLimit:
+    """Limits the open connections, each of which is a thread.
 
     A connection that waits for a request, its first or its next one, gives way to a new one when
-    all places are taken: who opened many and asks for nothing keeps nobody out. One address gets
-    no more than ``each``, so that nobody keeps all by reading slowly; the loopback, where all
+    the limit is reached: a client with many idle connections does not lock others out. One address
+    gets no more than ``each``, so that none can hold all by reading slowly; the loopback, where all
     nodes come from through their tunnels, is not counted.
     """
 
@@ -27,8 +27,8 @@ class Places:
         self._waiting: dict[socket.socket, None] = {}
         """In the order in which they began to wait."""
 
-    def take(self, connection: socket.socket, peer: str, seconds: float) -> bool:
-        """Give a connection from the address ``peer`` a place; False if there is none in time."""
+    def enter(self, connection: socket.socket, peer: str, seconds: float) -> bool:
+        """Count a connection from the address ``peer``; False if there is no room in time."""
         with self._changed:
             if not self._has_room(peer):
                 self._push_out(peer)
@@ -39,19 +39,19 @@ class Places:
             self._waiting[connection] = None
             return True
 
-    def asks(self, connection: socket.socket) -> None:
-        """Note that a request is complete: the connection stays until it is answered."""
+    def begin_request(self, connection: socket.socket) -> None:
+        """Note that a request has arrived: the connection stays until it is answered."""
         with self._changed:
             self._waiting.pop(connection, None)
 
-    def waits(self, connection: socket.socket) -> None:
+    def end_request(self, connection: socket.socket) -> None:
         """Note that a request was answered."""
         with self._changed:
             if connection in self._open:
                 self._waiting[connection] = None
 
-    def leave(self, connection: socket.socket) -> None:
-        """Free a place."""
+    def exit(self, connection: socket.socket) -> None:
+        """Count a connection no more."""
         with self._changed:
             peer = self._open.pop(connection, None)
             self._waiting.pop(connection, None)
@@ -60,7 +60,7 @@ class Places:
                 self._peers += Counter()  # drops those that have none any more
             self._changed.notify_all()
 
-    def hang_up(self, seconds: float) -> None:
+    def close_all(self, seconds: float) -> None:
         """End all connections, and wait until all that was sent is counted.
 
         A thread that is still at something else, such as hashing a blob, is left to itself once

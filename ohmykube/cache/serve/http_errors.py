@@ -1,11 +1,11 @@
-"""What a client is told when a registry does not give what it asked for."""
+"""The HTTP errors that a client gets when a registry does not deliver what it asked for."""
 
 from __future__ import annotations
 
 import logging
 from http import HTTPStatus
 
-from ohmykube.cache.serve.responses import Refused
+from ohmykube.cache.serve.responses import NotServed
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import IntegrityError, NetworkError, OhmykubeError, ResourceError
 
@@ -41,7 +41,7 @@ _KINDS = (
 )
 
 
-def refused(error: OhmykubeError, what: str, unknown: str) -> Refused:
+def not_served(error: OhmykubeError, what: str, unknown: str) -> NotServed:
     """Return the answer for a fetch that failed.
 
     A registry's 401 becomes 403: a client would take 401 for ours and send it a login. Clients are
@@ -54,24 +54,26 @@ def refused(error: OhmykubeError, what: str, unknown: str) -> Refused:
         unknown: code of the registry API for "there is none".
     """
     if error.id == LOGIN:
-        return Refused(HTTPStatus.FORBIDDEN, "DENIED", f"{what}: {error.message}; {error.hint}")
+        return NotServed(HTTPStatus.FORBIDDEN, "DENIED", f"{what}: {error.message}; {error.hint}")
     if isinstance(error, StatusError):
         told = f"{what}: where it comes from answers {error.status}"
         if error.status == HTTPStatus.TOO_MANY_REQUESTS:
             wait = int(error.retry_after) or LATER_SECONDS
-            return Refused(HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", told, retry_after=wait)
+            return NotServed(
+                HTTPStatus.TOO_MANY_REQUESTS, "TOOMANYREQUESTS", told, retry_after=wait
+            )
         if error.status in _NO:
-            return Refused(HTTPStatus.NOT_FOUND, unknown, told)
+            return NotServed(HTTPStatus.NOT_FOUND, unknown, told)
         if error.status in _DENIED:
-            return Refused(HTTPStatus.FORBIDDEN, "DENIED", told)
+            return NotServed(HTTPStatus.FORBIDDEN, "DENIED", told)
     log.warning("%s: %s (%s)", what, error.message, error.why)
     for kind, status, code, words in _KINDS:
         if isinstance(error, kind):
-            return Refused(status, code, f"{what}: {words}")
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", f"{what}: {HERE}")
+            return NotServed(status, code, f"{what}: {words}")
+    return NotServed(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", f"{what}: {HERE}")
 
 
-def may_pass(error: OhmykubeError) -> bool:
+def allows_stale(error: OhmykubeError) -> bool:
     """Tell whether the registry did not really answer, so that what is here may stand in for it.
 
     A registry that says no (no such tag, no right to it) is not stood in for.

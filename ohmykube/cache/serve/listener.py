@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, TYPE_CHECKING, Self, cast
 
 from ohmykube.cache import unpack
-from ohmykube.cache.serve.connection_limit import Places
-from ohmykube.cache.serve.responses import Refused
+from ohmykube.cache.serve.connection_limit import ConnectionLimit
+from ohmykube.cache.serve.responses import NotServed
 from ohmykube.cache.serve.stats import Counts, ServeStats
 from ohmykube.errors import (
     IntegrityError,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from ohmykube.cache.serve.responses import Content, Found
+    from ohmykube.cache.serve.responses import BlobResponse, ServedContent
     from ohmykube.cache.store import Store
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,10 @@ IDLE_SECONDS = 120.0
 ASK_SECONDS = 30.0
 """A client that sends nothing for so long, while a request is waited for, is hung up on."""
 CONNECTIONS = 200
-"""Each one is a thread; see ``Places`` for who goes when one more comes."""
+"""Each one is a thread; see ``ConnectionLimit`` for who goes when one more comes."""
 DAMAGED = "it is damaged here and was not sent; the server's log says more"
 TROUBLE = "it cannot be sent now; the server's log says why"
-"""What clients are told: the reason can hold paths and addresses of this host."""
+"""What clients get; the reason, which can hold paths and addresses of this host, is logged."""
 _WAIT_SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 _SLICE = 4 << 20
@@ -75,7 +75,7 @@ class _HttpServer(ThreadingHTTPServer):
                 self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
         self.owner = owner
-        self.places = Places(CONNECTIONS, CONNECTIONS // 2)
+        self.connections = ConnectionLimit(CONNECTIONS, CONNECTIONS // 2)
 
     def server_bind(self) -> None:
         # The base class asks the resolver for our own name, which can take many seconds.
@@ -85,20 +85,20 @@ class _HttpServer(ThreadingHTTPServer):
     def process_request(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
         peer = cast("tuple[str, int]", client_address)
-        if not self.places.take(connection, peer[0], _WAIT_SECONDS):
+        if not self.connections.enter(connection, peer[0], _WAIT_SECONDS):
             self.shutdown_request(connection)
             return
         try:
             super().process_request(connection, peer)
         except BaseException:  # no thread could be started
-            self.places.leave(connection)
+            self.connections.exit(connection)
             raise
 
     def process_request_thread(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
         # A stop ends the client's connection; it is for the main thread to end the serving.
         with suppress(Interrupted), ExitStack() as stack:
-            stack.callback(self.places.leave, connection)
+            stack.callback(self.connections.exit, connection)
             super().process_request_thread(connection, cast("tuple[str, int]", client_address))
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -112,7 +112,7 @@ class Listener:
     def __init__(
         self,
         store: Store,
-        content: Content,
+        content: ServedContent,
         tokens: Sequence[str | Secret] = (),
         *,
         address: tuple[str, int] = (LOOPBACK, 0),
@@ -137,7 +137,7 @@ class Listener:
         """
         with ExitStack() as stack:
             server = self._bind()
-            stack.callback(server.places.hang_up, _WAIT_SECONDS)
+            stack.callback(server.connections.close_all, _WAIT_SECONDS)
             stack.callback(server.server_close)
             thread = threading.Thread(
                 target=server.serve_forever, args=(0.05,), name="cache-server", daemon=True
@@ -205,7 +205,7 @@ class Listener:
         return sum(hmac.compare_digest(given, token.encode()) for token in self._tokens) > 0
 
 
-def _opened(found: Found) -> IO[bytes]:
+def _opened(found: BlobResponse) -> IO[bytes]:
     try:
         return found.blob.path.open("rb")
     except FileNotFoundError as error:  # a server that lives long keeps nothing from ``prune``
@@ -239,34 +239,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answered(self) -> None:
         """Answer a request that is complete; until then others may get this one's place."""
-        self.server.places.asks(self.connection)
+        self.server.connections.begin_request(self.connection)
         self.connection.settimeout(IDLE_SECONDS)
         self._serve()
         self.connection.settimeout(ASK_SECONDS)
-        self.server.places.waits(self.connection)
+        self.server.connections.end_request(self.connection)
 
     def _serve(self) -> None:
         self.server.owner.counts.request()
         if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
-            self.close_connection = True  # a body nobody reads would be taken for a request
+            self.close_connection = True  # an unread body would be taken for a request
         try:
             self._authorize()
             self._route()
-        except Refused as refused:
+        except NotServed as refused:
             self._fail(refused)
         except (NotFoundError, KeyError):
             message = f"{urllib.parse.unquote(self.path)} is not served here"
-            self._fail(Refused(http.HTTPStatus.NOT_FOUND, "NOT_FOUND", message))
+            self._fail(NotServed(http.HTTPStatus.NOT_FOUND, "NOT_FOUND", message))
         except IntegrityError as error:
             log.warning("%s: %s", error.message, error.why)
-            self._fail(Refused(http.HTTPStatus.INTERNAL_SERVER_ERROR, "DAMAGED", DAMAGED))
+            self._fail(NotServed(http.HTTPStatus.INTERNAL_SERVER_ERROR, "DAMAGED", DAMAGED))
         except OhmykubeError as error:
             log.warning("%s: %s", error.message, error.why)
-            self._fail(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", TROUBLE))
+            self._fail(NotServed(http.HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", TROUBLE))
 
     def _authorize(self) -> None:
         if not self.server.owner.opens(self.headers.get("Authorization", "")):
-            raise Refused(
+            raise NotServed(
                 http.HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "the token is missing or wrong"
             )
 
@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             url = urllib.parse.urlsplit(self.path)
         except ValueError as error:  # such as http://[
-            raise Refused(http.HTTPStatus.BAD_REQUEST, "UNSUPPORTED", str(error)) from error
+            raise NotServed(http.HTTPStatus.BAD_REQUEST, "UNSUPPORTED", str(error)) from error
         query = urllib.parse.parse_qs(url.query)
         path = urllib.parse.unquote(url.path)
         registry = query.get("ns", [""])[0]
@@ -295,13 +295,13 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._send(file)
 
-    def _send(self, found: Found, encoding: str = "") -> None:
+    def _send(self, found: BlobResponse, encoding: str = "") -> None:
         if encoding == "identity" and found.packed:
             self._send_plain(found)
         else:
             self._send_blob(found)
 
-    def _send_blob(self, found: Found) -> None:
+    def _send_blob(self, found: BlobResponse) -> None:
         digest, size = found.blob.digest, found.blob.size
         with _opened(found) as stream:
             first, last = 0, size - 1
@@ -345,7 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return int(found["first"]), last
 
-    def _send_plain(self, found: Found) -> None:
+    def _send_plain(self, found: BlobResponse) -> None:
         # Reading zstd wants a file of its own; a package inside a bundle is copied out once.
         path = self.server.owner.store.path(found.blob.digest)
         self._begin(http.HTTPStatus.OK, unpack.content_size(path), "application/x-tar")
@@ -383,7 +383,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _fail(self, refused: Refused) -> None:
+    def _fail(self, refused: NotServed) -> None:
         errors = [{"code": refused.code, "message": refused.message}]
         body = json.dumps({"errors": errors}).encode()
         self._begin(refused.status, len(body))

@@ -18,8 +18,8 @@ from ohmykube.cache import manifest
 from ohmykube.cache.manifest import Index
 from ohmykube.cache.refs import Ref
 from ohmykube.cache.serve import http_errors, registry_names
-from ohmykube.cache.serve.responses import Found, Refused
-from ohmykube.cache.serve.single_flight import Flights
+from ohmykube.cache.serve.responses import BlobResponse, NotServed
+from ohmykube.cache.serve.single_flight import SingleFlight
 from ohmykube.errors import (
     IntegrityError,
     LockedError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ohmykube.cache.registry_client import RegistryClient
-    from ohmykube.cache.serve.registry_names import Place, Upstream
+    from ohmykube.cache.serve.registry_names import RequestedRepository, Upstream
     from ohmykube.cache.serve.release_files import ReleaseFiles
     from ohmykube.cache.store import Store
     from ohmykube.kit.retry import Clock
@@ -57,7 +57,7 @@ _USE_SECONDS = 3600.0
 
 
 class PullThrough:
-    """The content of a mirror; see ``Content``."""
+    """The content of a mirror; see ``ServedContent``."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class PullThrough:
         files: ReleaseFiles,
         tag_seconds: float = TAG_SECONDS,
     ) -> None:
-        """``client`` is None for a mirror that asks nobody (offline)."""
+        """``client`` is None for an offline cache."""
         self._store = store
         self._upstreams = upstreams
         self._reporter = reporter
@@ -80,7 +80,7 @@ class PullThrough:
         self._tag_seconds = tag_seconds
         self._asked: dict[str, float] = {}
         self._children: set[str] = set()
-        self._flights: Flights[str] = Flights()
+        self._flights: SingleFlight[str] = SingleFlight()
 
     @property
     def fetching(self) -> int:
@@ -89,62 +89,62 @@ class PullThrough:
 
     # -- what clients ask for --------------------------------------------------------------------
 
-    def manifest(self, registry: str, name: str, reference: str) -> Found:
-        """See ``Content``."""
-        place = registry_names.place(self._upstreams, registry, name)
+    def manifest(self, registry: str, name: str, reference: str) -> BlobResponse:
+        """See ``ServedContent``."""
+        wanted = registry_names.requested_repository(self._upstreams, registry, name)
         if digests.is_digest(reference):
             digest = reference
         elif registry_names.is_tag(reference):
-            digest = self._digest_of(place, reference)
+            digest = self._digest_of(wanted, reference)
         else:
-            raise Refused(
+            raise NotServed(
                 http.HTTPStatus.BAD_REQUEST, "MANIFEST_INVALID", f"{reference} is no tag or sha256"
             )
-        found = self._have(place, digest, "manifests")
+        found = self._have(wanted, digest, "manifests")
         # Where the cache cannot be written it is served from all the same.
         with contextlib.suppress(PermissionDenied, ResourceError, LockedError):
-            self._keep(place, reference, digest)
+            self._keep(wanted, reference, digest)
         parsed = manifest.read(self._store, digest)
         if isinstance(parsed, Index):
             # Asked for by their digest soon; the reference to the index keeps them.
             self._children |= {entry.digest for entry in parsed.manifests}
         return replace(found, media=parsed.media_type)
 
-    def blob(self, registry: str, name: str, digest: str) -> Found:
-        """See ``Content``."""
-        place = registry_names.place(self._upstreams, registry, name)
+    def blob(self, registry: str, name: str, digest: str) -> BlobResponse:
+        """See ``ServedContent``."""
+        wanted = registry_names.requested_repository(self._upstreams, registry, name)
         if not digests.is_digest(digest):
-            raise Refused(http.HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", f"{digest} is no sha256")
-        return self._have(place, digest, "blobs")
+            raise NotServed(http.HTTPStatus.BAD_REQUEST, "DIGEST_INVALID", f"{digest} is no sha256")
+        return self._have(wanted, digest, "blobs")
 
-    def package(self, digest: str) -> Found:
-        """See ``Content``."""
+    def package(self, digest: str) -> BlobResponse:
+        """See ``ServedContent``."""
         return self._files.package(digest)
 
-    def file(self, path: str) -> Found | bytes:
-        """See ``Content``."""
+    def file(self, path: str) -> BlobResponse | bytes:
+        """See ``ServedContent``."""
         return self._files.file(path)
 
     # -- tags ------------------------------------------------------------------------------------
 
-    def _digest_of(self, place: Place, tag: str) -> str:
-        full = f"{place.full}:{tag}"
+    def _digest_of(self, wanted: RequestedRepository, tag: str) -> str:
+        full = f"{wanted.full}:{tag}"
         known = self._known(full)
         if known is not None and (known.source == LOADED or self._is_fresh(full)):
             return known.digest
         if self._client is None:
             if known is not None:
                 return known.digest
-            raise Refused(
+            raise NotServed(
                 http.HTTPStatus.NOT_FOUND,
                 "MANIFEST_UNKNOWN",
                 f"{full} is not in the cache, and this mirror is offline",
             )
         try:
-            return self._flights.do(full, lambda: self._ask(place, tag, full))
+            return self._flights.do(full, lambda: self._ask(wanted, tag, full))
         except OhmykubeError as error:
-            if known is None or not http_errors.may_pass(error):
-                raise http_errors.refused(error, full, "MANIFEST_UNKNOWN") from error
+            if known is None or not http_errors.allows_stale(error):
+                raise http_errors.not_served(error, full, "MANIFEST_UNKNOWN") from error
             self._say(
                 f"{full} is served as it was: {error.message}",
                 level="warning",
@@ -169,30 +169,30 @@ class PullThrough:
         asked = self._asked.get(full)
         return asked is not None and self._clock.now() - asked < self._tag_seconds
 
-    def _ask(self, place: Place, tag: str, full: str) -> str:
+    def _ask(self, wanted: RequestedRepository, tag: str, full: str) -> str:
         client = self._need_client()
-        digest = client.digest_of(place.repository, tag)
+        digest = client.digest_of(wanted.repository, tag)
         with self._store.using():
             if not digest or not self._store.has(digest):
-                digest = client.document(place.repository, digest or tag)
+                digest = client.document(wanted.repository, digest or tag)
                 self._say(f"found {full}", event="found", image=full, digest=digest)
-            self._remember(place, full, digest, tag)
+            self._remember(wanted, full, digest, tag)
         self._asked[full] = self._clock.now()
         return digest
 
-    def _keep(self, place: Place, reference: str, digest: str) -> None:
+    def _keep(self, wanted: RequestedRepository, reference: str, digest: str) -> None:
         """Note a use, and keep from ``prune`` what is asked for by its digest alone."""
         if reference != digest:
-            name = f"{place.full}:{reference}"
+            name = f"{wanted.full}:{reference}"
             if self._store.ref(Kind.IMAGE, name, reference, ANY) is not None:
-                self._remember(place, name, digest, reference)
+                self._remember(wanted, name, digest, reference)
         elif digest not in self._children and not self._is_referred_to(digest):
-            self._remember(place, f"{place.full}@{digest}", digest, digest)
+            self._remember(wanted, f"{wanted.full}@{digest}", digest, digest)
 
     def _is_referred_to(self, digest: str) -> bool:
         return any(digest in (ref.digest, ref.index) for ref in self._store.refs())
 
-    def _remember(self, place: Place, name: str, digest: str, version: str) -> None:
+    def _remember(self, wanted: RequestedRepository, name: str, digest: str, version: str) -> None:
         """Refer to a manifest; a use is written down once an hour."""
         now = time.time()
         known = self._store.ref(Kind.IMAGE, name, version, ANY)
@@ -209,60 +209,60 @@ class PullThrough:
                 digest=digest,
                 size=self._store.locate(digest).size + sum(sizes),
                 source=SOURCE,
-                url=place.upstream.endpoint,
+                url=wanted.upstream.endpoint,
                 last_used_at=now,
             )
         )
 
     # -- blobs -----------------------------------------------------------------------------------
 
-    def _have(self, place: Place, digest: str, what: str) -> Found:
+    def _have(self, wanted: RequestedRepository, digest: str, what: str) -> BlobResponse:
         """Return a blob of the store, fetched if need be, also in place of a damaged one."""
         try:
-            found = Found(self._store.trusted(digest), OCTETS)
+            found = BlobResponse(self._store.trusted(digest), OCTETS)
             self._store.count("hits")
             self._store.count("bytes_saved", found.blob.size)
         except (NotFoundError, IntegrityError) as error:
             if isinstance(error, IntegrityError):
                 self._say(f"{error.message}; {error.why}", level="warning", event="damaged")
-            self._fetch(place, digest, what)
-            found = Found(self._store.trusted(digest), OCTETS)
+            self._fetch(wanted, digest, what)
+            found = BlobResponse(self._store.trusted(digest), OCTETS)
         return found
 
-    def _fetch(self, place: Place, digest: str, what: str) -> None:
+    def _fetch(self, wanted: RequestedRepository, digest: str, what: str) -> None:
         unknown = "MANIFEST_UNKNOWN" if what == "manifests" else "BLOB_UNKNOWN"
-        full = f"{place.full}@{digest}"
+        full = f"{wanted.full}@{digest}"
         if self._client is None:
-            raise Refused(
+            raise NotServed(
                 http.HTTPStatus.NOT_FOUND,
                 unknown,
                 f"{full} is not in the cache, and this mirror is offline",
             )
         try:
-            self._flights.do(digest, lambda: self._bring(place, digest, what))
+            self._flights.do(digest, lambda: self._download(wanted, digest, what))
         except OhmykubeError as error:
             self._say(
-                f"{full} cannot be had: {error.message}: {error.why}",
+                f"{full} cannot be fetched: {error.message}: {error.why}",
                 level="warning",
                 event="failed",
-                image=place.full,
+                image=wanted.full,
                 digest=digest,
             )
-            raise http_errors.refused(error, full, unknown) from error
+            raise http_errors.not_served(error, full, unknown) from error
 
-    def _bring(self, place: Place, digest: str, what: str) -> str:
+    def _download(self, wanted: RequestedRepository, digest: str, what: str) -> str:
         client = self._need_client()
         with self._store.using():
             if what == "manifests":
-                client.document(place.repository, digest)
+                client.document(wanted.repository, digest)
                 self._store.count("misses")  # a blob's is counted by who downloads it
             else:
-                client.blob(place.repository, digest, MAX_BLOB)
+                client.blob(wanted.repository, digest, MAX_BLOB)
         size = self._store.locate(digest).size
         self._say(
-            f"fetched {place.full}@{digest[7:19]}, {size / 1e6:.1f} MB",
+            f"fetched {wanted.full}@{digest[7:19]}, {size / 1e6:.1f} MB",
             event="fetched",
-            image=place.full,
+            image=wanted.full,
             digest=digest,
             bytes=str(size),
         )
@@ -270,7 +270,7 @@ class PullThrough:
 
     def _need_client(self) -> RegistryClient:
         if self._client is None:
-            raise OhmykubeError("an offline mirror asks nobody")
+            raise OhmykubeError("offline: no registry is asked")
         return self._client
 
     def _say(self, text: str, *, level: str = "info", **fields: str) -> None:

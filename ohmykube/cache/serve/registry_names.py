@@ -8,18 +8,16 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.cache import docker_hub
 from ohmykube.cache.registry_client import Repository
-from ohmykube.cache.serve.responses import Refused
+from ohmykube.cache.serve.responses import NotServed
 from ohmykube.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DOCKER_HUB = "docker.io"
-REGISTRIES = (DOCKER_HUB, "registry.k8s.io", "quay.io", "ghcr.io")
+REGISTRIES = (docker_hub.REGISTRY, "registry.k8s.io", "quay.io", "ghcr.io")
 """What a pull-through mirror answers for when nothing else is asked for."""
-_ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
-_HOSTS = {DOCKER_HUB: "registry-1.docker.io"}
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -28,7 +26,7 @@ _REGISTRY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A registry that is mirrored, and where its API is."""
+    """A registry whose images are served, and where its API is."""
 
     registry: str
     """As image references name it, such as ``docker.io``."""
@@ -55,9 +53,9 @@ def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
     """
     found = {name: _upstream(name, "") for name in REGISTRIES}
     for text in wanted:
-        registry, elsewhere, url = text.partition("=")
-        registry = _ALIASES.get(registry, registry)
-        if _REGISTRY.fullmatch(registry) is None or (elsewhere and not _is_endpoint(url)):
+        registry, equals, url = text.partition("=")
+        registry = docker_hub.registry_of(registry)
+        if _REGISTRY.fullmatch(registry) is None or (equals and not _is_endpoint(url)):
             raise UsageError(
                 f'"{text}" is no registry to mirror',
                 why="it is REGISTRY or REGISTRY=URL; a URL holds no name and no password",
@@ -70,7 +68,7 @@ def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
 
 
 def _upstream(registry: str, url: str) -> Upstream:
-    return Upstream(registry, url or f"https://{_HOSTS.get(registry, registry)}")
+    return Upstream(registry, url or f"https://{docker_hub.host_of(registry)}")
 
 
 def _is_endpoint(url: str) -> bool:
@@ -84,7 +82,7 @@ def _is_endpoint(url: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RequestedRepository:
     """One repository as a client asked for it."""
 
     upstream: Upstream
@@ -101,27 +99,33 @@ class Place:
         return self.upstream.repository(self.name)
 
 
-def place(known: Mapping[str, Upstream], registry: str, name: str) -> Place:
-    """Return what a request means.
+def requested_repository(
+    known: Mapping[str, Upstream], registry: str, name: str
+) -> RequestedRepository:
+    """Return the repository that a request names.
 
     A registry is named by ``?ns=`` (containerd), or is the first part of the path (a mirror of
     everything below one host); without either it is Docker Hub, as the Docker daemon means it.
 
     Raises:
-        Refused: it is not mirrored, or no name at all.
+        NotServed: it is not mirrored, or no name at all.
     """
     if not registry:
         first, _, rest = name.partition("/")
         if rest and (first in known or re.search(r"[.:]", first) or first == "localhost"):
             registry, name = first, rest
         else:
-            registry = DOCKER_HUB
-    upstream = known.get(_ALIASES.get(registry, registry))
+            registry = docker_hub.REGISTRY
+    upstream = known.get(docker_hub.registry_of(registry))
     if upstream is None:
-        raise Refused(http.HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", f"{registry} is not mirrored here")
+        raise NotServed(
+            http.HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", f"{registry} is not mirrored here"
+        )
     if len(name) > 255 or _NAME.fullmatch(name) is None:
-        raise Refused(http.HTTPStatus.BAD_REQUEST, "NAME_INVALID", f"{name} is no repository name")
-    return Place(upstream, name)
+        raise NotServed(
+            http.HTTPStatus.BAD_REQUEST, "NAME_INVALID", f"{name} is no repository name"
+        )
+    return RequestedRepository(upstream, name)
 
 
 def is_tag(text: str) -> bool:

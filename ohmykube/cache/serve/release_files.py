@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache.refs import Ref
 from ohmykube.cache.serve import http_errors
-from ohmykube.cache.serve.responses import Found
-from ohmykube.cache.serve.single_flight import Flights
+from ohmykube.cache.serve.responses import BlobResponse
+from ohmykube.cache.serve.single_flight import SingleFlight
 from ohmykube.cache.signatures import is_evidence
 from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.model.artifact import Kind
@@ -43,20 +43,20 @@ class ReleaseFiles:
         self._store = store
         self._downloader = downloader
         self._published = published
-        self._flights: Flights[str] = Flights()
+        self._flights: SingleFlight[str] = SingleFlight()
 
-    def package(self, digest: str) -> Found:
+    def package(self, digest: str) -> BlobResponse:
         """Return a package; raises NotFoundError or IntegrityError."""
         if all(ref.digest != digest or ref.kind is not Kind.PACKAGE for ref in self._store.refs()):
             raise NotFoundError(f"{digest} is no package of the cache")
-        return Found(self._store.trusted(digest), _PACKAGE_TYPE, packed=True)
+        return BlobResponse(self._store.trusted(digest), _PACKAGE_TYPE, packed=True)
 
-    def file(self, path: str) -> Found | bytes:
+    def file(self, path: str) -> BlobResponse | bytes:
         """Return a file, or the text of the sum beside it.
 
         Raises:
             NotFoundError: neither the store has it nor is its digest known.
-            Refused: it cannot be fetched.
+            NotServed: it cannot be fetched.
         """
         place = path.lstrip("/")
         digest = self._digest(place)
@@ -67,7 +67,7 @@ class ReleaseFiles:
         if digest is None:
             raise NotFoundError(f"there is no {place} here")
         media = mimetypes.guess_type(place)[0] or "application/octet-stream"
-        return Found(self._store.trusted(digest), media)
+        return BlobResponse(self._store.trusted(digest), media)
 
     def _digest(self, place: str) -> str | None:
         published = self._published()
@@ -101,7 +101,7 @@ class ReleaseFiles:
                     Ref(Kind.FILE, place, digest[7:19], "any", digest, size, "mirror", url=url)
                 )
         except OhmykubeError as error:
-            raise http_errors.refused(error, url, "NOT_FOUND") from error
+            raise http_errors.not_served(error, url, "NOT_FOUND") from error
         return digest
 
 

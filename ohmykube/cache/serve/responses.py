@@ -1,4 +1,4 @@
-"""What a server is asked for and what it can answer, without HTTP."""
+"""What a server can answer, without HTTP: blobs, or that something is not served."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BlobResponse:
     """Bytes to send: whole, checked, and named by their digest."""
 
     blob: Blob
     media: str
     packed: bool = False
-    """A package, which can be had unpacked as well (``?enc=identity``)."""
+    """A package, which is also available unpacked (``?enc=identity``)."""
 
 
-class Refused(Exception):
-    """There is no such thing here, or not for this client; ``code`` is one of the registry API."""
+class NotServed(Exception):
+    """It is not here, or not for this client; ``code`` is one of the registry API."""
 
     def __init__(
         self, status: http.HTTPStatus, code: str, message: str, *, retry_after: int = 0
@@ -35,25 +35,25 @@ class Refused(Exception):
         """Seconds after which it is worth to ask again; 0: not known."""
 
 
-class Content(Protocol):
+class ServedContent(Protocol):
     """What a server offers; called from many threads at once.
 
-    Every method may take its time (it may fetch) and raises ``Refused``, ``NotFoundError`` or
+    Every method may take its time (it may fetch) and raises ``NotServed``, ``NotFoundError`` or
     ``KeyError`` when there is nothing, ``IntegrityError`` when what is there is damaged.
     """
 
-    def manifest(self, registry: str, name: str, reference: str) -> Found:
+    def manifest(self, registry: str, name: str, reference: str) -> BlobResponse:
         """Return a manifest or index; ``registry`` is empty when the client named none."""
         ...
 
-    def blob(self, registry: str, name: str, digest: str) -> Found:
+    def blob(self, registry: str, name: str, digest: str) -> BlobResponse:
         """Return a config or layer."""
         ...
 
-    def package(self, digest: str) -> Found:
+    def package(self, digest: str) -> BlobResponse:
         """Return a package by its digest."""
         ...
 
-    def file(self, path: str) -> Found | bytes:
+    def file(self, path: str) -> BlobResponse | bytes:
         """Return a file by its name, such as ``/dl.k8s.io/release/v1.36.3/…``, or a short text."""
         ...

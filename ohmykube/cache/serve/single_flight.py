@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Flights(Generic[T]):
-    """Calls a function once for each key; whoever comes meanwhile gets the same end.
+class SingleFlight(Generic[T]):
+    """Calls a function once for each key; concurrent callers share its outcome.
 
     A failure is shared too: with a registry that does not answer, ten clients wait as long as one.
     """

@@ -63,7 +63,7 @@ class Source(abc.ABC):
 
         Raises:
             NetworkError: it cannot be reached.
-            PrerequisiteError: this host lacks something.
+            PrerequisiteError: something is missing on this host.
         """
 
     @abc.abstractmethod
@@ -74,7 +74,7 @@ class Source(abc.ABC):
 
         Raises:
             NetworkError: this source does not have it, or cannot be reached any more.
-            PrerequisiteError: this host lacks something.
+            PrerequisiteError: something is missing on this host.
             IntegrityError: what came is not what the catalog says.
         """
 

@@ -49,11 +49,11 @@ class BuildSource(Source):
                 said now than by the last of them, a quarter of an hour later.
         """
         go, probe = toolchain.go(), _probe()
-        if lacking := [need for need in self.requirements() if not need.met]:
-            packages = sorted({name for need in lacking for name in need.packages})
+        if missing := [need for need in self.requirements() if not need.met]:
+            packages = sorted({name for need in missing for name in need.packages})
             raise PrerequisiteError(
-                "this host lacks what node components are built with",
-                why=f"missing: {', '.join(need.title for need in lacking)}; "
+                "tools to build node components are missing on this host",
+                why=f"missing: {', '.join(need.title for need in missing)}; "
                 f"Debian packages: {' '.join(packages)}",
                 hint="ohmykube doctor --fix",
                 id="OMK-I-202",

@@ -1,4 +1,4 @@
-"""What a failed build means: the words of compilers turned into errors with a next command."""
+"""What a failed build means: compilers' messages become errors with a next command."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _memory(name: str, why: str) -> OhmykubeError:
 
 def _host(name: str, why: str) -> OhmykubeError:
     return PrerequisiteError(
-        f"this host lacks what {name} is built with",
+        f"tools to build {name} are missing on this host",
         why=why,
         hint="ohmykube doctor --fix",
         id="OMK-I-202",

@@ -1,4 +1,4 @@
-"""Lets as many builds run at once as processors and memory allow."""
+"""Limits builds to as many at once as processors and memory allow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.5
 
 
 def available_gib(meminfo: Path = _MEMINFO) -> float:
-    """Return the memory that can be had now, in GiB; a careful guess where it is not known."""
+    """Return the available memory in GiB; a careful guess where it is not known."""
     try:
         found = re.search(r"^MemAvailable:\s+([0-9]+) kB", meminfo.read_text(), re.MULTILINE)
     except OSError:
@@ -28,8 +28,8 @@ def available_gib(meminfo: Path = _MEMINFO) -> float:
     return int(found[1]) / (1 << 20) if found else _UNKNOWN_GIB
 
 
-class Gate:
-    """Counts running builds and their memory; one alone is always let in."""
+class BuildSlots:
+    """Counts running builds and their memory; one alone may always run."""
 
     def __init__(self, memory_gib: float | None = None, jobs: int | None = None) -> None:
         self._memory = available_gib() if memory_gib is None else memory_gib
@@ -39,7 +39,7 @@ class Gate:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def admit(self, gib: float) -> Iterator[None]:
+    def reserve(self, gib: float) -> Iterator[None]:
         """Run the block once there is room for ``gib``; raises Interrupted while it waits."""
         with self._changed:
             while self._running and (

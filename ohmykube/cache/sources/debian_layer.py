@@ -86,7 +86,7 @@ def _made(recipe: DebianLayer, arch: str, store: Store, url: str) -> oci.Layer |
     ref = store.ref(Kind.BINARY, _NAME, recipe.suite, arch)
     if ref is None or ref.url != url:
         return None
-    return oci.Layer(oci.Descriptor(oci.LAYER, ref.digest, ref.size), ref.content_digest)
+    return oci.Layer(oci.StoredBlob(oci.LAYER, ref.digest, ref.size), ref.content_digest)
 
 
 def _unpacked(recipe: DebianLayer, arch: str, store: Store) -> dict[str, oci.Entry]:

@@ -15,7 +15,7 @@ from ohmykube.cache.download import Downloader
 from ohmykube.cache.registry_client import Reference, RegistryClient, Repository
 from ohmykube.cache.signatures import Verifier
 from ohmykube.cache.sources.base import Source
-from ohmykube.cache.sources.publisher_check import Origins
+from ohmykube.cache.sources.publisher_check import PublisherChecks
 from ohmykube.cache.store import Ref, Signature
 from ohmykube.cache.transport import StatusError, Transport
 from ohmykube.cache.unpack import extract
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ohmykube.cache.catalog import Component, Download, ImageSpec
     from ohmykube.cache.sources.base import SourceContext
-    from ohmykube.cache.sources.publisher_check import Origin
+    from ohmykube.cache.sources.publisher_check import Provenance
 
 _ABSENT = frozenset({404, 410})
 _SETTLED = frozenset({Signature.VERIFIED, Signature.ABSENT})
@@ -37,7 +37,7 @@ ARCHIVE_BYTES = 4 << 30
 """A release archive may unpack to so much."""
 
 
-class RemoteSource(Source):
+class FetchSource(Source):
     """Files and images of release servers, wherever they are kept."""
 
     def __init__(self, context: SourceContext) -> None:
@@ -65,7 +65,7 @@ class RemoteSource(Source):
 
     @property
     def registries(self) -> RegistryClient:
-        """One client, so that each repository's token is asked for once."""
+        """One client, so that one token serves a repository."""
         downloader = self.downloader
         with self._guard:
             if self._client is None:
@@ -103,38 +103,38 @@ class RemoteSource(Source):
         known = self.context.store.ref(*key)
         if known is not None and known.digest == digest and known.signature in _SETTLED:
             return
-        origin = self._origin(download, digest)
+        provenance = self._provenance(download, digest)
         ref = Ref(
             *key,
             digest=digest,
             size=path.stat().st_size,
             source=self.name,
             url=f"{download.url}#{download.digest}",
-            upstream_sum=origin.upstream_sum,
-            signature=origin.signature,
+            upstream_sum=provenance.upstream_sum,
+            signature=provenance.signature,
         )
-        self._origins.keep(ref, origin)
+        self._checks.record(ref, provenance)
 
-    def _origin(self, download: Download, digest: str) -> Origin:
-        return self._origins.of(
-            download, digest, beside=self.beside, published=self.published(download)
+    def _provenance(self, download: Download, digest: str) -> Provenance:
+        return self._checks.of(
+            download, digest, read_sidecar=self.sidecar, published=self.published(download)
         )
 
     @property
-    def _origins(self) -> Origins:
+    def _checks(self) -> PublisherChecks:
         context = self.context
         verifier = Verifier(context.paths.state / signatures.KEYRINGS)
-        return Origins(context.store, context.reporter, verifier)
+        return PublisherChecks(context.store, context.reporter, verifier)
 
     def published(self, download: Download) -> Callable[[], str] | None:
         """Return what asks the publisher for a file's sum, None when this source cannot."""
         return None
 
-    def beside(self, url: str) -> bytes | None:
+    def sidecar(self, url: str) -> bytes | None:
         """Return a small file that lies beside a release file, None when there is none.
 
         Raises:
-            NetworkError: it cannot be had for another reason.
+            NetworkError: it could not be fetched for another reason.
         """
         try:
             return self.transport.small(url, limit=signatures.PART_BYTES)
@@ -154,7 +154,7 @@ class RemoteSource(Source):
         if all(ref is not None and ref.url == origin for ref in found.values()):
             return {name: store.path(ref.digest) for name, ref in found.items() if ref is not None}
         archive = self.file(download)
-        known = self._origin(download, download.digest or digests.of_file(archive))
+        provenance = self._provenance(download, download.digest or digests.of_file(archive))
         wanted = {member.removeprefix("./"): name for member, name in download.members.items()}
         directory = Path(tempfile.mkdtemp(prefix=files.TEMP_PREFIX, dir=store.ingest))
         try:
@@ -172,8 +172,8 @@ class RemoteSource(Source):
                         size=size,
                         source=self.name,
                         url=origin,
-                        upstream_sum=known.upstream_sum,
-                        signature=known.signature,
+                        upstream_sum=provenance.upstream_sum,
+                        signature=provenance.signature,
                     )
                 )
                 paths[name] = store.path(digest)

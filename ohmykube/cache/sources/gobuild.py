@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ohmykube.cache import catalog
 from ohmykube.cache.sources import toolchain
 from ohmykube.cache.sources.build_errors import build_failure
-from ohmykube.cache.sources.build_slots import Gate
+from ohmykube.cache.sources.build_slots import BuildSlots
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError, PrerequisiteError
 from ohmykube.kit import digest, files, process
@@ -47,10 +47,12 @@ _MAJOR = re.compile(r"v[0-9]+")
 class Builder:
     """Builds recipes into a store; safe to use from several threads."""
 
-    def __init__(self, store: Store, reporter: Reporter, *, gate: Gate | None = None) -> None:
+    def __init__(
+        self, store: Store, reporter: Reporter, *, slots: BuildSlots | None = None
+    ) -> None:
         self._store = store
         self._reporter = reporter
-        self._gate = gate or Gate()
+        self._slots = slots or BuildSlots()
         self._work = store.root / "build"
         self._guard = threading.Lock()
         self._said: set[str] = set()
@@ -60,7 +62,7 @@ class Builder:
 
         Raises:
             NetworkError: a module cannot be fetched.
-            PrerequisiteError: this host lacks a program or a library.
+            PrerequisiteError: a program or a library is missing on this host.
             IntegrityError: a sum or a digest is not what the catalog says.
             ResourceError: no space or memory left.
         """
@@ -72,7 +74,7 @@ class Builder:
             if (found := self._built(recipe, arch)) is not None:
                 return found
             memory = recipe.memory_gib if isinstance(recipe, catalog.GoRecipe) else 0.1
-            with self._gate.admit(memory), item(self._reporter, recipe.name, "building"):
+            with self._slots.reserve(memory), item(self._reporter, recipe.name, "building"):
                 self._build(recipe, arch, key)
         found = self._built(recipe, arch)
         if found is None:  # pragma: no cover - somebody emptied the cache under us
@@ -153,12 +155,12 @@ class Builder:
                     size=size,
                     source="build",
                     url=url,
-                    upstream_sum=_origin(recipe),
+                    upstream_sum=_module_sum(recipe),
                 )
             )
 
 
-def _origin(recipe: Recipe) -> str:
+def _module_sum(recipe: Recipe) -> str:
     """Return the sum of the module and who vouches for it; empty for a source of our own."""
     if not isinstance(recipe, catalog.GoRecipe):
         return ""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import manifest, signatures, transport
 from ohmykube.cache.manifest import Index, Manifest
 from ohmykube.cache.registry_client import Reference, Repository
-from ohmykube.cache.sources.fetch_source import RemoteSource
+from ohmykube.cache.sources.fetch_source import FetchSource
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.progress import Message
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
-class MirrorSource(RemoteSource):
+class MirrorSource(FetchSource):
     """Serves what ``sources.mirror`` of the cluster names."""
 
     name = "mirror"
@@ -86,12 +86,12 @@ class MirrorSource(RemoteSource):
                 store.put_file(path, expected=digest)
         return store.path(digest)
 
-    def beside(self, url: str) -> bytes | None:
+    def sidecar(self, url: str) -> bytes | None:
         """Read what the mirror has of the small files that lie beside a release file."""
         parts = urllib.parse.urlsplit(url)
         place = f"{parts.netloc}{parts.path}"
         if self.directory is None:
-            return super().beside(f"{self.base}/{place}")
+            return super().sidecar(f"{self.base}/{place}")
         path = self.directory / place
         if not path.is_file() or path.stat().st_size > signatures.PART_BYTES:
             return None
@@ -113,11 +113,11 @@ class MirrorSource(RemoteSource):
         return _Layout(self, self.directory / "oci").copy(image, arch)
 
     def _digest_beside(self, path: Path) -> str:
-        beside = path.with_name(f"{path.name}.sha256")
-        text = beside.read_text(errors="replace")[:200].strip() if beside.is_file() else ""
+        sums = path.with_name(f"{path.name}.sha256")
+        text = sums.read_text(errors="replace")[:200].strip() if sums.is_file() else ""
         digest = f"sha256:{text[:64].lower()}"
         if not digests.is_digest(digest):
-            raise self.missing(str(beside))
+            raise self.missing(str(sums))
         return digest
 
     def missing(self, what: str) -> NetworkError:

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """What is recorded of a file."""
+class Provenance:
+    """What is recorded about where a file comes from."""
 
     upstream_sum: str = ""
     signature: Signature = Signature.ABSENT
     evidence: Evidence | None = None
 
 
-class Beside(Protocol):
+class ReadSidecar(Protocol):
     """Reads small files that a publisher put beside a release file."""
 
     def __call__(self, url: str) -> bytes | None:
@@ -37,8 +37,8 @@ class Beside(Protocol):
         ...
 
 
-class Origins:
-    """Looks at sums and signatures; refuses a file whose publisher says something else."""
+class PublisherChecks:
+    """Checks sums and signatures; refuses a file that its publisher's do not match."""
 
     def __init__(self, store: Store, reporter: Reporter, verifier: Verifier) -> None:
         self._store = store
@@ -50,15 +50,15 @@ class Origins:
         download: Download,
         digest: str,
         *,
-        beside: Beside,
+        read_sidecar: ReadSidecar,
         published: Callable[[], str] | None,
-    ) -> Origin:
+    ) -> Provenance:
         """Return what is known about a file that is in the store.
 
         Args:
             download: the file.
             digest: of it.
-            beside: reads what lies beside it.
+            read_sidecar: reads the publisher's sum and signature files.
             published: returns its publisher's sum, where the publisher can be asked.
 
         Raises:
@@ -66,8 +66,8 @@ class Origins:
         """
         upstream_sum = self._sum(download, digest, published)
         if download.signed is None:
-            return Origin(upstream_sum)
-        evidence, verdict = self._signature(download.url, download.signed, digest, beside)
+            return Provenance(upstream_sum)
+        evidence, verdict = self._signature(download.url, download.signed, digest, read_sidecar)
         text = f"signature of {download.url}: {verdict.state} ({verdict.why})"
         self._reporter.emit(Message(level="debug", text=text))
         if verdict.state is Signature.FAILED:
@@ -77,13 +77,13 @@ class Origins:
                 hint="do not use it; ask another source, and tell the publisher",
                 id="OMK-I-706",
             )
-        return Origin(upstream_sum, verdict.state, evidence)
+        return Provenance(upstream_sum, verdict.state, evidence)
 
-    def keep(self, ref: Ref, origin: Origin) -> None:
+    def record(self, ref: Ref, provenance: Provenance) -> None:
         """Record an artifact with what is known of its origin."""
         self._store.set_ref(ref)
-        if origin.evidence is not None:
-            signatures.keep(self._store, origin.evidence, ref)
+        if provenance.evidence is not None:
+            signatures.keep(self._store, provenance.evidence, ref)
 
     def _sum(self, download: Download, digest: str, published: Callable[[], str] | None) -> str:
         if published is None:
@@ -104,12 +104,12 @@ class Origins:
         return told
 
     def _signature(
-        self, url: str, signed: Signed, digest: str, beside: Beside
+        self, url: str, signed: Signed, digest: str, read_sidecar: ReadSidecar
     ) -> tuple[Evidence | None, Verdict]:
         parts = {}
         try:
             for part, place in signed.files.items():
-                data = beside(place)
+                data = read_sidecar(place)
                 if data is None:
                     return None, Verdict(Signature.ABSENT, f"there is no {place}")
                 parts[part] = data.decode("ascii")

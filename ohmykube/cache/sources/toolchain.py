@@ -1,4 +1,4 @@
-"""The compilers of this host: what they are, what they lack, and the environment they run in."""
+"""The compilers of this host: their versions, what is missing, and the environment they run in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.catalog import GoRecipe
 
 NEWEST_GO = "go1.26.8"
-"""The toolchain that the go client is told to fetch where the local one is too old."""
+"""The toolchain that the go client is made to fetch where the local one is too old."""
 OLDEST_GO = (1, 21)
 """From here on the go client can fetch a newer toolchain by itself."""
 GO_PACKAGES = ("golang-go",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.registry_client import Reference, Repository
-from ohmykube.cache.sources.fetch_source import RemoteSource
+from ohmykube.cache.sources.fetch_source import FetchSource
 from ohmykube.cache.transport import shown
 from ohmykube.errors import NetworkError
 from ohmykube.progress import Message
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROBES = ("https://dl.k8s.io/", "https://registry.k8s.io/v2/")
 
 
-class UpstreamSource(RemoteSource):
+class UpstreamSource(FetchSource):
     """dl.k8s.io, github.com and the registries that image references name."""
 
     name = "upstream"

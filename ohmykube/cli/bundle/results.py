@@ -8,7 +8,7 @@ from ohmykube.cli._output import document
 
 if TYPE_CHECKING:
     from ohmykube.cache.bundle.document import Component
-    from ohmykube.cache.bundle.import_bundle import Brought
+    from ohmykube.cache.bundle.import_bundle import ImportedBundle
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
 
@@ -137,7 +137,7 @@ def _component(component: Component) -> dict[str, str]:
     }
 
 
-def imported(result: Brought) -> dict[str, Any]:
+def imported(result: ImportedBundle) -> dict[str, Any]:
     """Return what came into the cache."""
     return document(
         "CacheImport",

@@ -8,7 +8,7 @@ from ohmykube.kit import architecture
 
 if TYPE_CHECKING:
     from ohmykube.cache.bundle.document import Component
-    from ohmykube.cache.bundle.import_bundle import Brought
+    from ohmykube.cache.bundle.import_bundle import ImportedBundle
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
 
@@ -83,7 +83,7 @@ def _signature(found: Checked) -> str:
     return "not signed: whoever could change the file could change everything in it"
 
 
-def imported(result: Brought) -> str:
+def imported(result: ImportedBundle) -> str:
     """Return the same for people."""
     return (
         f"{result.archive.label}: {_count(result.copied, 'blob')} copied "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ohmykube.cache.bundle.document import Bundle
-    from ohmykube.cache.bundle.import_bundle import Brought
+    from ohmykube.cache.bundle.import_bundle import ImportedBundle
     from ohmykube.cache.bundle.read import Archive
     from ohmykube.cache.bundle.write import Written
     from ohmykube.workflows.bundle import Checked
@@ -56,7 +56,7 @@ class FakeBundles:
         name = path.name
         pieces = ("a.001", "a.002") if "parts" in name else ("a",)
         return Archive(
-            source=parts.Source(
+            source=parts.BundleFile(
                 str(path),
                 tuple(
                     parts.Part(Path(p), 43_000_000, DIGEST if pieces[1:] else "") for p in pieces
@@ -107,11 +107,11 @@ class FakeBundles:
         self._calls.append(("bundle verify", path, allowed))
         return self._checked(path, hashed=True, signer="release@test" if allowed else "")
 
-    def import_(self, services, path, allowed) -> Brought:
-        from ohmykube.cache.bundle.import_bundle import Brought
+    def import_(self, services, path, allowed) -> ImportedBundle:
+        from ohmykube.cache.bundle.import_bundle import ImportedBundle
 
         self._calls.append(("cache import", path, allowed))
-        return Brought(
+        return ImportedBundle(
             archive=self._archive(path),
             signer="release@test" if allowed else "",
             copied=1,

@@ -82,9 +82,9 @@ forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 
 
 def load(path: Path, store: Store, name: str = "", arch: str = "amd64") -> tuple[Ref, ...]:
-    with archive_reader.opened(path, store) as contents:
-        found = images.understand(contents, store, arch)
-        return images.take_in(contents, found, store, name)
+    with archive_reader.open_archive(path, store) as contents:
+        found = images.read_images(contents, store, arch)
+        return images.import_images(contents, found, store, name)
 
 
 def left(store: Store) -> tuple[list[str], list[str], list[str]]:
@@ -150,10 +150,10 @@ def test_a_layer_is_hashed_once_however_often_it_is_named(
     listing.append({**listing[0], "RepoTags": ["other:dev"]})
     files["manifest.json"] = json.dumps(listing).encode()
     hashed: list[str] = []
-    with archive_reader.opened(as_file(tmp_path / "a", files), store) as contents:
+    with archive_reader.open_archive(as_file(tmp_path / "a", files), store) as contents:
         digest = contents.digest
         monkeypatch.setattr(contents, "digest", lambda name: (hashed.append(name), digest(name))[1])
-        found = images.understand(contents, store, "amd64")
+        found = images.read_images(contents, store, "amd64")
     assert [image.references[0] for image in found] == [APP, "docker.io/library/other:dev"]
     assert hashed == [layer]
 
@@ -441,15 +441,18 @@ def test_a_pipe_is_read_like_a_stream(store: Store, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as sink:
         sink.write(image_maker.oci_archive(made, APP))
-    with os.fdopen(reader, "rb") as stream, archive_reader.streamed(stream, "-", store) as contents:
-        (found,) = images.understand(contents, store, "amd64")
-        assert images.take_in(contents, [found], store)[0].digest == made.digest
+    with (
+        os.fdopen(reader, "rb") as stream,
+        archive_reader.read_stream(stream, "-", store) as contents,
+    ):
+        (found,) = images.read_images(contents, store, "amd64")
+        assert images.import_images(contents, [found], store)[0].digest == made.digest
     assert left(store)[2] == []
 
 
 def test_a_stream_that_is_no_archive_leaves_nothing(store: Store) -> None:
     stream = io.BufferedReader(io.BytesIO(b"hello" * 1000))  # type: ignore[arg-type]
-    with pytest.raises(OhmykubeError), archive_reader.streamed(stream, "-", store):
+    with pytest.raises(OhmykubeError), archive_reader.read_stream(stream, "-", store):
         pass
     assert left(store) == ([], [], [])
 

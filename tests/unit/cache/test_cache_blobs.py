@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache.blobs import Blob
-from ohmykube.cache.store import Attached, Ref, Store
+from ohmykube.cache.store import AttachedBundle, Ref, Store
 from ohmykube.errors import IntegrityError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import Kind
@@ -80,7 +80,7 @@ def test_the_bundle_is_there_in_the_next_run_until_it_is_detached(
     again = Store(store.root)
     size = bundle.stat().st_size
     assert again.attached() == (
-        Attached(bundle, size, bundle.stat().st_mtime_ns, {DIGEST: (4, len(HELLO))}),
+        AttachedBundle(bundle, size, bundle.stat().st_mtime_ns, {DIGEST: (4, len(HELLO))}),
     )
     again.detach(bundle)
     again.detach(bundle)

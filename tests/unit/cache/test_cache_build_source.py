@@ -59,7 +59,7 @@ def image(name: str) -> ImageSpec:
     return fake(releases.release("1.36.3").image(name))
 
 
-def names_of(store: Store, layer: oci.Descriptor) -> dict[str, tarfile.TarInfo]:
+def names_of(store: Store, layer: oci.StoredBlob) -> dict[str, tarfile.TarInfo]:
     with store.path(layer.digest).open("rb") as stream:
         raw = zstandard.ZstdDecompressor().stream_reader(stream).read()
     with tarfile.open(fileobj=io.BytesIO(raw)) as archive:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache.catalog import CRecipe, GoRecipe
-from ohmykube.cache.sources.build_slots import Gate, available_gib
+from ohmykube.cache.sources.build_slots import BuildSlots, available_gib
 from ohmykube.cache.sources.gobuild import Builder
 from ohmykube.cache.store import Store
 from ohmykube.errors import (
@@ -69,7 +69,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def builder(store: Store, recorder: Recorder, programs: Programs) -> Builder:
-    return Builder(store, recorder, gate=Gate(memory_gib=8, jobs=2))
+    return Builder(store, recorder, slots=BuildSlots(memory_gib=8, jobs=2))
 
 
 def test_one_build_makes_all_binaries_of_a_module(
@@ -386,15 +386,15 @@ def test_available_memory_is_read_where_it_is_known(tmp_path: Path) -> None:
 def test_the_gate_keeps_within_memory(
     eventually: Callable[[Callable[[], bool]], bool],
 ) -> None:
-    gate = Gate(memory_gib=4, jobs=8)
+    gate = BuildSlots(memory_gib=4, jobs=8)
     inside: list[str] = []
 
     def work() -> None:
-        with gate.admit(3):
+        with gate.reserve(3):
             inside.append("second")
 
     thread = Thread(target=work)
-    with gate.admit(3):
+    with gate.reserve(3):
         thread.start()
         thread.join(0.2)
         assert inside == []
@@ -403,8 +403,8 @@ def test_the_gate_keeps_within_memory(
 
 
 def test_the_gate_lets_one_in_that_is_too_big_and_counts_jobs() -> None:
-    gate = Gate(memory_gib=1, jobs=1)
-    with gate.admit(100):
+    gate = BuildSlots(memory_gib=1, jobs=1)
+    with gate.reserve(100):
         interrupt.requested.set()
-        with pytest.raises(Interrupted), gate.admit(0.1):
+        with pytest.raises(Interrupted), gate.reserve(0.1):
             pytest.fail("two at once")

@@ -42,7 +42,7 @@ def make(store: Store, directory: Path, content: bytes = b"program") -> str:
     return oci.assemble(store, "amd64", layers, config)
 
 
-def unpacked(store: Store, layer: oci.Descriptor) -> tuple[bytes, tarfile.TarFile]:
+def unpacked(store: Store, layer: oci.StoredBlob) -> tuple[bytes, tarfile.TarFile]:
     with store.path(layer.digest).open("rb") as stream:
         raw = zstandard.ZstdDecompressor().stream_reader(stream).read()
     return raw, tarfile.open(fileobj=io.BytesIO(raw))
@@ -58,7 +58,7 @@ def test_an_image_is_the_same_wherever_and_whenever_it_is_made(tmp_path: Path) -
 def test_an_image_describes_its_layers(store: Store, tmp_path: Path) -> None:
     manifest_digest = make(store, tmp_path / "a")
     manifest, config, tools, program = oci.image_blobs(store, manifest_digest)
-    assert manifest == oci.Descriptor(
+    assert manifest == oci.StoredBlob(
         oci.MANIFEST, manifest_digest, store.path(manifest_digest).stat().st_size
     )
     document = json.loads(store.path(config.digest).read_bytes())

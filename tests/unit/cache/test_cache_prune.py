@@ -18,7 +18,7 @@ from ohmykube.cache.prune import (
     Pruned,
     prune,
 )
-from ohmykube.cache.reachability import Reach
+from ohmykube.cache.reachability import Reachability
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import LockedError, NotFoundError
 from ohmykube.kit import files
@@ -356,7 +356,7 @@ def test_a_manifest_that_came_after_the_first_look_keeps_its_layers(store: Store
     image = image_maker.image(1000)
     for data in image.blobs.values():
         store.put_bytes(data)
-    reach = Reach(store)
+    reach = Reachability(store)
     with store.lease("up", [image.digest]):
         assert reach.below(image.digest) == {image.digest}
         store.put_bytes(image.manifest)

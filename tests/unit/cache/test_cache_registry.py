@@ -339,7 +339,7 @@ def test_a_token_that_does_not_help_ends_it(client: RegistryClient, server: Faul
     header = {"WWW-Authenticate": f'Bearer realm="{server.url}/token"'}
     server.on("/v2/pause/manifests/3.10", Answer(status=401, headers=header))
     server.on("/token", Answer(b'{"token": "t"}'))
-    with pytest.raises(NetworkError, match="cannot be had") as caught:
+    with pytest.raises(NetworkError, match="cannot be fetched") as caught:
         pull(client, server)
     assert "401" in (caught.value.why or "")
     query = "service" in server.seen[1][1]

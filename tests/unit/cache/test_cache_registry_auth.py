@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ohmykube.cache import registry_auth
-from ohmykube.cache.registry_auth import DOCKER_HUB, Authorizer, Login, login
+from ohmykube.cache import docker_hub, registry_auth
+from ohmykube.cache.registry_auth import Authorizer, Login, login
 from ohmykube.cache.registry_client import Repository
 from ohmykube.cache.transport import Timing, Transport
 from ohmykube.errors import NetworkError, PrerequisiteError
@@ -82,7 +82,7 @@ def test_entries(config: Path, entry: object, expected: Login | None) -> None:
         ("https://reg.test", "reg.test"),
         ("https://reg.test/v1/", "reg.test"),
         ("https://reg.test/v2/", "reg.test"),
-        (HUB, DOCKER_HUB),
+        (HUB, docker_hub.HOST),
     ],
 )
 def test_names_of_a_registry(config: Path, name: str, host: str) -> None:
@@ -108,7 +108,7 @@ def test_helpers_are_asked_before_the_file_is(config: Path) -> None:
     assert not every.exists()
     assert login(config, "other.test") == Login("file", "y")
     assert every.read_text().splitlines()[0] == "get other.test"
-    assert login(config, DOCKER_HUB) is None
+    assert login(config, docker_hub.HOST) is None
     assert f"get {HUB}" in every.read_text()
 
 

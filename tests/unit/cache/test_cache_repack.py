@@ -11,7 +11,7 @@ import zstandard
 
 from ohmykube.cache import manifest, oci, repack
 from ohmykube.cache.prune import Class, Policy, prune
-from ohmykube.cache.serve.cluster_artifacts import Catalogue
+from ohmykube.cache.serve.cluster_artifacts import ClusterArtifacts
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests
@@ -195,7 +195,7 @@ def test_it_is_served_by_its_digest_beside_the_image(store: Store) -> None:
     ref, other = put(store, image_maker.image(BIG)), put(store, image_maker.image(BIG, seed=2), "b")
     make(store, [ref, other])
     made, not_served = (repack.known(store)[one.digest] for one in (ref, other))
-    catalogue = Catalogue(store, lock_of(ref))
+    catalogue = ClusterArtifacts(store, lock_of(ref))
     assert catalogue.manifest("docker.io", "library/app", made).blob.digest == made
     assert catalogue.manifest("docker.io", "library/app", "1").blob.digest == ref.digest
     parsed = manifest.read(store, made)

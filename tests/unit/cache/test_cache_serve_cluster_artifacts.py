@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache.manifest import OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.prune import prune
-from ohmykube.cache.serve.cluster_artifacts import Catalogue
+from ohmykube.cache.serve.cluster_artifacts import ClusterArtifacts
 from ohmykube.cache.store import Ref, Store
 from ohmykube.model.artifact import Kind
 from tests import image_maker
@@ -40,7 +40,7 @@ def test_an_index_is_served_by_its_digest(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     image, index = kept(store)
     lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, image.digest))
-    catalogue = Catalogue(store, lock)
+    catalogue = ClusterArtifacts(store, lock)
     found = catalogue.manifest("registry.k8s.io", "pause", index)
     with found.blob.open() as stream:
         assert json.loads(stream.read())["manifests"][0]["digest"] == image.digest
@@ -50,7 +50,7 @@ def test_an_index_is_served_by_its_digest(tmp_path: Path) -> None:
     assert tagged.blob.digest == image.digest
     assert index in catalogue.digests
     store.discard(index)
-    assert index not in Catalogue(store, lock).digests
+    assert index not in ClusterArtifacts(store, lock).digests
 
 
 def test_an_index_stays_as_long_as_its_image(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache.serve.connection_limit import Places
+from ohmykube.cache.serve.connection_limit import ConnectionLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,58 +35,58 @@ def is_open(pair: Pair) -> bool:
 
 
 def test_who_waits_longest_goes(pairs: list[Pair]) -> None:
-    places = Places(2, 2)
+    limit = ConnectionLimit(2, 2)
     first, second, third, fourth = (pair[0] for pair in pairs[:4])
-    assert places.take(first, NEAR, 0)
-    assert places.take(second, NEAR, 0)
-    places.asks(first)
-    places.waits(first)  # waits again, after the second
-    ended = threading.Timer(0.05, places.leave, (second,))
+    assert limit.enter(first, NEAR, 0)
+    assert limit.enter(second, NEAR, 0)
+    limit.begin_request(first)
+    limit.end_request(first)  # waits again, after the second
+    ended = threading.Timer(0.05, limit.exit, (second,))
     ended.start()
-    assert places.take(third, NEAR, 10)
+    assert limit.enter(third, NEAR, 10)
     assert [is_open(pair) for pair in pairs[:3]] == [True, False, True]
     ended.join()
-    places.asks(first)
-    places.asks(third)
-    assert not places.take(fourth, NEAR, 0.01), "who is being answered stays"
+    limit.begin_request(first)
+    limit.begin_request(third)
+    assert not limit.enter(fourth, NEAR, 0.01), "who is being answered stays"
     assert is_open(pairs[0])
-    places.hang_up(0.01)
+    limit.close_all(0.01)
     assert not is_open(pairs[0])
     assert not is_open(pairs[2])
 
 
 def test_the_end_waits_for_those_that_end(pairs: list[Pair]) -> None:
-    places = Places(4, 2)
+    limit = ConnectionLimit(4, 2)
     for pair in pairs[:2]:
-        assert places.take(pair[0], NEAR, 0)
+        assert limit.enter(pair[0], NEAR, 0)
     threads = [
-        threading.Timer(0.05 * number, places.leave, (pair[0],))
+        threading.Timer(0.05 * number, limit.exit, (pair[0],))
         for number, pair in enumerate(pairs[:2], 1)
     ]
     for thread in threads:
         thread.start()
-    places.hang_up(10)
-    assert places.take(pairs[2][0], NEAR, 0)
-    assert not places._waiting.keys() & {pair[0] for pair in pairs[:2]}, "both have left"
+    limit.close_all(10)
+    assert limit.enter(pairs[2][0], NEAR, 0)
+    assert not limit._waiting.keys() & {pair[0] for pair in pairs[:2]}, "both have left"
     for thread in threads:
         thread.join()
 
 
 def test_one_address_gets_a_share(pairs: list[Pair]) -> None:
-    places = Places(4, 2)
+    limit = ConnectionLimit(4, 2)
     for pair in pairs[:2]:
-        assert places.take(pair[0], FAR, 0)
-        places.asks(pair[0])
-    assert not places.take(pairs[2][0], FAR, 0.01)
-    assert places.take(pairs[3][0], "192.0.2.8", 0)
-    places.leave(pairs[0][0])
-    assert places.take(pairs[2][0], FAR, 0)
-    assert not places.take(pairs[0][0], FAR, 0.01)
+        assert limit.enter(pair[0], FAR, 0)
+        limit.begin_request(pair[0])
+    assert not limit.enter(pairs[2][0], FAR, 0.01)
+    assert limit.enter(pairs[3][0], "192.0.2.8", 0)
+    limit.exit(pairs[0][0])
+    assert limit.enter(pairs[2][0], FAR, 0)
+    assert not limit.enter(pairs[0][0], FAR, 0.01)
     assert not is_open(pairs[2]), "its own one that waits was ended, not another's"
     assert is_open(pairs[3])
 
 
 def test_tunnels_all_come_from_the_loopback(pairs: list[Pair]) -> None:
-    places = Places(4, 1)
-    assert all(places.take(pair[0], address, 0) for pair, address in
+    limit = ConnectionLimit(4, 1)
+    assert all(limit.enter(pair[0], address, 0) for pair, address in
                zip(pairs, (NEAR, NEAR, "::1", "::1"), strict=False))  # fmt: skip

@@ -17,7 +17,7 @@ from ohmykube.cache.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.pack import Member, pack
 from ohmykube.cache.serve import Server
 from ohmykube.cache.serve import listener as serve
-from ohmykube.cache.serve.cluster_artifacts import Catalogue
+from ohmykube.cache.serve.cluster_artifacts import ClusterArtifacts
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NotFoundError, OhmykubeError
 from ohmykube.kit.secret import Secret
@@ -476,7 +476,7 @@ def test_a_package_that_cannot_be_unpacked(store: Store, package: tuple[str, byt
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_addresses_of_both_families(store: Store, host: str) -> None:
-    content = Catalogue(store, image_maker.lock())
+    content = ClusterArtifacts(store, image_maker.lock())
     with serve.Listener(store, content, address=(host, 0)) as listener:
         connection = http.client.HTTPConnection(host, listener.port, timeout=20)
         connection.request("GET", "/v2/")

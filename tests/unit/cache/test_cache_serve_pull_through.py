@@ -27,7 +27,7 @@ from ohmykube.cache.serve.pull_through import ANY, SOURCE, PullThrough
 from ohmykube.cache.serve.release_files import ReleaseFiles
 from ohmykube.cache.signatures import EVIDENCE
 from ohmykube.cache.sources import base as sources
-from ohmykube.cache.sources.fetch_source import RemoteSource
+from ohmykube.cache.sources.fetch_source import FetchSource
 from ohmykube.cache.store import Store
 from ohmykube.errors import (
     IntegrityError,
@@ -398,14 +398,14 @@ def test_errors_of_this_host() -> None:
         (LockedError("in use"), 503),
         (PermissionDenied("not yours"), 503),
     ):
-        assert http_errors.refused(error, "x", "BLOB_UNKNOWN").status == status
+        assert http_errors.not_served(error, "x", "BLOB_UNKNOWN").status == status
 
 
 def test_what_a_credential_helper_says_is_for_the_log_alone(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     error = PrerequisiteError("`docker-credential-x` does not give it", why="password hunter2")
-    answer = http_errors.refused(error, "docker.io/a:1", "BLOB_UNKNOWN")
+    answer = http_errors.not_served(error, "docker.io/a:1", "BLOB_UNKNOWN")
     assert answer.status == 503
     assert answer.message == f"docker.io/a:1: {http_errors.HERE}"
     assert "hunter2" in caplog.text
@@ -418,7 +418,7 @@ def test_why_something_failed_is_for_the_log_alone(
     caplog: pytest.LogCaptureFixture, kind: type[OhmykubeError]
 ) -> None:
     error = kind("http://inside.test/v2 cannot be had", why="proxy 10.0.0.7:3128, /srv/cache/x")
-    answer = http_errors.refused(error, "docker.io/a:1", "BLOB_UNKNOWN")
+    answer = http_errors.not_served(error, "docker.io/a:1", "BLOB_UNKNOWN")
     assert answer.message.startswith("docker.io/a:1: ")
     for secret in ("inside.test", "10.0.0.7", "/srv/cache"):
         assert secret not in answer.message
@@ -688,7 +688,7 @@ def test_it_is_a_mirror_as_clusters_name_one(
     )
     assert source.image(spec, "amd64") == image.digest
     assert all(other.has(digest) for digest in image.blobs)
-    assert isinstance(source, RemoteSource)
+    assert isinstance(source, FetchSource)
     file = source.file(Download(url=url, digest=digests.of_bytes(data)))
     assert file.read_bytes() == data
 

@@ -69,7 +69,7 @@ def test_a_cluster_file_may_name_it_and_it_is_asked(tmp_path: Path, recorder: Re
     assert cluster.sources.order == ("mycorp",)
     assert "mycorp" in base.names()
     store = Store(tmp_path / "cache")
-    with pytest.raises(NetworkError, match="no source can bring") as caught:
+    with pytest.raises(NetworkError, match="no source has") as caught:
         resolve.resolve(cluster, store, recorder, arch="amd64")
     assert re.search(r"^mycorp: .* is not here$", caught.value.why or "")
     context = base.SourceContext(

@@ -257,10 +257,10 @@ def test_what_only_the_user_can_bring_is_named(
         f"machine kernel {kernel}",
     ]
     assert all("bring it to that path on every host" in text for text in lacks)
-    with pytest.raises(NotFoundError, match="what no bundle brings") as caught:
+    with pytest.raises(NotFoundError, match="files that no bundle holds") as caught:
         offline(there, target, cluster=cluster)
     assert caught.value.id == "OMK-I-434"
-    with pytest.raises(NotFoundError, match="lacks 12 artifacts") as nothing:
+    with pytest.raises(NotFoundError, match="12 artifacts are missing") as nothing:
         offline(services_at(tmp_path / "third"), cluster=cluster)
     assert "machine kernel" in nothing.value.why
     assert f"machine kernel {kernel}" in caught.value.why.replace("\n", " ")
@@ -310,7 +310,7 @@ def test_a_host_with_nothing_has_all_of_it_then(there: Services, made: Path) -> 
 def test_everything_that_lacks_is_named(there: Services) -> None:
     with pytest.raises(NotFoundError) as caught:
         offline(there)
-    assert "lacks 12 artifacts" in caught.value.message
+    assert "12 artifacts are missing" in caught.value.message
     for name in ("package kubeadm", "registry.k8s.io/pause:3.10.2", "machine image nspawn"):
         assert name in caught.value.why
     assert "ohmykube bundle create" in caught.value.hint
@@ -321,7 +321,7 @@ def test_everything_that_lacks_is_named(there: Services) -> None:
 
 def test_a_plan_looks_at_the_bundles_and_uses_none(there: Services, made: Path) -> None:
     cluster = described("fake")
-    with pytest.raises(NotFoundError, match="lacks 11 artifacts"):
+    with pytest.raises(NotFoundError, match="11 artifacts are missing"):
         up(there, cluster, UpOptions(plan_only=True, offline=True))
     planned = up(there, cluster, UpOptions(plan_only=True, offline=True, bundles=(made,)))
     assert planned.plan

@@ -290,7 +290,7 @@ def test_the_first_program_that_has_the_image_is_asked(estate: Estate, programs:
     assert estate.load("app:dev", nodes=("w1",)).images[0].digest == image.digest
     with pytest.raises(NotFoundError, match="no image app:dev on this host"):
         estate.load("app:dev", origin=Origin.DOCKER)
-    with pytest.raises(PrerequisiteError, match="nobody could be asked") as caught:
+    with pytest.raises(PrerequisiteError, match="no container engine could be asked") as caught:
         estate.load("app:dev", origin=Origin.NERDCTL)
     assert "not installed: nerdctl" in (caught.value.why or "")
 

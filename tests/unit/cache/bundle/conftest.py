@@ -42,9 +42,9 @@ class Workshop:
     wanted: list[tuple[Ref, str]]
 
     @property
-    def content(self) -> contents.Content:
+    def content(self) -> contents.BundleContents:
         refs = tuple(ref for ref, _ in self.wanted)
-        return contents.Content(
+        return contents.BundleContents(
             name="dev",
             refs=refs,
             entries=contents.entries(self.store, self.wanted),

@@ -106,7 +106,7 @@ def test_out_of_a_bundle_in_use(many, tmp_path, elsewhere) -> None:
     """What lies in an attached tar is hashed and copied from where it lies."""
     first = tmp_path / "first.omk.tar"
     many.write(first)
-    import_bundle.use(elsewhere, first, QUIET)
+    import_bundle.attach(elsewhere, first, QUIET)
     assert not elsewhere.digests()
     second = Workshop(elsewhere, many.wanted)
     second.write(tmp_path / "second.omk.tar")
@@ -147,7 +147,7 @@ def test_a_stop_in_the_middle(many, tmp_path, monkeypatch) -> None:
 
 
 def test_parts_take_nothing_out_of_order(tmp_path: Path) -> None:
-    divided = parts.Divided(tmp_path / "x", 100)
+    divided = parts.SplitWriter(tmp_path / "x", 100)
     divided.write_at(0, b"abc")
     with pytest.raises(ValueError, match="not the end"):
         divided.write_at(4, b"d")

@@ -29,28 +29,28 @@ def everything(store: Store, found: read.Archive) -> None:
 
 
 def test_in_place_copies_nothing(bundle, elsewhere) -> None:
-    brought = import_bundle.use(elsewhere, bundle, QUIET)
+    brought = import_bundle.attach(elsewhere, bundle, QUIET)
     everything(elsewhere, brought.archive)
     assert elsewhere.digests() == ()
     assert brought.copied_bytes == 0
 
 
 def test_in_place_hashes_once(bundle, elsewhere) -> None:
-    import_bundle.use(elsewhere, bundle, QUIET)
+    import_bundle.attach(elsewhere, bundle, QUIET)
     again = RecordingReporter()
-    import_bundle.use(elsewhere, bundle, again)
+    import_bundle.attach(elsewhere, bundle, again)
     assert not again.events
     data = bytearray(bundle.read_bytes())
     data[-20_000] ^= 1
     bundle.write_bytes(data)
     with pytest.raises(IntegrityError):
-        import_bundle.use(elsewhere, bundle, again)
+        import_bundle.attach(elsewhere, bundle, again)
     assert again.events
 
 
 def test_parts_cannot_be_used_in_place(divided, elsewhere) -> None:
     with pytest.raises(UsageError, match="parts") as caught:
-        import_bundle.use(elsewhere, divided, QUIET)
+        import_bundle.attach(elsewhere, divided, QUIET)
     assert f"ohmykube cache import {divided}" in caught.value.hint
     assert not elsewhere.root.exists()
 
@@ -88,7 +88,7 @@ def test_a_copy_goes_on_where_it_was_stopped(bundle, elsewhere, monkeypatch) -> 
 
 
 def test_attached_blobs_are_copied_too(bundle, elsewhere) -> None:
-    import_bundle.use(elsewhere, bundle, QUIET)
+    import_bundle.attach(elsewhere, bundle, QUIET)
     assert import_bundle.copy(elsewhere, bundle, QUIET).copied == 9
     bundle.unlink()
     assert all(elsewhere.has(digest) for digest in elsewhere.digests())
@@ -100,7 +100,7 @@ def test_a_damaged_blob_is_named_and_no_reference_set(bundle, elsewhere) -> None
     data = bytearray(bundle.read_bytes())
     data[found.places()[package.digest][0]] ^= 1
     bundle.write_bytes(data)
-    for take in (import_bundle.copy, import_bundle.use):
+    for take in (import_bundle.copy, import_bundle.attach):
         with pytest.raises(IntegrityError, match=r"kubeadm is damaged in dev\.omk\.tar"):
             take(elsewhere, bundle, QUIET)
     assert elsewhere.refs() == ()
@@ -117,7 +117,7 @@ def addition(workshop: Workshop, bundle: Path, tmp_path: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize("take", [import_bundle.use, import_bundle.copy])
+@pytest.mark.parametrize("take", [import_bundle.attach, import_bundle.copy])
 def test_an_addition_needs_what_it_adds_to(addition, bundle, elsewhere, take) -> None:
     with pytest.raises(NotFoundError) as caught:
         take(elsewhere, addition, QUIET)
@@ -141,7 +141,7 @@ def test_an_addition_to_an_addition(workshop, addition, bundle, tmp_path, elsewh
     found = read.load(tmp_path / "third.omk.tar")
     assert len(found.bundle.blobs) == 3
     for path in (bundle, addition, tmp_path / "third.omk.tar"):
-        import_bundle.use(elsewhere, path, QUIET)
+        import_bundle.attach(elsewhere, path, QUIET)
     everything(elsewhere, found)
 
 
@@ -163,7 +163,7 @@ def test_an_index_travels_with_its_image(workshop, tmp_path, elsewhere) -> None:
         "registry.test/api:2": "",
     }
     read.verify(found, QUIET)
-    import_bundle.use(elsewhere, tmp_path / "i.omk.tar", QUIET)
+    import_bundle.attach(elsewhere, tmp_path / "i.omk.tar", QUIET)
     assert elsewhere.has(index)
 
 
@@ -202,7 +202,7 @@ def test_a_signature_moves_no_offset(signed, bundle) -> None:
 
 
 def test_who_signed(signed, key, tmp_path, elsewhere) -> None:
-    brought = import_bundle.use(elsewhere, signed, QUIET, allowed(tmp_path, key))
+    brought = import_bundle.attach(elsewhere, signed, QUIET, allowed(tmp_path, key))
     assert brought.signer == "release@test"
     found = read.load(signed)
     assert sign.key_of(found.manifest, found.signature).startswith("ED25519 key SHA256:")
@@ -219,7 +219,7 @@ def test_ssh_keygen_alone_can_check_it(signed, key, tmp_path) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("take", [import_bundle.use, import_bundle.copy])
+@pytest.mark.parametrize("take", [import_bundle.attach, import_bundle.copy])
 def test_whom_nobody_allowed(signed, bundle, tmp_path, elsewhere, take) -> None:
     other = allowed(tmp_path, keypair(tmp_path, "other"))
     for path, why in ((signed, "its signer is not in"), (bundle, "it is not signed")):
@@ -262,7 +262,7 @@ def test_keys_that_cannot_sign(workshop, tmp_path) -> None:
     assert not (tmp_path / "x.omk.tar").exists()
 
 
-@pytest.mark.parametrize("take", [import_bundle.use, import_bundle.copy])
+@pytest.mark.parametrize("take", [import_bundle.attach, import_bundle.copy])
 def test_what_an_unsigned_bundle_replaces_is_named(take, signed, key, tmp_path, elsewhere) -> None:
     ref = read.load(signed).refs[2]
     other = replace(ref, digest=elsewhere.put_bytes(b"another"))

@@ -38,7 +38,7 @@ from ohmykube.cache.bundle import parts
 from ohmykube.cli._run import run
 
 os.environ["OHMYKUBE_HOME"] = sys.argv[1]
-write, done = parts.Divided.write_at, 0
+write, done = parts.SplitWriter.write_at, 0
 
 def counted(self, position, data):
     global done
@@ -47,7 +47,7 @@ def counted(self, position, data):
         os.kill(os.getpid(), signal.SIGKILL)
     return write(self, position, data)
 
-parts.Divided.write_at = counted
+parts.SplitWriter.write_at = counted
 run(["cache", "export", "--to", sys.argv[2], "--split", "1M"])
 """
 

@@ -99,8 +99,8 @@ def test_one_file_of_a_package(store, tmp_path) -> None:
     pack.pack(members, tmp_path / "p.tar.zst")
     digest, _ = store.put_file(tmp_path / "p.tar.zst")
     sink = io.BytesIO()
-    tar_member.take(store, digest, "usr/local/bin/kubectl", sink)
+    tar_member.copy_to(store, digest, "usr/local/bin/kubectl", sink)
     assert sink.getvalue() == b"kubectl" * 1000
     for name in ("usr/local/bin/none", "usr/local/bin"):
         with pytest.raises(NotFoundError, match="is not in the package"):
-            tar_member.take(store, digest, name, sink)
+            tar_member.copy_to(store, digest, name, sink)

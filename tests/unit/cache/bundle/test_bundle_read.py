@@ -49,7 +49,7 @@ def refused(tmp_path, data: bytes, elsewhere, *, hashing: bool = True) -> str:
     path.write_bytes(data)
     with pytest.raises(IntegrityError) as caught:
         read.verify(read.load(path), QUIET)
-    for take in (import_bundle.use, import_bundle.copy) if hashing else ():
+    for take in (import_bundle.attach, import_bundle.copy) if hashing else ():
         with pytest.raises(IntegrityError):
             take(elsewhere, path, QUIET)
         assert elsewhere.refs() == ()
@@ -388,7 +388,7 @@ def test_media_that_cannot_be_read(bundle, monkeypatch, number, kind) -> None:
         raise OSError(number, "from the medium")
 
     found = read.load(bundle)
-    monkeypatch.setattr(parts.Source, "open", failing)
+    monkeypatch.setattr(parts.BundleFile, "open", failing)
     for call in (lambda: read.load(bundle), lambda: read.verify(found, QUIET)):
         with pytest.raises(kind, match="read") as caught:
             call()
@@ -399,6 +399,6 @@ def test_another_failure_is_no_damage(bundle, monkeypatch) -> None:
     def failing(*_: object) -> None:
         raise OSError(errno.EMFILE, "too many")
 
-    monkeypatch.setattr(parts.Source, "open", failing)
+    monkeypatch.setattr(parts.BundleFile, "open", failing)
     with pytest.raises(OSError, match="too many"):
         read.load(bundle)
