@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Ansible: inventory and variables in, a supervised playbook run, typed events and verdict out."""

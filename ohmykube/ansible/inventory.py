@@ -31,7 +31,7 @@ from ohmykube.model.cluster import Role
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.ansible.variables import CacheAccess, Nature
+    from ohmykube.ansible.variables import CacheAccess, NodeTraits
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine
@@ -162,7 +162,7 @@ def compose(
     machines: Mapping[str, Machine],
     access: CacheAccess | None,
     ssh_config: Path | None,
-    nature: Nature,
+    node_traits: NodeTraits,
     cert_sans: Sequence[str] = (),
     before: Cluster | None = None,
 ) -> tuple[list[HostEntry], Vars]:
@@ -175,7 +175,7 @@ def compose(
         access: the host's artifact server, or None.
         ssh_config: OpenSSH client configuration with a ``Host`` entry for each node; None
             leaves the connection to the caller.
-        nature: how the machines are.
+        node_traits: what is special about the machines.
         cert_sans: names and addresses by which the API server is reached from outside.
         before: the cluster as it was described before; what its nodes had more of is taken away.
 
@@ -187,7 +187,7 @@ def compose(
         cluster,
         lock,
         access,
-        nature=nature,
+        node_traits=node_traits,
         cert_sans=cert_sans,
     )
     planes = [machine for node, machine in wanted if node.role is Role.CONTROL_PLANE]

@@ -80,8 +80,8 @@ class CacheAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Nature:
-    """How machines of a provider are."""
+class NodeTraits:
+    """What is special about the machines of a provider, for the roles to act on."""
 
     system_containers: bool
     """They share the host's kernel."""
@@ -96,7 +96,7 @@ def group_vars(
     lock: ArtifactLock | None,
     cache: CacheAccess | None,
     *,
-    nature: Nature,
+    node_traits: NodeTraits,
     cert_sans: Sequence[str] = (),
 ) -> Vars:
     """Return the variables that all nodes of a cluster share.
@@ -105,7 +105,7 @@ def group_vars(
         cluster: what is wanted.
         lock: the resolved artifacts; None leaves versions and images to the roles' defaults.
         cache: the host's artifact server; None makes the nodes fetch from upstream.
-        nature: how the machines are.
+        node_traits: what is special about the machines.
         cert_sans: names and addresses by which the API server is reached from outside.
 
     Raises:
@@ -115,8 +115,8 @@ def group_vars(
     result: Vars = {
         "cluster_name": cluster.name,
         "cluster_cni": network.cni,
-        "node_manage_kernel": not nature.system_containers,
-        "node_swap": "keep" if nature.system_containers else "off",
+        "node_manage_kernel": not node_traits.system_containers,
+        "node_swap": "keep" if node_traits.system_containers else "off",
         "kubeadm_kubernetes_version": cluster.kubernetes_version,
         "kubeadm_control_plane_group": CONTROL_PLANE_GROUP,
         "kubeadm_worker_group": WORKER_GROUP,
@@ -127,14 +127,14 @@ def group_vars(
         "kubeadm_proxy_mode": network.proxy_mode,
         "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
-    result |= _kubeadm_patches(cluster, system_containers=nature.system_containers)
-    if nature.made and not nature.system_containers:
+    result |= _kubeadm_patches(cluster, system_containers=node_traits.system_containers)
+    if node_traits.made and not node_traits.system_containers:
         result["containerd_shutdown_timeout"] = _SHUTDOWN_SECONDS
-    if nature.slowdown > 1:
+    if node_traits.slowdown > 1:
         result |= {
-            "kubeadm_slowdown": nature.slowdown,
-            "cache_pull_timeout": _PULL_SECONDS * nature.slowdown,
-            "containerd_stats_period": _STATS_SECONDS * nature.slowdown,
+            "kubeadm_slowdown": node_traits.slowdown,
+            "cache_pull_timeout": _PULL_SECONDS * node_traits.slowdown,
+            "containerd_stats_period": _STATS_SECONDS * node_traits.slowdown,
         }
     if network.cni == "flannel":
         result |= {

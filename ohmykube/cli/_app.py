@@ -62,12 +62,12 @@ class Tee:
 class _Echo(logging.Handler):
     """With ``-vv``: our log records on the screen too."""
 
-    def __init__(self, talk: console.Talk) -> None:
+    def __init__(self, stderr: console.ErrorStream) -> None:
         super().__init__(logging.DEBUG)
-        self._talk = talk
+        self._stderr = stderr
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._talk.line(f"debug: {console.one_line(record.getMessage())}")
+        self._stderr.line(f"debug: {console.one_line(record.getMessage())}")
 
 
 def _itself(workflow: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +79,7 @@ class App:
     """Composition root of one command."""
 
     environ: Mapping[str, str]
-    talk: console.Talk
+    stderr: console.ErrorStream
     results: console.Results
     terminal: console.Terminal
     """What stderr can show."""
@@ -100,7 +100,7 @@ class App:
         env = os.environ if environ is None else environ
         return cls(
             environ=env,
-            talk=console.Talk(sys.stderr),
+            stderr=console.ErrorStream(sys.stderr),
             results=console.Results(sys.stdout),
             terminal=console.inspect(sys.stderr, env),
             paths=paths.from_environment(env),
@@ -115,7 +115,7 @@ class App:
         logger.propagate = False
         logger.addHandler(handler)
         if self.settings.verbose > 1:
-            logger.addHandler(_Echo(self.talk))
+            logger.addHandler(_Echo(self.stderr))
         return handler
 
     @cached_property
@@ -130,17 +130,17 @@ class App:
         if mode == "json":
             from ohmykube.ui.jsonl import JsonReporter
 
-            return JsonReporter(self.talk, verbosity=verbosity)
+            return JsonReporter(self.stderr, verbosity=verbosity)
         if self.settings.quiet:
             return None
         # What cannot be animated is not, even when asked for: a log full of escapes helps nobody.
         if self.terminal.animate and mode in ("auto", "live"):
             from ohmykube.ui.live import LiveReporter
 
-            return LiveReporter(self.talk, self.terminal, verbosity=verbosity)
+            return LiveReporter(self.stderr, self.terminal, verbosity=verbosity)
         from ohmykube.ui.plain import PlainReporter
 
-        return PlainReporter(self.talk, verbosity=verbosity)
+        return PlainReporter(self.stderr, verbosity=verbosity)
 
     @cached_property
     def reporter(self) -> Reporter:
@@ -180,7 +180,7 @@ class App:
         """Say a line on stderr, unless asked to be quiet or to speak JSON only."""
         if not self.settings.quiet and self.settings.progress != "json":
             self.close_screen()
-            self.talk.line(text)
+            self.stderr.line(text)
 
     def show(
         self, content: Mapping[str, Any], text: str | Callable[[], str], *, final: bool = True
@@ -238,7 +238,7 @@ class App:
         if self.settings.progress == "json":
             self._json().error(content)
         else:
-            self.talk.line(_failure.text(failure, self.terminal))
+            self.stderr.line(_failure.text(failure, self.terminal))
         if self.settings.output != "table" and not self._shown:
             self._show_failure(content)
         return int(failure.code)
@@ -267,7 +267,7 @@ class App:
         else:
             from ohmykube.ui.plain import STOPPING
 
-            self.talk.urgent(STOPPING)
+            self.stderr.urgent(STOPPING)
 
     def ended(self, code: ExitCode) -> None:
         """Say the last word before the process is ended; called from a signal handler."""
@@ -278,7 +278,7 @@ class App:
             return
         restore = "\r\x1b[J\x1b[?25h" if self.terminal.animate else ""
         text = _failure.text(_failure.with_log(failure, self.log.path), self.terminal)
-        self.talk.urgent(restore + text)
+        self.stderr.urgent(restore + text)
 
     def close_screen(self) -> None:
         """Leave the screen as it is to stay."""

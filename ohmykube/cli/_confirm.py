@@ -23,7 +23,7 @@ def confirm(app: App, subject: str, what: str, again: str) -> None:
     Raises:
         UsageError: there is nobody to ask, or the answer was not yes.
     """
-    if not console.can_ask(app.talk):
+    if not console.can_ask(app.stderr):
         raise UsageError(
             f"removing {subject} needs a yes",
             why="there is no terminal to ask on",
@@ -31,6 +31,6 @@ def confirm(app: App, subject: str, what: str, again: str) -> None:
             id="OMK-U-301",
         )
     with app.signals.asking():
-        answer = console.ask(f"{what}\nGo on? [y/N] ", app.talk)
+        answer = console.ask(f"{what}\nGo on? [y/N] ", app.stderr)
     if (answer or "").strip().lower() not in ("y", "yes"):
         raise UsageError("not confirmed: nothing was removed", hint=again, id="OMK-U-302")

@@ -113,7 +113,7 @@ def leave(app: App, error: SystemExit) -> int:
     """Do for a command that ended by ``sys.exit`` what Python does; return the exit code."""
     if error.code is None or isinstance(error.code, int):
         return error.code or 0
-    app.talk.line(str(error.code))
+    app.stderr.line(str(error.code))
     return 1
 
 

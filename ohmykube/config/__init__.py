@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Reading ``cluster.yaml`` strictly into the model, and writing the model back as a document."""

@@ -59,7 +59,7 @@ _OWNED = """\
 def page() -> str:
     """Return the text of the page."""
     schema = json_schema.schema()
-    head = _HEAD.format(template=starter_file.template(), mutability=_legend())
+    head = _HEAD.format(template=starter_file.text(), mutability=_legend())
     lines = [head, "\n## Fields\n"]
     for path, model in _sections(schema):
         lines.append(f"\n### `{path}`\n\n{model.get('description', '')}\n\n")

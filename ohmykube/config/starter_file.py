@@ -75,7 +75,7 @@ spec:
 """
 
 
-def template() -> str:
+def text() -> str:
     """Return the text of a cluster file that equals the defaults."""
     return _TEXT.format(
         rule=names.RULE, default=versions.DEFAULT, supported=", ".join(versions.PATCHES)

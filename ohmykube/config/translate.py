@@ -1,4 +1,4 @@
-"""From a document to the v1 form, with every problem in our words."""
+"""From a document to the v1 form; pydantic's errors become messages of our own."""
 
 from __future__ import annotations
 

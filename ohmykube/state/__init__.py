@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""What is remembered of clusters: one record each, replaced in one step and under a lock."""

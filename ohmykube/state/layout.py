@@ -6,6 +6,7 @@
       current                      name of the cluster that commands use when none is named
       clusters/<name>/             0700, one directory per cluster
         record.json  record.json.bak  lock  playbook.lock  kubeconfig  ssh_config
+        cache-token
         facts/  runs/<time>/
       .removing-<name>-<random>/   a cluster directory on its way out
       template-build/              only while templates are built
@@ -60,6 +61,15 @@ RUN_LOG = "run.log"
 
 ANSIBLE_LOG = "ansible.log"
 """Everything Ansible said, in the run directory."""
+
+TUNNEL_LOG = "tunnel-{node}.log"
+"""Output of the ssh process of a node's tunnel, in the run directory."""
+
+CACHE_TOKEN = "cache-token"  # noqa: S105 - the name of a file
+"""Secret by which nodes read the served artifacts, in the cluster directory."""
+
+TEMPLATES_LOCK = "templates.lock"
+"""In the data directory: flock of whoever builds, uses or removes templates."""
 
 CONTROL = "ssh"
 """Sockets of shared ssh connections, when the path is short enough for them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ohmykube.ansible.variables import Nature
+from ohmykube.ansible.variables import NodeTraits
 from ohmykube.kit.retry import Clock, SystemClock
 from ohmykube.state.store import StateStore
 from ohmykube.steps.run_options import RunOptions
@@ -62,9 +62,9 @@ class Context:
         return self.provider.capabilities.slowdown
 
     @property
-    def nature(self) -> Nature:
+    def node_traits(self) -> NodeTraits:
         """How the machines of the provider are."""
         able = self.provider.capabilities
-        return Nature(
+        return NodeTraits(
             system_containers=able.system_containers, made=able.creates, slowdown=able.slowdown
         )

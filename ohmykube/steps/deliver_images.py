@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NodeError, OhmykubeError
 from ohmykube.kit import interrupt, parallel
 from ohmykube.progress import NodeProgress, Status
+from ohmykube.state import layout
 from ohmykube.steps.deliver_to_node import Access, Delivery, NodeDelivery
 from ohmykube.steps.node_images import NodeImages
 from ohmykube.steps.repack_layers import SEVERAL, repack_layers
@@ -76,7 +77,7 @@ def _deliveries(
 
 def _work(ctx: Context, probed: Probed, node: str, store: Store, secret: str) -> _NodeWork:
     images = NodeImages(probed.answers[node].shell)
-    log_file = ctx.run_directory / f"tunnel-{node}.log"
+    log_file = ctx.run_directory / layout.TUNNEL_LOG.format(node=node)
 
     def link(port: int) -> SharedForward:
         return SharedForward(probed.ssh_config, node, port, log_file)

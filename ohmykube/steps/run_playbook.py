@@ -60,7 +60,7 @@ def run_playbook(
                 forks=max(10, len(ctx.cluster.nodes)),
                 limit=() if scope is None else tuple(sorted(scope)),
                 verbosity=ctx.services.verbosity,
-                log_file=ctx.run_directory / "ansible.log",
+                log_file=ctx.run_directory / layout.ANSIBLE_LOG,
                 lock_file=ctx.directory / layout.PLAYBOOK_LOCK,
             ),
             ctx.services.reporter,

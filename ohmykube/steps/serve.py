@@ -12,6 +12,7 @@ from ohmykube.cache.store import Store
 from ohmykube.kit import failures, files
 from ohmykube.kit.secret import Secret
 from ohmykube.planning.scope import nodes_in
+from ohmykube.state import layout
 from ohmykube.steps.step import Step
 from ohmykube.steps.tunnel import OPEN, Tunnel
 
@@ -55,7 +56,7 @@ def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock, scope: Scope = None) -
             server = opened.enter_context(Server(Store(ctx.services.paths.cache), lock, secret))
             tunnels = []
             for node in nodes_in(ctx.cluster, scope):
-                log_file = ctx.run_directory / f"tunnel-{node.name}.log"
+                log_file = ctx.run_directory / layout.TUNNEL_LOG.format(node=node.name)
                 tunnel = Tunnel(nodes.ssh_config, node.name, server.port, log_file)
                 opened.callback(tunnel.close)
                 tunnels.append(tunnel)
@@ -68,7 +69,7 @@ def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock, scope: Scope = None) -
 def token(directory: Path) -> Secret:
     """Return the bearer token of the cluster whose state is in ``directory``, made when needed."""
     # One token for the cluster's life: a new one each run would change hosts.toml on every node.
-    path = directory / "cache-token"
+    path = directory / layout.CACHE_TOKEN
     if not path.exists():
         files.write(path, secrets.token_urlsafe(24))
     return Secret(path.read_text().strip())

@@ -46,7 +46,7 @@ NAMES = {Role.CONTROL_PLANE: "control-plane", Role.WORKER: "worker"}
 def build_cluster(cluster: Cluster, name: str, roles: Iterable[Role]) -> Cluster:
     """Return the cluster on whose nodes templates are prepared: one node of each role."""
     nodes = tuple(Node(name=NAMES[role], role=role) for role in Role if role in set(roles))
-    # The pod network decides which images there are, through the lock; nothing else of it counts.
+    # A template is of no cluster yet: of the network only the images matter, and the lock has them.
     return replace(
         cluster,
         name=name,
@@ -60,7 +60,7 @@ def wanted(
     cluster: Cluster,
     lock: ArtifactLock,
     provider: Templates,
-    nature: variables.Nature,
+    node_traits: variables.NodeTraits,
     *,
     collection: Path | None = None,
 ) -> dict[Role, NewTemplate]:
@@ -70,14 +70,14 @@ def wanted(
         cluster: the wanted cluster.
         lock: its artifacts.
         provider: who would make the machines.
-        nature: how they are.
+        node_traits: what is special about them.
         collection: root of the collection; ours by default.
     """
     root = collection or paths.collections_root() / "ansible_collections/ohmykube/cluster"
     roles = [role for role in Role if any(node.role is role for node in cluster.nodes)]
     building = build_cluster(cluster, HIDDEN, roles)
     access = variables.CacheAccess(endpoint=ENDPOINT, token=Secret(""))
-    shared = variables.group_vars(building, lock, access, nature=nature)
+    shared = variables.group_vars(building, lock, access, node_traits=node_traits)
     common = {
         "schema": SCHEMA,
         "basis": provider.template_basis(),

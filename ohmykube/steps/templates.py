@@ -138,7 +138,7 @@ def _to_make(ctx: Context, machines: Mapping[str, Machine]) -> list[Node]:
 
 def lock_file(services: Services) -> Path:
     """Return the lock of whoever builds or removes templates."""
-    return services.paths.data / "templates.lock"
+    return services.paths.data / layout.TEMPLATES_LOCK
 
 
 def sweep(services: Services, provider: Provider) -> None:
@@ -199,7 +199,7 @@ def provider_of(ctx: Context) -> Templates:
 
 def wanted_templates(ctx: Context, lock: ArtifactLock) -> dict[Role, NewTemplate]:
     """Return the templates that fit the run's cluster with these artifacts."""
-    return template_keys.wanted(ctx.cluster, lock, provider_of(ctx), ctx.nature)
+    return template_keys.wanted(ctx.cluster, lock, provider_of(ctx), ctx.node_traits)
 
 
 def missing_templates(ctx: Context, wanted: Mapping[Role, NewTemplate]) -> dict[Role, NewTemplate]:
@@ -272,7 +272,7 @@ def _prepare(outer: Context, lock: ArtifactLock, cluster: Cluster, directory: Pa
                 machines=nodes.machines,
                 access=access,
                 ssh_config=nodes.ssh_config,
-                nature=ctx.nature,
+                node_traits=ctx.node_traits,
             )
             path = inventory.write(ctx.run_directory / "inventory", hosts, shared)
             run_playbook(ctx, NODE_TEMPLATE, path, served.server)

@@ -56,7 +56,7 @@ def write_inventory(
             machines=nodes.machines,
             access=access,
             ssh_config=nodes.ssh_config,
-            nature=ctx.nature,
+            node_traits=ctx.node_traits,
             cert_sans=_names(ctx, nodes),
             before=ctx.recorded,
         )

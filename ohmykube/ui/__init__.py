@@ -1,1 +1,1 @@
-"""See the modules of this package."""
+"""Progress and results on a terminal, as plain lines and as JSON lines."""

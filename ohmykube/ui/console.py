@@ -138,7 +138,7 @@ def size(value: float) -> str:
     return f"{value / 1000:.1f} TB"
 
 
-class Talk:
+class ErrorStream:
     """Writes to stderr; a stream that is closed, full or gone is no reason to stop the work."""
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -252,14 +252,14 @@ def hold_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
 
 
-def ask(question: str, talk: Talk) -> str | None:
+def ask(question: str, stderr: ErrorStream) -> str | None:
     """Ask on stderr and read one line from stdin; None at its end."""
-    talk.write(question)
-    talk.flush()
+    stderr.write(question)
+    stderr.flush()
     line = sys.stdin.readline() if sys.stdin else ""
     return line.strip() if line else None
 
 
-def can_ask(talk: Talk) -> bool:
+def can_ask(stderr: ErrorStream) -> bool:
     """Tell whether somebody is there to answer."""
-    return is_tty(sys.stdin) and talk.isatty()
+    return is_tty(sys.stdin) and stderr.isatty()

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from ohmykube import __version__
 from ohmykube.progress import ItemProgress, Message, NodeProgress, StepEnded, StepStarted
 from ohmykube.ui.console import clean
-from ohmykube.ui.transfer_rate import Paces
+from ohmykube.ui.transfer_rate import TransferRates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ohmykube.progress import Event
-    from ohmykube.ui.console import Talk
+    from ohmykube.ui.console import ErrorStream
 
 UI_VERSION = "1.2"
 """Major: something was taken away or changed its meaning. Minor: something was added."""
@@ -31,12 +31,12 @@ UI_VERSION = "1.2"
 class JsonReporter:
     """Writes one JSON object per line."""
 
-    def __init__(self, talk: Talk, *, verbosity: int = 0) -> None:
-        self._talk = talk
+    def __init__(self, stderr: ErrorStream, *, verbosity: int = 0) -> None:
+        self._stderr = stderr
         self._verbosity = verbosity
         self._lock = threading.RLock()
         self._over = False
-        self._paces = Paces()
+        self._rates = TransferRates()
         self._line("version", ui=UI_VERSION, tool="ohmykube", version=__version__)
 
     def emit(self, event: Event) -> None:
@@ -46,14 +46,14 @@ class JsonReporter:
         kind, fields = _fields(event)
         if isinstance(event, ItemProgress):
             with self._lock:
-                pace = self._paces.note(event, time.monotonic())
-            fields["bytesPerSecond"] = None if pace.rate is None else round(pace.rate)
-            fields["secondsLeft"] = None if pace.left is None else round(pace.left, 1)
+                transfer = self._rates.note(event, time.monotonic())
+            fields["bytesPerSecond"] = None if transfer.rate is None else round(transfer.rate)
+            fields["secondsLeft"] = None if transfer.left is None else round(transfer.left, 1)
         self._line(kind, **fields)
 
     def stopping(self) -> None:
         """Say that the run stops; called from a signal handler."""
-        self._talk.urgent(_encode("message", {"level": "warning", "text": "stopping"}))
+        self._stderr.urgent(_encode("message", {"level": "warning", "text": "stopping"}))
 
     def result(self, document: Mapping[str, Any]) -> None:
         """Write the last line of a run that went well."""
@@ -66,7 +66,7 @@ class JsonReporter:
     def ended(self, document: Mapping[str, Any]) -> None:
         """Write the last line from a signal handler."""
         self._over = True
-        self._talk.urgent(_encode("error", {"error": document}))
+        self._stderr.urgent(_encode("error", {"error": document}))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -79,7 +79,7 @@ class JsonReporter:
     def _line(self, kind: str, **fields: Any) -> None:
         with self._lock:
             if not self._over:
-                self._talk.line(_encode(kind, fields))
+                self._stderr.line(_encode(kind, fields))
 
 
 def _encode(kind: str, fields: Mapping[str, Any]) -> str:

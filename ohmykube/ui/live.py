@@ -17,13 +17,13 @@ from rich.text import Text
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
 from ohmykube.ui.console import one_line, seconds
-from ohmykube.ui.transfer_rate import Paces, amount
+from ohmykube.ui.transfer_rate import TransferRates, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ohmykube.progress import Event
-    from ohmykube.ui.console import Talk, Terminal
+    from ohmykube.ui.console import ErrorStream, Terminal
 
 FRAMES_PER_SECOND = 4
 MOST_ROWS = 12
@@ -64,7 +64,7 @@ class LiveReporter:
 
     def __init__(
         self,
-        talk: Talk,
+        stderr: ErrorStream,
         terminal: Terminal,
         *,
         verbosity: int = 0,
@@ -78,14 +78,14 @@ class LiveReporter:
         # Steps run side by side and events do not tell theirs, so there is one pool for all.
         self._nodes: dict[str, _Part] = {}
         self._items: dict[str, _Part] = {}
-        self._paces = Paces()
+        self._rates = TransferRates()
         self._lock = threading.RLock()
         self._stopping = False
         self._live: Live | None = None
         self._closed = False
-        self._talk = talk
+        self._stderr = stderr
         self._console = console or Console(
-            file=talk,  # type: ignore[arg-type]  # has all that rich uses of a file
+            file=stderr,  # type: ignore[arg-type]  # has all that rich uses of a file
             force_terminal=True,
             color_system="auto" if terminal.colour else None,
             highlight=False,
@@ -115,8 +115,8 @@ class LiveReporter:
                 self._nodes[event.node].detail = event.detail
             case ItemProgress():
                 self._part(self._items, event.item, event.activity, event.status)
-                pace = self._paces.note(event, self._now())
-                self._items[event.item].amount = amount(event, pace)
+                transfer = self._rates.note(event, self._now())
+                self._items[event.item].amount = amount(event, transfer)
             case Message():
                 return self._message(event)
         return None

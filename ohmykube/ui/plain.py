@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
 from ohmykube.ui.console import one_line, seconds
-from ohmykube.ui.transfer_rate import Paces, amount
+from ohmykube.ui.transfer_rate import TransferRates, amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ohmykube.progress import Event
-    from ohmykube.ui.console import Talk
+    from ohmykube.ui.console import ErrorStream
 
 HEARTBEAT_SECONDS = 30.0
 STOPPING = "stopping ... (Ctrl-C again to stop now)"
@@ -33,9 +33,9 @@ class PlainReporter:
     """Writes lines such as ``[00:42] Create nodes: dev-w1 started``."""
 
     def __init__(
-        self, talk: Talk, *, verbosity: int = 0, now: Callable[[], float] = time.monotonic
+        self, stderr: ErrorStream, *, verbosity: int = 0, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._talk = talk
+        self._stderr = stderr
         self._verbosity = verbosity
         self._now = now
         self._started = self._last = now()
@@ -43,7 +43,7 @@ class PlainReporter:
         self._steps: dict[str, _Running] = {}
         self._doing: dict[str, str] = {}
         self._amounts: dict[str, str] = {}
-        self._paces = Paces()
+        self._rates = TransferRates()
         self._seen: dict[str, tuple[str, Status]] = {}
         self._stopping = False
         self._stop = threading.Event()
@@ -61,7 +61,7 @@ class PlainReporter:
                     self._part(event.node, event.activity, event.status, event.detail)
                 case ItemProgress():
                     self._part(event.item, event.activity, event.status, "")
-                    far = amount(event, self._paces.note(event, self._now()))
+                    far = amount(event, self._rates.note(event, self._now()))
                     self._amounts[event.item] = f" {far}" if far else ""
                 case Message():
                     self._message(event)
@@ -111,7 +111,7 @@ class PlainReporter:
         now = self._now()
         self._last = now
         whole = int(now - self._started)
-        self._talk.line(f"[{whole // 60:02d}:{whole % 60:02d}] {_keep_indent(text)}")
+        self._stderr.line(f"[{whole // 60:02d}:{whole % 60:02d}] {_keep_indent(text)}")
 
     def _watch(self) -> None:
         if self._thread is None:
@@ -139,7 +139,7 @@ class PlainReporter:
     def stopping(self) -> None:
         """Say that the run stops; called from a signal handler."""
         self._stopping = True
-        self._talk.urgent(STOPPING)
+        self._stderr.urgent(STOPPING)
 
     def close(self) -> None:
         """Stop the heartbeat."""

@@ -17,24 +17,24 @@ _LEAST_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class TransferRate:
     """Bytes per second over the last seconds, and seconds until the end; None when unknown."""
 
     rate: float | None = None
     left: float | None = None
 
 
-class Paces:
-    """The pace of every item of a run that counts bytes."""
+class TransferRates:
+    """The transfer rates of all items of a run that count bytes."""
 
     def __init__(self) -> None:
         self._seen: dict[str, deque[tuple[float, int]]] = {}
 
-    def note(self, event: ItemProgress, now: float) -> Pace:
-        """Take an event at ``now`` (monotonic seconds) and return the pace of its item."""
+    def note(self, event: ItemProgress, now: float) -> TransferRate:
+        """Take an event at ``now`` (monotonic seconds) and return the rate of its item."""
         if event.unit != "bytes" or event.done is None or event.status is not None:
             self._seen.pop(event.item, None)
-            return Pace()
+            return TransferRate()
         seen = self._seen.setdefault(event.item, deque())
         if seen and event.done < seen[-1][1]:  # it began anew
             seen.clear()
@@ -43,14 +43,14 @@ class Paces:
             seen.popleft()
         passed = now - seen[0][0]
         if passed < _LEAST_SECONDS:
-            return Pace()
+            return TransferRate()
         rate = (event.done - seen[0][1]) / passed
         if not event.total or rate <= 0:
-            return Pace(rate)
-        return Pace(rate, max(0, event.total - event.done) / rate)
+            return TransferRate(rate)
+        return TransferRate(rate, max(0, event.total - event.done) / rate)
 
 
-def amount(event: ItemProgress, pace: Pace) -> str:
+def amount(event: ItemProgress, transfer: TransferRate) -> str:
     """Return how far an item is: ``20.0 of 30.0 MB, 12.5 MB/s, 0.8s left``; empty when unknown."""
     if event.done is None:
         return ""
@@ -61,8 +61,8 @@ def amount(event: ItemProgress, pace: Pace) -> str:
         whole = size(event.total)
         done, unit = text.split(" ")
         text = f"{done if whole.endswith(f' {unit}') else text} of {whole}"
-    if pace.rate is not None:
-        text += f", {size(pace.rate)}/s"
-    if pace.left is not None:
-        text += f", {seconds(pace.left)} left"
+    if transfer.rate is not None:
+        text += f", {size(transfer.rate)}/s"
+    if transfer.left is not None:
+        text += f", {seconds(transfer.left)} left"
     return text

@@ -123,9 +123,7 @@ def measure(
     """One round; return the phases of the floor and of what began from a template."""
     phases = floor(figures, place, workers)
     product(figures, env, workers)
-    cloned = templates.measure(
-        figures, CLI, arguments(workers), arguments(workers + 1), env
-    )
+    cloned = templates.measure(figures, CLI, arguments(workers), arguments(workers + 1), env)
     figures.add("version_seconds", watch([CLI, "--version"], env).seconds)
     return phases, cloned
 

@@ -92,7 +92,7 @@ def _inventory(root: Path, evil: str) -> tuple[Path, Mapping[str, object]]:
         cluster,
         lock,
         access,
-        nature=variables.Nature(system_containers=True),
+        node_traits=variables.NodeTraits(system_containers=True),
         cert_sans=(evil,),
     )
     own = variables.host_vars(node, machine, None, lock)

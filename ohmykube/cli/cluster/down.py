@@ -40,7 +40,7 @@ def down(app: App, *, name_argument: str | None, name_option: str | None, yes: b
 
 def _confirm(app: App, name: str) -> None:
     again = f"ohmykube down {name} --yes"
-    if not console.can_ask(app.talk):
+    if not console.can_ask(app.stderr):
         raise UsageError(
             f'removing cluster "{name}" needs a yes',
             why="there is no terminal to ask on",
@@ -51,7 +51,7 @@ def _confirm(app: App, name: str) -> None:
         answer = console.ask(
             f'This removes cluster "{name}" with its machines and all their data.\n'
             "Type its name to go on: ",
-            app.talk,
+            app.stderr,
         )
     if answer != name:
         raise UsageError("not confirmed: nothing was removed", hint=again, id="OMK-U-109")

@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 @_options.pass_app
 def template(app: App) -> None:
     """Print a commented cluster.yaml with every field and its default."""
-    from ohmykube.config.starter_file import template as make
+    from ohmykube.config.starter_file import text
 
-    app.write(make())
+    app.write(text())

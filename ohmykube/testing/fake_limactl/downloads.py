@@ -51,7 +51,7 @@ class _Failed(Exception):
 def _get(home: Home, name: str, file: Mapping[str, Any], what: str) -> None:
     location, digest = str(file["location"]), str(file.get("digest") or "")
     fields = {"arch": str(file["arch"]), "digest": digest, "location": location}
-    home.voice.info(f"Attempting to download the {what}", **fields)
+    home.output.info(f"Attempting to download the {what}", **fields)
     failed = f"failed to download {home.profile.quote(location)}: "
     if "://" not in location:
         if not Path(location).is_file():
@@ -61,7 +61,7 @@ def _get(home: Home, name: str, file: Mapping[str, Any], what: str) -> None:
     if home.fault(Fault.NO_SPACE, name):
         raise Fatal(f"failed to copy {location}: no space left on device")
     if "://" not in location:
-        home.voice.info(f"Downloaded the {what} from {home.profile.quote(location)}")
+        home.output.info(f"Downloaded the {what} from {home.profile.quote(location)}")
         return
     directory = _cache(home) / hashlib.sha256(location.encode()).hexdigest()
     for one in reversed([directory, *directory.parents]):
@@ -69,10 +69,10 @@ def _get(home: Home, name: str, file: Mapping[str, Any], what: str) -> None:
             one.mkdir(mode=0o700, exist_ok=True)
     with _locked(directory):
         if _cached(home, directory, location, digest, failed):
-            home.voice.info(f"Using cache {home.profile.quote(directory / 'data')}")
+            home.output.info(f"Using cache {home.profile.quote(directory / 'data')}")
             return
         _fetch(home, name, directory, location, digest)
-    home.voice.info(f"Downloaded the {what} from {home.profile.quote(location)}")
+    home.output.info(f"Downloaded the {what} from {home.profile.quote(location)}")
 
 
 def _cache(home: Home) -> Path:
@@ -107,7 +107,7 @@ def _cached(home: Home, directory: Path, url: str, digest: str, failed: str) -> 
     try:
         _, headers, _ = _ask("HEAD", url)
     except OSError:
-        home.voice.info(
+        home.output.info(
             "Failed to retrieve last-modified for cached digest-less image; using cached image."
         )
         if home.profile.needs_server:

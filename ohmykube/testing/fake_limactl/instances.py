@@ -27,17 +27,17 @@ def list_(home: Home, names: Sequence[str], *, kind: str, out: TextIO) -> None:
     """`list`: all instances or those of ``names``; ``kind`` is json, names or table."""
     lacking = home.half_made()
     if lacking:
-        home.voice.warning(
+        home.output.warning(
             f"The directory {home.profile.quote(home.root)} does not look like a valid Lima "
             f"directory: stat {lacking[0]}: no such file or directory"
         )
     there = home.names()
     if not names and not there:
-        home.voice.warning("No instance found. Run `limactl create` to create an instance.")
+        home.output.warning("No instance found. Run `limactl create` to create an instance.")
         return
     absent = [name for name in names if name not in there]
     for name in absent:
-        home.voice.warning(f"No instance matching {name} found.")
+        home.output.warning(f"No instance matching {name} found.")
     chosen = [name for name in names if name in there] if names else there
     if kind == "names":
         out.writelines(f"{name}\n" for name in chosen)
@@ -53,7 +53,7 @@ def _print(home: Home, names: Sequence[str], kind: str, out: TextIO) -> None:
         found = home.inspect(name)
         if found is not None:
             if found.errors:
-                home.voice.warning(f"instance {home.profile.quote(name)} has errors")
+                home.output.warning(f"instance {home.profile.quote(name)} has errors")
             entries.append(home.listed(found))
         elif home.profile.half_made_breaks:
             path = home.directory(name) / "lima.yaml"
@@ -70,7 +70,7 @@ def _print(home: Home, names: Sequence[str], kind: str, out: TextIO) -> None:
 
 
 def _broken(home: Home, name: str) -> dict[str, object]:
-    home.voice.warning(f"instance {home.profile.quote(name)} has errors")
+    home.output.warning(f"instance {home.profile.quote(name)} has errors")
     return {
         "name": name,
         "hostname": "",
@@ -95,10 +95,10 @@ def create(home: Home, name: str, text: str, where: str) -> None:
     directory = home.directory(name)
     if (directory / "lima.yaml").exists():
         raise Fatal(f"instance {quote(name)} already exists")
-    home.voice.info("Terminal is not available, proceeding without opening an editor")
+    home.output.info("Terminal is not available, proceeding without opening an editor")
     if directory.exists():
         raise Fatal(f"instance {quote(name)} already exists ({quote(directory)})")
-    lima_yaml.warn_unknown(raw, where, home.voice.warning)
+    lima_yaml.warn_unknown(raw, where, home.output.warning)
     lima_yaml.check(raw, list(home.networks()))
     home.check_length(name)
     directory.mkdir(parents=True, mode=0o700)
@@ -109,7 +109,7 @@ def create(home: Home, name: str, text: str, where: str) -> None:
         if not home.profile.failed_create_leaves:
             shutil.rmtree(directory)
         raise
-    home.voice.info(f"Run `limactl start {name}` to start the instance.")
+    home.output.info(f"Run `limactl start {name}` to start the instance.")
 
 
 def _kill_when_half_made(home: Home, name: str) -> None:
@@ -119,7 +119,7 @@ def _kill_when_half_made(home: Home, name: str) -> None:
 
 
 def _fill(home: Home, name: str, directory: Path, raw: dict[str, Any], text: str) -> None:
-    lima_yaml.warn_unknown(raw, f'main file "{directory / "lima.yaml"}"', home.voice.warning)
+    lima_yaml.warn_unknown(raw, f'main file "{directory / "lima.yaml"}"', home.output.warning)
     (directory / "lima.yaml").write_text(text)
     (directory / "lima-version").write_text(f"v{home.profile.version}")
     _key(home, name)
@@ -158,7 +158,7 @@ def delete(home: Home, names: Sequence[str], *, force: bool) -> list[str]:
                     f"{quote('lima.yaml')} could not be read; it was NOT deleted"
                 )
             else:
-                home.voice.warning(f"Ignoring non-existent instance {quote(name)}")
+                home.output.warning(f"Ignoring non-existent instance {quote(name)}")
             continue
         what = f"failed to delete instance {quote(name)}: "
         if (found.directory / "protected").exists():
@@ -174,7 +174,7 @@ def delete(home: Home, names: Sequence[str], *, force: bool) -> list[str]:
             raise Killed
         _free_disks(home, found)
         shutil.rmtree(found.directory)
-        home.voice.info(f"Deleted {quote(name)} ({quote(found.directory)})")
+        home.output.info(f"Deleted {quote(name)} ({quote(found.directory)})")
     return late
 
 
@@ -188,14 +188,14 @@ def end(home: Home, found: Inspected) -> None:
     """Kill the processes of an instance and remove what they left, as `stop -f` does."""
     for pid, what in ((found.driver, "qemu driver"), (found.host_agent, "host agent")):
         if pid:
-            home.voice.info(f"Sending SIGKILL to the {what} process {pid}")
+            home.output.info(f"Sending SIGKILL to the {what} process {pid}")
             os.kill(pid, signal.SIGKILL)
         else:
-            home.voice.info(f"The {what} process seems already stopped")
-    home.voice.info(f"Removing *.pid *.sock *.tmp under {home.profile.quote(found.directory)}")
+            home.output.info(f"The {what} process seems already stopped")
+    home.output.info(f"Removing *.pid *.sock *.tmp under {home.profile.quote(found.directory)}")
     for path in found.directory.iterdir():
         if path.suffix in _NOT_COPIED:
-            home.voice.info(f"Removing {home.profile.quote(path)}")
+            home.output.info(f"Removing {home.profile.quote(path)}")
             path.unlink()
 
 
@@ -237,7 +237,7 @@ def edit(home: Home, name: str, expressions: Sequence[str]) -> None:
     if found.status == "Running":
         raise Fatal("cannot edit a running instance")
     _rewrite(home, found.directory, expressions)
-    home.voice.info(f"Instance {quote(name)} configuration edited")
+    home.output.info(f"Instance {quote(name)} configuration edited")
 
 
 def _rewrite(home: Home, directory: Path, expressions: Sequence[str]) -> None:
@@ -246,7 +246,7 @@ def _rewrite(home: Home, directory: Path, expressions: Sequence[str]) -> None:
     old = lima_yaml.read(path.read_text(), where)
     new = lima_yaml.changed(old, expressions)
     text = yaml.safe_dump(new, sort_keys=False)
-    lima_yaml.warn_unknown(new, where, home.voice.warning)
+    lima_yaml.warn_unknown(new, where, home.output.warning)
     lima_yaml.read(text, where)
     try:
         lima_yaml.check(new, list(home.networks()))
@@ -274,7 +274,7 @@ def protect(home: Home, name: str, *, on: bool) -> None:
         mark.touch()
     else:
         mark.unlink(missing_ok=True)
-    home.voice.info(f"{'Protected' if on else 'Unprotected'} {quote(name)}")
+    home.output.info(f"{'Protected' if on else 'Unprotected'} {quote(name)}")
 
 
 def validate(home: Home, file: str) -> None:
@@ -289,8 +289,8 @@ def validate(home: Home, file: str) -> None:
         lima_yaml.check(raw, list(home.networks()))
     except Fatal as error:
         raise Fatal(f"failed to validate YAML file {quoted}: {error}") from error
-    lima_yaml.warn_unknown(raw, file, home.voice.warning)
-    home.voice.info(f"{quoted}: OK")
+    lima_yaml.warn_unknown(raw, file, home.output.warning)
+    home.output.info(f"{quoted}: OK")
 
 
 def root_refused(home: Home, err: TextIO) -> None:

@@ -20,7 +20,7 @@ from ohmykube.testing.fake_limactl.log import Fatal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ohmykube.testing.fake_limactl.log import Voice
+    from ohmykube.testing.fake_limactl.log import LimactlLog
     from ohmykube.testing.fake_limactl.profile import Profile
 
 _NAME = re.compile(r"^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$")
@@ -84,13 +84,13 @@ class Inspected:
 
 
 class Home:
-    """The files, and what belongs to a call: the profile, the voice and the faults."""
+    """The files, and what belongs to a call: the profile, the output and the faults."""
 
     def __init__(
         self,
         root: Path,
         profile: Profile,
-        voice: Voice,
+        output: LimactlLog,
         environ: Mapping[str, str],
         *,
         cwd: Path,
@@ -98,7 +98,7 @@ class Home:
         self.cwd = cwd
         self.root = root
         self.profile = profile
-        self.voice = voice
+        self.output = output
         self.environ = environ
 
     def fault(self, fault: Fault, name: str = "") -> bool:

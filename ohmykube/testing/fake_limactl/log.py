@@ -1,4 +1,4 @@
-"""How the fake limactl talks: lines on stderr, as text or JSON, and the errors that end a call."""
+"""The log of the fake limactl: lines on stderr, as text or JSON, and the errors that end a call."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class Voice:
+class LimactlLog:
     """Writes lines; ``as_json`` is set once the flags are understood."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -74,7 +74,7 @@ def disk_create(home: Home, name: str, *, size: str, kind: str) -> None:
     if directory.exists():
         raise Fatal(f"disk {quote(name)} already exists ({quote(directory)})")
     value = lima_yaml.size(size)
-    home.voice.info(f"Creating {kind} disk {quote(name)} with size {lima_yaml.size_text(value)}")
+    home.output.info(f"Creating {kind} disk {quote(name)} with size {lima_yaml.size_text(value)}")
     if home.fault(Fault.NO_SPACE, name):
         raise Fatal(f"failed to create disk: write {directory}: no space left on device")
     directory.mkdir(parents=True)
@@ -102,7 +102,7 @@ def disk_delete(home: Home, names: Sequence[str], *, force: bool) -> None:
     for name in names:
         directory = _disk(home, name)
         if not directory.exists():
-            home.voice.warning(f"Ignoring non-existent disk {quote(name)}")
+            home.output.warning(f"Ignoring non-existent disk {quote(name)}")
             continue
         user = _user(directory)
         if user and not force:
@@ -110,7 +110,7 @@ def disk_delete(home: Home, names: Sequence[str], *, force: bool) -> None:
         if not force and _referred(home, name):
             continue
         shutil.rmtree(directory)
-        home.voice.info(f"Deleted {quote(name)} ({quote(directory)})")
+        home.output.info(f"Deleted {quote(name)} ({quote(directory)})")
 
 
 def _referred(home: Home, name: str) -> bool:
@@ -120,11 +120,11 @@ def _referred(home: Home, name: str) -> bool:
         if found is None:
             home.trip()
         elif name in _disk_names((found.config or {}).get("additionalDisks", [])):
-            home.voice.warning(
+            home.output.warning(
                 f"Skipping deleting disk {quote(name)}, disk is referenced by one or more "
                 f"non-running instances: [{quote(instance)}]"
             )
-            home.voice.warning(
+            home.output.warning(
                 f"To delete anyway, run {quote(f'limactl disk delete --force {name}')}"
             )
             return True
@@ -157,7 +157,7 @@ def disk_resize(home: Home, name: str, *, size: str) -> None:
             "Please stop the VM instance"
         )
     (directory / "datadisk").write_text(json.dumps({**disk, "size": value}))
-    home.voice.info(f"Resized disk {quote(name)} ({quote(directory)})")
+    home.output.info(f"Resized disk {quote(name)} ({quote(directory)})")
 
 
 def disk_unlock(home: Home, names: Sequence[str]) -> None:
@@ -166,17 +166,17 @@ def disk_unlock(home: Home, names: Sequence[str]) -> None:
     for name in names:
         directory = _disk(home, name)
         if not directory.exists():
-            home.voice.warning(f"Ignoring non-existent disk {quote(name)}")
+            home.output.warning(f"Ignoring non-existent disk {quote(name)}")
             continue
         user = _user(directory)
         if user is None:
-            home.voice.warning(f"Ignoring unlocked disk {quote(name)}")
+            home.output.warning(f"Ignoring unlocked disk {quote(name)}")
             continue
         found = home.inspect(user.name)
         if found and found.status == "Running":
-            home.voice.warning(
+            home.output.warning(
                 f"Cannot unlock disk {quote(name)} used by running instance {quote(user.name)}"
             )
             continue
         (directory / "in_use_by").unlink()
-        home.voice.info(f"Unlocked disk {quote(name)} ({quote(directory)})")
+        home.output.info(f"Unlocked disk {quote(name)} ({quote(directory)})")

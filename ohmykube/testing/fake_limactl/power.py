@@ -33,11 +33,11 @@ def start(home: Home, name: str, timeout: float) -> None:
     if found is None:
         _start_absent(home, name)
         return
-    home.voice.info(f"Using the existing instance {quote(name)}")
+    home.output.info(f"Using the existing instance {quote(name)}")
     if found.config is None:
         raise Fatal(f"errors inspecting instance: [{found.errors[0]}]")
     if found.status == "Running":
-        home.voice.info(
+        home.output.info(
             f"The instance {quote(name)} is already running. "
             f"Run `limactl shell {name}` to open the shell."
         )
@@ -49,7 +49,7 @@ def start(home: Home, name: str, timeout: float) -> None:
         raise Hung
     _check_disks(home, found)
     stale = reconcile(home, starting=name)
-    home.voice.info(f"Starting the instance {quote(name)} with internal VM driver {quote('qemu')}")
+    home.output.info(f"Starting the instance {quote(name)} with internal VM driver {quote('qemu')}")
     if stale & set(found.networks):
         _connects_too_early(home, found)
     if home.fault(Fault.START_FAILS, name):
@@ -59,11 +59,11 @@ def start(home: Home, name: str, timeout: float) -> None:
 
 def _start_absent(home: Home, name: str) -> None:
     home.check_name(name, "")
-    home.voice.info(
+    home.output.info(
         f"Creating an instance {home.profile.quote(name)} from {_DEFAULT} "
         f"(Not from template:{name})"
     )
-    home.voice.warning(
+    home.output.warning(
         f"This form is deprecated. Use `limactl create --name={name} {_DEFAULT}` instead"
     )
     image = home.root / "_fake" / "default.qcow2"
@@ -129,7 +129,7 @@ def _boot(home: Home, found: Inspected, timeout: float) -> None:
         f'  ControlPath "{found.directory / "ssh.sock"}"\n'
         f"  Hostname 127.0.0.1\n  Port {agent.port}\n"
     )
-    home.voice.info(f"SSH Local Port: {agent.port}")
+    home.output.info(f"SSH Local Port: {agent.port}")
     keep = agent.listener.fileno()
     fork(lambda: agent.run(stop.listen()), found.directory, "ha", keep=keep)
     agent.listener.close()
@@ -137,14 +137,14 @@ def _boot(home: Home, found: Inspected, timeout: float) -> None:
     _join(home, found, agent.port)
     if home.fault(Fault.PROVISION_FAILS, found.name):
         (found.directory / "provision-failed").touch()
-    home.voice.info('[hostagent] Waiting for the essential requirement 1 of 2: "ssh"')
+    home.output.info('[hostagent] Waiting for the essential requirement 1 of 2: "ssh"')
     told = [] if never else _wait_for_word(found, timeout)
     if not told:
         running = home.profile.quote("running")
         raise Fatal(f"did not receive an event with the {running} status")
     if told[-1].get("degraded"):
         raise Fatal("degraded, status={Running:true Degraded:true}")
-    home.voice.info(
+    home.output.info(
         f'READY. Run `ssh -F "{found.directory / "ssh.config"}" lima-{found.name}` '
         "to open the shell."
     )
@@ -244,15 +244,15 @@ def stop(home: Home, name: str, *, force: bool) -> None:
                 f"expected status {quote('Running')}, got {quote(found.status)} "
                 "(maybe use `limactl stop -f`?)"
             )
-        home.voice.info(f"Sending SIGINT to hostagent process {found.host_agent}")
-        home.voice.info("Waiting for the host agent and the driver processes to shut down")
+        home.output.info(f"Sending SIGINT to hostagent process {found.host_agent}")
+        home.output.info("Waiting for the host agent and the driver processes to shut down")
         if home.fault(Fault.STOP_HANG, name):
             raise Fatal(f"did not receive an event with the {quote('exiting')} status")
         _leave(home, found)
         os.kill(found.host_agent, signal.SIGINT)
         wait(lambda: not _alive(found), 60)
-        home.voice.info("Waiting for the instance to shut down")
-        home.voice.info(f"The instance {name} has shut down")
+        home.output.info("Waiting for the instance to shut down")
+        home.output.info(f"The instance {name} has shut down")
     reconcile(home)
 
 

@@ -14,7 +14,7 @@ from ohmykube.testing.fake_limactl import instances, networks_disks, power
 from ohmykube.testing.fake_limactl.daemons import wait
 from ohmykube.testing.fake_limactl.faults import Fault
 from ohmykube.testing.fake_limactl.lima_home import Home
-from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, Killed, Voice
+from ohmykube.testing.fake_limactl.log import Ended, Fatal, Hung, Killed, LimactlLog
 from ohmykube.testing.fake_limactl.profile import PROFILES
 
 if TYPE_CHECKING:
@@ -236,14 +236,14 @@ def main(
 ) -> int:
     """Perform one call and return its exit code; raises Killed or Hung for those faults."""
     profile = PROFILES[environ.get("FAKE_LIMA_PROFILE") or "2.0.3"]
-    voice = Voice(err)
+    output = LimactlLog(err)
     root = Path(environ.get("LIMA_HOME") or Path(environ["HOME"], ".lima"))
-    home = Home(root, profile, voice, environ, cwd=cwd or Path.cwd())
+    home = Home(root, profile, output, environ, cwd=cwd or Path.cwd())
     try:
         if environ.get("FAKE_LIMA_AS_ROOT"):
             instances.root_refused(home, err)
         arguments = understand(argv)
-        voice.as_json = arguments.one("--log-format") == "json"
+        output.as_json = arguments.one("--log-format") == "json"
         if home.fault(Fault.SLOW, arguments.names[0] if arguments.names else ""):
             wait(lambda: False, home.seconds("FAKE_LIMA_SLOW_SECONDS", 0.2))
         if "--version" in arguments.flags:
@@ -251,7 +251,7 @@ def main(
             return 0
         Program(home, arguments, stdin=stdin, out=out).perform()
     except Fatal as error:
-        voice.fatal(str(error))
+        output.fatal(str(error))
         return 1
     except Ended as ended:
         return ended.code

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ohmykube.ansible import inventory
 from ohmykube.ansible.inventory import HostEntry
-from ohmykube.ansible.variables import CacheAccess, Nature
+from ohmykube.ansible.variables import CacheAccess, NodeTraits
 from ohmykube.errors import ConfigError, ProviderError
 from ohmykube.kit.secret import Secret
 from ohmykube.model.cluster import Cluster, Node, Role, Taint
@@ -45,7 +45,7 @@ def _write(tmp_path: Path, *nodes: Node, token: str = "golden-token") -> Path:
         machines=_machines(*nodes),
         access=CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret(token)),
         ssh_config=Path("/run/omk/ssh_config"),
-        nature=Nature(system_containers=True),
+        node_traits=NodeTraits(system_containers=True),
     )
     return inventory.write(tmp_path / "inventory", hosts, shared)
 
@@ -97,7 +97,7 @@ def test_a_node_without_machine_is_an_error() -> None:
             machines={},
             access=None,
             ssh_config=None,
-            nature=Nature(system_containers=False),
+            node_traits=NodeTraits(system_containers=False),
         )
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from ohmykube.ansible import variables
-from ohmykube.ansible.variables import CacheAccess, Nature, group_vars, host_vars
+from ohmykube.ansible.variables import CacheAccess, NodeTraits, group_vars, host_vars
 from ohmykube.errors import ProviderError
 from ohmykube.kit.secret import Secret
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, Role, Taint
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 
-CONTAINERS = Nature(system_containers=True)
-WHOLE = Nature(system_containers=False)
+CONTAINERS = NodeTraits(system_containers=True)
+WHOLE = NodeTraits(system_containers=False)
 CP = Node(name="dev-cp-1", role=Role.CONTROL_PLANE)
 WORKER = Node(
     name="dev-w-1",
@@ -83,7 +83,7 @@ CACHE = CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret("token-value"
 
 def test_addresses_and_ranges_of_the_cluster_are_passed_on() -> None:
     network = Network(pod_cidr="10.1.0.0/16", service_cidr="10.2.0.0/16", dns_domain="k.test")
-    result = group_vars(cluster(network=network), None, None, nature=WHOLE, cert_sans=("h.x",))
+    result = group_vars(cluster(network=network), None, None, node_traits=WHOLE, cert_sans=("h.x",))
     assert result["kubeadm_pod_cidr"] == result["flannel_network"] == "10.1.0.0/16"
     assert result["kubeadm_service_cidr"] == "10.2.0.0/16"
     assert result["kubeadm_dns_domain"] == "k.test"
@@ -103,12 +103,12 @@ def test_a_node_knows_itself_and_the_control_planes_by_name() -> None:
 
 def test_no_name_comes_twice_among_the_certificate_names() -> None:
     sans = ("localhost", "", "a", "a")
-    result = group_vars(cluster(), None, None, nature=WHOLE, cert_sans=sans)
+    result = group_vars(cluster(), None, None, node_traits=WHOLE, cert_sans=sans)
     assert result["kubeadm_cert_sans"] == ["127.0.0.1", "localhost", "a"]
 
 
 def test_system_containers_leave_the_kernel_alone() -> None:
-    result = group_vars(cluster(), None, None, nature=CONTAINERS)
+    result = group_vars(cluster(), None, None, node_traits=CONTAINERS)
     assert result["node_manage_kernel"] is False
     assert result["node_swap"] == "keep"
     assert "SystemVerification" in result["kubeadm_ignore_preflight_errors"]  # type: ignore[operator]
@@ -123,7 +123,7 @@ def test_system_containers_leave_the_kernel_alone() -> None:
 
 
 def test_machines_of_their_own_are_managed_wholly() -> None:
-    result = group_vars(cluster(), None, None, nature=WHOLE)
+    result = group_vars(cluster(), None, None, node_traits=WHOLE)
     assert result["node_manage_kernel"] is True
     assert result["node_swap"] == "off"
     assert result["kubeadm_ignore_preflight_errors"] == []
@@ -137,7 +137,7 @@ def test_slow_machines_are_waited_for() -> None:
             cluster(),
             None,
             None,
-            nature=Nature(system_containers=False, slowdown=slowdown),
+            node_traits=NodeTraits(system_containers=False, slowdown=slowdown),
         )
 
     slow = {"kubeadm_slowdown": 6, "cache_pull_timeout": 10_800, "containerd_stats_period": 60}
@@ -145,16 +145,18 @@ def test_slow_machines_are_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nature", "wanted"),
+    ("node_traits", "wanted"),
     [
-        (Nature(system_containers=False, made=True), 30),
-        (Nature(system_containers=False, made=True, slowdown=6), 30),
-        (Nature(system_containers=False), None),  # hosts of the user's keep what they have
-        (Nature(system_containers=True, made=True), None),  # the image says it already
+        (NodeTraits(system_containers=False, made=True), 30),
+        (NodeTraits(system_containers=False, made=True, slowdown=6), 30),
+        (NodeTraits(system_containers=False), None),  # hosts of the user's keep what they have
+        (NodeTraits(system_containers=True, made=True), None),  # the image says it already
     ],
 )
-def test_only_machines_that_are_made_stop_sooner(nature: Nature, wanted: int | None) -> None:
-    result = group_vars(cluster(), None, None, nature=nature)
+def test_only_machines_that_are_made_stop_sooner(
+    node_traits: NodeTraits, wanted: int | None
+) -> None:
+    result = group_vars(cluster(), None, None, node_traits=node_traits)
     assert result.get("containerd_shutdown_timeout") == wanted
 
 
@@ -170,7 +172,7 @@ def test_the_users_patches_win_over_ours() -> None:
         },
         kube_proxy_configuration={"conntrack": {"min": 7}, "mode": "nftables"},
     )
-    result = group_vars(cluster(kubeadm=patches), None, None, nature=CONTAINERS)
+    result = group_vars(cluster(kubeadm=patches), None, None, node_traits=CONTAINERS)
     kubelet = result["kubeadm_kubelet_configuration"]
     assert isinstance(kubelet, dict)
     assert (kubelet["failSwapOn"], kubelet["failCgroupV1"]) == (True, False)
@@ -187,7 +189,7 @@ def test_the_users_patches_win_over_ours() -> None:
 
 
 def test_artifacts_come_from_the_cache() -> None:
-    result = group_vars(cluster(), LOCK, CACHE, nature=CONTAINERS)
+    result = group_vars(cluster(), LOCK, CACHE, node_traits=CONTAINERS)
     assert result["containerd_artifacts"] == [
         {
             "name": "containerd-package",
@@ -204,7 +206,7 @@ def test_artifacts_come_from_the_cache() -> None:
 
 
 def test_versions_of_the_lock_reach_the_roles() -> None:
-    result = group_vars(cluster(), LOCK, None, nature=CONTAINERS)
+    result = group_vars(cluster(), LOCK, None, node_traits=CONTAINERS)
     assert result["containerd_sandbox_image"] == "registry.k8s.io/pause:3.10.2"
     assert result["kubeadm_etcd_image_tag"] == "3.6.5-0"
     assert result["kubeadm_dns_image_tag"] == "v1.13.1"
@@ -217,7 +219,7 @@ def test_versions_of_the_lock_reach_the_roles() -> None:
 
 def test_without_a_network_plugin_there_are_no_variables_of_flannel() -> None:
     network = Network(cni="none")
-    result = group_vars(cluster(network=network), None, None, nature=CONTAINERS)
+    result = group_vars(cluster(network=network), None, None, node_traits=CONTAINERS)
     assert result["cluster_cni"] == "none"
     assert not [name for name in result if name.startswith("flannel_")]
 
@@ -225,7 +227,7 @@ def test_without_a_network_plugin_there_are_no_variables_of_flannel() -> None:
 @pytest.mark.parametrize(("mode", "expected"), [("iptables", False), ("nftables", True)])
 def test_flannel_follows_the_proxy_mode(mode: str, expected: bool) -> None:
     network = Network(proxy_mode=mode, flannel_backend="host-gw")
-    result = group_vars(cluster(network=network), None, None, nature=CONTAINERS)
+    result = group_vars(cluster(network=network), None, None, node_traits=CONTAINERS)
     assert result["kubeadm_proxy_mode"] == mode
     assert result["flannel_nftables"] is expected
     assert result["flannel_backend"] == "host-gw"

@@ -142,14 +142,14 @@ def test_document_shares_nothing_with_the_cluster() -> None:
 
 
 def test_template_equals_the_defaults() -> None:
-    loaded = load.load_text(starter_file.template(), "template")
+    loaded = load.load_text(starter_file.text(), "template")
     assert loaded.cluster == load.from_overrides(load.Overrides())
     assert loaded.warnings == ()
-    assert all(len(line) <= 100 for line in starter_file.template().splitlines())
+    assert all(len(line) <= 100 for line in starter_file.text().splitlines())
 
 
 def test_template_shows_every_field() -> None:
-    text = starter_file.template()
+    text = starter_file.text()
     schema = json_schema.schema()
     shown = {"name", "names", "address", "hostKey"}  # one of several, or for one host only
     for model in (schema, *schema["$defs"].values()):
@@ -160,7 +160,7 @@ def test_template_shows_every_field() -> None:
 def test_template_with_comments_removed_from_options_is_valid() -> None:
     """What is commented out is right as well: the ssh part, uncommented, loads."""
     lines = []
-    for line in starter_file.template().splitlines():
+    for line in starter_file.text().splitlines():
         bare = line.lstrip()
         if bare.startswith("# ") and line.startswith("    "):
             lines.append(line.replace("# ", "", 1))
@@ -175,7 +175,7 @@ def test_template_with_comments_removed_from_options_is_valid() -> None:
 
 
 def test_template_has_options_that_lima_takes() -> None:
-    before, mark, rest = starter_file.template().partition("    # options:")
+    before, mark, rest = starter_file.text().partition("    # options:")
     options, ssh, after = rest.partition("    # ssh:")
     bare = [line.replace("# ", "", 1) for line in (mark + options).split("\n")]
     text = before.replace("name: auto", "name: lima") + "\n".join(bare) + ssh + after

@@ -176,7 +176,7 @@ def test_every_cluster_reads_as_the_cli_has_it(path: Path, keep: Callable[[Clust
             assert read["host"].get("nodeIP") == wanted.host.node_ip
             assert read["host"]["become"] == wanted.host.become
     shared = variables.group_vars(
-        cluster, LOCK, None, nature=variables.Nature(system_containers=False)
+        cluster, LOCK, None, node_traits=variables.NodeTraits(system_containers=False)
     )
     theirs = {name: value for name, value in shared.items() if name not in OF_THE_PROVIDER}
     assert cluster_record.settings(found) == theirs
@@ -341,7 +341,7 @@ def test_groups_hosts_and_variables(keep: Callable[[Cluster], Kept]) -> None:
         kept.cluster,
         LOCK,
         None,
-        nature=variables.Nature(system_containers=False),
+        node_traits=variables.NodeTraits(system_containers=False),
     )
     planes = [there[node.name] for node in kept.cluster.control_planes]
     for node in kept.cluster.nodes:

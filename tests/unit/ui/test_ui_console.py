@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ohmykube.ui import console
-from ohmykube.ui.console import ASCII, UNICODE, Results, Talk
+from ohmykube.ui.console import ASCII, UNICODE, ErrorStream, Results
 
 
 class Stream(io.StringIO):
@@ -108,25 +108,25 @@ def test_seconds(value, text) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE, errno.EIO])
 def test_talk_never_fails(number) -> None:
-    talk = Talk(Broken(number))
-    talk.line("hello")
-    talk.urgent("hello")
-    Talk(None).line("hello")
-    assert Talk(None).encoding == "ascii"
+    stderr = ErrorStream(Broken(number))
+    stderr.line("hello")
+    stderr.urgent("hello")
+    ErrorStream(None).line("hello")
+    assert ErrorStream(None).encoding == "ascii"
 
 
 def test_talk_without_a_descriptor() -> None:
     with pytest.raises(OSError, match="no stream"):
-        Talk(None).fileno()
+        ErrorStream(None).fileno()
     stream = Stream()
-    Talk(stream).urgent("now")
+    ErrorStream(stream).urgent("now")
     assert stream.getvalue() == "now\n"
 
 
 def test_urgent_goes_to_the_descriptor() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w", encoding="ascii") as stream:
-        Talk(stream).urgent("stopping …")
+        ErrorStream(stream).urgent("stopping …")
     with os.fdopen(read, "rb") as source:
         assert source.read() == b"stopping \\u2026\n"
 
@@ -158,16 +158,16 @@ def test_a_question_is_there_before_its_answer_is_waited_for(monkeypatch) -> Non
             return "yes\n"
 
     monkeypatch.setattr(sys, "stdin", Person())
-    assert console.ask("go on? ", Talk(stream)) == "yes"
+    assert console.ask("go on? ", ErrorStream(stream)) == "yes"
     assert shown == [b"go on? "]
 
 
 def test_ask(monkeypatch) -> None:
     stream = Stream(tty=True)
     monkeypatch.setattr(sys, "stdin", io.StringIO("dev \n"))
-    assert console.ask("name? ", Talk(stream)) == "dev"
-    assert console.ask("again? ", Talk(stream)) is None
+    assert console.ask("name? ", ErrorStream(stream)) == "dev"
+    assert console.ask("again? ", ErrorStream(stream)) is None
     assert stream.getvalue() == "name? again? "
-    assert not console.can_ask(Talk(stream))
+    assert not console.can_ask(ErrorStream(stream))
     monkeypatch.setattr(sys, "stdin", None)
-    assert console.ask("? ", Talk(stream)) is None
+    assert console.ask("? ", ErrorStream(stream)) is None

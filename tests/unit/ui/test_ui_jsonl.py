@@ -6,7 +6,7 @@ import io
 import json
 
 from ohmykube.progress import Message
-from ohmykube.ui.console import Talk
+from ohmykube.ui.console import ErrorStream
 from ohmykube.ui.jsonl import JsonReporter
 from tests.data.cli.fake_cli import script
 
@@ -17,7 +17,7 @@ def _lines(stream: io.StringIO) -> list[dict]:
 
 def test_first_version_last_result() -> None:
     stream = io.StringIO()
-    reporter = JsonReporter(Talk(stream))
+    reporter = JsonReporter(ErrorStream(stream))
     script(reporter.emit, lambda _beats: None)
     reporter.result({"kind": "UpResult"})
     reporter.result({"kind": "Again"})
@@ -40,7 +40,7 @@ def test_first_version_last_result() -> None:
 
 def test_verbose_has_debug_messages() -> None:
     stream = io.StringIO()
-    reporter = JsonReporter(Talk(stream), verbosity=1)
+    reporter = JsonReporter(ErrorStream(stream), verbosity=1)
     reporter.emit(Message(text="x\x1b[2J", level="debug", fields={"a": "b\x00"}))
     assert _lines(stream)[1]["text"] == "x"
     assert _lines(stream)[1]["fields"] == {"a": "b"}
@@ -48,7 +48,7 @@ def test_verbose_has_debug_messages() -> None:
 
 def test_stopping_and_the_last_word() -> None:
     stream = io.StringIO()
-    reporter = JsonReporter(Talk(stream))
+    reporter = JsonReporter(ErrorStream(stream))
     reporter.stopping()
     reporter.ended({"id": "OMK-U-130"})
     reporter.error({"id": "second"})

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
-from ohmykube.ui.console import ASCII, UNICODE, Talk, Terminal
+from ohmykube.ui.console import ASCII, UNICODE, ErrorStream, Terminal
 from ohmykube.ui.live import LiveReporter
 from tests.data.cli.fake_cli import script
 
@@ -26,7 +26,7 @@ class Scene:
         )  # fmt: skip
         terminal = Terminal(tty=True, colour=False, animate=True, symbols=symbols, width=width)
         self.reporter = LiveReporter(
-            Talk(self.stream), terminal, verbosity=verbosity, now=lambda: self.time,
+            ErrorStream(self.stream), terminal, verbosity=verbosity, now=lambda: self.time,
             console=self.console,
         )  # fmt: skip
 
@@ -188,7 +188,7 @@ def test_nothing_is_drawn_after_the_end(stage) -> None:
 def test_it_makes_its_own_console() -> None:
     stream = io.StringIO()
     terminal = Terminal(tty=True, colour=False, animate=True, symbols=ASCII, width=80)
-    reporter = LiveReporter(Talk(stream), terminal)
+    reporter = LiveReporter(ErrorStream(stream), terminal)
     reporter.emit(StepStarted(step="s", title="Own"))
     reporter.emit(StepEnded(step="s", title="Own", status=Status.OK, seconds=1))
     reporter.close()

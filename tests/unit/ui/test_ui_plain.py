@@ -7,7 +7,7 @@ import io
 import pytest
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
-from ohmykube.ui.console import Talk
+from ohmykube.ui.console import ErrorStream
 from ohmykube.ui.plain import PlainReporter
 from tests.data.cli.fake_cli import script
 
@@ -18,7 +18,9 @@ class Scene:
     def __init__(self, verbosity: int = 0) -> None:
         self.time = 100.0
         self.stream = io.StringIO()
-        self.reporter = PlainReporter(Talk(self.stream), verbosity=verbosity, now=lambda: self.time)
+        self.reporter = PlainReporter(
+            ErrorStream(self.stream), verbosity=verbosity, now=lambda: self.time
+        )
 
     def lines(self) -> list[str]:
         return self.stream.getvalue().splitlines()

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from ohmykube.progress import ItemProgress, Status, StepStarted
-from ohmykube.ui.console import Talk, size
+from ohmykube.ui.console import ErrorStream, size
 from ohmykube.ui.jsonl import JsonReporter
 from ohmykube.ui.plain import PlainReporter
-from ohmykube.ui.transfer_rate import Pace, Paces, amount
+from ohmykube.ui.transfer_rate import TransferRate, TransferRates, amount
 
 
 def event(done: int | None, total: int | None = 100_000_000, **more: object) -> ItemProgress:
@@ -20,41 +20,44 @@ def event(done: int | None, total: int | None = 100_000_000, **more: object) -> 
 
 
 def test_a_rate_is_that_of_the_last_seconds() -> None:
-    paces = Paces()
-    assert paces.note(event(0), 0.0) == Pace()
-    assert paces.note(event(1_000), 0.4) == Pace()
-    assert paces.note(event(20_000_000), 2.0) == Pace(1e7, 8.0)
+    rates = TransferRates()
+    assert rates.note(event(0), 0.0) == TransferRate()
+    assert rates.note(event(1_000), 0.4) == TransferRate()
+    assert rates.note(event(20_000_000), 2.0) == TransferRate(1e7, 8.0)
     for second in range(3, 20):
-        paces.note(event(20_000_000), float(second))
-    assert paces.note(event(30_000_000), 20.0).rate == pytest.approx(1e6)
+        rates.note(event(20_000_000), float(second))
+    assert rates.note(event(30_000_000), 20.0).rate == pytest.approx(1e6)
 
 
 def test_no_rate_without_bytes_and_no_end_without_a_total() -> None:
-    paces = Paces()
-    assert paces.note(event(1, unit=""), 0.0) == Pace()
-    paces.note(event(0, None), 0.0)
-    assert paces.note(event(5_000, None), 5.0) == Pace(1000.0)
-    stalled = Paces()
+    rates = TransferRates()
+    assert rates.note(event(1, unit=""), 0.0) == TransferRate()
+    rates.note(event(0, None), 0.0)
+    assert rates.note(event(5_000, None), 5.0) == TransferRate(1000.0)
+    stalled = TransferRates()
     stalled.note(event(5), 0.0)
-    assert stalled.note(event(5), 5.0) == Pace(0.0)
+    assert stalled.note(event(5), 5.0) == TransferRate(0.0)
 
 
 def test_what_begins_anew_or_has_ended_starts_from_nothing() -> None:
-    paces = Paces()
-    paces.note(event(50), 0.0)
-    assert paces.note(event(10), 5.0) == Pace()
-    assert paces.note(event(60), 10.0) == Pace(10.0, 9_999_994.0)
-    assert paces.note(event(60, status=Status.OK), 11.0) == Pace()
-    assert paces.note(event(60), 12.0) == Pace()
+    rates = TransferRates()
+    rates.note(event(50), 0.0)
+    assert rates.note(event(10), 5.0) == TransferRate()
+    assert rates.note(event(60), 10.0) == TransferRate(10.0, 9_999_994.0)
+    assert rates.note(event(60, status=Status.OK), 11.0) == TransferRate()
+    assert rates.note(event(60), 12.0) == TransferRate()
 
 
 def test_amounts_are_short() -> None:
-    assert amount(event(None), Pace()) == ""
-    assert amount(event(2, 5, unit=""), Pace()) == "2/5"
-    assert amount(event(7, None, unit=""), Pace()) == "7"
-    assert amount(event(2_000_000, None), Pace(1e6)) == "2.0 MB, 1.0 MB/s"
-    assert amount(event(20_000_000), Pace(1e7, 8.0)) == "20.0 of 100.0 MB, 10.0 MB/s, 8.0s left"
-    assert amount(event(900), Pace()) == "900 B of 100.0 MB"
+    assert amount(event(None), TransferRate()) == ""
+    assert amount(event(2, 5, unit=""), TransferRate()) == "2/5"
+    assert amount(event(7, None, unit=""), TransferRate()) == "7"
+    assert amount(event(2_000_000, None), TransferRate(1e6)) == "2.0 MB, 1.0 MB/s"
+    assert (
+        amount(event(20_000_000), TransferRate(1e7, 8.0))
+        == "20.0 of 100.0 MB, 10.0 MB/s, 8.0s left"
+    )
+    assert amount(event(900), TransferRate()) == "900 B of 100.0 MB"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_sizes(value: float, text: str) -> None:
 
 def test_plain_lines_tell_how_far_it_is() -> None:
     stream, now = io.StringIO(), [0.0]
-    reporter = PlainReporter(Talk(stream), now=lambda: now[0])
+    reporter = PlainReporter(ErrorStream(stream), now=lambda: now[0])
     reporter.emit(StepStarted(step="s", title="Hash"))
     reporter.emit(event(0))
     now[0] = 31.0
@@ -80,7 +83,7 @@ def test_plain_lines_tell_how_far_it_is() -> None:
 
 def test_json_lines_have_rate_and_time_left() -> None:
     stream = io.StringIO()
-    reporter = JsonReporter(Talk(stream))
+    reporter = JsonReporter(ErrorStream(stream))
     reporter.emit(event(0))
     reporter.emit(event(5, status=Status.OK))
     items = [json.loads(line) for line in stream.getvalue().splitlines()][1:]

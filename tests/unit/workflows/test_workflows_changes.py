@@ -205,7 +205,7 @@ class Place:
                 machines={node: _numbered(m) for node, m in machines.items()},
                 access=None,
                 ssh_config=None,
-                nature=ctx.nature,
+                node_traits=ctx.node_traits,
                 before=ctx.recorded,
             )
             self.kubernetes.play(hosts, shared)
