@@ -73,6 +73,8 @@ class GoRecipe:
     cgo: bool = False
     staging: str = ""
     """Version that replaces requirements at v0.0.0 (k8s.io/kubernetes and its staging modules)."""
+    replace: Mapping[str, str] = field(default_factory=dict)
+    """Module to the ``path@version`` that is taken for it, whatever the module's go.mod says."""
     go: str = "1.26"
     """Oldest Go release that builds it."""
     libraries: tuple[str, ...] = ()
@@ -176,6 +178,9 @@ class Release:
 
 _PROVENANCE = frozenset({"digests", "downloads", "expect", "memory_gib", "seconds"})
 _RECIPE = frozenset({"base", "build_ref", "recipe"})
+_LATER = frozenset({"replace"})
+"""Fields that came after the first release: unset, they do not count, and what was made before them
+keeps its key."""
 
 
 def key(*specs: object, built: bool) -> str:
@@ -192,7 +197,11 @@ def _plain(value: object, ignored: frozenset[str]) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {name: _plain(v, ignored) for name, v in value.items() if name not in ignored}
+        return {
+            name: _plain(v, ignored)
+            for name, v in value.items()
+            if name not in ignored and (v or name not in _LATER)
+        }
     if isinstance(value, (tuple, list)):
         return [_plain(part, ignored) for part in value]
     return value

@@ -47,6 +47,7 @@ _NETWORK = (
 _SUMS = ("checksum mismatch", "SECURITY ERROR")
 _SPACE = ("no space left on device", "disk quota exceeded")
 _MEMORY = ("signal: killed", "out of memory", "cannot allocate memory")
+_OWN_GO_MOD = ("disabled by -mod=readonly", "missing go.sum entry", "no required module provides")
 _HOST = ("C compiler", "fatal error: ", "cannot find -l", "requires go >=", "go: no such tool")
 
 
@@ -124,10 +125,20 @@ def _host(name: str, why: str) -> OhmykubeError:
     )
 
 
+def _own_go_mod(name: str, why: str) -> OhmykubeError:
+    return NetworkError(
+        f"{name} cannot be built from Go modules",
+        why=f"its go.mod and go.sum do not name all that it needs\n{why}",
+        hint="use a source that has the finished binaries, or another version",
+        id="OMK-I-208",
+    )
+
+
 _CASES: tuple[tuple[tuple[str, ...], Callable[[str, str], OhmykubeError]], ...] = (
     (_SPACE, _space),
     (_MEMORY, _memory),
     (_SUMS, _integrity),
+    (_OWN_GO_MOD, _own_go_mod),
     (_HOST, _host),
     (_NETWORK, _network),
 )

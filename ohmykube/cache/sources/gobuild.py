@@ -13,13 +13,15 @@ import re
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ohmykube.cache import catalog
-from ohmykube.cache.sources import toolchain
+from ohmykube.cache.sources import go_mod, module_zip, toolchain
 from ohmykube.cache.sources.build_errors import build_failure
 from ohmykube.cache.sources.build_slots import BuildSlots
+from ohmykube.cache.sources.go_command import GoCommand
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError, PrerequisiteError
 from ohmykube.kit import digest, files, process
@@ -28,15 +30,12 @@ from ohmykube.model.artifact import Kind
 from ohmykube.progress import ItemProgress, Message, item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from ohmykube.cache.catalog import CRecipe, GoRecipe, Recipe
-    from ohmykube.cache.sources.toolchain import Go
+    from ohmykube.cache.sources.go_command import Module
+    from ohmykube.cache.sources.go_mod import BuildModule
     from ohmykube.cache.store import Store
     from ohmykube.progress import Reporter
 
-MODULE_SECONDS = 1200.0
-"""Limit for the download of one module; the go client has none of its own."""
 BUILD_SECONDS = 2 * 3600.0
 _EDIT_SECONDS = 60.0
 _SAY_SECONDS = 5.0
@@ -164,9 +163,7 @@ def _module_sum(recipe: Recipe) -> str:
     """Return the sum of the module and who vouches for it; empty for a source of our own."""
     if not isinstance(recipe, catalog.GoRecipe):
         return ""
-    database = toolchain.go().sum_database
-    vouching = "the catalog alone" if database == "off" else database
-    return f"{recipe.name} {recipe.sum} ({vouching})"
+    return toolchain.vouching(recipe.name, recipe.sum, toolchain.go())
 
 
 def _identity(recipe: Recipe) -> str:
@@ -222,62 +219,50 @@ class GoModule:
                 id="OMK-I-204",
             )
         name = toolchain.identity(recipe, go)
-        release = ".".join(str(part) for part in toolchain.numbers(go.version))
-        (self._directory / "go.mod").write_text(f"module ohmykube.build/node\n\ngo {release}\n")
-        module = self._download(go)
-        self._require(go, module)
+        command = GoCommand(go=go, name=recipe.name, directory=self._directory, cgo=recipe.cgo)
+        main = self._main_module(command)
         (self._directory / "out").mkdir()
-        argv = ["build", "-mod=mod", "-trimpath", "-buildvcs=false", "-v"]
+        # With all sums at hand the go client must find all versions named, and choose none.
+        argv = ["build", f"-mod={'readonly' if main.complete else 'mod'}"]
+        argv += ["-trimpath", "-buildvcs=false", "-v"]
         argv += ["-tags", recipe.tags, "-ldflags", f"-s -w {recipe.ldflags}".strip(), "-o", "out/"]
-        self._go(go, [*argv, *recipe.packages.values()], BUILD_SECONDS, self._say)
+        command.run([*argv, *recipe.packages.values()], BUILD_SECONDS, self._say)
         return name
 
-    def _download(self, go: Go) -> dict[str, Any]:
+    def _main_module(self, command: GoCommand) -> BuildModule:
+        """Write go.mod, and go.sum where the component's own one counts."""
+        module = command.download(self._recipe.sum)
+        described = command.run(["mod", "edit", "-json", str(module.go_mod)], _EDIT_SECONDS)
+        release = ".".join(str(part) for part in toolchain.numbers(command.go.version))
+        main = go_mod.build_module(self._recipe, json.loads(described), release)
+        files.write(self._directory / "go.mod", main.go_mod)
+        if not main.own_versions:
+            return main
+        sums = self._own_sums(module)
+        files.write(self._directory / "go.sum", sums)
+        return main if sums else replace(main, complete=False)
+
+    def _own_sums(self, module: Module) -> bytes:
+        """Return the component's go.sum with lines for itself; empty where it has none.
+
+        It comes out of the zip, so the sum in the catalog vouches for every sum in it.
+        """
         recipe = self._recipe
-        answer = self._go(go, ["mod", "download", "-json", recipe.name], MODULE_SECONDS)
-        module: dict[str, Any] = json.loads(answer)
-        if module.get("Sum") != recipe.sum:
+        with module_zip.verified(module.zip, recipe.name, recipe.sum) as content:
+            theirs, sums = content.file("go.mod"), content.file("go.sum")
+        if theirs is None or theirs != module.go_mod.read_bytes():
             raise IntegrityError(
-                f"the module {recipe.name} is not the one that was reviewed",
-                why=f"expected {recipe.sum}\nfound    {module.get('Sum')}",
+                f"the go.mod of {recipe.name} is not the one in the module",
+                why=f"{module.go_mod} is what the module proxy gave beside {module.zip.name}",
                 hint="go env GOPROXY GOSUMDB  (which proxy gave it?)",
                 id="OMK-I-205",
             )
-        return module
-
-    def _require(self, go: Go, module: Mapping[str, Any]) -> None:
-        described = self._go(go, ["mod", "edit", "-json", str(module["GoMod"])], _EDIT_SECONDS)
-        theirs = json.loads(described)
-        edits = [f"-require={self._recipe.name}"]
-        # A main module's go.mod decides these, and the main module here is ours.
-        edits += [f"-godebug={d['Key']}={d['Value']}" for d in theirs.get("Godebug") or ()]
-        if self._recipe.staging:
-            edits += [
-                f"-replace={r['Path']}={r['Path']}@{self._recipe.staging}"
-                for r in theirs.get("Require") or ()
-                if r["Version"] == "v0.0.0"
-            ]
-        self._go(go, ["mod", "edit", *edits], _EDIT_SECONDS)
-
-    def _go(
-        self,
-        go: Go,
-        arguments: Sequence[str],
-        seconds: float,
-        on_line: Callable[[str], None] | None = None,
-    ) -> str:
-        # A build must not outlive a run that was killed: the next one would build beside it.
-        ending = ["setpriv", "--pdeathsig", "TERM", "--"] if process.which("setpriv") else []
-        argv = [*ending, go.program, *arguments]
-        env = {**go.env, "CGO_ENABLED": "1" if self._recipe.cgo else "0"}
-        try:
-            if on_line is None:
-                return process.run(argv, timeout=seconds, env=env, cwd=self._directory).stdout
-            process.stream(argv, on_line, timeout=seconds, env=env, cwd=self._directory)
-        except process.CommandFailed as error:
-            output = f"{error.result.stdout}\n{error.result.stderr}"
-            raise build_failure(self._recipe.name, output, timed_out=error.timed_out) from error
-        return ""
+        if not sums:
+            return b""
+        own = module_zip.file_sum("go.mod", theirs)
+        lines = f"{recipe.module} {recipe.version} {recipe.sum}\n"
+        lines += f"{recipe.module} {recipe.version}/go.mod {own}\n"
+        return sums.rstrip() + b"\n" + lines.encode()
 
     def _say(self, line: str) -> None:
         """Pass a sign of life on, at most one in ``_SAY_SECONDS``."""

@@ -155,6 +155,12 @@ def go_for(recipe: GoRecipe) -> Go:
     return replace(local, version=NEWEST_GO, env=env)
 
 
+def vouching(module: str, sum_: str, toolchain: Go) -> str:
+    """Return what is recorded of a module: ``path@version``, its sum and who vouches for that."""
+    database = toolchain.sum_database
+    return f"{module} {sum_} ({'the catalog alone' if database == 'off' else database})"
+
+
 def c_compiler(libraries: tuple[str, ...] = ()) -> str:
     """Return what decides about the output of the C compiler: itself and the static libraries.
 

@@ -49,6 +49,10 @@ class Programs:
         lines = self.log.read_text().splitlines()
         return [line for line in lines if all(word in line for word in words)]
 
+    def main_module(self, suffix: str = ".mod") -> str:
+        """Return go.mod of the last build, or ``.sum`` for its go.sum."""
+        return self.log.with_name(self.log.name + suffix).read_text()
+
 
 def debian_archive(target: Path) -> None:
     """Write what mmdebstrap would: wanted and unwanted files, links, a device."""

@@ -26,6 +26,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import digest, interrupt
 from ohmykube.model.artifact import Kind
+from tests.module_proxy import h1, zip_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,10 +113,90 @@ def test_staging_modules_are_pointed_at_their_releases(
     builder: Builder, programs: Programs
 ) -> None:
     builder.binaries(KUBERNETES, "amd64")
-    (edit,) = programs.calls("mod edit", "-require=k8s.org/kubernetes@v1.36.3")
-    assert "-replace=k8s.io/api=k8s.io/api@v0.36.3" in edit
-    assert "-godebug=default=go1.26" in edit
-    assert "x.org/y" not in edit
+    assert programs.main_module().splitlines() == [
+        "module ohmykube.build/node",
+        "go 1.26.8",
+        "godebug default=go1.26",
+        "require k8s.org/kubernetes v1.36.3",
+        "replace k8s.io/api => k8s.io/api v0.36.3",
+    ]
+
+
+CILIUM = replace(PLUGINS, module="cni.org/cilium", packages={"operator": "cni.org/cilium/operator"})
+THEIR_MOD = "their go.mod\n"
+FORKED = {
+    "Go": "1.25.0",
+    "Require": [{"Path": "bgp.org/gobgp", "Version": "v3.0.0"}],
+    "Replace": [
+        {"Old": {"Path": "bgp.org/gobgp"}, "New": {"Path": "fork.org/gobgp", "Version": "v3.0.1"}}
+    ],
+}
+
+
+@pytest.fixture
+def publish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs
+) -> Callable[..., GoRecipe]:
+    """Return what has the stand-in fetch a module whose go.mod names a fork."""
+
+    def make(**files: str) -> GoRecipe:
+        archive, go_mod = tmp_path / "cilium.zip", tmp_path / "cilium.mod"
+        go_mod.write_text(THEIR_MOD)
+        content = {"go.mod": THEIR_MOD} | {f"go.{end}": text for end, text in files.items()}
+        sum_ = zip_module(archive, CILIUM.module, CILIUM.version, content)
+        monkeypatch.setenv("FAKE_ZIP", str(archive))
+        monkeypatch.setenv("FAKE_SUM", sum_)
+        monkeypatch.setenv("FAKE_GO_MOD", str(go_mod))
+        monkeypatch.setenv("FAKE_DESCRIBED", json.dumps(FORKED))
+        return replace(CILIUM, sum=sum_)
+
+    return make
+
+
+def test_a_fork_is_built_with_the_components_own_versions_and_sums(
+    builder: Builder, programs: Programs, publish: Callable[..., GoRecipe]
+) -> None:
+    recipe = publish(sum="fork.org/gobgp v3.0.1 h1:fork=")
+    assert builder.binaries(recipe, "amd64")["operator"].read_text().startswith("binary of")
+    (build,) = programs.calls("go build")
+    assert "-mod=readonly" in build
+    assert programs.main_module().splitlines()[-2:] == [
+        "require bgp.org/gobgp v3.0.0",
+        "replace bgp.org/gobgp => fork.org/gobgp v3.0.1",
+    ]
+    assert programs.main_module(".sum").splitlines() == [
+        "fork.org/gobgp v3.0.1 h1:fork=",
+        f"{recipe.module} {recipe.version} {recipe.sum}",
+        f"{recipe.module} {recipe.version}/go.mod {h1({'go.mod': THEIR_MOD.encode()})}",
+    ]
+
+
+def test_without_sums_of_its_own_the_checksum_database_is_asked(
+    builder: Builder, programs: Programs, publish: Callable[..., GoRecipe]
+) -> None:
+    builder.binaries(publish(), "amd64")
+    (build,) = programs.calls("go build")
+    assert "-mod=mod" in build
+
+
+def test_a_go_mod_that_is_not_the_one_in_the_module_is_refused(
+    builder: Builder, programs: Programs, publish: Callable[..., GoRecipe]
+) -> None:
+    recipe = publish(mod="another go.mod\n")
+    with pytest.raises(IntegrityError, match=r"go\.mod of cni\.org/cilium") as caught:
+        builder.binaries(recipe, "amd64")
+    assert caught.value.id == "OMK-I-205"
+    assert programs.calls("go build") == []
+
+
+def test_a_zip_that_is_not_the_module_is_refused(
+    builder: Builder, programs: Programs, publish: Callable[..., GoRecipe], tmp_path: Path
+) -> None:
+    recipe = publish(sum="fork.org/gobgp v3.0.1 h1:fork=")
+    zip_module(tmp_path / "cilium.zip", recipe.module, recipe.version, {"go.mod": "x"})
+    with pytest.raises(IntegrityError, match="not the one that was reviewed"):
+        builder.binaries(recipe, "amd64")
+    assert programs.calls("go build") == []
 
 
 def test_cgo_names_the_compiler_and_its_libraries(
@@ -245,6 +326,9 @@ def test_a_failed_download_is_explained(
     ("said", "expected"),
     [
         ("compile: signal: killed", ResourceError),
+        ("go: updates to go.mod needed, disabled by -mod=readonly", NetworkError),
+        ("main.go:3:8: missing go.sum entry for module providing package x.org/y", NetworkError),
+        ("main.go:3:8: no required module provides package x.org/y", NetworkError),
         ("x.go:1:10: fatal error: seccomp.h: No such file or directory", PrerequisiteError),
         ('{"broken json', PrerequisiteError),
         ("{1}", PrerequisiteError),

@@ -123,6 +123,15 @@ def test_the_key_follows_what_is_built_and_nothing_else() -> None:
     assert catalog.key(image, built=False) != catalog.key(moved, built=False)
 
 
+def test_a_later_field_leaves_the_key_of_what_was_made_before() -> None:
+    recipe = catalog.GoRecipe(
+        module="a.org/b", version="v1.2.3", sum="h1:x=", packages={"b": "a.org/b"}
+    )
+    assert catalog.key(recipe, built=True) == "7a5977bed4f5ea3f"
+    other = dataclasses.replace(recipe, replace={"c.org/c": "c.org/c@v1.0.0"})
+    assert catalog.key(other, built=True) != catalog.key(recipe, built=True)
+
+
 def test_recipes_have_names() -> None:
     release = releases.release("1.36.3")
     names = {image.recipe.name for image in release.images if image.recipe}
