@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING
@@ -109,6 +110,35 @@ class CRecipe:
 
 
 Recipe = GoRecipe | CRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFile:
+    """A file or a chart that a Go module holds beside its source."""
+
+    module: str
+    version: str
+    """Of the module, such as ``v0.15.2``."""
+    sum: str
+    """``h1:…`` of the module, as in go.sum."""
+    path: str
+    """In the module, without a slash at its beginning or end: a file, or the directory of a chart,
+    which is packed."""
+    digest: str
+    """``sha256:<hex>`` of the file, or of the chart's archive."""
+
+    @property
+    def name(self) -> str:
+        """What the user is told is being fetched."""
+        return f"{self.path} of {self.module}@{self.version}"
+
+    @property
+    def url(self) -> str:
+        """Where a mirror keeps it: below the place of the module on Go's public proxy."""
+        # The protocol of module proxies writes a capital letter as an exclamation mark and the
+        # small letter.
+        module = re.sub("[A-Z]", lambda found: f"!{found[0].lower()}", self.module)
+        return f"https://proxy.golang.org/{module}/@v/{self.version}/{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.cache.catalog import GoRecipe
-from ohmykube.cache.sources import toolchain
+from ohmykube.cache import chart
+from ohmykube.cache.catalog import GoRecipe, ModuleFile
+from ohmykube.cache.sources import module_files, toolchain
 from ohmykube.cache.sources.gobuild import Builder
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NetworkError
+from ohmykube.kit import digest
 from ohmykube.progress import NullReporter
 from tests.module_proxy import ModuleProxy
 
@@ -184,3 +186,31 @@ def test_a_proxy_that_gives_another_go_mod_is_found_out(proxy: ModuleProxy, tmp_
     path.write_text(FORKED.replace(FORK, LIB).replace("v1.0.1", "v1.1.0"))
     with pytest.raises(IntegrityError, match=r"go\.mod of app\.test/app@v1\.0\.0"):
         built(recipe, tmp_path / "cache")
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def test_files_and_charts_come_out_of_a_module_and_stay(
+    proxy: ModuleProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {"Chart.yaml": "name: app\n", "templates/a.yaml": "a: 1\n"}
+    files = {f"charts/app/{name}": text for name, text in content.items()}
+    sum_ = proxy.publish(APP, "v1.0.0", files)
+    packed = chart.archive("app", {name: text.encode() for name, text in content.items()})
+    wanted = ModuleFile(
+        module=APP,
+        version="v1.0.0",
+        sum=sum_,
+        path="charts/app",
+        digest=digest.of_bytes(packed),
+    )
+    store = Store(tmp_path / "cache")
+    assert module_files.take(wanted, store, NullReporter()).read_bytes() == packed
+    single = replace(wanted, path="charts/app/Chart.yaml", digest=digest.of_bytes(b"name: app\n"))
+    module_files.take(single, store, NullReporter())
+    monkeypatch.setenv("GOPROXY", "off")
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "empty"))
+    assert module_files.take(wanted, store, NullReporter()).read_bytes() == packed
+    with pytest.raises(NetworkError):
+        module_files.take(wanted, Store(tmp_path / "another cache"), NullReporter())

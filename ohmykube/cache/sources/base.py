@@ -6,14 +6,14 @@ import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import PrerequisiteError
+from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import entrypoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.cache.catalog import Component, ImageSpec
+    from ohmykube.cache.catalog import Component, ImageSpec, ModuleFile
     from ohmykube.cache.store import Store
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Sources
@@ -84,6 +84,18 @@ class Source(abc.ABC):
 
         The manifest is for exactly ``arch`` (never an index). Raises as ``component``.
         """
+
+    def module_file(self, file: ModuleFile) -> Path:
+        """Return the verified blob of a file or chart that a Go module holds.
+
+        By default a source has none. Raises as ``component``.
+        """
+        raise NetworkError(
+            f"source {self.name} does not have {file.name}",
+            why="it does not look into Go modules",
+            hint="add `build` to spec.artifacts.sources in the cluster file",
+            id="OMK-I-245",
+        )
 
     def reference(self, image: ImageSpec) -> str:
         """Return the full reference under which this source's image is known to nodes."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import oci, recipes
-from ohmykube.cache.sources import debian_layer, toolchain
+from ohmykube.cache.sources import debian_layer, module_files, toolchain
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.cache.sources.build_errors import build_failure
 from ohmykube.cache.sources.gobuild import Builder
@@ -23,7 +23,7 @@ from ohmykube.progress import Message
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ohmykube.cache.catalog import Component, ImageSpec, Recipe
+    from ohmykube.cache.catalog import Component, ImageSpec, ModuleFile, Recipe
 
 PROBE_SECONDS = 5.0
 _TITLE = "org.opencontainers.image.title"
@@ -97,6 +97,10 @@ class BuildSource(Source):
             entrypoint=(image.entrypoint,), labels={_TITLE: image.name, _VERSION: version}
         )
         return oci.assemble(store, arch, layers, config)
+
+    def module_file(self, file: ModuleFile) -> Path:
+        """Take it out of its module; raises as ``module_files.take``."""
+        return module_files.take(file, self.context.store, self.context.reporter)
 
     def reference(self, image: ImageSpec) -> str:
         """Return the reference of our own image: it may be of another version than upstream's."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import manifest, signatures, transport
+from ohmykube.cache.catalog import Download
 from ohmykube.cache.manifest import Index, Manifest
 from ohmykube.cache.registry_client import Reference, Repository
 from ohmykube.cache.sources.fetch_source import FetchSource
@@ -24,7 +25,7 @@ from ohmykube.kit import digest as digests
 from ohmykube.progress import Message
 
 if TYPE_CHECKING:
-    from ohmykube.cache.catalog import Download, ImageSpec
+    from ohmykube.cache.catalog import ImageSpec, ModuleFile
 
 REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -85,6 +86,10 @@ class MirrorSource(FetchSource):
                     raise self.missing(str(path))
                 store.put_file(path, expected=digest)
         return store.path(digest)
+
+    def module_file(self, file: ModuleFile) -> Path:
+        """Fetch or copy what another host took out of a Go module; raises as ``component``."""
+        return self.file(Download(url=file.url, digest=file.digest))
 
     def sidecar(self, url: str) -> bytes | None:
         """Read what the mirror has of the small files that lie beside a release file."""
