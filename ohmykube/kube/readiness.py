@@ -45,10 +45,10 @@ class NodeCondition:
     """Kubelet version, such as ``v1.36.3``."""
 
 
-def kubectl(slowdown: int) -> list[str]:
-    """Return the start of a command line for a question to the API, which may take its time."""
-    limit = f"--request-timeout={REQUEST_SECONDS * slowdown}s"
-    return ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, limit]
+def kubectl(slowdown: int | None) -> list[str]:
+    """Return the start of a command line; with None as ``slowdown`` no request has a limit."""
+    base = ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE]
+    return base if slowdown is None else [*base, f"--request-timeout={REQUEST_SECONDS * slowdown}s"]
 
 
 def nodes(remote: Remote, *, slowdown: int = 1) -> tuple[NodeCondition, ...]:
