@@ -82,7 +82,8 @@ def locked(timeout):
 class Record:
     """What we began and finished on this node.
 
-    Keys: ``action`` (init, join), ``finished``, ``config`` (a hash), ``kubernetes`` (a version, or '').
+    Keys: ``action`` (init, join), ``finished``, ``config`` (a hash), ``kubernetes`` (a version, or ''),
+    ``endpoint`` (where admin.conf has to lead once the node has joined).
     """
 
     def __init__(self, path=None):
@@ -104,6 +105,11 @@ class Record:
     def finish(self, action):
         """Note that ``kubeadm <action>`` has finished, keeping what was noted when it began."""
         self._write(**dict(self.value, action=action, finished=True))
+
+    def note(self, **facts):
+        """Note more; None forgets."""
+        kept = dict(self.value, **facts)
+        self._write(**{key: value for key, value in kept.items() if value is not None})
 
     def _write(self, **facts):
         self.value = dict(facts, schema=1)
@@ -165,21 +171,32 @@ def execute(action, argv, lock, timeout):
     return storage.read_text(log_path(action))
 
 
-def survey(action):
-    """Return what an earlier run left: ``absent``, ``finished``, ``half-done`` or ``foreign``.
+def has_joined(record, at=lambda path: path):
+    """Tell whether kubeadm has finished on a node.
 
     A run whose caller was killed counts as finished when kubeadm's own log ends with its success line.
-    ``foreign``: Kubernetes is here, and it was not begun by us.
     """
-    record, found = Record(), traces()
-    if record.finished and os.path.exists(KUBELET_CONFIG):
+    if not record.value or not os.path.exists(at(KUBELET_CONFIG)):
+        return False
+    action = record.value.get("action", "")
+    log = storage.read_text(at(log_path(action)))
+    return record.finished or (action in SUCCESS and SUCCESS[action] in log)
+
+
+def survey():
+    """Return what an earlier run left: ``absent``, ``finished``, ``half-done`` or ``foreign``.
+
+    Whatever it was, ``init`` or ``join``: a node that belongs to a cluster is finished. ``foreign``:
+    Kubernetes is here, and it was not begun by us.
+    """
+    record = Record()
+    if has_joined(record):
+        if record.begun:
+            record.finish(record.value["action"])
         return "finished"
     if record.value:
-        if record.begun and SUCCESS[action] in storage.read_text(log_path(action)) and found:
-            record.finish(action)
-            return "finished"
         return "half-done"
-    return "foreign" if found else "absent"
+    return "foreign" if traces() else "absent"
 
 
 def failed_phase(output):
@@ -219,15 +236,15 @@ def validate(path):
         raise KubeadmError(message, "config", error.output) from error
 
 
-def run_once(action, documents, params, *, check_mode, adopt, prepare):
+def run_once(action, documents, params, *, check_mode, adopt, prepare, before=None):
     """Do ``kubeadm <action>`` unless it was done; return True when it ran, or would in check mode.
 
     ``params``: ``timeout``, ``lock_timeout`` and ``kubernetes_version`` of the module. ``adopt()``
     tells whether Kubernetes that we did not begin is complete. ``prepare()`` writes the configuration
-    and returns its path. Raises KubeadmError.
+    and returns its path. ``before(path, lock)`` is what may leave traces of its own. Raises KubeadmError.
     """
     with locked(params["lock_timeout"]) as lock:
-        state = survey(action)
+        state = survey()
         if state == "foreign":
             if not adopt():
                 message = (
@@ -246,6 +263,9 @@ def run_once(action, documents, params, *, check_mode, adopt, prepare):
         path = prepare()
         record = Record()
         record.begin(action, config_hash(documents), params["kubernetes_version"])
+        if before is not None:
+            before(path, lock)
+            record = Record()
         execute(action, [action, "--config", path] + FLAGS[action], lock, params["timeout"])
         record.finish(action)
         return True

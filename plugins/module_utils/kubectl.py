@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import programs
+import json
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, programs
 
 FIELD_MANAGER = "ohmykube"
 CACHE = "/run/ohmykube-kubectl"
 
 
 class Kubectl:
-    """kubectl with one kubeconfig."""
+    """kubectl with one kubeconfig; that of kubeadm asks the API server of this node itself."""
 
     def __init__(self, kubeconfig):
         self._base = ["kubectl", "--kubeconfig", kubeconfig]
+        own = api_server.address() if kubeconfig == kubeadm.ADMIN_CONFIG else ""
+        if own:
+            self._base += ["--server", "https://" + own]
 
     def run(self, arguments, timeout=120, stdin=None, ok_codes=(0,)):
         """Run one command; raises ProgramError."""
@@ -28,3 +33,13 @@ class Kubectl:
             KUBECACHEDIR=CACHE,
             KUBECTL_EXTERNAL_DIFF="diff -u -N",
         )
+
+    def objects(self, kind, *arguments):
+        """Return the objects of a kind; raises ProgramError."""
+        found = self.run(["get", kind, *arguments, "--output", "json"])
+        return json.loads(found.stdout)["items"]
+
+    def object(self, kind, name, *arguments):
+        """Return one object, or None; raises ProgramError."""
+        found = self.run(["get", kind, name, *arguments, "--ignore-not-found", "--output", "json"])
+        return json.loads(found.stdout) if found.stdout.strip() else None

@@ -8,31 +8,45 @@ import os
 import platform
 import socket
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    api_server,
+    kubeadm,
+    programs,
+)
 from ansible_collections.ohmykube.cluster.plugins.module_utils.storage import read_text
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 CAP_SYS_RESOURCE = 24
 
 
-def gather(root="/"):
-    """Return the facts, a flat dict; ``root`` is for tests."""
+def gather(root="/", wait_for_api=0):
+    """Return the facts, a flat dict; ``root`` is for tests.
+
+    An API server that does not answer yet is given ``wait_for_api`` seconds.
+    """
 
     def at(path):
         return os.path.join(root, path.lstrip("/"))
 
     record = kubeadm.Record(at(kubeadm.RECORD))
     release = os_release(read_text(at("/etc/os-release")))
+    joined = kubeadm.has_joined(record, at)
+    control_plane = api_server.is_here(at)
     return {
+        "api_problem": api_server.wait(wait_for_api, at) if control_plane else "",
+        "api_server": api_server.address_in(read_text(at(api_server.manifest()))),
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
+        "begun": record.value.get("action", "") if record.begun and not joined else "",
         "cap_sys_resource": has_capability(read_text(at("/proc/1/status")), CAP_SYS_RESOURCE),
         "cgroup_version": 2 if os.path.exists(at("/sys/fs/cgroup/cgroup.controllers")) else 1,
         "cluster_ca": kubeadm.ca_hash(at(kubeadm.CA_CERTIFICATE)),
+        "cluster_endpoint": api_server.server_in(read_text(at(kubeadm.ADMIN_CONFIG))),
+        "control_plane": control_plane,
         "default_ip": default_address(),
         "has_zstd": programs.find("zstd") is not None,
         "hostname": socket.gethostname(),
         "in_container": in_container(at),
-        "joined": record.finished and os.path.exists(at(kubeadm.KUBELET_CONFIG)),
+        "joined": joined,
         "kubernetes_version": record.value.get("kubernetes", ""),
         "os": {"id": release.get("ID", ""), "version": release.get("VERSION_ID", "")},
         "python": platform.python_version(),

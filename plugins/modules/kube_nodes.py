@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kube_nodes
-short_description: Bring labels and taints of nodes to what is wanted
+short_description: Bring labels and taints of nodes to what is wanted, and delete nodes
 version_added: 0.1.0
 description:
   - Runs on a control plane and looks at all nodes in one call. Labels and taints that are not named stay as they are.
@@ -19,7 +19,19 @@ options:
       - Node name, and its C(labels) (a mapping) and C(taints) (a list of C(key=value:Effect)). C(absent_labels) (a list of
         keys) and C(absent_taints) (a list of C(key:Effect)) are taken away.
     type: dict
-    required: true
+    default: {}
+  absent:
+    description: Names of nodes that are deleted from the cluster, whatever runs there.
+    type: list
+    elements: str
+    default: []
+  replaced:
+    description:
+      - Node name and address of a machine that holds no cluster, and is to join under this name. A node of that name is
+        deleted when its machine is gone, because the new one has its address or because it gives no sign of life.
+      - Fails when it is alive.
+    type: dict
+    default: {}
   kubeconfig:
     description: kubeconfig on the node.
     type: path
@@ -42,22 +54,32 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: Nodes and what was set on them, or taken away, as kubectl writes it.
+  description: Nodes and what was set on them, taken away or deleted, as kubectl writes it.
   type: list
   elements: str
   returned: success
 """
 
-import json
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, programs
 
 OPTIONS = {
-    "nodes": {"type": "dict", "required": True},
+    "nodes": {"type": "dict", "default": {}},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "replaced": {"type": "dict", "default": {}},
     "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
 }
+LEASES = "kube-node-lease"
+pause = time.sleep
+# A kubelet renews its lease every quarter of the time for which it counts.
+LEASE_SECONDS, RENEWALS = 40, 4
+ALIVE = (
+    "a node called %s is alive in the cluster at %s, so another machine of this name cannot join. Give one of them another "
+    "name (kubeadm_node_name), or take the old one out: playbook ohmykube.cluster.node_remove"
+)
 
 
 def differing(node, wanted):
@@ -90,23 +112,77 @@ def normal_taint(text):
     return "%s:%s" % (key if "=" in key else key + "=", effect)
 
 
-def converge(params, check_mode):
-    """Do it; return the list of changes."""
-    client = kubectl.Kubectl(params["kubeconfig"])
-    listed = json.loads(client.run(["get", "nodes", "--output", "json"]).stdout)["items"]
-    found = {node["metadata"]["name"]: node for node in listed}
-    changes = []
-    for name, wanted in sorted(params["nodes"].items()):
-        if name not in found:
-            if not check_mode:
+def addresses(node):
+    """Return the addresses of a Node object."""
+    return [one["address"] for one in node.get("status", {}).get("addresses", [])]
+
+
+def is_ready(node):
+    """Return True when the API takes a node for ready."""
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+class Nodes:
+    """The nodes of the cluster, and what is changed on them."""
+
+    def __init__(self, params, check_mode):
+        self._params = params
+        self._check = check_mode
+        self._client = kubectl.Kubectl(params["kubeconfig"])
+        listed = self._client.objects("nodes")
+        self._found = {node["metadata"]["name"]: node for node in listed}
+        self.changes = []
+
+    def converge(self):
+        """Do it."""
+        for name, address in sorted(self._params["replaced"].items()):
+            node = self._found.get(name)
+            if node is None:
+                continue
+            if (
+                address not in addresses(node)
+                and is_ready(node)
+                and self._gives_signs_of_life(name)
+            ):
+                raise programs.ProgramError(ALIVE % (name, ", ".join(addresses(node))))
+            self._delete(name)
+        for name in self._params["absent"]:
+            if name in self._found:
+                self._delete(name)
+        for name, wanted in sorted(self._params["nodes"].items()):
+            self._mark(name, wanted)
+
+    def _gives_signs_of_life(self, name):
+        before = self._renewed(name)
+        if before is None:
+            return False
+        renewed_after = before.get("leaseDurationSeconds", LEASE_SECONDS) / RENEWALS
+        for _look in range(6):  # one and a half times as long as a kubelet takes
+            pause(renewed_after / 4)
+            if self._renewed(name) != before:
+                return True
+        return False
+
+    def _renewed(self, name):
+        lease = self._client.object("lease", name, "--namespace", LEASES)
+        return None if lease is None else lease["spec"]
+
+    def _delete(self, name):
+        self.changes.append("delete " + name)
+        if not self._check:
+            self._client.run(["delete", "node", name, "--ignore-not-found"])
+
+    def _mark(self, name, wanted):
+        if name not in self._found:
+            if not self._check:
                 raise programs.ProgramError("there is no node %s in the cluster" % name)
-            continue
-        for verb, arguments in zip(("label", "taint"), differing(found[name], wanted)):
+            return
+        for verb, arguments in zip(("label", "taint"), differing(self._found[name], wanted)):
             if arguments:
-                changes.append("%s %s %s" % (verb, name, " ".join(arguments)))
-                if not check_mode:
-                    client.run([verb, "nodes", name, "--overwrite", *arguments])
-    return changes
+                self.changes.append("%s %s %s" % (verb, name, " ".join(arguments)))
+                if not self._check:
+                    self._client.run([verb, "nodes", name, "--overwrite", *arguments])
 
 
 def main():
@@ -114,10 +190,11 @@ def main():
     if module.check_mode and not os.path.exists(module.params["kubeconfig"]):
         module.exit_json(changed=True, changes=[])
     try:
-        changes = converge(module.params, module.check_mode)
+        nodes = Nodes(module.params, module.check_mode)
+        nodes.converge()
     except (programs.ProgramError, OSError) as error:
         module.fail_json(msg=str(error), output=getattr(error, "output", ""))
-    module.exit_json(changed=bool(changes), changes=changes)
+    module.exit_json(changed=bool(nodes.changes), changes=nodes.changes)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubeadm_init
-short_description: Make a node the first control plane of a cluster
+short_description: Make a cluster, with this node as its first control plane
 version_added: 0.1.0
 description:
   - Runs C(kubeadm init) once. A run that was killed is waited for when kubeadm itself still works, counts as done when
     it finished, and is undone by C(kubeadm reset) and begun again when it did not.
   - A control plane that was made by other means is taken over when it answers, and never reset.
+  - Whether there is a cluster already on another node is for the caller to find out, as the role
+    P(ohmykube.cluster.kubeadm#role) does.
 author:
   - The ohmykube authors (@monshunter)
 options:
@@ -61,6 +63,10 @@ ca_cert_hash:
   description: Hash of the cluster's certificate authority, for joining nodes. Empty in check mode before the first run.
   type: str
   returned: success
+node:
+  description: What M(ohmykube.cluster.node_info) would say of the node now.
+  type: dict
+  returned: success
 drift:
   description: Whether the documents differ from those that the control plane was made with.
   type: bool
@@ -78,7 +84,13 @@ output:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    kubeadm,
+    kubectl,
+    node,
+    programs,
+    storage,
+)
 
 OPTIONS = {
     "documents": {"type": "list", "elements": "dict", "required": True},
@@ -87,6 +99,7 @@ OPTIONS = {
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
 }
+API_SECONDS = 60
 MANIFESTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -96,16 +109,17 @@ def is_complete():
     parts += ["%s/manifests/%s.yaml" % (kubeadm.DIRECTORY, name) for name in MANIFESTS[1:]]
     if not all(os.path.exists(part) for part in parts):
         return False
-    argv = [
-        "kubectl",
-        "--kubeconfig",
-        kubeadm.ADMIN_CONFIG,
-        "--request-timeout=20s",
+    config = [
+        "get",
+        "configmap",
+        "kubeadm-config",
         "--namespace",
         "kube-system",
+        "--output",
+        "name",
     ]
     try:
-        programs.run([*argv, "get", "configmap", "kubeadm-config", "--output", "name"], timeout=30)
+        kubectl.Kubectl(kubeadm.ADMIN_CONFIG).run([*config, "--request-timeout=20s"], timeout=30)
     except programs.ProgramError:
         return False
     return True
@@ -133,6 +147,7 @@ def initialise(params, check_mode):
     begun_with = kubeadm.Record().value.get("config", "")
     return {
         "changed": ran,
+        "node": node.gather(wait_for_api=API_SECONDS),
         "ca_cert_hash": kubeadm.ca_hash(),
         "drift": bool(begun_with) and begun_with != kubeadm.config_hash(documents),
         "diff": [difference] if ran else [],

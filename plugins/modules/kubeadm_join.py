@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Runs C(kubeadm join) once, with the same care for killed runs as M(ohmykube.cluster.kubeadm_init).
   - Refuses a node that belongs to another cluster.
+  - A control plane can join while nothing answers at the cluster's endpoint, which may be the address of the very node
+    that joins, when O(api_server) names one that does.
 author:
   - The ohmykube authors (@monshunter)
 options:
@@ -33,6 +35,13 @@ options:
       - The cluster's certificate authority itself (PEM), as M(ohmykube.cluster.kubeadm_token) returns it. The node then
         trusts what came with this task instead of a ConfigMap of the cluster, which is not signed for a new token for
         some seconds. Without effect on a document that says more of its discovery than the endpoint.
+    type: str
+    default: ""
+  api_server:
+    description:
+      - Host and port of the API server of a control plane that answers, as M(ohmykube.cluster.kubeadm_token) returns it.
+        A control plane joins through it; a worker takes the endpoint of O(document), at which its kubelet stays.
+      - Without effect on a document that says more of its discovery than the endpoint.
     type: str
     default: ""
   certificate_key:
@@ -90,18 +99,30 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    api_server,
+    kubeadm,
+    programs,
+    storage,
+)
 
 OPTIONS = {
     "document": {"type": "dict", "required": True},
     "ca_cert_hash": {"type": "str", "default": ""},
     "ca_certificate": {"type": "str", "default": ""},
+    "api_server": {"type": "str", "default": ""},
     "token": {"type": "str", "default": "", "no_log": True},
     "certificate_key": {"type": "str", "default": "", "no_log": True},
     "kubernetes_version": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
 }
+ENDPOINT_SECONDS = 3
+OTHER_CLUSTER = (
+    "this node belongs to another cluster: its certificate authority is %s, and that of this cluster %s. Nothing was "
+    "changed; look whether it is the node that you mean. To move it, take it out of its cluster first: playbook "
+    "ohmykube.cluster.node_remove"
+)
 
 
 def is_complete():
@@ -119,11 +140,15 @@ def knows_only_the_endpoint(document):
     }
 
 
-def cluster_info(document, certificate):
+def endpoint_of(document):
+    """Return the endpoint that a JoinConfiguration names."""
+    return document["discovery"]["bootstrapToken"]["apiServerEndpoint"]
+
+
+def cluster_info(server, certificate):
     """Return a kubeconfig without credentials: address and certificate authority of the cluster."""
-    endpoint = document["discovery"]["bootstrapToken"]["apiServerEndpoint"]
     authority = base64.b64encode(certificate.encode()).decode()
-    cluster = {"server": "https://" + endpoint, "certificate-authority-data": authority}
+    cluster = {"server": "https://" + server, "certificate-authority-data": authority}
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -153,57 +178,95 @@ def with_secrets(params, info_path):
     return document
 
 
-def join(params, check_mode):
-    """Do it; return the module's result."""
-    document = params["document"]
-    configs = []
+class Join:
+    """One call of the module."""
 
-    def keep(content):
-        descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
-        os.close(descriptor)
-        configs.append(path)
-        storage.write_atomically(path, kubeadm.render([content]).encode(), mode=0o600)
-        return path
+    def __init__(self, params):
+        self._params = params
+        self._document = params["document"]
+        self._configs = []
+        trusted = params["ca_certificate"] and knows_only_the_endpoint(self._document)
+        plane = "controlPlane" in self._document
+        self._server = params["api_server"] if trusted and plane else ""
 
-    def prepare():
+    def run(self, check_mode):
+        """Do it; return the module's result."""
+        try:
+            ran = kubeadm.run_once(
+                "join",
+                [self._document],
+                self._params,
+                check_mode=check_mode,
+                adopt=is_complete,
+                prepare=self._prepare,
+                before=self._before,
+            )
+        finally:
+            for path in self._configs:
+                os.unlink(path)
+        own, wanted = kubeadm.ca_hash(), self._params["ca_cert_hash"]
+        if own and wanted and own != wanted and not ran:
+            raise kubeadm.KubeadmError(OTHER_CLUSTER % (own, wanted), "survey")
+        if not check_mode:
+            aim_at_the_endpoint()
+        return {"changed": ran}
+
+    def _prepare(self):
+        params, document = self._params, self._document
         if not params["token"] and "file" not in document.get("discovery", {}):
             raise kubeadm.KubeadmError(
                 "this node has not joined yet, and no token was given", "discovery"
             )
-        certificate = params["ca_certificate"]
         info_path = ""
-        if certificate and knows_only_the_endpoint(document):
-            info_path = keep(cluster_info(document, certificate))
-        path = keep(with_secrets(params, info_path))
+        if params["ca_certificate"] and knows_only_the_endpoint(document):
+            server = self._server or endpoint_of(document)
+            info_path = self._keep(cluster_info(server, params["ca_certificate"]))
+        path = self._keep(with_secrets(params, info_path))
         kubeadm.validate(path)
         return path
 
-    try:
-        ran = kubeadm.run_once(
-            "join",
-            [document],
-            params,
-            check_mode=check_mode,
-            adopt=is_complete,
-            prepare=prepare,
-        )
-    finally:
-        for path in configs:
-            os.unlink(path)
-    own, wanted = kubeadm.ca_hash(), params["ca_cert_hash"]
-    if own and wanted and own != wanted and not ran:
-        raise kubeadm.KubeadmError(
-            "this node belongs to another cluster (its certificate authority differs); take Kubernetes off it first: "
-            "playbook ohmykube.cluster.cluster_reset, limited to this node",
-            "survey",
-        )
-    return {"changed": ran}
+    def _keep(self, content):
+        descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
+        os.close(descriptor)
+        self._configs.append(path)
+        storage.write_atomically(path, kubeadm.render([content]).encode(), mode=0o600)
+        return path
+
+    def _before(self, path, lock):
+        """Where nothing answers at the cluster's endpoint, lead kubeadm past it.
+
+        kubeadm asks through admin.conf, which it makes itself and aims at the endpoint; one that is there
+        already it takes as it is. So it makes it first, and we aim it at the server that answers.
+        """
+        if not self._server or not api_server.problem(
+            endpoint_of(self._document), self._params["ca_certificate"], timeout=ENDPOINT_SECONDS
+        ):
+            return
+        kubeadm.Record().note(endpoint=endpoint_of(self._document))
+        for phase in ("download-certs", "kubeconfig"):
+            argv = ["join", "phase", "control-plane-prepare", phase, "--config", path]
+            kubeadm.execute("join", argv, lock, self._params["timeout"])
+        aim(self._server)
+
+
+def aim(server):
+    """Let admin.conf lead to another server."""
+    text = api_server.aimed(storage.read_text(kubeadm.ADMIN_CONFIG), server)
+    storage.write_atomically(kubeadm.ADMIN_CONFIG, text.encode(), mode=0o600)
+
+
+def aim_at_the_endpoint():
+    """Let admin.conf lead where it must, after a join that was led past the endpoint."""
+    record = kubeadm.Record()
+    if record.finished and record.value.get("endpoint"):
+        aim(record.value["endpoint"])
+        record.note(endpoint=None)
 
 
 def main():
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     try:
-        result = join(module.params, module.check_mode)
+        result = Join(module.params).run(module.check_mode)
     except kubeadm.KubeadmError as error:
         module.fail_json(msg=str(error), phase=error.phase, output=error.output)
     except (programs.ProgramError, OSError) as error:

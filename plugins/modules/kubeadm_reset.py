@@ -35,6 +35,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+ansible_facts:
+  description: The fact C(ohmykube_node), see M(ohmykube.cluster.node_info).
+  type: dict
+  returned: success
 changes:
   description: What was removed.
   type: list
@@ -52,6 +56,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     artifacts,
     kubeadm,
     kubectl,
+    node,
     programs,
 )
 
@@ -203,7 +208,11 @@ def main():
         )
     except (programs.ProgramError, OSError) as error:
         module.fail_json(msg=str(error), output=getattr(error, "output", ""), changes=reset.changes)
-    module.exit_json(changed=bool(reset.changes), changes=reset.changes)
+    module.exit_json(
+        changed=bool(reset.changes),
+        changes=reset.changes,
+        ansible_facts={"ohmykube_node": node.gather()},
+    )
 
 
 if __name__ == "__main__":

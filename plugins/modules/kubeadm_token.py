@@ -9,7 +9,8 @@ module: kubeadm_token
 short_description: Make a short-lived bootstrap token, and upload certificates for further control planes
 version_added: 0.1.0
 description:
-  - Runs on a control plane. Use C(no_log) on the task; no secret appears in an argument of a program.
+  - Runs on any control plane, and asks the API server of that node. Use C(no_log) on the task; no secret appears in an
+    argument of a program.
 author:
   - The ohmykube authors (@monshunter)
 options:
@@ -51,6 +52,14 @@ certificate_key:
   description: Key of the uploaded certificates, or empty.
   type: str
   returned: success
+endpoint:
+  description: Host and port under which all nodes reach the API server, as the cluster itself has it.
+  type: str
+  returned: success
+api_server:
+  description: Host and port of the API server of this node.
+  type: str
+  returned: success
 """
 
 import os
@@ -59,17 +68,38 @@ import secrets
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    api_server,
+    kubeadm,
+    programs,
+    storage,
+)
 
 OPTIONS = {
     "ttl": {"type": "str", "default": "15m"},
     "certificates": {"type": "bool", "default": False},
 }
-NOTHING = {"token": "", "ca_cert_hash": "", "ca_certificate": "", "certificate_key": ""}
+NOTHING = {
+    "token": "",
+    "ca_cert_hash": "",
+    "ca_certificate": "",
+    "certificate_key": "",
+    "endpoint": "",
+    "api_server": "",
+}
 TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 
 
-def upload_certificates():
+def known():
+    """Return what is no secret: where the cluster is, and by which authority it is known."""
+    return {
+        "ca_cert_hash": kubeadm.ca_hash(),
+        "endpoint": api_server.server_in(storage.read_text(kubeadm.ADMIN_CONFIG)),
+        "api_server": api_server.address(),
+    }
+
+
+def upload_certificates(config):
     """Upload the certificates under a fresh key and return the key; it goes through a private file."""
     key = secrets.token_hex(32)
     document = {
@@ -88,31 +118,24 @@ def upload_certificates():
             "--upload-certs",
             "--skip-certificate-key-print",
         ]
-        programs.run([*argv, "--config", stream.name], timeout=120)
+        programs.run([*argv, "--config", stream.name, "--kubeconfig", config], timeout=120)
     return key
 
 
 def create(params):
     """Make token and key; return the module's result."""
-    argv = [
-        "kubeadm",
-        "token",
-        "create",
-        "--kubeconfig",
-        kubeadm.ADMIN_CONFIG,
-        "--ttl",
-        params["ttl"],
-    ]
-    printed = TOKEN.search(programs.run(argv, timeout=120).stdout)
-    if printed is None:
-        raise programs.ProgramError("kubeadm token create printed no token")
-    key = upload_certificates() if params["certificates"] else ""
-    return {
-        "token": printed.group(0),
-        "ca_cert_hash": kubeadm.ca_hash(),
-        "ca_certificate": storage.read_text(kubeadm.CA_CERTIFICATE),
-        "certificate_key": key,
-    }
+    with api_server.admin_config() as config:
+        argv = ["kubeadm", "token", "create", "--kubeconfig", config, "--ttl", params["ttl"]]
+        printed = TOKEN.search(programs.run(argv, timeout=120).stdout)
+        if printed is None:
+            raise programs.ProgramError("kubeadm token create printed no token")
+        key = upload_certificates(config) if params["certificates"] else ""
+    return dict(
+        known(),
+        token=printed.group(0),
+        ca_certificate=storage.read_text(kubeadm.CA_CERTIFICATE),
+        certificate_key=key,
+    )
 
 
 def main():
@@ -122,7 +145,7 @@ def main():
             module.exit_json(changed=True, **NOTHING)
         module.fail_json(msg="this node is no control plane: there is no %s" % kubeadm.ADMIN_CONFIG)
     if module.check_mode:
-        module.exit_json(changed=True, **{**NOTHING, "ca_cert_hash": kubeadm.ca_hash()})
+        module.exit_json(changed=True, **{**NOTHING, **known()})
     try:
         result = create(module.params)
     except (programs.ProgramError, OSError) as error:

@@ -12,6 +12,11 @@ description:
   - Returns the fact C(ohmykube_node), read in milliseconds. M(ohmykube.cluster.node_prepare) returns it too.
 author:
   - The ohmykube authors (@monshunter)
+options:
+  wait_for_api:
+    description: Seconds that an API server on this node is given to become ready.
+    type: int
+    default: 0
 attributes:
   check_mode:
     description: Changes nothing.
@@ -36,6 +41,11 @@ ansible_facts:
         - V(in_container) tells that the node shares its kernel with other machines.
         - V(cap_sys_resource) tells whether process 1 may lower its C(oom_score_adj).
         - V(joined) tells that C(kubeadm init) or C(kubeadm join) has finished here.
+        - V(begun) is C(init) or C(join) where one has begun and not finished, or empty.
+        - V(control_plane) tells that this is a control plane, V(api_server) where its API server listens (host and port, or
+          empty), and V(api_problem) why that is not ready; empty when it is, and where there is none.
+        - V(cluster_endpoint) is host and port under which all nodes reach the API server; empty elsewhere than on a control
+          plane.
         - V(kubernetes_version) is the version that was initialised or joined here, or empty.
         - V(cluster_ca) is the hash of the cluster's certificate authority, or empty.
         - V(default_ip), V(hostname), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
@@ -46,10 +56,13 @@ ansible_facts:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node
 
+OPTIONS = {"wait_for_api": {"type": "int", "default": 0}}
+
 
 def main():
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    module.exit_json(changed=False, ansible_facts={"ohmykube_node": node.gather()})
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    facts = node.gather(wait_for_api=module.params["wait_for_api"])
+    module.exit_json(changed=False, ansible_facts={"ohmykube_node": facts})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, storage
 
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
@@ -46,6 +46,9 @@ case "$1 $2" in
   if [ -e $NOTES/invalid ]; then echo "error: unknown field \"sotrage\"" >&2; exit 1; fi ;;
 "token create") echo abcdef.0123456789abcdef ;;
 "init phase") cp "${7}" $NOTES/upload.yaml ;;
+"join phase")
+  mkdir -p $etc/pki; cp $NOTES/ca.crt $etc/pki/ca.crt
+  [ "$4" != kubeconfig ] || echo '    server: https://10.0.0.11:6443' >$etc/admin.conf ;;
 esac
 """
 
@@ -261,6 +264,120 @@ def test_join_as_control_plane(run_module: RunModule, machine: FakeNode) -> None
     assert document["controlPlane"] == {"certificateKey": "k" * 64}
 
 
+ENDPOINT = "10.0.0.11:6443"
+PLANE = {
+    **JOIN,
+    "controlPlane": {},
+    "discovery": {"bootstrapToken": {"apiServerEndpoint": ENDPOINT}},
+}
+
+
+def join_plane(run_module: RunModule, **more: object) -> dict[str, object]:
+    """Join as a control plane whose own address is the cluster's endpoint."""
+    certificate = (DATA / "ca-ecdsa.crt").read_text()
+    return run_module(
+        "kubeadm_join",
+        document=PLANE,
+        token=SECRET,
+        ca_certificate=certificate,
+        api_server="10.0.0.12:6443",
+        **more,
+    )
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the servers that answer, to be changed; none does at first."""
+    servers: list[str] = []
+
+    def problem(server: str, _authority: str, timeout: float) -> str:
+        assert timeout <= 5
+        return "" if server in servers else "refused"
+
+    monkeypatch.setattr(api_server, "problem", problem)
+    return servers
+
+
+def test_a_control_plane_joins_past_an_endpoint_that_is_dead(
+    run_module: RunModule, machine: FakeNode, answering: list[str]
+) -> None:
+    """The first control plane was lost, and its address is the endpoint of the cluster."""
+    kept = 'if [ "$1 $2" = "join --config" ]; then cp $ROOT/etc/kubernetes/admin.conf $NOTES/; fi\n'
+    machine.program("kubeadm", kept + INFO_IS_KEPT + FAKE_KUBEADM)
+    assert join_plane(run_module)["changed"] is True
+    verbs = [call.split()[1:5] for call in machine.calls("kubeadm join")]
+    assert [words[:2] for words in verbs] == [
+        ["join", "phase"],
+        ["join", "phase"],
+        ["join", "--config"],
+    ]
+    assert [words[3] for words in verbs[:2]] == ["download-certs", "kubeconfig"]
+    info = json.loads((machine.notes / "info.yaml").read_text().replace("---\n", ""))
+    assert info["clusters"][0]["cluster"]["server"] == "https://10.0.0.12:6443"
+    meanwhile = (machine.notes / "admin.conf").read_text()
+    assert api_server.server_in(meanwhile) == "10.0.0.12:6443"
+    admin = machine.path("etc/kubernetes/admin.conf")
+    assert api_server.server_in(admin.read_text()) == ENDPOINT
+    assert admin.stat().st_mode & 0o777 == 0o600
+    assert "endpoint" not in kubeadm.Record().value
+
+
+def test_a_control_plane_joins_by_the_endpoint_where_it_answers(
+    run_module: RunModule, machine: FakeNode, answering: list[str]
+) -> None:
+    answering.append(ENDPOINT)
+    join_plane(run_module)
+    assert [call.split()[2] for call in machine.calls("kubeadm join")] == ["--config"]
+
+
+def test_a_join_that_was_killed_still_ends_at_the_endpoint(
+    run_module: RunModule, machine: FakeNode, answering: list[str]
+) -> None:
+    record = kubeadm.Record()
+    record.begin("join", "", "1.36.3")
+    record.note(endpoint=ENDPOINT)
+    machine.write("etc/kubernetes/kubelet.conf")
+    admin = machine.write("etc/kubernetes/admin.conf", "    server: https://10.0.0.12:6443\n")
+    machine.write("var/log/ohmykube/kubeadm-join.log", kubeadm.SUCCESS["join"] + ":\n")
+    assert join_plane(run_module, check=True)["changed"] is False
+    assert api_server.server_in(admin.read_text()) == "10.0.0.12:6443"
+    assert join_plane(run_module)["changed"] is False
+    assert api_server.server_in(admin.read_text()) == ENDPOINT
+    assert machine.calls("kubeadm") == []
+
+
+def test_a_worker_keeps_to_the_endpoint(
+    run_module: RunModule, machine: FakeNode, answering: list[str]
+) -> None:
+    """Where it was discovered is where its kubelet stays."""
+    machine.program("kubeadm", INFO_IS_KEPT + FAKE_KUBEADM)
+    document = {name: value for name, value in PLANE.items() if name != "controlPlane"}
+    certificate = (DATA / "ca-ecdsa.crt").read_text()
+    run_module(
+        "kubeadm_join",
+        document=document,
+        token=SECRET,
+        ca_certificate=certificate,
+        api_server="10.0.0.12:6443",
+    )
+    info = json.loads((machine.notes / "info.yaml").read_text().replace("---\n", ""))
+    assert info["clusters"][0]["cluster"]["server"] == f"https://{ENDPOINT}"
+
+
+def test_what_others_made_of_a_node_is_not_made_anew(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    """A control plane that has joined is no half-done init, and the other way round."""
+    join(run_module, token=SECRET)
+    machine.forget()
+    assert init(run_module, machine)["changed"] is False
+    kubeadm.Record().begin("init", "", "1.36.3")
+    machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"])
+    assert join(run_module, token=SECRET)["changed"] is False
+    assert kubeadm.Record().value["action"] == "init"
+    assert machine.calls() == []
+
+
 def test_join_without_token(run_module: RunModule, machine: FakeNode) -> None:
     assert "no token was given" in str(join(run_module, fails=True)["msg"])
     assert join(run_module, check=True)["changed"] is True
@@ -270,7 +387,10 @@ def test_join_without_token(run_module: RunModule, machine: FakeNode) -> None:
 def test_join_refuses_node_of_another_cluster(run_module: RunModule, machine: FakeNode) -> None:
     join(run_module, token=SECRET)
     other = kubeadm.ca_hash(str(DATA / "ca-ecdsa.crt"))
-    assert "another cluster" in str(join(run_module, ca_cert_hash=other, fails=True)["msg"])
+    said = str(join(run_module, ca_cert_hash=other, fails=True)["msg"])
+    assert "belongs to another cluster" in said
+    assert other in said
+    assert "cluster_reset" not in said, "no advice that destroys"
 
 
 def test_token(run_module: RunModule, machine: FakeNode) -> None:

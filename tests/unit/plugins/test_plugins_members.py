@@ -1,0 +1,173 @@
+"""Which control plane speaks for a cluster, and when none is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.ohmykube.cluster.plugins.filter import members
+
+BARE: dict[str, Any] = {
+    "joined": False,
+    "control_plane": False,
+    "begun": "",
+    "default_ip": "10.0.0.9",
+}
+WORKER = {**BARE, "joined": True, "cluster_ca": "sha256:aa"}
+
+
+def plane(ca: str = "sha256:aa", problem: str = "", **more: Any) -> dict[str, Any]:
+    """Return the facts of a control plane."""
+    return {
+        **BARE,
+        "joined": True,
+        "control_plane": True,
+        "cluster_ca": ca,
+        "api_problem": problem,
+        **more,
+    }
+
+
+def looked(host: str, facts: dict[str, Any] | None = None, msg: str = "") -> dict[str, Any]:
+    """Return a result of node_info on a host outside the play."""
+    result: dict[str, Any] = {"__kubeadm_host": host, "msg": msg}
+    return result if facts is None else {**result, "ansible_facts": {"ohmykube_node": facts}}
+
+
+PLANES = ["cp1", "cp2", "cp3"]
+
+
+def choose(
+    facts: dict[str, Any], *others: dict[str, Any], leaving: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    chosen: dict[str, Any] = members.kubeadm_choice(PLANES, facts, others, leaving)
+    return chosen
+
+
+def test_where_there_is_no_cluster_the_first_makes_it() -> None:
+    chosen = choose(dict.fromkeys(("cp1", "cp2", "cp3", "w1"), BARE))
+    assert (chosen["leader"], chosen["init"], chosen["problem"]) == ("cp1", True, "")
+    assert chosen["look"] == []
+    assert chosen["facts"] == BARE
+
+
+@pytest.mark.parametrize("answering", PLANES)
+def test_a_cluster_is_joined_whoever_has_it(answering: str) -> None:
+    """Also when the first of the group is new: an inventory's order makes no second cluster."""
+    facts = dict.fromkeys(PLANES, BARE) | {answering: plane()}
+    chosen = choose(facts)
+    assert (chosen["leader"], chosen["init"], chosen["problem"]) == (answering, False, "")
+    assert chosen["look"] == []
+
+
+def test_one_that_does_not_answer_is_passed_over() -> None:
+    chosen = choose({"cp1": plane(problem="refused"), "cp2": plane(), "cp3": plane()})
+    assert chosen["leader"] == "cp2"
+
+
+def test_a_host_outside_the_play_may_have_the_cluster() -> None:
+    assert choose({"w9": BARE})["look"] == PLANES
+    chosen = choose({"w9": BARE}, looked("cp1", msg="no route"), looked("cp2", plane()))
+    assert (chosen["leader"], chosen["problem"], chosen["look"]) == ("cp2", "", [])
+    assert chosen["facts"] == plane()
+
+
+def test_one_of_the_play_is_asked_before_others() -> None:
+    chosen = choose({"cp3": plane()}, looked("cp1", plane()))
+    assert chosen["leader"] == "cp3"
+
+
+def test_those_that_were_just_started_are_looked_at_again() -> None:
+    facts = {"cp1": plane(problem="refused"), "cp2": BARE, "cp3": BARE}
+    assert choose(facts)["look"] == ["cp1"]
+    again = choose(facts, looked("cp1", plane()))
+    assert (again["leader"], again["problem"]) == ("cp1", "")
+
+
+def test_when_none_answers_nothing_is_done() -> None:
+    facts = {"cp1": BARE, "cp2": plane(problem="10.0.0.2:6443 does not answer: refused")}
+    seen = (looked("cp2", facts["cp2"]), looked("cp3", msg="ssh: no route to host\n"))
+    chosen = choose(facts, *seen)
+    assert "none of its control planes answers" in chosen["problem"]
+    assert "cp2: 10.0.0.2:6443 does not answer: refused" in chosen["problem"]
+    assert "cp3: ssh: no route to host" in chosen["problem"]
+    assert "journalctl" in chosen["problem"]
+    assert not chosen["init"]
+
+
+def test_while_one_is_unknown_no_cluster_is_made() -> None:
+    chosen = choose({"cp2": BARE, "cp3": BARE}, looked("cp1", msg="timed out"))
+    assert "a second one is not made: cp1: timed out" in chosen["problem"]
+    assert not chosen["init"]
+
+
+def test_a_host_of_the_play_without_facts_is_unknown() -> None:
+    """As with a strategy in which hosts do not wait for each other."""
+    chosen = choose({"cp1": {}, "cp2": BARE, "cp3": BARE})
+    assert "cp1: it is in this play, but was not looked at" in chosen["problem"]
+
+
+def test_two_clusters_in_one_group_are_refused() -> None:
+    chosen = choose({"cp1": plane(), "cp2": plane("sha256:bb"), "cp3": BARE})
+    assert "different clusters" in chosen["problem"]
+    assert "cp1 (certificate authority sha256:aa)" in chosen["problem"]
+    assert "cp2 (certificate authority sha256:bb)" in chosen["problem"]
+
+
+def test_a_worker_of_a_cluster_that_no_control_plane_has() -> None:
+    chosen = choose({**dict.fromkeys(PLANES, BARE), "w1": WORKER})
+    assert "w1 belongs to one (certificate authority sha256:aa)" in chosen["problem"]
+
+
+def test_without_a_control_plane_in_the_play_none_is_made() -> None:
+    chosen = choose({"w1": BARE}, *(looked(host, BARE) for host in PLANES))
+    assert "no control plane in this play" in chosen["problem"]
+
+
+def test_who_has_begun_to_make_the_cluster_goes_on() -> None:
+    begun = {**BARE, "begun": "init"}
+    facts = {"cp1": BARE, "cp2": begun, "cp3": {**BARE, "begun": "join"}}
+    assert (choose(facts)["leader"], choose(facts)["init"]) == ("cp2", True)
+    outside = choose({"cp1": BARE, "cp3": BARE}, looked("cp2", begun))
+    assert "cp2 has begun to make the cluster, and is not in this play" in outside["problem"]
+    assert not outside["init"]
+
+
+def test_a_cluster_of_others_is_one_too() -> None:
+    chosen = choose({"cp1": BARE, "cp2": plane(joined=False), "cp3": BARE})
+    assert (chosen["leader"], chosen["init"]) == ("cp2", False)
+
+
+def test_a_group_without_hosts() -> None:
+    assert "no host in the group" in members.kubeadm_choice([], {"w1": BARE}, [])["problem"]
+
+
+def test_who_leaves_does_not_speak_for_the_cluster() -> None:
+    facts = {"cp1": plane()}
+    assert choose(facts, leaving=("cp1",))["look"] == PLANES
+    chosen = choose(facts, looked("cp1", plane()), looked("cp2", plane()), leaving=("cp1",))
+    assert (chosen["leader"], chosen["problem"]) == ("cp2", "")
+
+
+def test_the_last_control_plane_does_not_leave() -> None:
+    facts = {"cp1": plane()}
+    seen = (looked("cp1", plane()), looked("cp2", BARE), looked("cp3", BARE))
+    chosen = choose(facts, *seen, leaving=("cp1",))
+    assert "cp1: it is about to leave" in chosen["problem"]
+
+
+def test_nothing_leaves_where_there_is_no_cluster() -> None:
+    facts = dict.fromkeys(PLANES, BARE)
+    assert "has a cluster that a node could leave" in choose(facts, leaving=("cp1",))["problem"]
+
+
+def test_names_and_addresses() -> None:
+    hosts = [
+        {"inventory_hostname": "a", "ansible_facts": {"ohmykube_node": BARE}},
+        {"inventory_hostname": "b", "kubeadm_node_name": "n2", "kubeadm_node_ip": "10.1.1.1"},
+        {"inventory_hostname": "c", "ansible_facts": {"ohmykube_node": WORKER}},
+        {"inventory_hostname": "d", "ansible_facts": {"ohmykube_node": plane(joined=False)}},
+    ]
+    assert members.kubeadm_joining(hosts) == {"a": "10.0.0.9", "n2": "10.1.1.1"}
+    assert set(members.kubeadm_addresses(hosts)) == {"a", "n2", "c", "d"}
+    assert members.kubeadm_addresses([{"inventory_hostname": "x"}]) == {"x": ""}
