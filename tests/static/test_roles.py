@@ -20,7 +20,7 @@ NODE_CODE = sorted(
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 ARCHITECTURES = {"amd64", "arm64"}
 # Variables of Ansible's own that hold no facts.
-MAGIC = {"ansible_check_mode", "ansible_facts", "ansible_play_hosts"}
+MAGIC = {"ansible_check_mode", "ansible_facts", "ansible_play_batch", "ansible_play_hosts"}
 
 
 def load(path: Path) -> Any:
