@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ohmykube.errors import ClusterError, NodeError
 from ohmykube.kit import parallel
-from ohmykube.kube import readiness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +19,15 @@ if TYPE_CHECKING:
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as the API gives it."""
 
+ADMIN = "/etc/kubernetes/admin.conf"
+CACHE = "/run/ohmykube-kubectl"
+"""On the node, instead of root's home; a reset of the node removes it."""
+REQUEST_SECONDS = 5
 ALL = "*"
 """As a namespace: all of them."""
 # A certificate of kubeadm has this name on every control plane; 127.0.0.1 it need not have.
 _LOCAL = ("--server=https://127.0.0.1:6443", "--tls-server-name=kubernetes")
+_KUBECTL = ("kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, *_LOCAL)
 _FIELD_MANAGER = "ohmykube"
 _COMMAND_SECONDS = 30.0
 """What a command may take that waits for nothing in the cluster."""
@@ -70,6 +74,7 @@ class ClusterApi:
         self._shells = dict(shells)
         self._absent = dict(absent or {})
         self._slowdown = slowdown
+        self._limit = f"--request-timeout={REQUEST_SECONDS * slowdown}s"
         self._answering: str | None = None
 
     @property
@@ -152,7 +157,13 @@ class ClusterApi:
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run another program on a control plane that answers; return its output."""
-        return self._any(lambda shell: shell(argv, stdin, _COMMAND_SECONDS))
+        name = self.control_plane
+        try:
+            return self._shells[name](argv, stdin, _COMMAND_SECONDS)
+        except NodeError:
+            if self._problem(name):
+                self._answering = None  # the next call takes another one
+            raise
 
     def _exhausted_budgets(self) -> list[str]:
         found = []
@@ -168,12 +179,12 @@ class ClusterApi:
         return found
 
     def _kubectl(self, *words: str, stdin: str = "") -> str:
-        argv = [*readiness.kubectl(self._slowdown), *_LOCAL, *words]
+        argv = [*_KUBECTL, self._limit, *words]
         return self._any(lambda shell: shell(argv, stdin, _COMMAND_SECONDS))
 
     def _waiting(self, seconds: float, *words: str) -> str:
         """Run a command that waits in the cluster, so that no request of it is cut short."""
-        argv = [*readiness.kubectl(None), *_LOCAL, *words]
+        argv = [*_KUBECTL, *words]
         return self._any(lambda shell: shell(argv, "", seconds + _MARGIN))
 
     def _any(self, act: Callable[[Shell], str]) -> str:
@@ -208,7 +219,7 @@ class ClusterApi:
         return self._answering
 
     def _problem(self, name: str) -> str:
-        argv = [*readiness.kubectl(self._slowdown), *_LOCAL, "get", "--raw=/readyz"]
+        argv = [*_KUBECTL, self._limit, "get", "--raw=/readyz"]
         try:
             self._shells[name](argv, "", _COMMAND_SECONDS)
         except NodeError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.kube.readiness import kubectl
+from ohmykube.kube.api import ALL
 
 if TYPE_CHECKING:
-    from ohmykube.kube.readiness import Remote
+    from ohmykube.kube.api import ClusterApi
 
 _PROTOCOLS = ("tcp", "udp")
 
@@ -26,15 +25,14 @@ class BalancedPort:
     """``tcp`` or ``udp``."""
 
 
-def balanced(remote: Remote, *, slowdown: int = 1) -> tuple[BalancedPort, ...]:
+def balanced(api: ClusterApi) -> tuple[BalancedPort, ...]:
     """Return the ports of all services that have an IPv4 address from a load balancer, sorted.
 
     Raises:
         OhmykubeError: the API does not answer.
     """
-    text = remote([*kubectl(slowdown), "get", "services", "--all-namespaces", "-ojson"])
     found = []
-    for item in json.loads(text)["items"]:
+    for item in api.get_all("services", namespace=ALL):
         if item["spec"].get("type") != "LoadBalancer":
             continue
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"

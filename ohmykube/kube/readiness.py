@@ -1,34 +1,17 @@
-"""Questions to a running cluster, asked with ``kubectl`` and a DNS query on a control plane.
-
-A ``Remote`` runs an argv (with standard input) on the control plane and returns its output; steps
-make it from ssh, tests from a table.
-"""
+"""Whether a cluster is ready: its nodes, and its DNS."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from ohmykube.kube.api import ClusterApi
 
-ADMIN = "/etc/kubernetes/admin.conf"
-CACHE = "/run/ohmykube-kubectl"
-"""On the node, instead of root's home; a reset of the node removes it."""
-REQUEST_SECONDS = 5
 PRESSURES = frozenset(("DiskPressure", "MemoryPressure", "PIDPressure"))
-
-
-class Remote(Protocol):
-    """Runs a command on a control plane."""
-
-    def __call__(self, argv: Sequence[str], stdin: str = "") -> str:
-        """Return its standard output; raises OhmykubeError when it fails."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +28,10 @@ class NodeCondition:
     """Kubelet version, such as ``v1.36.3``."""
 
 
-def kubectl(slowdown: int | None) -> list[str]:
-    """Return the start of a command line; with None as ``slowdown`` no request has a limit."""
-    base = ["kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE]
-    return base if slowdown is None else [*base, f"--request-timeout={REQUEST_SECONDS * slowdown}s"]
-
-
-def nodes(remote: Remote, *, slowdown: int = 1) -> tuple[NodeCondition, ...]:
+def nodes(api: ClusterApi) -> tuple[NodeCondition, ...]:
     """Return all Node objects, sorted by name; OhmykubeError when the API does not answer."""
-    text = remote([*kubectl(slowdown), "get", "nodes", "-ojson"])
     found = []
-    for item in json.loads(text)["items"]:
+    for item in api.get_all("nodes"):
         conditions = item["status"].get("conditions", [])
         ready: dict[str, str] = next((c for c in conditions if c["type"] == "Ready"), {})
         is_ready = ready.get("status") == "True"
@@ -92,11 +68,11 @@ sys.exit(0 if ident == 4711 and flags & 15 == 0 and answers > 0 else 1)
 """
 
 
-def dns_answers(remote: Remote, service_cidr: str, domain: str) -> bool:
-    """Tell whether the cluster's DNS resolves the API server's service name."""
+def dns_answers(api: ClusterApi, service_cidr: str, domain: str) -> bool:
+    """Tell whether the cluster's DNS resolves the API server's service name on a control plane."""
     name = f"kubernetes.default.svc.{domain}"
     try:
-        remote(["python3", "-", dns_address(service_cidr), name], _QUERY)
+        api.run(["python3", "-", dns_address(service_cidr), name], _QUERY)
     except OhmykubeError:
         return False
     return True

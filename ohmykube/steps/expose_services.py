@@ -13,15 +13,15 @@ from ohmykube.steps.step import Step
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ohmykube.kube.api import ClusterApi
     from ohmykube.kube.balancers import BalancedPort
     from ohmykube.steps.context import Context
-    from ohmykube.steps.nodes import Nodes
 
 
 EXPOSE_SERVICES = Step("expose-services", "Reach the load balancers")
 
 
-def expose_services(ctx: Context, nodes: Nodes) -> None:
+def expose_services(ctx: Context, api: ClusterApi) -> None:
     """Compare what is reachable with the services there are, make it so, and say where each is.
 
     A cluster is no worse for one that cannot be reached: that is a warning.
@@ -32,8 +32,7 @@ def expose_services(ctx: Context, nodes: Nodes) -> None:
     reporter = ctx.services.reporter
     with EXPOSE_SERVICES.running(ctx.services) as result:
         try:
-            remote = nodes.shell(ctx.cluster.control_planes[0].name)
-            ports = balancers.balanced(remote, slowdown=ctx.slowdown)
+            ports = balancers.balanced(api)
             places = ctx.provider.publish(ctx.cluster.name, _services(ports))
         except OhmykubeError as error:
             text = f"load balancers cannot be reached from this host: {error.message}"

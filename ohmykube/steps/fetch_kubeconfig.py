@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.kit import files, process
-from ohmykube.kube import kubeconfig, readiness
+from ohmykube.errors import ClusterError, TimeoutExceeded
+from ohmykube.kit import files, process, retry
+from ohmykube.kube import kubeconfig
+from ohmykube.kube.api import ADMIN
 from ohmykube.progress import Message
 from ohmykube.state import layout
 from ohmykube.steps.step import Step
@@ -14,31 +16,53 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.kit.sudo_user import SudoUser
+    from ohmykube.kube.api import ClusterApi
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
 
 API_PORT = 6443
+ANSWER = retry.Wait(seconds=120, every=0.3, factor=1.3, longest=2)
+"""For API servers of machines that have just been started."""
 FETCH_KUBECONFIG = Step("fetch-kubeconfig", "Fetch the kubeconfig")
 
 
-def fetch_kubeconfig(ctx: Context, nodes: Nodes) -> Path:
+def fetch_kubeconfig(ctx: Context, nodes: Nodes, api: ClusterApi) -> Path:
     """Write ``kubeconfig`` (0600) into the cluster's state directory; return the path for the user.
 
-    The server address is the one by which this host reaches the API server.
+    It comes from a control plane that answers; the server address is the one by which this host
+    reaches the API server of that one.
 
     Raises:
+        ClusterError: no control plane answers in time.
         NodeError: the control plane does not hand it over.
     """
     with FETCH_KUBECONFIG.running(ctx.services) as result:
-        first = ctx.cluster.control_planes[0].name
-        text = nodes.shell(first)(["cat", readiness.ADMIN])
-        address = nodes.machines[first].address
+        _wait(ctx, api)
+        text = api.run(["cat", ADMIN])
+        address = nodes.machines[api.control_plane].address
         host, port = ctx.provider.api_endpoint(ctx.cluster.name, address, API_PORT)
         path = ctx.directory / layout.KUBECONFIG
         ours = kubeconfig.rename(text, ctx.cluster.name, host, port)
         files.write(path, ours)
         result.detail = f"https://{host}:{port}"
         return _for_the_user(ctx, ours) or path
+
+
+def _wait(ctx: Context, api: ClusterApi) -> None:
+    last: list[ClusterError] = []
+
+    def probe() -> str | None:
+        try:
+            return api.control_plane
+        except ClusterError as error:
+            last.append(error)
+            return None
+
+    try:
+        wait = ANSWER.times(ctx.slowdown)
+        retry.until(ctx.services.clock, wait, "a control plane to answer", probe)
+    except TimeoutExceeded as error:
+        raise last[-1] from error
 
 
 def _for_the_user(ctx: Context, text: str) -> Path | None:

@@ -12,19 +12,19 @@ from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
+    from ohmykube.kube.api import ClusterApi
     from ohmykube.steps.context import Context
-    from ohmykube.steps.nodes import Nodes
 
 
 WAIT_READY = Step("wait-ready", "Wait for nodes and DNS")
 
 
-def wait_ready(ctx: Context, nodes: Nodes, seconds: float | None, *, usual: float) -> None:
+def wait_ready(ctx: Context, api: ClusterApi, seconds: float | None, *, usual: float) -> None:
     """Return once all nodes are Ready: the last word on whether ``up`` has succeeded.
 
     Args:
         ctx: whose cluster.
-        nodes: the way to a control plane of it.
+        api: its API.
         seconds: how long it may take; None for what is usual, and more where machines are slow.
         usual: seconds that are enough for machines of common speed.
 
@@ -32,12 +32,11 @@ def wait_ready(ctx: Context, nodes: Nodes, seconds: float | None, *, usual: floa
         ClusterError: names what is not ready and why.
     """
     with WAIT_READY.running(ctx.services) as result:
-        result.detail = _waited(ctx, nodes, seconds, usual)
+        result.detail = _waited(ctx, api, seconds, usual)
 
 
-def _waited(ctx: Context, nodes: Nodes, seconds: float | None, usual: float) -> str:
-    remote = nodes.shell(ctx.cluster.control_planes[0].name)
-    conditions = _Conditions(ctx, remote)
+def _waited(ctx: Context, api: ClusterApi, seconds: float | None, usual: float) -> str:
+    conditions = _Conditions(ctx, api)
     wait = retry.Wait(seconds=usual, every=0.3, factor=1.2, longest=1.0).times(ctx.slowdown)
     seconds = seconds or wait.seconds
     wait = replace(wait, seconds=seconds)
@@ -47,7 +46,7 @@ def _waited(ctx: Context, nodes: Nodes, seconds: float | None, usual: float) -> 
             conditions.look()
             return "no pod network was asked for: nodes become Ready once you install one"
         retry.until(ctx.services.clock, wait, "the nodes to be Ready", conditions.are_ready)
-        _wait_dns(ctx, remote, wait)
+        _wait_dns(ctx, api, wait)
     except TimeoutExceeded as error:
         # Once more: a node that is Ready may have run short of something since.
         left = conditions.look()
@@ -65,10 +64,9 @@ def _waited(ctx: Context, nodes: Nodes, seconds: float | None, usual: float) -> 
 class _Conditions:
     """The nodes as the API server sees them, told to the reporter as they change."""
 
-    def __init__(self, ctx: Context, remote: readiness.Remote) -> None:
+    def __init__(self, ctx: Context, api: ClusterApi) -> None:
         self._reporter = ctx.services.reporter
-        self._remote = remote
-        self._slowdown = ctx.slowdown
+        self._api = api
         self._ready: set[str] = set()
         self.wanted = sorted(node.name for node in ctx.cluster.nodes)
         self.pressures: dict[str, str] = {}
@@ -81,8 +79,7 @@ class _Conditions:
     def look(self) -> dict[str, str]:
         """Return why nodes are not ready, by name; empty when all are."""
         try:
-            nodes = readiness.nodes(self._remote, slowdown=self._slowdown)
-            found = {node.name: node for node in nodes}
+            found = {node.name: node for node in readiness.nodes(self._api)}
         except OhmykubeError as error:
             return dict.fromkeys(self.wanted, error.why or error.message)
         self.pressures = {name: node.pressure for name, node in found.items() if node.pressure}
@@ -99,10 +96,10 @@ class _Conditions:
         return reasons
 
 
-def _wait_dns(ctx: Context, remote: readiness.Remote, wait: retry.Wait) -> None:
+def _wait_dns(ctx: Context, api: ClusterApi, wait: retry.Wait) -> None:
     network = ctx.cluster.network
 
     def probe() -> bool | None:
-        return readiness.dns_answers(remote, network.service_cidr, network.dns_domain) or None
+        return readiness.dns_answers(api, network.service_cidr, network.dns_domain) or None
 
     retry.until(ctx.services.clock, wait, "the cluster's DNS", probe)

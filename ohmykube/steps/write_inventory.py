@@ -68,5 +68,5 @@ def write_inventory(
 def _names(ctx: Context, nodes: Nodes) -> tuple[str, ...]:
     """Return by what this host may reach the API server: it must be in the certificate."""
     planes = [machine_of(ctx.cluster, node, nodes.machines) for node in ctx.cluster.control_planes]
-    host, _ = ctx.provider.api_endpoint(ctx.cluster.name, planes[0].address, API_PORT)
+    host, _ = ctx.provider.api_endpoint(ctx.cluster.name, planes[0].address, API_PORT)  # of any one
     return (host, *(machine.ssh.address for machine in planes if machine.ssh is not None))

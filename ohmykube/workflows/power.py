@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import parallel
 from ohmykube.progress import NodeProgress, Status
+from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.expose_services import expose_services
 from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig
@@ -48,9 +49,10 @@ def start(services: Services, name: str) -> PowerResult:
         parallel.each(cluster.nodes, begin)
         machines = {machine.node: machine for machine in ctx.provider.list(name)}
         nodes = connect_nodes(ctx, machines)
-        fetch_kubeconfig(ctx, nodes)
-        wait_ready(ctx, nodes, None, usual=WAIT_SECONDS)
-        expose_services(ctx, nodes)
+        api = cluster_api(cluster, nodes)
+        fetch_kubeconfig(ctx, nodes, api)
+        wait_ready(ctx, api, None, usual=WAIT_SECONDS)
+        expose_services(ctx, api)
     return _result(cluster)
 
 

@@ -10,6 +10,7 @@ from ohmykube.errors import OhmykubeError
 from ohmykube.kube import readiness
 from ohmykube.model.machine import MachineState
 from ohmykube.state import layout
+from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.nodes import Nodes
 from ohmykube.workflows import session
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ohmykube.kube.api import ClusterApi
     from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine
     from ohmykube.steps.context import Services
@@ -65,24 +67,23 @@ class ClusterSummary:
 
 
 def look(
-    cluster: Cluster, machines: Mapping[str, Machine], nodes: Nodes | None
+    cluster: Cluster, machines: Mapping[str, Machine], api: ClusterApi | None
 ) -> tuple[NodeStatus, ...]:
     """Return the state of all desired nodes; asks Kubernetes when a control plane answers.
 
     Args:
         cluster: as it is wanted.
         machines: what is there, by node name.
-        nodes: the way to them; None when none was ever reached.
+        api: its API; None when no node was ever reached.
     """
-    first = cluster.control_planes[0].name
     conditions: dict[str, readiness.NodeCondition] = {}
     problem = ""
-    if nodes is not None and _is_running(machines.get(first)):
+    running = any(_is_running(machines.get(node.name)) for node in cluster.control_planes)
+    if api is not None and running:
         try:
-            found = readiness.nodes(nodes.shell(first), slowdown=nodes.slowdown)
-            conditions = {node.name: node for node in found}
+            conditions = {node.name: node for node in readiness.nodes(api)}
         except OhmykubeError as error:
-            problem = error.why or error.message
+            problem = "; ".join((error.why or error.message).splitlines())
     return tuple(
         _node_status(node, machines.get(node.name), conditions.get(node.name), problem)
         for node in cluster.nodes
@@ -118,7 +119,7 @@ def status(services: Services, name: str) -> ClusterStatus:
     machines = {machine.node: machine for machine in ctx.provider.list(name)}
     path = ctx.directory / layout.SSH_CONFIG
     reached = Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
-    nodes = look(cluster, machines, reached if path.exists() else None)
+    nodes = look(cluster, machines, cluster_api(cluster, reached) if path.exists() else None)
     kubeconfig = ctx.directory / layout.KUBECONFIG
     return ClusterStatus(
         name=name,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ohmykube.kit import failures, parallel
 from ohmykube.kube import kubeconfig
 from ohmykube.planning.scope import scope_of
+from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
 from ohmykube.steps.expose_services import expose_services
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
+    from ohmykube.kube.api import ClusterApi
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster
@@ -58,12 +60,13 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         running_machines(ctx) as made,
     ):
         tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, made.scope)
-        path = hand_over(ctx, made.nodes, options)
+        api = cluster_api(cluster, made.nodes)
+        path = hand_over(ctx, made.nodes, api, options)
         record_end(ctx, made.plan, made.lock)
         return UpResult(
             cluster=cluster.name,
             changed=made.changed or tasks > 0,
-            nodes=look(cluster, made.nodes.machines, made.nodes),
+            nodes=look(cluster, made.nodes.machines, api),
             kubeconfig=path,
             context=kubeconfig.context_name(cluster.name),
             seconds=services.clock.now() - started,
@@ -117,11 +120,11 @@ def running_machines(ctx: Context) -> Iterator[Made]:
         )
 
 
-def hand_over(ctx: Context, nodes: Nodes, options: UpOptions) -> Path:
+def hand_over(ctx: Context, nodes: Nodes, api: ClusterApi, options: UpOptions) -> Path:
     """Do what follows the playbook; return the path of the user's kubeconfig."""
-    path = fetch_kubeconfig(ctx, nodes)
-    wait_ready(ctx, nodes, options.wait_seconds, usual=WAIT_SECONDS)
-    expose_services(ctx, nodes)
+    path = fetch_kubeconfig(ctx, nodes, api)
+    wait_ready(ctx, api, options.wait_seconds, usual=WAIT_SECONDS)
+    expose_services(ctx, api)
     return path
 
 

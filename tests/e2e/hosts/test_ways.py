@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from ohmykube import __version__
-from ohmykube.kube import readiness
+from ohmykube.kube import api, readiness
 from tests.e2e import test_packaging as packaging
 from tests.e2e.bare import LEFT
 from tests.e2e.conftest import NOTHING, wait_gone
@@ -118,7 +118,7 @@ class Nodes:
 
     def kubectl(self, *arguments: str) -> str:
         """Return what kubectl on the control plane says; nothing of it stays in root's home."""
-        base = ["kubectl", "--kubeconfig", readiness.ADMIN, "--cache-dir", readiness.CACHE]
+        base = ["kubectl", "--kubeconfig", api.ADMIN, "--cache-dir", api.CACHE]
         return self("cp1", [*base, *arguments])
 
     def get(self, *what: str) -> Any:

@@ -34,9 +34,8 @@ class Plane:
         self.stdin = stdin
         if self.dead:
             raise NodeError("`kubectl` failed", why=self.dead)
-        words = [word for word in argv[1:] if word.startswith("--raw") or word[0] not in "-/"]
-        key = next((word for word in words if word in self.answers), "")
-        answer = self.answers.get(key, "ok")
+        words = [word for word in argv[1:] if word in self.answers]
+        answer = self.answers[words[0]] if words else "ok"
         if isinstance(answer, NodeError):
             raise answer
         return answer
@@ -195,3 +194,22 @@ def test_another_program_runs_where_the_api_answers() -> None:
     assert cluster.run(["cat", "/etc/kubernetes/admin.conf"], "in") == "ok"
     assert cp2.stdin == "in"
     assert cp2.called[-1] == ["cat", "/etc/kubernetes/admin.conf"]
+
+
+def test_a_program_that_fails_where_the_api_answers_stays_there() -> None:
+    cp1, cp2 = Plane({"-": NodeError("no answer")}), Plane()
+    cluster = api(cp1=cp1, cp2=cp2)
+    with pytest.raises(NodeError, match="no answer"):
+        cluster.run(["python3", "-"])
+    assert cluster.control_plane == "cp1"
+
+
+def test_a_program_runs_elsewhere_when_its_node_has_died() -> None:
+    cp1, cp2 = Plane(), Plane()
+    cluster = api(cp1=cp1, cp2=cp2)
+    assert cluster.control_plane == "cp1"
+    cp1.dead = "no route"
+    with pytest.raises(NodeError):
+        cluster.run(["true"])
+    assert cluster.run(["true"]) == "ok"
+    assert cluster.control_plane == "cp2"

@@ -14,6 +14,7 @@ import pytest
 
 from ohmykube.errors import NodeError
 from ohmykube.kube import readiness
+from ohmykube.kube.api import ClusterApi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,17 @@ def node(name: str, status: str | None, message: str = "") -> dict[str, object]:
     return {"metadata": {"name": name}, "status": {"conditions": conditions, "nodeInfo": info}}
 
 
+def listing(items: list[dict[str, object]]) -> ClusterApi:
+    """Return an API that knows these nodes."""
+
+    def shell(argv: Sequence[str], stdin: str = "", timeout: float = 30) -> str:
+        assert argv[0] == "kubectl"
+        assert (stdin, timeout) == ("", 30)
+        return json.dumps({"items": items})
+
+    return ClusterApi("dev", {"cp1": shell})
+
+
 def test_nodes_are_sorted_and_say_why_they_are_not_ready() -> None:
     items = [
         node("w1", "False", "cni plugin not initialized"),
@@ -34,12 +46,7 @@ def test_nodes_are_sorted_and_say_why_they_are_not_ready() -> None:
         node("w2", None),
     ]
 
-    def remote(argv: Sequence[str], stdin: str = "") -> str:
-        assert argv[0] == "kubectl"
-        assert stdin == ""
-        return json.dumps({"items": items})
-
-    found = readiness.nodes(remote)
+    found = readiness.nodes(listing(items))
     assert [(n.name, n.ready, n.reason) for n in found] == [
         ("cp1", True, ""),
         ("w1", False, "cni plugin not initialized"),
@@ -54,7 +61,7 @@ def test_a_ready_node_without_room_says_what_it_lacks() -> None:
     pressure = {"type": "DiskPressure", "status": "True", "message": "kubelet has disk pressure"}
     item["status"]["conditions"].append(pressure)  # type: ignore[index]
 
-    found = readiness.nodes(lambda _argv, _stdin="": json.dumps({"items": [item]}))
+    found = readiness.nodes(listing([item]))
     assert found[0].ready
     assert found[0].pressure == "DiskPressure: kubelet has disk pressure"
 
@@ -84,7 +91,10 @@ def test_the_question_is_a_real_one(code: int, answers: int, *, expected: bool) 
         thread = threading.Thread(target=answer)
         thread.start()
 
-        def remote(argv: Sequence[str], stdin: str = "") -> str:
+        def shell(argv: Sequence[str], stdin: str = "", timeout: float = 30) -> str:
+            assert timeout >= 5
+            if argv[0] == "kubectl":
+                return "ok"
             assert list(argv) == [
                 "python3",
                 "-",
@@ -100,6 +110,7 @@ def test_the_question_is_a_real_one(code: int, answers: int, *, expected: bool) 
                 raise NodeError("no answer", why=done.stderr.decode())
             return ""
 
-        assert readiness.dns_answers(remote, "10.96.0.0/16", "cluster.local") is expected
+        api = ClusterApi("dev", {"cp1": shell})
+        assert readiness.dns_answers(api, "10.96.0.0/16", "cluster.local") is expected
         thread.join()
     assert b"\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00" in asked[0]

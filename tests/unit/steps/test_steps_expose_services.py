@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kit.paths import Paths
 from ohmykube.kube import balancers
+from ohmykube.kube.api import ClusterApi
 from ohmykube.kube.balancers import BalancedPort
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import MachineSpec
 from ohmykube.progress import Message, Status, StepEnded
 from ohmykube.providers.base import ExposedPort, ProviderContext
+from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.expose_services import expose_services
 from ohmykube.steps.nodes import Nodes
@@ -56,11 +58,11 @@ FOUND = (
 def test_only_what_a_load_balancer_gave_an_address_is_found() -> None:
     asked: list[Sequence[str]] = []
 
-    def remote(argv: Sequence[str], stdin: str = "") -> str:
-        asked.append([*argv, stdin])
+    def shell(argv: Sequence[str], stdin: str = "", timeout: float = 30) -> str:
+        asked.append([*argv, stdin, str(timeout)])
         return LISTED
 
-    assert balancers.balanced(remote) == FOUND
+    assert balancers.balanced(ClusterApi("dev", {"cp1": shell})) == FOUND
     assert "--all-namespaces" in asked[0]
 
 
@@ -94,7 +96,7 @@ def exposed(kind: type[FakeProvider], home: Path) -> tuple[StepEnded, list[Messa
         directory=home,
         run_directory=home,
     )
-    expose_services(ctx, Nodes(machines={"cp1": made}, ssh_config=config))
+    expose_services(ctx, cluster_api(cluster, Nodes(machines={"cp1": made}, ssh_config=config)))
     (ended,) = reporter.of(StepEnded)
     return ended, list(reporter.of(Message))
 

@@ -12,6 +12,7 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError
 from ohmykube.kit import paths
+from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.context import Services
 from ohmykube.testing.reporter import RecordingReporter
@@ -65,7 +66,8 @@ def run_again(services: Services, options: UpOptions) -> None:
     """Do what an `up` of the cluster does once its playbook has ended."""
     _, cluster = session.recorded(services, "dev")
     with session.working(services, cluster) as ctx:
-        up.hand_over(ctx, connect_nodes(ctx, begin(ctx)), options)
+        nodes = connect_nodes(ctx, begin(ctx))
+        up.hand_over(ctx, nodes, cluster_api(ctx.cluster, nodes), options)
 
 
 def waited(error: pytest.ExceptionInfo[ClusterError]) -> int:
