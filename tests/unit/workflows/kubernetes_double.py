@@ -54,7 +54,8 @@ class KubernetesDouble:
     def play(self, hosts: Sequence[HostEntry], shared: Mapping[str, Any]) -> None:
         """Apply an inventory as the playbook ``cluster_up`` does."""
         joined = set(self.nodes)
-        first = next(host for host in hosts if host.group == CONTROL_PLANE_GROUP)
+        planes = [host for host in hosts if host.group == CONTROL_PLANE_GROUP]
+        first = next((host for host in planes if host.name in joined), planes[0])
         hosts = [first, *(host for host in hosts if host is not first)]
         endpoint = shared["kubeadm_control_plane_endpoint"]
         endpoint = endpoint or f"{first.variables['kubeadm_node_ip']}:6443"
