@@ -11,17 +11,18 @@ NEXT_UNKNOWN = (
 )
 
 
-def kubeadm_choice(hosts, facts, looked, leaving=()):
+def kubeadm_choice(hosts, planes, looked, leaving=()):
     """Return which control plane speaks for the cluster.
 
-    ``hosts``: the group of control planes. ``facts``: host of this play -> ``ohmykube_node``. ``looked``:
+    ``hosts``: variables of the hosts of this play. ``planes``: the group of control planes. ``looked``:
     results of ``node_info`` on others. ``leaving``: hosts that are about to leave the cluster.
 
     The result has ``leader`` (a host, or ''), ``init`` (True: there is no cluster, and it makes one),
     ``facts`` (its own), ``look`` (hosts that must be looked at first) and ``problem`` (why nothing can
     be done).
     """
-    return Choice(hosts, facts, looked, leaving).result()
+    facts = {host["inventory_hostname"]: _facts(host) for host in hosts}
+    return Choice(planes, facts, looked, leaving).result()
 
 
 class Choice:

@@ -40,8 +40,16 @@ PLANES = ["cp1", "cp2", "cp3"]
 def choose(
     facts: dict[str, Any], *others: dict[str, Any], leaving: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    chosen: dict[str, Any] = members.kubeadm_choice(PLANES, facts, others, leaving)
+    chosen: dict[str, Any] = members.kubeadm_choice(hosts(facts), PLANES, others, leaving)
     return chosen
+
+
+def hosts(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variables of hosts with these facts."""
+    return [
+        {"inventory_hostname": name, "ansible_facts": {"ohmykube_node": found} if found else {}}
+        for name, found in facts.items()
+    ]
 
 
 def test_where_there_is_no_cluster_the_first_makes_it() -> None:
@@ -139,7 +147,7 @@ def test_a_cluster_of_others_is_one_too() -> None:
 
 
 def test_a_group_without_hosts() -> None:
-    assert "no host in the group" in members.kubeadm_choice([], {"w1": BARE}, [])["problem"]
+    assert "no host in the group" in members.kubeadm_choice(hosts({"w1": BARE}), [], [])["problem"]
 
 
 def test_who_leaves_does_not_speak_for_the_cluster() -> None:
@@ -162,12 +170,12 @@ def test_nothing_leaves_where_there_is_no_cluster() -> None:
 
 
 def test_names_and_addresses() -> None:
-    hosts = [
+    listed = [
         {"inventory_hostname": "a", "ansible_facts": {"ohmykube_node": BARE}},
         {"inventory_hostname": "b", "kubeadm_node_name": "n2", "kubeadm_node_ip": "10.1.1.1"},
         {"inventory_hostname": "c", "ansible_facts": {"ohmykube_node": WORKER}},
         {"inventory_hostname": "d", "ansible_facts": {"ohmykube_node": plane(joined=False)}},
     ]
-    assert members.kubeadm_joining(hosts) == {"a": "10.0.0.9", "n2": "10.1.1.1"}
-    assert set(members.kubeadm_addresses(hosts)) == {"a", "n2", "c", "d"}
+    assert members.kubeadm_joining(listed) == {"a": "10.0.0.9", "n2": "10.1.1.1"}
+    assert set(members.kubeadm_addresses(listed)) == {"a", "n2", "c", "d"}
     assert members.kubeadm_addresses([{"inventory_hostname": "x"}]) == {"x": ""}

@@ -1,0 +1,113 @@
+"""The kubeconfig comes from a control plane that answers, whichever that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from ohmykube.errors import ClusterError
+from ohmykube.kit.paths import Paths
+from ohmykube.model.cluster import Cluster, Node, Role
+from ohmykube.model.machine import MachineSpec
+from ohmykube.providers.base import ProviderContext
+from ohmykube.steps.cluster_api import cluster_api
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.fetch_kubeconfig import ANSWER, fetch_kubeconfig
+from ohmykube.steps.nodes import Nodes
+from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.testing.reporter import RecordingReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {token: %s}}]}"
+CLUSTER = Cluster(
+    name="dev",
+    kubernetes_version="1.36.3",
+    provider="fake",
+    nodes=tuple(Node(name=name, role=Role.CONTROL_PLANE) for name in ("cp1", "cp2")),
+)
+
+
+class Hurried:
+    """A clock on which waiting takes no time; something may happen meanwhile."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def now(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.meanwhile()
+
+
+@pytest.fixture
+def clock() -> Hurried:
+    return Hurried()
+
+
+@pytest.fixture
+def run(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
+    """Give a run whose ssh reaches all nodes, and whose API servers answer where a file says so."""
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in\n*" cat "*) echo "{ADMIN % "$3"}" ;;\n'
+        f'*) [ -e "{tmp_path}/$3" ] || {{ echo "$3 refused" >&2; exit 1; }} ;;\nesac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+    reporter = RecordingReporter()
+    provider = FakeProvider(ProviderContext(paths=paths, reporter=reporter, cluster=CLUSTER))
+    made = {
+        node.name: provider.create(MachineSpec(cluster="dev", node=node.name))
+        for node in CLUSTER.nodes
+    }
+    ctx = Context(
+        services=Services(paths=paths, reporter=reporter, clock=clock),
+        cluster=CLUSTER,
+        provider=provider,
+        directory=tmp_path,
+        run_directory=tmp_path,
+    )
+    return ctx, Nodes(machines=made, ssh_config=tmp_path / "ssh_config")
+
+
+def test_it_leads_to_the_control_plane_that_answers(
+    run: tuple[Context, Nodes], tmp_path: Path
+) -> None:
+    ctx, nodes = run
+    (tmp_path / "cp2").touch()
+    path = fetch_kubeconfig(ctx, nodes, cluster_api(CLUSTER, nodes))
+    found = yaml.safe_load(path.read_text())
+    assert found["users"][0]["user"]["token"] == "cp2"
+    assert (
+        found["clusters"][0]["cluster"]["server"] == f"https://{nodes.machines['cp2'].address}:6443"
+    )
+
+
+def test_machines_that_have_just_started_are_waited_for(
+    run: tuple[Context, Nodes], clock: Hurried, tmp_path: Path
+) -> None:
+    ctx, nodes = run
+    clock.meanwhile = (tmp_path / "cp1").touch
+    fetch_kubeconfig(ctx, nodes, cluster_api(CLUSTER, nodes))
+    assert 0 < clock.slept < ANSWER.seconds
+
+
+def test_when_none_answers_in_time_each_is_named(
+    run: tuple[Context, Nodes], clock: Hurried
+) -> None:
+    ctx, nodes = run
+    with pytest.raises(ClusterError) as caught:
+        fetch_kubeconfig(ctx, nodes, cluster_api(CLUSTER, nodes))
+    assert caught.value.id == "OMK-K-260"
+    assert caught.value.why == "cp1: cp1 refused\ncp2: cp2 refused"
+    assert clock.slept == pytest.approx(ANSWER.seconds)
