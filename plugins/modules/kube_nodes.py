@@ -75,7 +75,8 @@ OPTIONS = {
 LEASES = "kube-node-lease"
 pause = time.sleep
 # A kubelet renews its lease every quarter of the time for which it counts.
-LEASE_SECONDS, RENEWALS = 40, 4
+LEASE_SECONDS = 40
+RENEWALS = 4
 ALIVE = (
     "a node called %s is alive in the cluster at %s, so another machine of this name cannot join. Give one of them another "
     "name (kubeadm_node_name), or take the old one out: playbook ohmykube.cluster.node_remove"
