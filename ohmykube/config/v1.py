@@ -272,7 +272,7 @@ class Network(Strict):
         default=None,
         alias="apiServerEndpoint",
         description="host:port by which all nodes reach the API server (a load balancer); the "
-        "first control plane when not given.",
+        "address of the control plane that makes the cluster when not given.",
     )
     cert_sans: Annotated[list[AlternativeName], AT_CREATION] = Field(
         default_factory=list,

@@ -105,7 +105,7 @@ class Network:
     proxy_mode: str = "iptables"
     """``iptables`` or ``nftables``."""
     api_server_endpoint: str | None = None
-    """``host:port`` that all nodes use for the API server; None: the first control plane."""
+    """``host:port`` that all nodes use for the API server; None: one control plane's."""
     cert_sans: tuple[str, ...] = ()
     """Further addresses and names in the API server's certificate."""
 
