@@ -54,7 +54,7 @@ class Delivery:
     error: OhmykubeError | None = None
 
 
-class Link(Protocol):
+class Forward(Protocol):
     """What lets a node reach a server of this host, as ``tunnel.Tunnel`` does."""
 
     def wait(self, clock: retry.Clock, limit: retry.Wait) -> None:
@@ -71,8 +71,8 @@ class Access(NamedTuple):
 
     token: str
     """Bearer token that the node's ``hosts.toml`` holds."""
-    open: Callable[[int], Link]
-    """Begins to open a link to a port of this host's loopback."""
+    open: Callable[[int], Forward]
+    """Begins to open a way to a port of this host's loopback."""
 
 
 class _Pull(NamedTuple):
@@ -106,7 +106,7 @@ class NodeDelivery:
         self._access = access
         self._stack = contextlib.ExitStack()
         self._server: Server | None = None
-        self._link: Link | None = None
+        self._forward: Forward | None = None
         self._total = 0
         self._survey: Survey | None = None
         self._has_all = False
@@ -213,11 +213,11 @@ class NodeDelivery:
         if self._server is None:
             server = Server(self._store, lock_of(wanted), self._access.token)
             self._server = self._stack.enter_context(server)
-        if self._link is None:
-            self._link = self._access.open(self._server.port)
-            self._stack.callback(self._link.close)
+        if self._forward is None:
+            self._forward = self._access.open(self._server.port)
+            self._stack.callback(self._forward.close)
         try:
-            self._link.wait(self._services.clock, OPEN)
+            self._forward.wait(self._services.clock, OPEN)
         except UnreachableError:
             return "sshd refuses the tunnel"
         return ""

@@ -44,7 +44,7 @@ NAMES = {Role.CONTROL_PLANE: "control-plane", Role.WORKER: "worker"}
 
 
 def build_cluster(cluster: Cluster, name: str, roles: Iterable[Role]) -> Cluster:
-    """Return the cluster on whose nodes templates are prepared: one node of each role."""
+    """Return the cluster on whose nodes templates are prepared: one node for each of ``roles``."""
     nodes = tuple(Node(name=NAMES[role], role=role) for role in Role if role in set(roles))
     # A template is of no cluster yet: of the network only the images matter, and the lock has them.
     return replace(

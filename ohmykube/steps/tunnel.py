@@ -74,7 +74,7 @@ class Tunnel:
         """Tell whether the node has opened its end."""
         return _READY in self._text()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return the last words of ssh."""
         return process.tail(self._text().replace(_READY, ""))
 

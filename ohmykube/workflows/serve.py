@@ -19,7 +19,7 @@ from ohmykube.progress import ItemProgress, Message, StepStarted
 from ohmykube.steps.serve import token as cluster_token
 from ohmykube.steps.tunnel import Tunnel
 from ohmykube.workflows import session
-from ohmykube.workflows.tunnel_keeper import ClusterTunnels, Link
+from ohmykube.workflows.tunnel_keeper import ClusterTunnels, NodeTunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +123,7 @@ def serve(
         running = _Running(services, fan, options, store, content=content, counts=counts)
         tunnels = [running.tunnels(stack, name) for name in options.clusters]
         address = _url(options.host, listener.port)
-        running.greet(address)
+        running.announce(address)
         # A stop is the way it is meant to end.
         with failures.closing(running.flush), suppress(Interrupted):
             running.until_stopped(tunnels)
@@ -162,16 +162,16 @@ class _Running:
         )
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ohmykube-serve-")))
 
-        def open_link(ssh_config: Path, node: str) -> Link:
+        def open_tunnel(ssh_config: Path, node: str) -> NodeTunnel:
             return Tunnel(ssh_config, node, listener.port, logs / f"{node}.log")
 
         made = ClusterTunnels(
-            self._services, cluster, open_link, show_nodes=self._options.status_line
+            self._services, cluster, open_tunnel, show_nodes=self._options.status_line
         )
         stack.callback(made.close)
         return made
 
-    def greet(self, address: str) -> None:
+    def announce(self, address: str) -> None:
         options = self._options
         about = " from the cache alone" if options.offline else ""
         if options.status_line:
@@ -192,7 +192,7 @@ class _Running:
         flushed = self._services.clock.now()
         while self._fan.failure is None:
             for one in tunnels:
-                one.tend()
+                one.update()
             self._show(tunnels)
             if self._services.clock.now() - flushed >= FLUSH_SECONDS:
                 flushed = self._services.clock.now()

@@ -19,7 +19,7 @@ LONGEST_PAUSE = 30.0
 """Seconds between two attempts to open a tunnel, at most."""
 
 
-class Link(Protocol):
+class NodeTunnel(Protocol):
     """One tunnel; see ``steps.tunnel.Tunnel``."""
 
     def alive(self) -> bool:
@@ -30,7 +30,7 @@ class Link(Protocol):
         """Tell whether the node has opened its end."""
         ...
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return the last words of ssh."""
         ...
 
@@ -42,33 +42,33 @@ class Link(Protocol):
 class Open(Protocol):
     """Starts a tunnel to a node; its port there leads to our listener."""
 
-    def __call__(self, ssh_config: Path, node: str) -> Link:
+    def __call__(self, ssh_config: Path, node: str) -> NodeTunnel:
         """Return at once, before the tunnel is open."""
         ...
 
 
 @dataclass(slots=True)
-class _End:
+class _State:
     """What is known about the way to one node."""
 
-    link: Link | None = None
+    tunnel: NodeTunnel | None = None
     is_open: bool = False
     failures: int = 0
     again_at: float = 0.0
 
 
 class ClusterTunnels:
-    """The tunnels of one cluster. ``tend`` is called often, from the main thread only."""
+    """The tunnels of one cluster. ``update`` is called often, from the main thread only."""
 
     def __init__(
-        self, services: Services, cluster: str, open_link: Open, *, show_nodes: bool = True
+        self, services: Services, cluster: str, open_tunnel: Open, *, show_nodes: bool = True
     ) -> None:
         """Look at the cluster once.
 
         Args:
             services: state, clock and reporter.
             cluster: its name.
-            open_link: starts a tunnel.
+            open_tunnel: starts a tunnel.
             show_nodes: report each node's state too, for a screen that redraws.
 
         Raises:
@@ -76,10 +76,10 @@ class ClusterTunnels:
         """
         self._services = services
         self.cluster = cluster
-        self._open_link = open_link
+        self._open_tunnel = open_tunnel
         self._show_nodes = show_nodes
         self._directory = services.state.directory(cluster)
-        self._ends: dict[str, _End] = {}
+        self._states: dict[str, _State] = {}
         self._paused = False
         if not self._look():
             raise NotFoundError(
@@ -91,14 +91,14 @@ class ClusterTunnels:
 
     def __len__(self) -> int:
         """How many tunnels are open."""
-        return sum(end.is_open for end in self._ends.values())
+        return sum(state.is_open for state in self._states.values())
 
     @property
     def nodes(self) -> int:
         """How many there should be."""
-        return len(self._ends)
+        return len(self._states)
 
-    def tend(self) -> None:
+    def update(self) -> None:
         """Look at every tunnel, and open and close what should be."""
         if self._services.state.is_busy(self.cluster):
             # A run of `up` and the like needs the same port of the nodes, for its own server.
@@ -107,13 +107,13 @@ class ClusterTunnels:
                 self._close_all()
             self._paused = True
             return
-        if self._paused or not self._ends:
+        if self._paused or not self._states:
             there = self._look()
             if self._paused and not there:
                 self._say(f"{self.cluster} is gone; its tunnels open again when it is back")
             self._paused = False
-        for node, end in self._ends.items():
-            self._tend(node, end)
+        for node, state in self._states.items():
+            self._update(node, state)
 
     def close(self) -> None:
         """Close all."""
@@ -130,43 +130,43 @@ class ClusterTunnels:
             return False
         if not there or not nodes:
             self._close_all()
-            self._ends.clear()
+            self._states.clear()
             return False
-        for gone in set(self._ends) - set(nodes):
-            self._close(gone, self._ends.pop(gone))
+        for gone in set(self._states) - set(nodes):
+            self._close(gone, self._states.pop(gone))
         for node in nodes:
-            self._ends.setdefault(node, _End())
+            self._states.setdefault(node, _State())
         return True
 
-    def _tend(self, node: str, end: _End) -> None:
-        if end.link is None:
-            if self._services.clock.now() >= end.again_at:
-                self._attempt(node, end)
-        elif not end.link.alive():
-            self._lost(node, end, end.link.said())
-        elif not end.is_open and end.link.opened():
-            end.is_open, end.failures = True, 0
+    def _update(self, node: str, state: _State) -> None:
+        if state.tunnel is None:
+            if self._services.clock.now() >= state.again_at:
+                self._attempt(node, state)
+        elif not state.tunnel.alive():
+            self._lost(node, state, state.tunnel.output())
+        elif not state.is_open and state.tunnel.opened():
+            state.is_open, state.failures = True, 0
             self._tell(node, "tunnel open", Status.OK)
             self._say(f"tunnel to {self.cluster}/{node} open", event="tunnel-open", node=node)
 
-    def _attempt(self, node: str, end: _End) -> None:
+    def _attempt(self, node: str, state: _State) -> None:
         try:
-            end.link = self._open_link(self._directory / layout.SSH_CONFIG, node)
+            state.tunnel = self._open_tunnel(self._directory / layout.SSH_CONFIG, node)
         except OSError as error:
-            self._lost(node, end, str(error))
+            self._lost(node, state, str(error))
             return
         self._tell(node, "opening the tunnel")
 
-    def _lost(self, node: str, end: _End, why: str) -> None:
-        was_open = end.is_open
-        if end.link is not None:
-            end.link.close()
-        end.link, end.is_open = None, False
-        end.failures += 1
-        pause = min(LONGEST_PAUSE, 0.5 * 2 ** (end.failures - 1))
-        end.again_at = self._services.clock.now() + pause
+    def _lost(self, node: str, state: _State, why: str) -> None:
+        was_open = state.is_open
+        if state.tunnel is not None:
+            state.tunnel.close()
+        state.tunnel, state.is_open = None, False
+        state.failures += 1
+        pause = min(LONGEST_PAUSE, 0.5 * 2 ** (state.failures - 1))
+        state.again_at = self._services.clock.now() + pause
         self._tell(node, "tunnel lost", detail=why)
-        if was_open or end.failures == 1:  # the first time; then it is only tried again
+        if was_open or state.failures == 1:  # the first time; then it is only tried again
             self._say(
                 f"tunnel to {self.cluster}/{node} lost: {why or 'the connection ended'}",
                 level="warning",
@@ -175,14 +175,14 @@ class ClusterTunnels:
             )
 
     def _close_all(self) -> None:
-        for node, end in self._ends.items():
-            self._close(node, end)
+        for node, state in self._states.items():
+            self._close(node, state)
 
-    def _close(self, node: str, end: _End) -> None:
-        if end.link is not None:
-            end.link.close()
+    def _close(self, node: str, state: _State) -> None:
+        if state.tunnel is not None:
+            state.tunnel.close()
             self._tell(node, "tunnel closed")
-        end.link, end.is_open, end.failures, end.again_at = None, False, 0, 0.0
+        state.tunnel, state.is_open, state.failures, state.again_at = None, False, 0, 0.0
 
     def _tell(
         self, node: str, activity: str, status: Status | None = None, detail: str = ""

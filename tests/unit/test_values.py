@@ -25,7 +25,7 @@ CHANGED = {
     "ohmykube.ui.live._Part": "what the screen shows changes",
     "ohmykube.ui.live._Step": "what the screen shows changes",
     "ohmykube.ui.plain._Running": "what the screen shows changes",
-    "ohmykube.workflows.tunnel_keeper._End": "the state of one tunnel",
+    "ohmykube.workflows.tunnel_keeper._State": "the state of one tunnel",
 }
 """Dataclasses that change, with the reason."""
 NO_SLOTS = {"ohmykube.cli._app.App"}

@@ -67,7 +67,7 @@ class FakeLink:
     def opened(self) -> bool:
         return self.is_open
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.words
 
     def close(self) -> None:
@@ -113,28 +113,28 @@ def test_tunnels_open_and_come_back_with_longer_and_longer_pauses(services: Serv
     make(services)
     links, clock = Links(), services.clock
     tunnels = ClusterTunnels(services, "dev", links)
-    tunnels.tend()
+    tunnels.update()
     assert [link.node for link in links.made] == ["cp1", "w1"]
     assert (len(tunnels), tunnels.nodes) == (0, 2)
     for link in links.made:
         link.is_open = True
-    tunnels.tend()
+    tunnels.update()
     assert len(tunnels) == 2
     assert told(services)[-2:] == ["tunnel-open", "tunnel-open"]
 
     lost = links.made[1]
     lost.is_alive, lost.words = False, "Connection reset"
-    tunnels.tend()
+    tunnels.update()
     assert (len(tunnels), lost.closed, told(services)[-1]) == (1, True, "tunnel-lost")
     pauses = []
     for _ in range(9):
         before, count = clock.now(), len(links.made)
         while len(links.made) == count:
             clock.sleep(0.25)
-            tunnels.tend()
+            tunnels.update()
         pauses.append(clock.now() - before)
         links.made[-1].is_alive = False
-        tunnels.tend()
+        tunnels.update()
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.5, LONGEST_PAUSE)
     assert told(services).count("tunnel-lost") == 1  # said once, tried for ever
@@ -144,11 +144,11 @@ def test_a_tunnel_that_cannot_even_be_started(services: Services) -> None:
     make(services, workers=0)
     links = Links(refuse=True)
     tunnels = ClusterTunnels(services, "dev", links, show_nodes=False)
-    tunnels.tend()
+    tunnels.update()
     assert told(services)[-1] == "tunnel-lost"
     links.refuse = False
     services.clock.sleep(1)
-    tunnels.tend()
+    tunnels.update()
     assert len(links.made) == 1
     assert isinstance(services.reporter, RecordingReporter)
     assert not [e for e in services.reporter.of(NodeProgress) if "tunnel" in e.activity]
@@ -158,13 +158,13 @@ def test_another_run_gets_the_port_of_the_nodes(services: Services) -> None:
     make(services)
     links = Links()
     tunnels = ClusterTunnels(services, "dev", links)
-    tunnels.tend()
+    tunnels.update()
     with services.state.locked("dev"):
-        tunnels.tend()
-        tunnels.tend()
+        tunnels.update()
+        tunnels.update()
         assert all(link.closed for link in links.made)
         assert len(links.made) == 2
-    tunnels.tend()
+    tunnels.update()
     assert len(links.made) == 4
     tunnels.close()
     assert all(link.closed for link in links.made)
@@ -174,24 +174,24 @@ def test_nodes_that_come_and_go(services: Services) -> None:
     directory = make(services, workers=2)
     links = Links()
     tunnels = ClusterTunnels(services, "dev", links)
-    tunnels.tend()
+    tunnels.update()
     wanted = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
     with services.state.locked("dev"):
-        tunnels.tend()
+        tunnels.update()
         ctx = session.opened(services, wanted)
         for node in ("w1", "w2"):
             ctx.provider.delete("dev", node)
         record_start(ctx, *make_plan(ctx))
-    tunnels.tend()
+    tunnels.update()
     assert tunnels.nodes == 1
     with services.state.locked("dev"):
-        tunnels.tend()
+        tunnels.update()
         (directory / layout.SSH_CONFIG).unlink()
-    tunnels.tend()
-    tunnels.tend()
+    tunnels.update()
+    tunnels.update()
     assert tunnels.nodes == 0
     (directory / layout.SSH_CONFIG).write_text("Host cp1\n")
-    tunnels.tend()
+    tunnels.update()
     assert tunnels.nodes == 1
 
 
@@ -199,10 +199,10 @@ def test_a_record_that_cannot_be_read(services: Services) -> None:
     directory = make(services)
     tunnels = ClusterTunnels(services, "dev", Links())
     with services.state.locked("dev"):
-        tunnels.tend()
+        tunnels.update()
     for name in (layout.RECORD, layout.RECORD_BACKUP):
         (directory / name).write_text("{")
-    tunnels.tend()
+    tunnels.update()
     assert isinstance(services.reporter, RecordingReporter)
     assert any(m.level == "warning" for m in services.reporter.of(Message))
 
