@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache.reachability import MANIFESTS, Reachability
 from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.kit import amounts, interrupt, parallel
 from ohmykube.kit import digest as digests
-from ohmykube.kit import interrupt, parallel
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import ItemProgress, Status
 
@@ -197,7 +197,7 @@ def _lists(store: Store) -> Iterable[Finding]:
         detail = "it cannot be read" if refs.is_file() else "it is missing"
         yield Finding(
             subject="refs.json",
-            detail=f"{detail}, so nothing says what {len(blobs)} blobs are",
+            detail=f"{detail}, so {amounts.count(len(blobs), 'blob')} cannot be named",
             repaired_by=_REBUILD,
         )
     if store.trouble and (store.root / "index.db").exists():
@@ -229,7 +229,7 @@ def _ref(store: Store, reach: Reachability, ref: Ref) -> Iterable[Finding]:
     if missing:
         yield Finding(
             subject=subject,
-            detail=f"{missing} of its {len(reach.of(ref))} blobs are not here",
+            detail=f"{missing} of {amounts.count(len(reach.of(ref)), 'blob')} missing",
             repaired_by="ohmykube up  (fetches what a cluster needs)",
         )
 
@@ -249,8 +249,9 @@ def _bundles(store: Store) -> Iterable[Finding]:
     for bundle in store.attached():
         if not bundle.intact:
             gone = "changed since it was attached" if bundle.path.exists() else "gone"
+            ignored = amounts.count(len(bundle.blobs), "blob")
             yield Finding(
                 subject=str(bundle.path),
-                detail=f"this attached bundle is {gone}; its {len(bundle.blobs)} blobs are ignored",
+                detail=f"this attached bundle is {gone}; {ignored} ignored",
                 repaired_by="ohmykube cache import FILE  (attach it again)",
             )

@@ -14,7 +14,7 @@ from ohmykube.cache.bundle.missing import offline_missing
 from ohmykube.cache.sources import base
 from ohmykube.cache.store import Ref
 from ohmykube.errors import NetworkError, OhmykubeError, PrerequisiteError
-from ohmykube.kit import architecture, parallel
+from ohmykube.kit import amounts, architecture, parallel
 from ohmykube.kit import paths as places
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.progress import Message
@@ -345,10 +345,11 @@ def _announce(chain: Chain, specs: Sequence[Component | ImageSpec], arch: str) -
     source = chain.usable()
     seconds = source.estimate(specs, arch) if source is not None else 0.0
     if source is not None and seconds >= _WORTH_SAYING_SECONDS:
-        minutes = max(1, round(seconds / 60))
+        minutes = amounts.count(max(1, round(seconds / 60)), "minute")
+        processors = amounts.count(os.cpu_count() or 1, "processor")
         chain.tell(
-            f"{source.name}: about {minutes} minute{'s' if minutes > 1 else ''} "
-            f"on {os.cpu_count() or 1} processors, once; a run that is stopped goes on from there"
+            f"{source.name}: about {minutes} on {processors}, once; "
+            "a run that is stopped goes on from there"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError
+from ohmykube.kit import amounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ def error(label: str, problems: Sequence[Problem]) -> ConfigError:
         shown.append(f"... and {len(lines) - SHOWN} more")
     else:
         shown = list(lines)
-    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    count = amounts.count(len(lines), "problem")
     return ConfigError(
         f"{label} has {count}",
         problems=lines,

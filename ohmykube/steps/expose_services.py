@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
+from ohmykube.kit import amounts
 from ohmykube.kube import balancers
 from ohmykube.progress import Message
 from ohmykube.providers.base import ExposedPort, HostExposure
@@ -43,7 +44,7 @@ def expose_services(ctx: Context, api: ClusterApi) -> None:
             if place is not None:
                 text = f"service {port.service} port {port.port}/{port.protocol} is at {place}"
                 reporter.emit(Message(text=text))
-        result.detail = f"{len(places)} ports" if places else "there are none"
+        result.detail = amounts.count(len(places), "port") if places else "there are none"
 
 
 def _service(port: BalancedPort) -> ExposedPort:

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from ohmykube.cache.archive import archive_reader, container_engines, image_names, images
 from ohmykube.errors import NotFoundError, OhmykubeError, UsageError
+from ohmykube.kit import amounts
 from ohmykube.progress import item
 from ohmykube.steps.step import Step
 
@@ -139,7 +140,9 @@ def import_images(
                 refs = reader.read(source)
             found |= {(ref.name, ref.arch): ref for ref in refs}
         size = sum({ref.digest: ref.size for ref in found.values()}.values())
-        result.detail = f"{len({name for name, _ in found})} images, {size / 1e6:.1f} MB"
+        result.detail = (
+            f"{amounts.count(len({name for name, _ in found}), 'image')}, {amounts.size(size)}"
+        )
     return tuple(found.values())
 
 

@@ -9,6 +9,7 @@ from ohmykube.cache.bundle import import_bundle, machine_base
 from ohmykube.cache.bundle.missing import offline_missing, own_parts_missing
 from ohmykube.cache.bundle.preview import StoreWithBundles
 from ohmykube.cache.store import Store
+from ohmykube.kit import amounts
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
 from ohmykube.providers.base import Portable
@@ -102,4 +103,4 @@ def _bring(ctx: Context, store: Store, base: Ref) -> None:
 
 def _counted(ctx: Context) -> str:
     number = len(ctx.options.bundles)
-    return "1 bundle" if number == 1 else f"{number} bundles"
+    return amounts.count(number, "bundle")

@@ -9,7 +9,7 @@ from ohmykube.cache.archive import image_names
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.registry_client import Reference, RegistryClient
 from ohmykube.cache.store import Ref
-from ohmykube.kit import parallel
+from ohmykube.kit import amounts, parallel
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import item
 from ohmykube.steps.step import Step
@@ -65,7 +65,7 @@ def pull_images(
         for ref in refs:
             store.set_ref(ref)
         size = sum(ref.size for ref in refs)
-        result.detail = f"{len(refs)} images, {size / 1e6:.1f} MB"
+        result.detail = f"{amounts.count(len(refs), 'image')}, {amounts.size(size)}"
     return tuple(refs)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache import repack
 from ohmykube.errors import LockedError, PermissionDenied, ResourceError
+from ohmykube.kit import amounts
 from ohmykube.progress import Message, item
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def repack_layers(reporter: Reporter, store: Store, images: Sequence[Image]) -> 
         return False
     try:
         count = len(todo.images)
-        with item(reporter, "1 image" if count == 1 else f"{count} images", "repacked"):
+        with item(reporter, amounts.count(count, "image"), "repacked"):
             repack.make(store, todo)
     except (LockedError, PermissionDenied, ResourceError) as error:
         text = f"layers are sent as they are: {error.message}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache import resolve
 from ohmykube.cache.store import Store
+from ohmykube.kit import amounts
 from ohmykube.model.artifact import Kind
 from ohmykube.planning.scope import nodes_in
 from ohmykube.steps.repack_layers import SEVERAL, repack_layers
@@ -46,8 +47,8 @@ def resolved(ctx: Context, scope: Scope = None) -> Iterator[ArtifactLock]:
                 digests = [artifact.digest for artifact in lock.artifacts]
                 held.enter_context(store.lease(f"up of {ctx.cluster.name}", digests))
                 _repack(ctx, store, lock, scope)
-            megabytes = sum(artifact.size for artifact in lock.artifacts) / 1e6
-            result.detail = f"{len(lock.artifacts)} artifacts, {megabytes:.0f} MB"
+            total = amounts.size(sum(artifact.size for artifact in lock.artifacts))
+            result.detail = f"{amounts.count(len(lock.artifacts), 'artifact')}, {total}"
         yield lock
 
 

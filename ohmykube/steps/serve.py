@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cache.serve import Server
 from ohmykube.cache.store import Store
-from ohmykube.kit import failures, files
+from ohmykube.kit import amounts, failures, files
 from ohmykube.kit.secret import Secret
 from ohmykube.planning.scope import nodes_in
 from ohmykube.state import layout
@@ -62,7 +62,7 @@ def serve(ctx: Context, nodes: Nodes, lock: ArtifactLock, scope: Scope = None) -
                 tunnels.append(tunnel)
             for tunnel in tunnels:
                 tunnel.wait(ctx.services.clock, OPEN.times(ctx.slowdown))
-            result.detail = f"{len(tunnels)} tunnels"
+            result.detail = amounts.count(len(tunnels), "tunnel")
         yield Served(server, secret)
 
 

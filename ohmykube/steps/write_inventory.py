@@ -8,6 +8,7 @@ from ohmykube.ansible import inventory, variables
 from ohmykube.ansible.inventory import machine_of
 from ohmykube.cache import repack
 from ohmykube.cache.store import Store
+from ohmykube.kit import amounts
 from ohmykube.steps.fetch_kubeconfig import API_PORT
 from ohmykube.steps.step import Step
 from ohmykube.steps.tunnel import ENDPOINT
@@ -61,7 +62,7 @@ def write_inventory(
             before=ctx.recorded,
         )
         path = inventory.write(ctx.run_directory / "inventory", hosts, shared)
-        result.detail = f"{len(ctx.cluster.nodes)} hosts"
+        result.detail = amounts.count(len(ctx.cluster.nodes), "host")
     return path
 
 

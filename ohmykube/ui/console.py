@@ -127,17 +127,6 @@ def seconds(value: float) -> str:
     return f"{whole // 60}m{whole % 60:02d}s"
 
 
-def size(value: float) -> str:
-    """Return bytes for people, in decimal units: ``812 B``, ``14.0 MB``, ``2.6 GB``."""
-    if value < 1000:
-        return f"{value:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"
-
-
 class ErrorStream:
     """Writes to stderr; a stream that is closed, full or gone is no reason to stop the work."""
 

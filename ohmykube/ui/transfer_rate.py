@@ -6,7 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.ui.console import seconds, size
+from ohmykube.kit.amounts import size
+from ohmykube.ui.console import seconds
 
 if TYPE_CHECKING:
     from ohmykube.progress import ItemProgress
@@ -51,7 +52,7 @@ class TransferRates:
 
 
 def amount(event: ItemProgress, transfer: TransferRate) -> str:
-    """Return how far an item is: ``20.0 of 30.0 MB, 12.5 MB/s, 0.8s left``; empty when unknown."""
+    """Return how far an item is, or nothing: ``20.0 of 30.0 MiB, 12.5 MiB/s, 0.8s left``."""
     if event.done is None:
         return ""
     if event.unit != "bytes":

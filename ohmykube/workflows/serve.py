@@ -14,7 +14,7 @@ from ohmykube.cache.serve import Listener, pull_through_mirror, upstreams
 from ohmykube.cache.serve.stats import Counts
 from ohmykube.cache.store import Store
 from ohmykube.errors import Interrupted, OhmykubeError, UsageError
-from ohmykube.kit import failures
+from ohmykube.kit import amounts, failures
 from ohmykube.progress import ItemProgress, Message, StepStarted
 from ohmykube.steps.serve import token as cluster_token
 from ohmykube.steps.tunnel import Tunnel
@@ -204,7 +204,10 @@ class _Running:
         if not self._options.status_line:
             return
         stats = self._counts.snapshot()
-        parts = [f"{stats.requests} requests", f"{stats.sent / 1e6:.1f} MB sent"]
+        parts = [
+            amounts.count(stats.requests, "request"),
+            f"{amounts.size(stats.sent)} sent",
+        ]
         if self._content.fetching:
             parts.append(f"fetching {self._content.fetching}")
         parts += [f"{one.cluster}: {len(one)} of {one.nodes} tunnels" for one in tunnels]

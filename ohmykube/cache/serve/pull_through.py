@@ -28,7 +28,7 @@ from ohmykube.errors import (
     PermissionDenied,
     ResourceError,
 )
-from ohmykube.kit import architecture
+from ohmykube.kit import amounts, architecture
 from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message
@@ -260,7 +260,7 @@ class PullThrough:
                 client.blob(wanted.repository, digest, MAX_BLOB)
         size = self._store.locate(digest).size
         self._say(
-            f"fetched {wanted.full}@{digest[7:19]}, {size / 1e6:.1f} MB",
+            f"fetched {wanted.full}@{digest[7:19]}, {amounts.size(size)}",
             event="fetched",
             image=wanted.full,
             digest=digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.kit import architecture
+from ohmykube.kit import amounts, architecture
 
 if TYPE_CHECKING:
     from ohmykube.cache.bundle.document import Component
@@ -21,10 +21,12 @@ def written(result: Written) -> str:
 
     bundle = result.bundle
     first, *rest = result.paths
-    parts = f" and {_count(len(rest), 'part')}" if rest else ""
-    lines = [f"{first}{parts}: {_count(len(bundle.blobs), 'blob')}, {_size(result.size)}"]
+    parts = f" and {amounts.count(len(rest), 'part')}" if rest else ""
+    lines = [
+        f"{first}{parts}: {amounts.count(len(bundle.blobs), 'blob')}, {amounts.size(result.size)}"
+    ]
     if bundle.absent:
-        lines.append(f"{_count(len(bundle.absent), 'blob')} left to the older bundle")
+        lines.append(f"{amounts.count(len(bundle.absent), 'blob')} left to the older bundle")
     lines += [f"not in it: {text}" for text in bundle.lacks]
     lines.append("signed" if result.signed else "not signed")
     return "\n".join([*lines, "", f"  {verifying(str(first))}"]) + "\n"
@@ -36,14 +38,14 @@ def inspect(found: Checked) -> str:
 
     bundle = found.archive.bundle
     what = f"Kubernetes {bundle.kubernetes}, {bundle.arch}" if bundle.kubernetes else "an export"
-    size = f"{_count(len(bundle.blobs), 'blob')}, {_size(found.archive.source.size)}"
+    size = f"{amounts.count(len(bundle.blobs), 'blob')}, {amounts.size(found.archive.source.size)}"
     lines = [
         f"{found.archive.label}: {what}, {size}",
         f"made by {bundle.tool}" + (f" for cluster {bundle.name}" if bundle.kubernetes else ""),
         _signature(found),
     ]
     if bundle.since:
-        absent = _count(len(bundle.absent), "blob")
+        absent = amounts.count(len(bundle.absent), "blob")
         lines.append(f"adds to the bundle {_short(bundle.since)}, which has {absent} of it")
     lines += [f"not in it: {text}" for text in bundle.lacks]
     tables = [
@@ -66,12 +68,12 @@ def _row(component: Component) -> tuple[str, ...]:
 def verify(found: Checked) -> str:
     """Return the verdict."""
     bundle = found.archive.bundle
-    size = f"{_count(len(bundle.blobs), 'blob')} hashed, {_size(found.archive.source.size)}"
-    lines = [f"{found.archive.label} is whole: {size}", _signature(found)]
+    blobs = amounts.count(len(bundle.blobs), "blob")
+    size = amounts.size(found.archive.source.size)
+    lines = [f"{found.archive.label} is whole: {blobs} hashed, {size}", _signature(found)]
     if bundle.absent:
-        lines.append(
-            f"{_count(len(bundle.absent), 'blob')} must come from the bundle {_short(bundle.since)}"
-        )
+        absent = amounts.count(len(bundle.absent), "blob")
+        lines.append(f"{absent} must come from the bundle {_short(bundle.since)}")
     return "\n".join(lines) + "\n"
 
 
@@ -86,19 +88,11 @@ def _signature(found: Checked) -> str:
 def imported(result: ImportedBundle) -> str:
     """Return the same for people."""
     return (
-        f"{result.archive.label}: {_count(result.copied, 'blob')} copied "
-        f"({_size(result.copied_bytes)}), {result.present} were there, "
-        f"{_count(len(result.archive.refs), 'reference')}\n"
+        f"{result.archive.label}: {amounts.count(result.copied, 'blob')} copied "
+        f"({amounts.size(result.copied_bytes)}), {result.present} were there, "
+        f"{amounts.count(len(result.archive.refs), 'reference')}\n"
     )
 
 
 def _short(digest: str) -> str:
     return digest[: len("sha256:") + 12]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ohmykube.cli import _output
+from ohmykube.kit import amounts
 
 if TYPE_CHECKING:
     from ohmykube.progress import Message
@@ -84,5 +85,6 @@ def line(content: dict[str, Any], form: str, *, unicode: bool) -> str:
 
 def served_text(result: ServeResult) -> str:
     """Return what was served, in one line."""
-    size = f"{result.sent / 1e6:.1f} MB"
-    return f"{result.requests} requests answered, {size} sent to {result.clients} clients\n"
+    requests = amounts.count(result.requests, "request")
+    clients = amounts.count(result.clients, "client")
+    return f"{requests} answered, {amounts.size(result.sent)} sent to {clients}\n"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ohmykube.cli.cache.results import label, totals
 from ohmykube.errors import IntegrityError
-from ohmykube.kit import architecture
-from ohmykube.ui.console import PLAIN_WIDTH, one_line, seconds, shorten, size
+from ohmykube.kit import amounts, architecture
+from ohmykube.ui.console import PLAIN_WIDTH, one_line, seconds, shorten
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def artifacts(found: Sequence[Artifact]) -> str:
 def _row(one: Artifact) -> tuple[str, ...]:
     ref = one.ref
     used = ", ".join(one.users) or ("pinned" if ref.pinned else _ago(ref.last_used_at))
-    return (*_columns(ref), size(one.size), used)
+    return (*_columns(ref), amounts.size(one.size), used)
 
 
 def _columns(ref: Ref) -> tuple[str, str]:
@@ -79,28 +79,38 @@ def _columns(ref: Ref) -> tuple[str, str]:
 def stats(found: CacheStats) -> str:
     """Return sizes by kind, then what else is to be known."""
     rows: list[tuple[object, ...]] = [
-        (kind.kind, kind.refs, size(kind.logical), size(kind.unique)) for kind in found.kinds
+        (kind.kind, kind.refs, amounts.size(kind.logical), amounts.size(kind.unique))
+        for kind in found.kinds
     ]
     if found.unreferenced:
-        lone = size(found.unreferenced)
+        lone = amounts.size(found.unreferenced)
         rows.append(("(nothing refers to)", "", lone, lone))
-    rows.append(("all", sum(k.refs for k in found.kinds), size(found.logical), size(found.unique)))
+    rows.append(
+        (
+            "all",
+            sum(k.refs for k in found.kinds),
+            amounts.size(found.logical),
+            amounts.size(found.unique),
+        )
+    )
     sums = totals(found)
     asked = sums["hits"] + sums["misses"]
     share = f" ({100 * sums['hits'] / asked:.0f} %)" if asked else ""
     facts = [
         ("directory", str(found.root)),
         ("sharing", f"{found.ratio:.2f} times larger without"),
-        ("on disk", f"{size(found.on_disk)} in {found.blobs} blobs"),
-        ("leftovers", size(found.leftovers)),
-        ("budget", f"{size(found.budget)}  (ohmykube cache prune)"),
+        ("on disk", f"{amounts.size(found.on_disk)} in {amounts.count(found.blobs, 'blob')}"),
+        ("leftovers", amounts.size(found.leftovers)),
+        ("budget", f"{amounts.size(found.budget)}  (ohmykube cache prune)"),
         ("hits", f"{sums['hits']} of {asked}{share}"),
-        ("fetched", size(sums["bytes_in"])),
-        ("not fetched again", size(sums["bytes_saved"])),
-        ("served", size(sums["bytes_out"])),
+        ("fetched", amounts.size(sums["bytes_in"])),
+        ("not fetched again", amounts.size(sums["bytes_saved"])),
+        ("served", amounts.size(sums["bytes_out"])),
     ]
     for path, blobs in found.attached.items():
-        facts.append(("bundle", f"{path}: {f'{blobs} blobs' if blobs else 'changed or gone'}"))
+        facts.append(
+            ("bundle", f"{path}: {amounts.count(blobs, 'blob') if blobs else 'changed or gone'}")
+        )
     facts += [("in use by", f"{one.owner}, pid {one.pid}") for one in found.leases]
     if found.trouble:
         facts.append(("index.db", one_line(found.trouble)))
@@ -111,18 +121,18 @@ def stats(found: CacheStats) -> str:
 
 def verified(found: Verified) -> str:
     """Return how much was hashed, then what is damaged."""
-    rate = f", {size(found.size / found.seconds)}/s" if found.seconds else ""
-    jobs = "1 job" if found.jobs == 1 else f"{found.jobs} jobs"
-    head = f"Hashed {_blobs(found.blobs)}, {size(found.size)}, in {seconds(found.seconds)}"
+    rate = f", {amounts.size(found.size / found.seconds)}/s" if found.seconds else ""
+    jobs = amounts.count(found.jobs, "job")
+    head = f"Hashed {_blobs(found.blobs)}, {amounts.size(found.size)}, in {seconds(found.seconds)}"
     text = f"{head} ({jobs}{rate}): "
     if not found.damaged:
         return f"{text}all as they should be\n"
-    rows = [(one.digest[7:19], size(one.size), _users(one)) for one in found.damaged]
+    rows = [(one.digest[7:19], amounts.size(one.size), _users(one)) for one in found.damaged]
     return f"{text}{len(found.damaged)} damaged\n\n" + table(("blob", "size", "needed by"), rows)
 
 
-def _blobs(count: int) -> str:
-    return "1 blob" if count == 1 else f"{count} blobs"
+def _blobs(number: int) -> str:
+    return amounts.count(number, "blob")
 
 
 def _users(one: Damaged) -> str:
@@ -188,7 +198,7 @@ def checked(findings: Sequence[Finding], done: Rebuilt | None) -> str:
     text = ""
     if done is not None:
         text = verified(done.verified)
-        text += f"The index is new; {done.refs_found} references were found again"
+        text += f"The index is new; {amounts.count(done.refs_found, 'reference')} found again"
         text += f" and {done.refs_dropped} dropped\n"
     for one in findings:
         text += f"\n{one_line(one.subject)}\n    {one_line(one.detail)}\n    {one.repaired_by}\n"
@@ -211,13 +221,17 @@ def trouble(findings: Sequence[Finding], done: Rebuilt | None) -> IntegrityError
 
 def pruned(done: Pruned, *, dry_run: bool) -> str:
     """Return what goes by class, and what stays."""
-    rows = [(_CLASSES[one.kind], one.items, size(one.size)) for one in done.classes if one.items]
+    rows = [
+        (_CLASSES[one.kind], one.items, amounts.size(one.size)) for one in done.classes if one.items
+    ]
     verb = "Would free" if dry_run else "Freed"
     text = table(("what", "items", "size"), rows) + "\n" if rows else ""
-    text += f"{verb} {size(done.freed)}; {size(done.kept_bytes)} stay"
-    text += f" (budget {size(done.budget)})\n"
+    text += f"{verb} {amounts.size(done.freed)}; {amounts.size(done.kept_bytes)} stay"
+    text += f" (budget {amounts.size(done.budget)})\n"
     if done.young_bytes:
-        text += f"{size(done.young_bytes)} are not needed but younger than an hour, and stay\n"
+        text += (
+            f"{amounts.size(done.young_bytes)} are not needed but younger than an hour, and stay\n"
+        )
     return text
 
 
@@ -225,7 +239,7 @@ def removed(done: Removed, *, dry_run: bool) -> str:
     """Return what goes, and how much that frees."""
     names = "".join(f"{label(ref)}\n" for ref in done.refs)
     verb = "Would remove" if dry_run else "Removed"
-    text = f"{names}{verb} {len(done.refs)}, which frees {size(done.freed)}\n"
+    text = f"{names}{verb} {len(done.refs)}, which frees {amounts.size(done.freed)}\n"
     if done.kept_back:
-        text += f"{size(done.kept_back)} stay until: ohmykube cache prune\n"
+        text += f"{amounts.size(done.kept_back)} stay until: ohmykube cache prune\n"
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from ohmykube.kit import amounts
 from ohmykube.ui.console import one_line, seconds
 from ohmykube.ui.tables import table
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def up(result: UpResult) -> str:
     """Return the nodes and the two commands to type next."""
-    count = _count(len(result.nodes), "node")
+    count = amounts.count(len(result.nodes), "node")
     if result.changed:
         head = f'Cluster "{result.cluster}" is ready: {count}, {seconds(result.seconds)}'
     else:
@@ -54,7 +55,8 @@ def down(result: DownResult) -> str:
     """Return what ``down`` removed."""
     if not result.existed:
         return f'There is no cluster "{result.cluster}": nothing to remove\n'
-    return f'Cluster "{result.cluster}" is gone ({_count(len(result.removed), "node")} removed)\n'
+    nodes = amounts.count(len(result.removed), "node")
+    return f'Cluster "{result.cluster}" is gone ({nodes} removed)\n'
 
 
 def status(found: ClusterStatus) -> str:
@@ -91,8 +93,4 @@ def clusters(found: Sequence[ClusterSummary]) -> str:
 def power(result: PowerResult, action: str) -> str:
     """Return what was started or stopped."""
     done = {"start": "runs", "stop": "is stopped"}[action]
-    return f'Cluster "{result.cluster}" {done} ({_count(len(result.nodes), "node")})\n'
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f'Cluster "{result.cluster}" {done} ({amounts.count(len(result.nodes), "node")})\n'

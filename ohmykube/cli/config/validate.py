@@ -9,6 +9,7 @@ import click
 from ohmykube.cli import _options, _output
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.config import options
+from ohmykube.kit import amounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +46,11 @@ def validate(app: App, *, file: Path) -> None:
     from ohmykube.cli import _cluster_file
 
     cluster = _cluster_file.load(app, file)
+    planes = amounts.count(len(cluster.control_planes), "control plane")
+    workers = amounts.count(len(cluster.workers), "worker")
     found = {"file": str(file), "valid": True, "cluster": cluster.name, "nodes": len(cluster.nodes)}
     app.show(
         _output.document("ConfigCheck", found),
-        f'{file} is right: cluster "{cluster.name}", {len(cluster.control_planes)} control plane,'
-        f" {len(cluster.workers)} workers, Kubernetes {cluster.kubernetes_version}\n",
+        f'{file} is right: cluster "{cluster.name}", {planes}, {workers},'
+        f" Kubernetes {cluster.kubernetes_version}\n",
     )

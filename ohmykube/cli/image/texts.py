@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.kit import amounts
 from ohmykube.ui.console import one_line, seconds
 from ohmykube.ui.tables import table
 
@@ -17,14 +18,14 @@ _SHORT = 12
 def delivered(result: DeliveryResult) -> str:
     """Return the images, then one row for each node."""
     images = [
-        (ref.digest.removeprefix("sha256:")[:_SHORT], size(ref.size), ref.name)
+        (ref.digest.removeprefix("sha256:")[:_SHORT], amounts.size(ref.size), ref.name)
         for ref in result.images
     ]
     rows = [
         (
             node.node,
-            size(node.sent),
-            size(node.skipped),
+            amounts.size(node.sent),
+            amounts.size(node.skipped),
             seconds(node.seconds),
             _how(node),
         )
@@ -69,15 +70,3 @@ def _nodes(image: ListedImage) -> str:
     if image.broken:
         parts.append("broken " + ",".join(image.broken))
     return "; ".join(parts) or "all"
-
-
-def size(value: int) -> str:
-    """Return bytes with a decimal unit, such as ``14.0 MB``."""
-    if value < 1000:
-        return f"{value} B"
-    amount = float(value)
-    for unit in ("kB", "MB"):
-        amount /= 1000
-        if amount < 1000:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.2f} GB"

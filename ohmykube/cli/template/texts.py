@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cli._output import time
-from ohmykube.ui.console import seconds, size
+from ohmykube.kit import amounts
+from ohmykube.ui.console import seconds
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def templates(found: Sequence[Template]) -> str:
     """Return a table."""
     if not found:
         return "No templates.\n"
-    rows = [(t.key, t.role, t.summary, size(t.size), time(t.last_used_at)) for t in found]
+    rows = [(t.key, t.role, t.summary, amounts.size(t.size), time(t.last_used_at)) for t in found]
     return table(("key", "role", "what", "size", "last used"), rows)
 
 
@@ -35,4 +36,4 @@ def removed(gone: Sequence[Template], *, dry_run: bool) -> str:
         return "Nothing to remove.\n"
     verb = "Would remove" if dry_run else "Removed"
     keys = ", ".join(one.key for one in gone)
-    return f"{verb} {keys}: {size(sum(one.size for one in gone))}\n"
+    return f"{verb} {keys}: {amounts.size(sum(one.size for one in gone))}\n"

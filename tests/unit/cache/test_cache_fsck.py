@@ -201,7 +201,7 @@ def test_everything_that_does_not_agree_is_told(
     found = findings(store)
     assert found.pop("binary gone 1 amd64").startswith("its blob sha256:")
     assert found.pop("binary short 1 amd64") == "its blob has 3 bytes instead of 5"
-    assert found.pop("image reg/app:1 1 amd64") == "1 of its 4 blobs are not here"
+    assert found.pop("image reg/app:1 1 amd64") == "1 of 4 blobs missing"
     assert found.pop("oci/blobs/sha256/stranger") == "it is no blob, and nothing of ours"
     assert "changed since" in found.pop(str(bundles[0]))
     assert "is gone" in found.pop(str(bundles[1]))
@@ -216,7 +216,7 @@ def test_a_lost_list_and_a_newer_index_are_told(store: Store) -> None:
     database.close()
     (store.root / "refs.json").write_text("{")
     found = findings(Store(store.root))
-    assert found["refs.json"] == "it cannot be read, so nothing says what 1 blobs are"
+    assert found["refs.json"] == "it cannot be read, so 1 blob cannot be named"
     assert "newer ohmykube" in found["index.db"]
     (store.root / "refs.json").unlink()
     assert findings(store)["refs.json"].startswith("it is missing")

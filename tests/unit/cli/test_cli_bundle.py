@@ -57,7 +57,7 @@ def test_create_hands_on_what_was_asked(cli, fakes, described, home) -> None:
     assert (options.target, options.key) == (Path("a.omk.tar"), Path("key"))
     assert (options.split, options.since) == (3900 << 20, None)
     assert options.images == ("a:1", "b:2")
-    assert "a.omk.tar.sha256 and 2 parts: 1 blob, 43.0 MB" in outcome.out
+    assert "a.omk.tar.sha256 and 2 parts: 1 blob, 41.0 MiB" in outcome.out
     assert "not in it: the wheel" in outcome.out
     assert "signed" in outcome.out.splitlines()
     assert "  ohmykube bundle verify a.omk.tar.sha256" in outcome.out
@@ -83,7 +83,7 @@ def test_sizes_that_are_none(cli, described, size) -> None:
 
 def test_inspect(cli, home) -> None:
     outcome = cli("bundle", "inspect", "dev.omk.tar")
-    assert "dev.omk.tar: Kubernetes 1.36.3, amd64, 1 blob, 43.0 MB" in outcome.out
+    assert "dev.omk.tar: Kubernetes 1.36.3, amd64, 1 blob, 41.0 MiB" in outcome.out
     assert "not signed: whoever could change the file" in outcome.out
     assert "kubeadm" in outcome.out
     assert not home.exists(), "looking leaves no trace"
@@ -107,7 +107,7 @@ def test_verify(cli, fakes) -> None:
 
 def test_import_and_export(cli, fakes) -> None:
     outcome = cli("cache", "import", "dev.omk.tar", "--allowed-signers", "names")
-    assert outcome.out == "dev.omk.tar: 1 blob copied (43.0 MB), 2 were there, 0 references\n"
+    assert outcome.out == "dev.omk.tar: 1 blob copied (41.0 MiB), 2 were there, 0 references\n"
     assert fakes.calls[-1] == ("cache import", Path("dev.omk.tar"), Path("names"))
     outcome = cli("cache", "export", "a:1", "b:2", "--to", "x.tar", "-o", "json")
     assert outcome.document["kind"] == "BundleWritten"

@@ -143,9 +143,9 @@ def test_ls(cli, store, image, home) -> None:
     assert max(map(len, outcome.out.splitlines())) <= 80
     lines = [line.split() for line in outcome.out.splitlines()]
     assert ["IMAGE", "VERSION", "SIZE", "USED"] in lines
-    assert ["registry.example/team/app", "v2", "51.4", "kB", "dev"] in lines
-    assert ["tool", "(arm64)", "v2.0", "2.0", "kB", "-"] in lines
-    assert ["tool", "(arm64)", "v1.0", "2.0", "kB", "cluster", "dev"] in lines
+    assert ["registry.example/team/app", "v2", "50.2", "KiB", "dev"] in lines
+    assert ["tool", "(arm64)", "v2.0", "2.0", "KiB", "-"] in lines
+    assert ["tool", "(arm64)", "v1.0", "2.0", "KiB", "cluster", "dev"] in lines
     assert ["kubeadm", "1.36.3", "7", "B", "pinned"] in lines
     document = cli("ls", "tool", "-o", "json").document
     check_document(document, "CachedArtifacts")
@@ -324,7 +324,7 @@ def test_prune_shows_asks_and_removes(cli, store, image, home, answer) -> None:
     grow_old(store)
     outcome = cli("prune", "--all", "--dry-run")
     assert outcome.code == 0
-    assert "Would free 4.0 kB" in outcome.out
+    assert "Would free 3.9 KiB" in outcome.out
     assert "what can be made again here" in outcome.out
     assert len(store.refs()) == 4
     outcome = cli("prune", "--all", "--max-size", "1k", "--older-than", "1d", "--keep-k8s", "2")
@@ -334,7 +334,7 @@ def test_prune_shows_asks_and_removes(cli, store, image, home, answer) -> None:
     asked = answer("n")
     outcome = cli("prune", "--all")
     assert outcome.code == 2
-    assert "Would free 4.0 kB" in asked[0]
+    assert "Would free 3.9 KiB" in asked[0]
     assert len(store.refs()) == 4
     answer("y")
     outcome = cli("prune", "--all", "-o", "json")
@@ -382,13 +382,13 @@ def test_rm_asks_and_removes_with_the_blobs(cli, store, image, answer) -> None:
     assert "binary/tool@v1.0/arm64" in outcome.err
     outcome = cli("rm", "tool@v1.0", "--dry-run")
     assert (outcome.code, len(store.refs())) == (0, 4)
-    assert "Would remove 1, which frees 2.0 kB" in outcome.out
+    assert "Would remove 1, which frees 2.0 KiB" in outcome.out
     assert cli("rm", "tool@v1.0").code == 2, "nobody to ask"
     asked = answer("yes")
     outcome = cli("rm", "tool", "--every")
     assert outcome.code == 0
     assert "tool (arm64)" in asked[0]
-    assert "Removed 2, which frees 4.0 kB" in outcome.out
+    assert "Removed 2, which frees 3.9 KiB" in outcome.out
     outcome = cli("rm", "registry.example/team/app:v2", "--yes", "-o", "json")
     check_document(outcome.document, "CacheRemoved")
     assert outcome.document["freed"] > 50_000
@@ -422,7 +422,7 @@ def test_rm_while_somebody_uses_the_cache_leaves_the_blobs_to_prune(cli, store, 
     with store.using():
         outcome = cli("rm", "tool@v1.0", "--yes")
     assert outcome.code == 0
-    assert "2.0 kB stay until: ohmykube cache prune" in outcome.out
+    assert "2.0 KiB stay until: ohmykube cache prune" in outcome.out
     assert len(store.refs()) == 3
     with pytest.raises(LockedError), store.using(), store.alone():
         pass

@@ -23,7 +23,7 @@ def mirror(fakes, monkeypatch) -> FakeMirror:
 def test_defaults(cli, mirror) -> None:
     outcome = cli("cache", "serve", "--progress", "plain")
     assert outcome.code == 0
-    assert outcome.out == "3 requests answered, 7.0 MB sent to 1 clients\n"
+    assert outcome.out == "3 requests answered, 6.7 MiB sent to 1 client\n"
     assert "fetched docker.io/a" in outcome.err
     options = mirror.options
     assert (options.host, options.port, options.token) == ("127.0.0.1", 5055, None)

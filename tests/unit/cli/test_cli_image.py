@@ -25,13 +25,13 @@ def test_pull_and_list_hand_their_options_on(cli, fakes) -> None:
 def test_a_delivery_reads_well_at_80_columns(cli) -> None:
     out = cli("image", "load", "app:dev").out
     assert out.splitlines() == [
-        "DIGEST         SIZE       IMAGE",
-        "abababababab   135.0 MB   docker.io/library/app:dev",
+        "DIGEST         SIZE        IMAGE",
+        "abababababab   128.7 MiB   docker.io/library/app:dev",
         "",
-        "NODE   SENT      SKIPPED    TIME    HOW",
-        "cp1    14.0 MB   121.0 MB   0.4s    pulled",
-        "w1     0 B       135.0 MB   0.1s    nothing to do",
-        "w2     1.35 GB   999 B      1m01s   streamed: sshd refuses the tunnel",
+        "NODE   SENT       SKIPPED     TIME    HOW",
+        "cp1    13.4 MiB   115.4 MiB   0.4s    pulled",
+        "w1     0 B        128.7 MiB   0.1s    nothing to do",
+        "w2     1.3 GiB    999 B       1m01s   streamed: sshd refuses the tunnel",
     ]
     assert max(map(len, out.splitlines())) <= 80
 

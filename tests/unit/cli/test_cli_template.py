@@ -10,7 +10,7 @@ def test_list_shows_a_row_for_each(cli, fakes) -> None:
     rows = outcome.out.splitlines()
     assert rows[0].split() == ["KEY", "ROLE", "WHAT", "SIZE", "LAST", "USED"]
     assert rows[1].split()[:4] == [NEW.key, "control-plane", "kubernetes", "1.36.3"]
-    assert "943.7 MB" in rows[1]
+    assert "900.0 MiB" in rows[1]
     assert "2023-11-14T22:15:00+00:00" in rows[1]
     assert len(rows) == 3
     assert fakes.template.providers == ["nspawn"]

@@ -73,7 +73,7 @@ def test_frames_of_a_whole_run(stage) -> None:
         "    kubeadm  building  1.0s",
     ]
     packing = next(f for f in frames if any("packing" in row for row in f))
-    assert "    etcd     packing 20.0 of 30.0 MB  1.0s" in packing
+    assert "    etcd     packing 19.1 of 28.6 MiB  1.0s" in packing
     assert not any("dev-" in row for row in packing), "nodes of an ended step are gone"
     assert frames[-1] == [
         "* Configure the nodes  6.0s of about 25s",
@@ -175,7 +175,7 @@ def test_amounts(stage) -> None:
     scene.reporter.emit(ItemProgress(item="a", activity="x", done=2, total=5))
     scene.reporter.emit(ItemProgress(item="b", activity="x", done=2_000_000, unit="bytes"))
     scene.reporter.emit(ItemProgress(item="c", activity="x", done=7))
-    assert [row.split()[2] for row in scene.frame()[1:]] == ["2/5", "2.0", "7"]
+    assert [row.split()[2] for row in scene.frame()[1:]] == ["2/5", "1.9", "7"]
 
 
 def test_nothing_is_drawn_after_the_end(stage) -> None:

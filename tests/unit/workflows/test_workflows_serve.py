@@ -376,7 +376,7 @@ def test_a_line_that_tells_what_goes_on(
     running.stop()
     (step,) = running.reporter.of(StepStarted)
     assert step.title.startswith("Serving http://127.0.0.1:")
-    assert running.reporter.of(ItemProgress)[0].activity == "0 requests, 0.0 MB sent"
+    assert running.reporter.of(ItemProgress)[0].activity == "0 requests, 0 B sent"
 
 
 def test_what_was_sent_is_counted_while_it_runs_and_once(
