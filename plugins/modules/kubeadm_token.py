@@ -24,7 +24,7 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Makes nothing and returns empty strings.
+    description: Makes nothing and returns what is no secret.
     support: full
 """
 
@@ -60,6 +60,11 @@ api_server:
   description: Host and port of the API server of this node.
   type: str
   returned: success
+nodes:
+  description: Names of the nodes that the cluster has.
+  type: list
+  elements: str
+  returned: success
 """
 
 import os
@@ -71,6 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     api_server,
     kubeadm,
+    kubectl,
     programs,
     storage,
 )
@@ -86,16 +92,19 @@ NOTHING = {
     "certificate_key": "",
     "endpoint": "",
     "api_server": "",
+    "nodes": [],
 }
 TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 
 
 def known():
-    """Return what is no secret: where the cluster is, and by which authority it is known."""
+    """Return what is no secret: where the cluster is, by which authority it is known, and its nodes."""
+    listed = kubectl.Kubectl(kubeadm.ADMIN_CONFIG).objects("nodes")
     return {
         "ca_cert_hash": kubeadm.ca_hash(),
         "endpoint": api_server.server_in(storage.read_text(kubeadm.ADMIN_CONFIG)),
         "api_server": api_server.address(),
+        "nodes": sorted(node["metadata"]["name"] for node in listed),
     }
 
 
@@ -144,10 +153,8 @@ def main():
         if module.check_mode:
             module.exit_json(changed=True, **NOTHING)
         module.fail_json(msg="this node is no control plane: there is no %s" % kubeadm.ADMIN_CONFIG)
-    if module.check_mode:
-        module.exit_json(changed=True, **{**NOTHING, **known()})
     try:
-        result = create(module.params)
+        result = {**NOTHING, **known()} if module.check_mode else create(module.params)
     except (programs.ProgramError, OSError) as error:
         module.fail_json(msg=str(error), output=getattr(error, "output", ""))
     module.exit_json(changed=True, **result)

@@ -138,6 +138,7 @@ def test_kubectl_asks_the_server_of_its_own_node(node: FakeNode) -> None:
 
 def test_a_token_is_made_at_the_server_of_the_node(run_module: RunModule, node: FakeNode) -> None:
     control_plane(node)
+    node.program("kubectl", """echo '{"items": []}'""")
     node.program(
         "kubeadm",
         'case "$1" in token) cp "$4" $NOTES/used.conf; echo abcdef.0123456789abcdef ;;\n'

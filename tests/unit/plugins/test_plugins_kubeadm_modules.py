@@ -393,16 +393,34 @@ def test_join_refuses_node_of_another_cluster(run_module: RunModule, machine: Fa
     assert "cluster_reset" not in said, "no advice that destroys"
 
 
+NODES = json.dumps({"items": [{"metadata": {"name": name}} for name in ("w1", "cp1")]})
+
+
 def test_token(run_module: RunModule, machine: FakeNode) -> None:
     machine.write("etc/kubernetes/admin.conf")
     machine.write("etc/kubernetes/pki/ca.crt", (DATA / "ca-ecdsa.crt").read_text())
+    machine.program("kubectl", f"echo '{NODES}'")
     result = run_module("kubeadm_token", certificates=True)
     assert result["token"] == SECRET
+    assert result["nodes"] == ["cp1", "w1"]
     assert str(result["ca_cert_hash"]).startswith("sha256:eb185c0c")
     assert result["ca_certificate"] == (DATA / "ca-ecdsa.crt").read_text()
     uploaded = json.loads((machine.notes / "upload.yaml").read_text().replace("---\n", ""))
     assert uploaded["certificateKey"] == result["certificate_key"]
     assert str(result["certificate_key"]) not in "".join(machine.calls())
+
+
+def test_a_token_that_is_not_made_tells_what_is_no_secret(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    machine.write("etc/kubernetes/admin.conf")
+    machine.write("etc/kubernetes/pki/ca.crt", (DATA / "ca-ecdsa.crt").read_text())
+    machine.program("kubectl", f"echo '{NODES}'")
+    result = run_module("kubeadm_token", check=True)
+    assert (result["token"], result["nodes"]) == ("", ["cp1", "w1"])
+    assert machine.calls("kubeadm") == []
+    machine.program("kubectl", "echo refused >&2; exit 1")
+    assert "refused" in str(run_module("kubeadm_token", fails=True))
 
 
 def test_token_needs_a_control_plane(run_module: RunModule, node: FakeNode) -> None:
