@@ -8,7 +8,7 @@ An error says what happened, why, and the next command to type. Nothing here pri
     +-- ConfigError           3   cluster.yaml is wrong
     +-- LockedError           5   another run holds the cluster, or a name, port or path is taken
     +-- NotFoundError         6   no such cluster or node
-    +-- PrerequisiteError     7   the host lacks something
+    +-- PrerequisiteError     7   something is missing on the host
     +-- ResourceError         8   disk, memory
     +-- PermissionDenied      9   local rights
     +-- NetworkError         11   a source cannot be reached
@@ -61,7 +61,7 @@ class Explained(BaseException):
         message: what happened, one line, no final full stop.
         why: the cause, as far as it is known; may have several lines (output of a failed command).
         hint: the next command to type, or the change to make.
-        id: stable catalogue id such as ``OMK-C-101``; defaults to the class's ``default_id``.
+        id: stable id such as ``OMK-C-101``; defaults to the class's ``default_id``.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
@@ -156,7 +156,7 @@ class NotFoundError(OhmykubeError):
 
 
 class PrerequisiteError(OhmykubeError):
-    """The host lacks a program, a privilege or a kernel feature."""
+    """A program, a privilege or a kernel feature is missing on the host."""
 
     exit_code = ExitCode.PREREQUISITE
     default_id = "OMK-H-007"

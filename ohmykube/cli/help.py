@@ -24,7 +24,7 @@ MEANING = {
     ExitCode.CHANGES: "something would change (only where asked for)",
     ExitCode.LOCKED: "another run holds the cluster, or a name or port is taken",
     ExitCode.NOT_FOUND: "no such cluster or node",
-    ExitCode.PREREQUISITE: "this host lacks something: ohmykube doctor",
+    ExitCode.PREREQUISITE: "something is missing on this host: ohmykube doctor",
     ExitCode.RESOURCE: "not enough disk or memory",
     ExitCode.PERMISSION: "not allowed to this user",
     ExitCode.NETWORK: "a source cannot be reached",

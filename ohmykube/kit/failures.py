@@ -1,4 +1,4 @@
-"""Several failures at once: the first is raised, the others are told with it.
+"""Several failures at once: the first is raised, the others are reported with it.
 
 Things done side by side can fail together, and undoing what a failed attempt made can fail too.
 """
@@ -59,7 +59,7 @@ def first(failures: Sequence[E]) -> E:
 
 @contextlib.contextmanager
 def undoing(undo: Callable[[], object]) -> Iterator[None]:
-    """Call ``undo`` when the block fails or is stopped; what fails in it is told with the first."""
+    """Call ``undo`` when the block fails or is stopped; report its failures with the first one."""
     try:
         yield
     except BaseException as error:

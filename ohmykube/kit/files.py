@@ -259,7 +259,7 @@ def held(directory: Path) -> Iterator[int]:
 def _own_link(path: Path) -> Path:
     """Return where a link leads that this user or root made.
 
-    Whose it is and where it leads is asked of one open link, which nobody can exchange.
+    Owner and target are read from one open link, so it cannot be exchanged in between.
     """
     if not hasattr(os, "O_PATH"):  # pragma: no cover - not Linux
         if is_strangers_link(path):

@@ -1,7 +1,7 @@
 """Writing large files: what was written goes to the disk while more is written.
 
 Left alone, Linux keeps gigabytes of a new file in memory and writes them when fsync asks. That
-costs twice: nothing is written meanwhile, and every page is memory that nobody used before. A
+costs twice: nothing is written meanwhile, and every page is memory not used before. A
 virtual machine has to get such memory from its host, page by page, as often as the host took it
 back (free page reporting of the balloon): 1.2 s a GB were measured, against 0.2 s for memory that
 the last megabytes lay in.

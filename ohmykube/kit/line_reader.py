@@ -1,4 +1,4 @@
-"""Reads lines from a pipe in a thread."""
+"""Reading the lines of a pipe in a thread."""
 
 from __future__ import annotations
 

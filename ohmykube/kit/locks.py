@@ -123,7 +123,7 @@ def _acquire_beside_looks(stream: IO[str], wait_seconds: float, clock: Clock) ->
 
 
 def acquire(stream: IO[str] | int, wait_seconds: float, clock: Clock) -> bool:
-    """Take the flock of an open file or directory alone; tell whether it could be had in time."""
+    """Take the exclusive flock of an open file or directory; tell whether it succeeded in time."""
     end = clock.now() + wait_seconds
     while True:
         try:

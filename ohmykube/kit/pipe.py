@@ -1,4 +1,4 @@
-"""Programs at the other end of a pipe: they read what we write, or we read what they write.
+"""Programs at the other end of a pipe: we write their input, or read their output.
 
 Bytes pass through, they are never held; the rules of ``kit.process`` (time limit, interrupt) apply.
 """
@@ -58,7 +58,7 @@ def feed(
 def hold(argv: Sequence[str], *, timeout: float) -> process.Result:
     """Run a program whose standard input stays open, and empty, until it ends or we do.
 
-    A program at the far end of a connection can tell by it that nobody waits any more.
+    A program at the far end of a connection notices by it that its caller is gone.
 
     Raises:
         CommandFailed: code other than 0, or time limit passed.

@@ -1,4 +1,4 @@
-"""The user behind ``sudo``: what is meant for him is written as him, not as root."""
+"""The user behind ``sudo``: files for this user are written as this user, not as root."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Record:
     """What cannot be asked of the machines."""
 
     id: str
-    """Random, made with the cluster: two clusters of one name are told apart by it."""
+    """Random, made with the cluster: it tells two clusters of one name apart."""
     name: str
     document: Mapping[str, Any]
     """The desired cluster as a ``cluster.yaml`` document (``config.document``)."""

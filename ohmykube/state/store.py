@@ -175,7 +175,7 @@ class StateStore:
                 yield descriptor
 
     def is_busy(self, name: str) -> bool:
-        """Tell whether a run works on this cluster now; quick, gets in nobody's way."""
+        """Tell whether a run works on this cluster now; quick, blocks no other run."""
         return locking.is_held(self.directory(name) / layout.LOCK)
 
     # -- writing ---------------------------------------------------------------------------------

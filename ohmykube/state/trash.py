@@ -1,6 +1,6 @@
 """Removing a cluster directory in one step, as others see it.
 
-It is renamed out of the way first: nobody ever sees half of it, and a lock that was opened in it
+It is renamed out of the way first: no reader ever sees half of it, and a lock that was opened in it
 meanwhile belongs to an inode that has no name any more, which ``locking`` notices.
 """
 

@@ -1,4 +1,4 @@
-"""A reporter that remembers what it was told."""
+"""A reporter that records events, for tests."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class TemplatesConformance:
 
     @pytest.mark.usefixtures("no_template")
     def test_there_are_no_templates_at_first(self, cloning: Templates) -> None:
-        """The basis is told without making anything."""
+        """The basis is known without making anything."""
         assert list(cloning.templates()) == []
         assert cloning.template_basis() == cloning.template_basis() != ""
 
@@ -163,7 +163,7 @@ class TemplatesConformance:
     def test_machines_of_builds_are_hidden_and_swept(
         self, subject: Subject, provider: Provider, cloning: Templates
     ) -> None:
-        """A killed build leaves machines, which the next one removes and nobody else sees."""
+        """A killed build leaves machines, which the next one removes and no other cluster sees."""
         provider.create(spec_of(BUILDING, "worker"))
         mine = provider.create(spec_of(subject.cluster, subject.nodes[0]))
         assert list(provider.clusters()) == [subject.cluster]

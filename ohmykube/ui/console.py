@@ -222,7 +222,7 @@ def _silence(stream: TextIO | None) -> None:
 
 
 def tolerate(stream: TextIO | None) -> None:
-    """Make characters that the stream's encoding lacks come out as escapes, not as an exception."""
+    """Write characters that the stream's encoding does not have as escapes; never fail on them."""
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         with contextlib.suppress(OSError, ValueError):

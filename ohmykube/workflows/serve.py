@@ -1,4 +1,4 @@
-"""Serve the cache until asked to stop: a pull-through mirror, and tunnels to clusters' nodes."""
+"""Serve the cache until asked to stop: a pull-through cache, and tunnels to clusters' nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache.serve import Listener, pull_through_mirror, upstreams
+from ohmykube.cache.serve import Listener, pull_through_cache, upstreams
 from ohmykube.cache.serve.stats import Counts
 from ohmykube.cache.store import Store
 from ohmykube.errors import Interrupted, OhmykubeError, UsageError
@@ -64,7 +64,7 @@ class ServeResult:
 
 
 class _Fan:
-    """Hands what the mirror says to the screen and to whoever follows its events."""
+    """Passes messages on to the screen and to whoever follows its events."""
 
     def __init__(self, reporter: Reporter, follow: Callable[[Message], None] | None) -> None:
         self._reporter = reporter
@@ -107,7 +107,7 @@ def serve(
     fan = _Fan(services.reporter, follow)
     services = replace(services, reporter=fan)
     store = Store(services.paths.cache)
-    content = pull_through_mirror(
+    content = pull_through_cache(
         store,
         upstreams(options.registries),
         services.reporter,

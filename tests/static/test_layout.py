@@ -13,10 +13,24 @@ import yaml
 
 from ohmykube import __version__
 from ohmykube.kit import process
+from ohmykube.state import layout
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = [ROOT / "ohmykube", ROOT / "plugins"]
 CATCH_ALLS = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "managers"}
+RETIRED = {
+    "cargo": "an image, a tar",
+    "carry": "export, copy",
+    "catalogue": "catalog, as in cache/catalog.py",
+    "dismantle": "tear down, remove",
+    "foreseen": "a preview",
+    "furnish": "set up",
+    "golden": "template",
+    "greets": "the handshake itself",
+    "nature": "traits",
+    "patience": "timeouts",
+}
+"""Metaphors and second spellings in names, and what says the same plainly."""
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -45,6 +59,45 @@ def name_of(path: Path) -> str:
 def test_no_module_is_a_catch_all() -> None:
     assert [name_of(path) for path in MODULES if path.stem in CATCH_ALLS] == []
     assert [name_of(path) for path in MODULES if path.parent.name in CATCH_ALLS] == []
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of a name in either style, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+
+
+def test_names_are_words_of_the_field() -> None:
+    found = {}
+    for path in MODULES:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        defined = [node.name for node in nodes if isinstance(node, FUNCTION | ast.ClassDef)]
+        for name in (path.stem, *defined):
+            if retired := words_of(name) & RETIRED.keys():
+                found[f"{name_of(path)}: {name}"] = [RETIRED[word] for word in sorted(retired)]
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("carry_over", {"carry", "over"}), ("_GoldenImages", {"golden", "images"})],
+)
+def test_words_are_found_in_either_style(name: str, words: set[str]) -> None:
+    assert words_of(name) == words
+
+
+def test_names_of_files_of_the_state_are_written_once() -> None:
+    """``state/layout.py`` has them; the package's other modules take them from there."""
+    constants = {value for value in vars(layout).values() if isinstance(value, str)}
+    names = {value for value in constants if re.fullmatch(r"[.a-z{}-]*[.-][.a-z{}-]*", value)}
+    assert {layout.RECORD, layout.ANSIBLE_LOG, layout.CACHE_TOKEN, layout.TUNNEL_LOG} <= names
+    written = [
+        f"{name_of(path)}:{node.lineno}: {node.value}"
+        for path in MODULES
+        if path.is_relative_to(ROOT / "ohmykube") and path != Path(layout.__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert written == []
 
 
 def test_modules_are_short() -> None:
@@ -76,6 +129,7 @@ def test_every_module_says_what_it_is_for() -> None:
         and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
+    assert [name_of(p) for p in MODULES if "See the modules of this package" in p.read_text()] == []
 
 
 def test_no_entry_point_leads_to_what_is_for_tests() -> None:

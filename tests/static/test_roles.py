@@ -119,7 +119,7 @@ def test_default_versions_have_checksums() -> None:
         assert version in checksums(role)[component]["amd64"], component
 
 
-def test_versions_and_sums_equal_those_of_the_catalogue() -> None:
+def test_versions_and_sums_equal_those_of_the_catalog() -> None:
     data = ROOT / "ohmykube/cache/data"
     kubernetes, components = load(data / "kubernetes.yaml"), load(data / "components.yaml")
     containerd = load(ROOT / "roles/containerd/defaults/main.yml")

@@ -8,11 +8,11 @@
 
 ``Server`` has one cluster's artifacts, reached by its nodes through ssh: it listens on the
 loopback, wants the bearer token on every request and knows no digest beyond those of the artifact
-lock. ``pull_through_mirror`` makes what mirrors whole registries and outlives clusters.
+lock. ``pull_through_cache`` serves whole registries, fetches what is missing, outlives clusters.
 A blob is checked before it is served (``Store.trusted``).
 """
 
-from ohmykube.cache.serve.assemble import pull_through_mirror
+from ohmykube.cache.serve.assemble import pull_through_cache
 from ohmykube.cache.serve.cluster_artifacts import ClusterArtifacts, Server
 from ohmykube.cache.serve.listener import IDLE_SECONDS, NODE_HEADER, Listener
 from ohmykube.cache.serve.pull_through import PullThrough
@@ -29,6 +29,6 @@ __all__ = [
     "ServeStats",
     "Server",
     "Upstream",
-    "pull_through_mirror",
+    "pull_through_cache",
     "upstreams",
 ]

@@ -1,4 +1,4 @@
-"""Assembles the parts of a pull-through mirror."""
+"""Assembles the parts of a pull-through cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMING = Timing(connect=5, read=30, attempts=3, pause=0.3, longest=2)
 """A client waits for every answer, and asks elsewhere or again by itself."""
 
 
-def pull_through_mirror(
+def pull_through_cache(
     store: Store,
     upstreams: Mapping[str, Upstream],
     reporter: Reporter,
@@ -34,8 +34,8 @@ def pull_through_mirror(
     offline: bool = False,
     tag_seconds: float = TAG_SECONDS,
 ) -> PullThrough:
-    """Return a mirror of ``upstreams`` over the store, with the user's docker login."""
-    # Told by the mirror itself, one line for each thing fetched.
+    """Return a pull-through cache of ``upstreams`` over the store, with the user's docker login."""
+    # The cache itself reports one line for each thing fetched.
     downloader = Downloader(store, NullReporter(), Transport(TIMING))
     files = ReleaseFiles(store, None if offline else downloader, published)
     return PullThrough(

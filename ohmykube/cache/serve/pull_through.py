@@ -1,4 +1,4 @@
-"""A mirror of registries: from the store what is there, else fetched once and kept.
+"""A pull-through cache of registries: what the store does not have is fetched once and kept.
 
 Blobs and manifests are named by their digest, so what is here is right for ever. A tag is asked for
 again (HEAD) when its last answer is older than ``TAG_SECONDS``; while the registry cannot be
@@ -57,7 +57,7 @@ _USE_SECONDS = 3600.0
 
 
 class PullThrough:
-    """The content of a mirror; see ``ServedContent``."""
+    """What a pull-through cache serves; see ``ServedContent``."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 REGISTRIES = (docker_hub.REGISTRY, "registry.k8s.io", "quay.io", "ghcr.io")
-"""What a pull-through mirror answers for when nothing else is asked for."""
+"""What a pull-through cache answers for by default."""
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -43,7 +43,7 @@ class Upstream:
 
 
 def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
-    """Return the registries to mirror, by name: the usual four and those of ``wanted``.
+    """Return the registries to answer for, by name: the usual four and those of ``wanted``.
 
     Args:
         wanted: ``REGISTRY`` or ``REGISTRY=URL``, where the URL is another place that has it.

@@ -211,9 +211,8 @@ class LimaProvider(Provider):
         if not ours:
             return []
         listed = {instance.name: instance for instance in self._limactl.list()}
-        inspections = parallel.each(
-            ours, lambda name: self._inspector.inspect(name, listed.get(name))
-        )
+        inspect = self._inspector.inspect
+        inspections = parallel.each(ours, lambda name: inspect(name, listed.get(name)))
         found = [self._nodes.machine(seen) for seen in inspections if seen.marker is not None]
         return sorted(found, key=lambda machine: machine.node)
 
@@ -313,11 +312,9 @@ class LimaProvider(Provider):
 
     def export_base(self, target: Path) -> None:
         """Write the image as a tar; let limactl download it when it has not yet."""
-        text = self._creator.text_to_fetch()
-        image_download.fetch(
-            self._home, self._machine_image, text, self._limactl_at, self.context.reporter
-        )
-        self._machine_image.export_tar(target)
+        image, text = self._machine_image, self._creator.text_to_fetch()
+        image_download.fetch(self._home, image, text, self._limactl_at, self.context.reporter)
+        image.export_tar(target)
 
     def import_base(self, source: Path) -> None:
         """Give limactl the image, as if it had downloaded it."""

@@ -25,11 +25,11 @@ _NOT_COPIED = (".pid", ".sock", ".tmp")
 
 def list_(home: Home, names: Sequence[str], *, kind: str, out: TextIO) -> None:
     """`list`: all instances or those of ``names``; ``kind`` is json, names or table."""
-    lacking = home.half_made()
-    if lacking:
+    missing = home.half_made()
+    if missing:
         home.output.warning(
             f"The directory {home.profile.quote(home.root)} does not look like a valid Lima "
-            f"directory: stat {lacking[0]}: no such file or directory"
+            f"directory: stat {missing[0]}: no such file or directory"
         )
     there = home.names()
     if not names and not there:

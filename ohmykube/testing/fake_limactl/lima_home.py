@@ -51,7 +51,7 @@ def live_pid(path: Path) -> int:
         os.kill(pid, 0)
     except (OSError, ValueError):
         return 0
-    # A child that nobody waited for is no process any more.
+    # A child that was not waited for is no process any more.
     with contextlib.suppress(OSError):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return 0 if state == "Z" else pid
@@ -122,16 +122,16 @@ class Home:
         return sorted(p.name for p in self.root.iterdir() if p.is_dir() and p.name[0] not in "._")
 
     def half_made(self) -> list[Path]:
-        """Return the lima.yaml files that lack."""
+        """Return the missing lima.yaml files."""
         paths = [self.directory(name) / "lima.yaml" for name in self.names()]
         return [path for path in paths if not path.exists()]
 
     def trip(self, prefix: str = "") -> None:
         """Fail over a half-made directory where this version does."""
-        lacking = self.half_made()
-        if lacking and self.profile.half_made_breaks:
-            what = prefix.format(name=lacking[0].parent.name)
-            raise Fatal(f"{what}open {lacking[0]}: no such file or directory")
+        missing = self.half_made()
+        if missing and self.profile.half_made_breaks:
+            what = prefix.format(name=missing[0].parent.name)
+            raise Fatal(f"{what}open {missing[0]}: no such file or directory")
 
     def check_name(self, name: str, what: str) -> None:
         """Raise Fatal for a name that limactl refuses."""

@@ -195,21 +195,21 @@ def test_it_is_served_by_its_digest_beside_the_image(store: Store) -> None:
     ref, other = put(store, image_maker.image(BIG)), put(store, image_maker.image(BIG, seed=2), "b")
     make(store, [ref, other])
     made, not_served = (repack.known(store)[one.digest] for one in (ref, other))
-    catalogue = ClusterArtifacts(store, lock_of(ref))
-    assert catalogue.manifest("docker.io", "library/app", made).blob.digest == made
-    assert catalogue.manifest("docker.io", "library/app", "1").blob.digest == ref.digest
+    artifacts = ClusterArtifacts(store, lock_of(ref))
+    assert artifacts.manifest("docker.io", "library/app", made).blob.digest == made
+    assert artifacts.manifest("docker.io", "library/app", "1").blob.digest == ref.digest
     parsed = manifest.read(store, made)
     assert isinstance(parsed, manifest.Manifest)
     layer = parsed.layers[0].digest
-    assert catalogue.blob("docker.io", "library/app", layer).blob.digest == layer
-    assert not_served not in catalogue.digests
+    assert artifacts.blob("docker.io", "library/app", layer).blob.digest == layer
+    assert not_served not in artifacts.digests
     with pytest.raises(KeyError):
-        catalogue.manifest("docker.io", "library/app", not_served)
+        artifacts.manifest("docker.io", "library/app", not_served)
 
     damage(store, layer)
     with pytest.raises(IntegrityError):
-        catalogue.blob("docker.io", "library/app", layer)
-    assert catalogue.damaged is None, "the image can still be had"
+        artifacts.blob("docker.io", "library/app", layer)
+    assert artifacts.damaged is None, "the image can still be had"
 
 
 def test_it_goes_with_its_image_and_before_other_images(store: Store) -> None:

@@ -40,15 +40,15 @@ def test_an_index_is_served_by_its_digest(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     image, index = kept(store)
     lock = image_maker.lock(image_maker.locked(Kind.IMAGE, REF, image.digest))
-    catalogue = ClusterArtifacts(store, lock)
-    found = catalogue.manifest("registry.k8s.io", "pause", index)
+    artifacts = ClusterArtifacts(store, lock)
+    found = artifacts.manifest("registry.k8s.io", "pause", index)
     with found.blob.open() as stream:
         assert json.loads(stream.read())["manifests"][0]["digest"] == image.digest
     assert found.media == OCI_INDEX
     # The tag leads to what the lock names, so that nothing else is ever installed by it.
-    tagged = catalogue.manifest("registry.k8s.io", "pause", "3.10")
+    tagged = artifacts.manifest("registry.k8s.io", "pause", "3.10")
     assert tagged.blob.digest == image.digest
-    assert index in catalogue.digests
+    assert index in artifacts.digests
     store.discard(index)
     assert index not in ClusterArtifacts(store, lock).digests
 

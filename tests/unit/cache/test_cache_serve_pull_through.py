@@ -21,7 +21,7 @@ from ohmykube.cache.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.prune import Policy, prune
 from ohmykube.cache.refs import Ref
 from ohmykube.cache.registry_client import RegistryClient
-from ohmykube.cache.serve import Listener, http_errors, pull_through_mirror, registry_names
+from ohmykube.cache.serve import Listener, http_errors, pull_through_cache, registry_names
 from ohmykube.cache.serve.assemble import published
 from ohmykube.cache.serve.pull_through import ANY, SOURCE, PullThrough
 from ohmykube.cache.serve.release_files import ReleaseFiles
@@ -426,7 +426,7 @@ def test_why_something_failed_is_for_the_log_alone(
 
 
 def test_a_mirror_as_the_command_makes_it(store: Store) -> None:
-    content = pull_through_mirror(store, registry_names.upstreams([]), Told(), Clock())
+    content = pull_through_cache(store, registry_names.upstreams([]), Told(), Clock())
     assert content.fetching == 0
     assert all(digests.is_digest(digest) for digest in published().values())
     assert any(url.startswith("https://dl.k8s.io/") for url in published())
