@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e import test_packaging as packaging
 from tests.e2e.bare import nspawn
 from tests.e2e.conftest import NOTHING, wait_gone
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.e2e.conftest import Cli
 
 NAME = "planes"
@@ -33,9 +38,30 @@ def check_whole(cli: Cli) -> None:
         assert sorted(where) == sorted(planes), part
 
 
+def remove(cli: Cli, directory: Path, node: str) -> subprocess.CompletedProcess[str]:
+    """Take a node out of the cluster by the playbook, without the CLI."""
+    inventory = directory / f"{NAME}.ohmykube.yml"
+    inventory.write_text(f"plugin: ohmykube.cluster.cluster\ncluster: {NAME}\n")
+    argv = [sys.executable, "-m", "ansible", "playbook", "-i", inventory.name]
+    return subprocess.run(
+        [*argv, "ohmykube.cluster.node_remove", "-e", f"node_remove_nodes={node}"],
+        env={
+            **cli.env,
+            "ANSIBLE_COLLECTIONS_PATH": str(packaging.ROOT / "collections"),
+            "ANSIBLE_NOCOLOR": "true",
+        },
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
 @pytest.mark.nodes
 @pytest.mark.nightly
-def test_three_control_planes_of_which_the_first_is_lost(cli: Cli) -> None:
+def test_three_control_planes_of_which_the_first_is_lost(cli: Cli, tmp_path: Path) -> None:
     """Its address is the endpoint of the cluster; the others live on, and it comes back as new."""
     cli.run(*UP, "--provider", "nspawn")
     try:
@@ -49,6 +75,13 @@ def test_three_control_planes_of_which_the_first_is_lost(cli: Cli) -> None:
         cli.run(*UP)
         check_whole(cli)
         assert cli.on(NAME, "cp1", "cat", "/etc/kubernetes/pki/ca.crt") == before
+        kept = remove(cli, tmp_path, "cp1")
+        assert kept.returncode != 0
+        assert "its address is the endpoint of the cluster" in kept.stdout + kept.stderr
+        gone = remove(cli, tmp_path, "cp3")
+        assert gone.returncode == 0, gone.stdout[-3000:] + gone.stderr[-3000:]
+        left = json.loads(cli.kubectl(NAME, "get", "nodes", "-ojson"))["items"]
+        assert [node["metadata"]["name"] for node in left] == ["cp1", "cp2", "w1"]
     finally:
         cli.run("down", NAME, "--yes")
     assert wait_gone(NAME) == NOTHING
