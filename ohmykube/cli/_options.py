@@ -50,7 +50,7 @@ def output(function: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_setting("output"),
-        help="Form of the result on stdout (default: table).",
+        help="Format of the result on stdout (default: table).",
     )(function)
 
 
@@ -63,7 +63,7 @@ def talk(function: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_setting("quiet"),
-        help="Only the result and errors.",
+        help="Show only the result and errors.",
     )(function)
     function = click.option(
         "-v",
@@ -80,7 +80,7 @@ def talk(function: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=_setting("progress"),
-        help="How to report on stderr (default: auto).",
+        help="How to show progress (default: auto).",
     )(function)
 
 
@@ -91,7 +91,7 @@ def cluster(function: F) -> F:
         "name_option",
         metavar="NAME",
         shell_complete=complete_clusters,
-        help="Cluster; not needed when there is only one.",
+        help="Name of the cluster; optional when there is only one.",
     )(function)
     return click.argument(
         "name_argument", metavar="[NAME]", required=False, shell_complete=complete_clusters

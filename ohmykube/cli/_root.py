@@ -17,7 +17,7 @@ _HERE = "ohmykube.cli"
 PROGRAM = "ohmykube"
 
 TABLE = {
-    "up": Entry(f"{_HERE}.cluster.up", "up", "Make a cluster, or bring it to what is described."),
+    "up": Entry(f"{_HERE}.cluster.up", "up", "Create a cluster, or change it to match its file."),
     "plan": Entry(f"{_HERE}.cluster.plan", "plan", "Show what `up` would do, and change nothing."),
     "down": Entry(f"{_HERE}.cluster.down", "down", "Remove a cluster and its machines."),
     "status": Entry(f"{_HERE}.cluster.status", "status", "Show one cluster and its nodes."),
@@ -27,11 +27,11 @@ TABLE = {
     ),
     "shell": Entry(f"{_HERE}.cluster.shell", "shell", "Open a shell on a node, or run a command."),
     "start": Entry(f"{_HERE}.cluster.start", "start", "Start a stopped cluster."),
-    "stop": Entry(f"{_HERE}.cluster.stop", "stop", "Stop a cluster, keeping all it holds."),
+    "stop": Entry(f"{_HERE}.cluster.stop", "stop", "Stop a cluster and keep its data."),
     "image": Entry(f"{_HERE}.image", "image", "Bring your own images to the nodes."),
-    "cache": Entry(f"{_HERE}.cache", "cache", "Look after the artifacts that all clusters share."),
-    "bundle": Entry(f"{_HERE}.bundle", "bundle", "Carry all that a cluster needs offline."),
-    "template": Entry(f"{_HERE}.template", "template", "Look after prepared nodes to clone."),
+    "cache": Entry(f"{_HERE}.cache", "cache", "Manage the artifacts that all clusters share."),
+    "bundle": Entry(f"{_HERE}.bundle", "bundle", "Pack all that a cluster needs offline."),
+    "template": Entry(f"{_HERE}.template", "template", "Manage prepared nodes that `up` clones."),
     "doctor": Entry(f"{_HERE}.doctor", "doctor", "Check whether this host can make clusters."),
     "config": Entry(f"{_HERE}.config", "config", "Write, check and explain cluster.yaml."),
     "version": Entry(f"{_HERE}.version", "version", "Show versions."),

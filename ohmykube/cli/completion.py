@@ -36,7 +36,7 @@ _NOTES = {
 def completion(app: App, *, shell: str) -> None:
     """Print a completion script: commands, options, names of clusters and nodes.
 
-    Completing asks no machine and no network.
+    Completion contacts neither machines nor the network.
     """
     source = _completer(shell, click.get_current_context().find_root().command, app)
     # The template itself, not click's `source()`: that one starts a bash to look at its version.

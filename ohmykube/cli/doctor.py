@@ -53,7 +53,7 @@ KINDS: dict[str, type] = {"DoctorReport": Doctor}
     default="auto",
     show_default=True,
     shell_complete=_options.complete_providers,
-    help="Check for this provider.",
+    help="Provider to check for.",
 )
 @_options.output
 @_options.talk
@@ -61,7 +61,7 @@ KINDS: dict[str, type] = {"DoctorReport": Doctor}
 def doctor(app: App, *, fix: bool, provider: str) -> None:
     """Check whether this host can make clusters; changes nothing without --fix.
 
-    Exit code 0 when no check failed, 7 otherwise.
+    The exit code is 7 when a check fails, 0 otherwise.
     """
     from ohmykube.workflows import doctor as workflow
 

@@ -40,7 +40,7 @@ MEANING = {
 ENVIRONMENT = (
     ("OHMYKUBE_HOME", "one directory for state, machines and cache"),
     ("OHMYKUBE_CACHE_DIR", "directory of the cache alone"),
-    ("NO_COLOR", "no colours; animation is not concerned"),
+    ("NO_COLOR", "no colours; does not affect animation"),
     ("FORCE_COLOR", "colours without a terminal; never animation"),
     ("NO_PROGRESS", "plain lines instead of animation"),
     ("CI", "the same"),
@@ -67,7 +67,7 @@ TOPICS: dict[str, Callable[[], str]] = {"exit-codes": _exit_codes, "environment"
 @click.argument("words", metavar="[COMMAND|TOPIC]", nargs=-1)
 @_options.pass_app
 def help_(app: App, *, words: tuple[str, ...]) -> None:
-    """Explain a command or one of the topics exit-codes and environment."""
+    """Explain a command, or one of the topics exit-codes and environment."""
     if len(words) == 1 and words[0] in TOPICS:
         app.write(TOPICS[words[0]]())
         return

@@ -35,7 +35,7 @@ KINDS: dict[str, type] = {"Version": Version}
 @_options.talk
 @_options.pass_app
 def version(app: App) -> None:
-    """Show the versions of this program and of what it stands on."""
+    """Show the versions of ohmykube and of what it depends on."""
     found = {
         "ohmykube": __version__,
         "python": platform.python_version(),

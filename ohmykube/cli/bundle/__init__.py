@@ -20,5 +20,5 @@ bundle = LazyGroup(
         "ohmykube bundle verify dev-k8s1.36.3-amd64.omk.tar",
         "ohmykube up -f cluster.yaml --offline --bundle dev-k8s1.36.3-amd64.omk.tar",
     ),
-    help="Carry everything that a cluster needs to where there is no network.",
+    help="Take everything that a cluster needs to a place without a network.",
 )

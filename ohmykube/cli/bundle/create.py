@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "images",
     multiple=True,
     metavar="REF",
-    help="Put this image of the cache in too; can be given several times.",
+    help="Include this image from the cache; can be repeated.",
 )
 @_options.output
 @_options.talk
@@ -60,10 +60,11 @@ def create(
     key: Path | None,
     images: tuple[str, ...],
 ) -> None:
-    """Write all that clusters of this description need to one file.
+    """Write everything that the clusters of a description need to one file.
 
-    Node packages, images, the machines' base, the collection and ohmykube itself; what is not in
-    the cache is got first. The same content gives the same file.
+    The file holds the node packages, the images, the machines' base image, the collection and
+    ohmykube itself. Whatever is not in the cache yet is fetched first. The same content always
+    gives the same file.
     """
     from ohmykube.cli import _cluster_file
     from ohmykube.workflows import bundle

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def inspect(app: App, *, file: Path) -> None:
     """Show what is in a bundle, or in the parts of one.
 
-    Reads its list only; `bundle verify` checks that the content is what the list says.
+    Reads only the list of its contents; `bundle verify` checks the contents against that list.
     """
     from ohmykube.workflows import bundle
 

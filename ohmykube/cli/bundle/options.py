@@ -69,6 +69,6 @@ def allowed_signers(function: F) -> F:
         "--allowed-signers",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Take only what one of these has signed.",
+        help="Accept only bundles signed by one of these keys.",
     )(function)
     return decorated

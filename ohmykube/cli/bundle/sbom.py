@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def sbom(app: App, *, file: Path) -> None:
     """Print the bill of materials of a bundle, as CycloneDX 1.6 JSON.
 
-    The same bundle gives the same document. It lists the artifacts, what packages and our own
-    images are made of, and what is known of sums, signatures and licences.
+    The same bundle always gives the same document. It lists the artifacts, the components of
+    packages and of our own images, and what is known about checksums, signatures and licences.
     """
     from ohmykube.cache import sbom as bill
     from ohmykube.workflows import bundle

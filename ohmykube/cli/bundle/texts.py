@@ -26,7 +26,7 @@ def written(result: Written) -> str:
         f"{first}{parts}: {amounts.count(len(bundle.blobs), 'blob')}, {amounts.size(result.size)}"
     ]
     if bundle.absent:
-        lines.append(f"{amounts.count(len(bundle.absent), 'blob')} left to the older bundle")
+        lines.append(f"{amounts.count(len(bundle.absent), 'blob')} left out (in the older bundle)")
     lines += [f"not in it: {text}" for text in bundle.lacks]
     lines.append("signed" if result.signed else "not signed")
     return "\n".join([*lines, "", f"  {verifying(str(first))}"]) + "\n"

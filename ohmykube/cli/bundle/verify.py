@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def verify(app: App, *, file: Path, allowed_signers: Path | None) -> None:
     """Hash everything in a bundle, or in its parts, and check its signature.
 
-    Of a bundle in parts the damaged ones are named. Without --allowed-signers an unsigned bundle
-    is accepted, and the result says so. Exit code 12 when anything is wrong.
+    Damaged parts are named. Without --allowed-signers an unsigned bundle is accepted, and the
+    result says so. The exit code is 12 when anything is wrong.
     """
     from ohmykube.workflows import bundle
 

@@ -7,10 +7,10 @@ from ohmykube.cli._lazy import Entry, LazyGroup
 TABLE = {
     "ls": Entry(f"{__name__}.ls", "ls", "List what is in the cache."),
     "stats": Entry(f"{__name__}.stats", "stats", "Show sizes, sharing and hits."),
-    "verify": Entry(f"{__name__}.verify", "verify", "Hash blobs again, set damaged ones aside."),
-    "fsck": Entry(f"{__name__}.fsck", "fsck", "Check that all parts agree; make the index anew."),
+    "verify": Entry(f"{__name__}.verify", "verify", "Hash blobs again and set damaged ones aside."),
+    "fsck": Entry(f"{__name__}.fsck", "fsck", "Check that all parts agree, or rebuild the index."),
     "prune": Entry(f"{__name__}.prune", "prune", "Remove what is not needed."),
-    "rm": Entry(f"{__name__}.rm", "rm", "Remove what is named."),
+    "rm": Entry(f"{__name__}.rm", "rm", "Remove named artifacts."),
     "serve": Entry(f"{__name__}.serve", "serve", "Serve the cache as a mirror."),
     "export": Entry(f"{__name__}.export", "export", "Write the cache, or parts of it, to a file."),
     "import": Entry(f"{__name__}.import_", "import_", "Copy a bundle into the cache."),
@@ -30,5 +30,5 @@ cache = LazyGroup(
         "ohmykube cache verify",
         "ohmykube cache prune --dry-run",
     ),
-    help="Look after the artifacts that all clusters share.",
+    help="Manage the artifacts that all clusters share.",
 )

@@ -46,10 +46,10 @@ def export(
     split: int,
     key: Path | None,
 ) -> None:
-    """Write the whole cache, or what is named, to one OCI archive.
+    """Write the whole cache, or the named artifacts, to one OCI archive.
 
-    REF is a name, NAME@VERSION or a digest, as `cache ls` shows them. The file is a bundle:
-    `ctr images import`, skopeo and `cache import` read it.
+    REF is a name, NAME@VERSION or a digest, as `cache ls` shows them. The file is a bundle that
+    `ctr images import`, skopeo and `cache import` can read.
     """
     from ohmykube.cache.bundle import read
     from ohmykube.cache.bundle.write import Form

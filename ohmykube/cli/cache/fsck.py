@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     cls=Command, examples=("ohmykube cache fsck", "ohmykube cache fsck --rebuild --jobs 2")
 )
 @click.option(
-    "--rebuild", is_flag=True, help="Hash everything, and make the index and the lists anew."
+    "--rebuild", is_flag=True, help="Hash everything, then rebuild the index and the lists."
 )
 @options.jobs
 @_options.output
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def fsck(app: App, *, rebuild: bool, jobs: int | None) -> None:
     """Check that references, blobs, layout and index agree; hashes and changes nothing.
 
-    With --rebuild, everything that can be made from the blobs is made anew. Damaged blobs go to
-    quarantine, and references to what is gone are dropped.
+    With --rebuild, everything that can be derived from the blobs is rebuilt: damaged blobs go to
+    quarantine, and references to missing blobs are dropped.
     """
     from ohmykube.workflows import cache
 

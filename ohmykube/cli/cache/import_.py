@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def import_(app: App, *, file: Path, allowed_signers: Path | None) -> None:
     """Copy a bundle, in one file or in parts, into the cache.
 
-    Every blob is hashed on its way; what the cache has is skipped, so an import that was stopped
-    goes on where it was. `up --bundle` uses a bundle without copying it.
+    Every blob is hashed while it is copied. Blobs that the cache already has are skipped, so an
+    interrupted import continues where it stopped. `up --bundle` uses a bundle without copying it.
     """
     from ohmykube.workflows import bundle
 

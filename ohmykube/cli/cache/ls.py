@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 @_options.talk
 @_options.pass_app
 def ls(app: App, *, words: tuple[str, ...]) -> None:
-    """List what is in the cache, or what contains a WORD in kind, name or version.
+    """List the artifacts in the cache, or those whose kind, name or version contains a WORD.
 
-    USED tells which cluster or running program needs it, or how long ago it was used.
+    USED shows which cluster or running program needs an artifact, or when it was last used.
     """
     from ohmykube.workflows import cache
 

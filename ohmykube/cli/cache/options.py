@@ -36,5 +36,5 @@ def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
         "--jobs",
         type=click.IntRange(1, 256),
         metavar="N",
-        help="Blobs hashed at once (default: one for each core).",
+        help="Blobs to hash in parallel (default: one per core).",
     )(function)

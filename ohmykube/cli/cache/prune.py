@@ -24,27 +24,27 @@ if TYPE_CHECKING:
         "ohmykube cache prune --older-than 60d --keep-k8s 2 --yes",
     ),
 )
-@click.option("--all", "everything", is_flag=True, help="All that no cluster needs.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything that no cluster needs.")
 @click.option(
     "--max-size",
     type=_sizes.Size(),
     metavar="SIZE",
-    help="Go on until the cache is so small (default: 20 GiB, or 20 % of the free space).",
+    help="Size to shrink the cache to (default: 20 GiB, or 20 % of the free space).",
 )
 @click.option(
     "--older-than",
     type=options.Age(),
     metavar="AGE",
-    help="What was not used for so long, such as 30d.",
+    help="Remove artifacts that were not used for this long, such as 30d.",
 )
 @click.option(
     "--keep-k8s",
     type=click.IntRange(0),
     metavar="N",
-    help="What belongs only to releases of Kubernetes before the newest N.",
+    help="Remove artifacts that belong only to Kubernetes releases older than the newest N.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -58,10 +58,10 @@ def prune(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Remove what is not needed: leftovers, then what nothing refers to, then what is used least.
+    """Remove leftovers, then unreferenced blobs, then the least recently used artifacts.
 
-    What a cluster's record names stays, and so does what a running program needs. Blobs younger
-    than an hour stay too: a run that has failed is often repeated.
+    Artifacts that a cluster or a running program needs are kept. Blobs younger than an hour are
+    kept too, because a failed run is often repeated.
     """
     from ohmykube.cache.prune import Policy
     from ohmykube.workflows import cache

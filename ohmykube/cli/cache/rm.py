@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
-@click.option("--every", is_flag=True, help="A REF may mean several versions.")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--every", is_flag=True, help="Remove all versions that a REF matches.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_options.output
 @_options.talk
 @_options.pass_app
 def rm(app: App, *, refs: tuple[str, ...], every: bool, dry_run: bool, yes: bool) -> None:
     """Remove artifacts, and the blobs that nothing else needs.
 
-    REF is a name, NAME@VERSION, either with KIND/ before it, or a digest. What a cluster needs is
-    not removed.
+    REF is a name or NAME@VERSION, optionally with KIND/ in front, or a digest. Artifacts that a
+    cluster needs are not removed.
     """
     from ohmykube.workflows import cache
 

@@ -25,7 +25,7 @@ DEFAULT_LISTEN = "127.0.0.1:5055"
     examples=(
         "ohmykube cache serve --cluster dev           # pods of dev pull through the cache",
         "ohmykube cache serve --mirror harbor.example",
-        "ohmykube cache serve --offline               # only what is there already",
+        "ohmykube cache serve --offline               # only what is in the cache",
         "ohmykube cache serve --listen 0.0.0.0:5055 --token-file token",
     ),
 )
@@ -41,7 +41,7 @@ DEFAULT_LISTEN = "127.0.0.1:5055"
     "registries",
     multiple=True,
     metavar="REGISTRY[=URL]",
-    help="Mirror this registry too; from URL, where given.",
+    help="Also mirror this registry, optionally from URL.",
 )
 @click.option(
     "--cluster",
@@ -49,17 +49,15 @@ DEFAULT_LISTEN = "127.0.0.1:5055"
     multiple=True,
     metavar="NAME",
     shell_complete=_options.complete_clusters,
-    help="Keep tunnels to its nodes, so that they pull from here.",
+    help="Keep tunnels to the nodes of this cluster, so that they pull from here.",
 )
-@click.option("--offline", is_flag=True, help="Ask no registry.")
+@click.option("--offline", is_flag=True, help="Do not contact any registry.")
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="Clients must send the token in this file.",
+    help="Require clients to send the token in this file.",
 )
-@click.option(
-    "--open-to-all", is_flag=True, help="Listen beyond this host without a token all the same."
-)
+@click.option("--open-to-all", is_flag=True, help="Accept clients on other hosts without a token.")
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -73,11 +71,11 @@ def serve(
     token_file: Path | None,
     open_to_all: bool,
 ) -> None:
-    """Serve the cache until Ctrl-C: images and files, fetched where they lack.
+    """Serve images and files from the cache until Ctrl-C, and fetch what is missing.
 
-    It answers for docker.io, registry.k8s.io, quay.io and ghcr.io as a mirror does. What a client
-    asks for comes from the cache, or is fetched once and kept there; logins are those of
-    `docker login`. With --cluster, the pods of a cluster pull through it without further ado.
+    It is a mirror of docker.io, registry.k8s.io, quay.io and ghcr.io. What a client asks for comes
+    from the cache, or is fetched once and kept there, with the credentials of `docker login`. With
+    --cluster, the pods of a cluster pull through it without further configuration.
     """
     from ohmykube.workflows import serve as workflow
 

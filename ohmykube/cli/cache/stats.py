@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @_options.talk
 @_options.pass_app
 def stats(app: App) -> None:
-    """Show how large the cache is, what sharing saves, and how often it was used.
+    """Show the size of the cache, what sharing saves, and how often the cache was used.
 
-    APART is what the artifacts would need if each had its own copy of every blob, TOGETHER what
-    they take.
+    APART is the size of the artifacts if each had its own copy of every blob, TOGETHER their
+    actual size.
     """
     from ohmykube.workflows import cache
 

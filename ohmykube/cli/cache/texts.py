@@ -126,7 +126,7 @@ def verified(found: Verified) -> str:
     head = f"Hashed {_blobs(found.blobs)}, {amounts.size(found.size)}, in {seconds(found.seconds)}"
     text = f"{head} ({jobs}{rate}): "
     if not found.damaged:
-        return f"{text}all as they should be\n"
+        return f"{text}all of them intact\n"
     rows = [(one.digest[7:19], amounts.size(one.size), _users(one)) for one in found.damaged]
     return f"{text}{len(found.damaged)} damaged\n\n" + table(("blob", "size", "needed by"), rows)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @options.jobs
 @click.option(
-    "--signatures", is_flag=True, help="Judge publishers' signatures instead, and show sums."
+    "--signatures", is_flag=True, help="Check publishers' signatures instead, and show checksums."
 )
 @_options.output
 @_options.talk
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 def verify(app: App, *, refs: tuple[str, ...], jobs: int | None, signatures: bool) -> None:
     """Hash all blobs again, or those that a REF needs.
 
-    A damaged blob goes to quarantine, and what needs it is named; the next `up` fetches it anew.
-    REF is a name, NAME@VERSION, either with KIND/ before it, or a digest.
+    Damaged blobs go to quarantine, and the artifacts that need them are named; the next `up`
+    fetches them again. REF is a name or NAME@VERSION, optionally with KIND/ in front, or a digest.
 
-    With --signatures only signed files are hashed, and their publishers' signatures judged again by
-    `cosign` and `gpgv` of this host: verified, failed, absent, or unchecked with the reason.
+    With --signatures only signed files are hashed, and `cosign` and `gpgv` on this host check the
+    publishers' signatures again: verified, failed, absent, or unchecked with the reason.
     """
     from ohmykube.workflows import cache
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command, examples=("ohmykube down dev", "ohmykube down dev --yes"))
 @_options.cluster
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_options.output
 @_options.talk
 @_options.pass_app
 def down(app: App, *, name_argument: str | None, name_option: str | None, yes: bool) -> None:
     """Remove a cluster, its machines and everything in them.
 
-    Asks for the name first. Machines that ohmykube did not make (provider ssh) stay; what it set
-    up on them goes.
+    Asks for the name of the cluster first. Machines that ohmykube did not make (provider ssh)
+    stay, but what it set up on them is removed.
     """
     from ohmykube.workflows import down as workflow
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "name_option",
     metavar="NAME",
     shell_complete=_options.complete_clusters,
-    help="Cluster; not needed when there is only one.",
+    help="Name of the cluster; optional when there is only one.",
 )
 @_options.talk
 @_options.pass_app

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def start(app: App, *, name_argument: str | None, name_option: str | None) -> None:
     """Start a stopped cluster and wait until it is healthy.
 
-    Also brings a cluster back after this host was rebooted.
+    Also brings a cluster back after a reboot of this host.
     """
     from ohmykube.workflows import power
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @_options.talk
 @_options.pass_app
 def stop(app: App, *, name_argument: str | None, name_option: str | None) -> None:
-    """Stop a cluster's machines; what they hold is kept."""
+    """Stop a cluster's machines and keep their data."""
     from ohmykube.workflows import power
 
     name = _names.choose(app, name_argument, name_option)

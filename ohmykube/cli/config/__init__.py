@@ -9,7 +9,7 @@ TABLE = {
         f"{__name__}.template", "template", "Print a commented cluster.yaml to start from."
     ),
     "validate": Entry(
-        f"{__name__}.validate", "validate", "Check a cluster.yaml and tell all its problems."
+        f"{__name__}.validate", "validate", "Check a cluster.yaml and report all its problems."
     ),
     "show": Entry(f"{__name__}.show", "show", "Print a cluster.yaml with all defaults filled in."),
     "schema": Entry(f"{__name__}.schema", "schema", "Print the JSON schema of cluster.yaml."),

@@ -39,9 +39,9 @@ KINDS: dict[str, type] = {"ConfigCheck": ConfigCheck}
 @_options.talk
 @_options.pass_app
 def validate(app: App, *, file: Path) -> None:
-    """Check a cluster.yaml; tells all problems at once, changes nothing.
+    """Check a cluster.yaml and report all problems at once; changes nothing.
 
-    Exit code 3 when there are problems.
+    The exit code is 3 when there are problems.
     """
     from ohmykube.cli import _cluster_file
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
-    "load": Entry(f"{__name__}.load", "load", "Bring images of this host to the nodes."),
-    "pull": Entry(f"{__name__}.pull", "pull", "Bring images of a registry to the nodes."),
+    "load": Entry(f"{__name__}.load", "load", "Load images from this host onto the nodes."),
+    "pull": Entry(f"{__name__}.pull", "pull", "Pull images from a registry onto the nodes."),
     "list": Entry(f"{__name__}.list", "list_", "Show which node has which image."),
 }
 
@@ -19,5 +19,5 @@ image = LazyGroup(
         "ohmykube image load app.tar other.tar --name dev",
         "ohmykube image list",
     ),
-    help="Bring your own images to a cluster's nodes; only what a node lacks travels.",
+    help="Bring your own images to a cluster's nodes; only missing layers are sent.",
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @_options.talk
 @_options.pass_app
 def list_(app: App, *, name_option: str | None, nodes: tuple[str, ...]) -> None:
-    """Show which images the nodes of a cluster have, and which node lacks one."""
+    """Show which images the nodes of a cluster have, and where one is missing."""
     from ohmykube.workflows import images
 
     name = _names.choose(app, None, name_option)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     type=click.Choice(("auto", "docker", "podman", "nerdctl")),
     default="auto",
     show_default=True,
-    help="Who has the image SRC; auto takes a file of that name first.",
+    help="Where SRC comes from; auto prefers a file of that name.",
 )
 @click.option("--ref", "reference", default="", help="Name for an image that has none.")
 @_options.output
@@ -46,7 +46,7 @@ def load(
     origin: str,
     reference: str,
 ) -> None:
-    """Bring images of this host to the nodes of a cluster.
+    """Load images from this host onto the nodes of a cluster.
 
     SRC is an image of docker, podman or nerdctl, an archive (docker save or OCI; plain, gzip or
     zstd), an OCI layout directory, or - for an archive on stdin.

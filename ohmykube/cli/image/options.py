@@ -25,7 +25,7 @@ def cluster(function: F) -> F:
         "name_option",
         metavar="CLUSTER",
         shell_complete=_options.complete_clusters,
-        help="Cluster; not needed when there is only one.",
+        help="Name of the cluster; optional when there is only one.",
     )(function)
 
 
@@ -37,7 +37,7 @@ def nodes(function: F) -> F:
         metavar="NODE",
         multiple=True,
         shell_complete=_options.complete_nodes,
-        help="Only this node; may be given again (default: all).",
+        help="Only this node; can be repeated (default: all).",
     )(function)
 
 

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 def pull(
     app: App, *, references: tuple[str, ...], name_option: str | None, nodes: tuple[str, ...]
 ) -> None:
-    """Bring images of a registry to the nodes of a cluster.
+    """Pull images from a registry onto the nodes of a cluster.
 
-    Each image is fetched once, into the cache, with the login of `docker login` where needed.
+    Each image is fetched once, into the cache, with the credentials of `docker login` where
+    needed.
     """
     from ohmykube.workflows import images
 

@@ -6,9 +6,9 @@ from ohmykube.cli._lazy import Entry, LazyGroup
 
 TABLE = {
     "list": Entry(f"{__name__}.list", "list_", "List the templates."),
-    "build": Entry(f"{__name__}.build", "build", "Build those that fit a cluster."),
-    "prune": Entry(f"{__name__}.prune", "prune", "Remove those not used for longest."),
-    "rm": Entry(f"{__name__}.rm", "rm", "Remove those that are named."),
+    "build": Entry(f"{__name__}.build", "build", "Build the templates for a cluster."),
+    "prune": Entry(f"{__name__}.prune", "prune", "Remove the least recently used templates."),
+    "rm": Entry(f"{__name__}.rm", "rm", "Remove templates by key."),
 }
 
 
@@ -16,5 +16,5 @@ template = LazyGroup(
     "template",
     table=TABLE,
     examples=("ohmykube template list", "ohmykube template build -f cluster.yaml"),
-    help="Look after prepared nodes that `up` clones.",
+    help="Manage prepared nodes that `up` clones.",
 )

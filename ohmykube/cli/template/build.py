@@ -26,15 +26,15 @@ NAMELESS = "template"
     "-f",
     "--file",
     type=click.Path(path_type=Path, allow_dash=True),
-    help="Description of the cluster; - reads stdin. Without it: the cluster that `up` makes.",
+    help="Description of the cluster; - reads stdin. Default: the cluster that `up` makes.",
 )
 @_options.output
 @_options.talk
 @_options.pass_app
 def build(app: App, *, file: Path | None) -> None:
-    """Build the templates of a cluster's nodes, as far as they are not there.
+    """Build the templates for a cluster's nodes that do not exist yet.
 
-    One machine of each role is prepared with the same roles as a node, then frozen.
+    For each role one machine is prepared in the same way as a node, and then frozen.
     """
     from ohmykube.cli import _cluster_file
     from ohmykube.config.overrides import Overrides

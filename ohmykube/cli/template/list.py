@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @_options.talk
 @_options.pass_app
 def list_(app: App, *, provider: str) -> None:
-    """Show the templates, the last used first; changes nothing."""
+    """Show the templates, most recently used first; changes nothing."""
     from ohmykube.workflows import templates
 
     found = app.call(templates.list_templates, provider)

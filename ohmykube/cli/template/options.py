@@ -24,7 +24,7 @@ def provider(function: Callable[..., Any]) -> Callable[..., Any]:
         default="auto",
         show_default=True,
         shell_complete=_options.complete_providers,
-        help="Whose templates.",
+        help="Provider that keeps the templates.",
     )(function)
 
 

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     metavar="N",
-    help="How many of each role stay.",
+    help="Number of templates to keep for each role.",
 )
 @click.option(
     "--max-size",
     type=_sizes.Size(),
     metavar="SIZE",
-    help="How much they may take together.",
+    help="Total size that the templates may take.",
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @options.provider
 @_options.output
 @_options.talk
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 def prune(
     app: App, *, keep: int, max_size: int | None, dry_run: bool, yes: bool, provider: str
 ) -> None:
-    """Remove the templates that were not used for longest.
+    """Remove the least recently used templates.
 
-    Clusters that were made from them go on: a node needs no template once it was made.
+    Clusters made from them are not affected: a node does not need its template once it exists.
     """
     from ohmykube.workflows import templates
 

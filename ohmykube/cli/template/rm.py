@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     cls=Command, examples=("ohmykube template rm 605eff5f", "ohmykube template rm 605e 9c98 --yes")
 )
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @options.provider
 @_options.output
 @_options.talk
 @_options.pass_app
 def rm(app: App, *, keys: tuple[str, ...], dry_run: bool, yes: bool, provider: str) -> None:
-    """Remove templates by their keys, or by how those begin.
+    """Remove templates by their keys, or by the beginnings of their keys.
 
-    Clusters that were made from them go on: a node needs no template once it was made.
+    Clusters made from them are not affected: a node does not need its template once it exists.
     """
     from ohmykube.workflows import templates
 

@@ -70,7 +70,7 @@ def test_create_without_options(cli, fakes, described) -> None:
     assert outcome.document["digest"] == DIGEST
     assert fakes.calls[-1][2].split == 0
     plain = cli("bundle", "create", "-f", described, "--since", "old.tar")
-    assert "1 blob left to the older bundle" in plain.out
+    assert "1 blob left out (in the older bundle)" in plain.out
     assert "not signed" in plain.out
 
 

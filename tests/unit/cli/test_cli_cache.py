@@ -226,7 +226,7 @@ def test_stats_tell_what_is_wrong_with_the_index(cli, store, image) -> None:
 
 
 def test_verify_names_what_is_hit_and_the_next_command(cli, store, image) -> None:
-    assert "all as they should be" in cli("verify", "--jobs", "1").out
+    assert "all of them intact" in cli("verify", "--jobs", "1").out
     rot(store, image.layers[0])
     assert cli("verify", "tool@v1.0").code == 0
     outcome = cli("verify")
