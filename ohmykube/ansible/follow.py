@@ -177,7 +177,7 @@ class Follower:
         self._reporter.emit(NodeProgress(node=host, activity=what, status=status, detail=detail))
 
     def _write(self, line: str) -> None:
-        now = dt.datetime.now().astimezone().isoformat(timespec="milliseconds")
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         assert self._log is not None  # noqa: S101 - opened by __enter__
         self._log.write(f"{now}  {self._hide(line)}\n")
         self._log.flush()

@@ -53,7 +53,7 @@ class Creator:
     """The desired one."""
 
     def source(self) -> tuple[images.Image | None, Mapping[str, object] | None]:
-        """Return the image that machines boot from, or the user's own template.
+        """Return the image that machines boot from, or the user's own Lima template.
 
         Raises:
             ConfigError: it cannot be used.

@@ -61,7 +61,7 @@ def entry_of(template: Mapping[str, Any], arch: str) -> Mapping[str, Any] | None
 
 
 def of_template(template: Mapping[str, Any], arch: str) -> tuple[Part, ...]:
-    """Return the parts of a machine of the user's own template.
+    """Return the parts of a machine of the user's own Lima template.
 
     None when the images are those of another template that it builds on.
 

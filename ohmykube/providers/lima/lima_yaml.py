@@ -66,7 +66,7 @@ class LimaTemplate:
     image: Image | None
     """None when ``base`` names the images."""
     base: Mapping[str, Any] | None = None
-    """The user's own template."""
+    """The user's own Lima template."""
     disks: int = 0
     """How many additional disks; they are made beforehand."""
     emulation: bool = False
@@ -156,7 +156,7 @@ def _image(image: Image) -> dict[str, str]:
 
 
 def load(path: Path, *, unverified: bool) -> dict[str, Any]:
-    """Return the user's own template.
+    """Return the user's own Lima template.
 
     Args:
         path: a Lima YAML file.
