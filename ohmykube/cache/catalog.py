@@ -135,10 +135,19 @@ class ModuleFile:
     @property
     def url(self) -> str:
         """Where a mirror keeps it: below the place of the module on Go's public proxy."""
+        return f"{self._place}/{self.path}"
+
+    @property
+    def zip_url(self) -> str:
+        """Where Go's public proxy has the module."""
+        return f"{self._place}.zip"
+
+    @property
+    def _place(self) -> str:
         # The protocol of module proxies writes a capital letter as an exclamation mark and the
         # small letter.
         module = re.sub("[A-Z]", lambda found: f"!{found[0].lower()}", self.module)
-        return f"https://proxy.golang.org/{module}/@v/{self.version}/{self.path}"
+        return f"https://proxy.golang.org/{module}/@v/{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

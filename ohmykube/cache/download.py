@@ -91,6 +91,31 @@ class Downloader:
         self.store.count("bytes_in" if came else "bytes_saved", path.stat().st_size)
         return path
 
+    def save(self, url: str, target: Path, *, limit: int) -> None:
+        """Write a file of at most ``limit`` bytes to ``target``, for the caller to judge.
+
+        Raises:
+            NetworkError: the server cannot be reached or does not have it, or it is larger.
+            ResourceError: no space left.
+        """
+        timing = self.transport.timing
+        for left in reversed(range(timing.attempts)):
+            try:
+                with (
+                    files.explained(target),
+                    self.transport.open(url) as response,
+                    target.open("wb") as stream,
+                ):
+                    for chunk in transport.chunks(response, url):
+                        stream.write(chunk)
+                        if stream.tell() > limit:
+                            transport.too_large(url, limit)
+                return
+            except BrokenTransfer:
+                if not left:
+                    raise
+                self.transport.clock.sleep(timing.pause)
+
     def published_digest(self, url: str, sums: str = "") -> str:
         """Return the digest that a publisher's list of sums tells for a file; https only.
 

@@ -1,35 +1,48 @@
 """Files and charts out of Go modules: what a component's module holds beside its source.
 
-A module is fetched by the go client and checked against the ``h1:`` sum in the catalog, what is
-taken out of it against its digest. From then on the cache has it.
+A module is fetched by the go client or from Go's public proxy and checked against the ``h1:`` sum
+in the catalog; what is taken out of it is checked against its digest. From then on the cache has
+it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import chart
 from ohmykube.cache.sources import module_zip, toolchain
 from ohmykube.cache.sources.go_command import GoCommand
 from ohmykube.errors import IntegrityError
-from ohmykube.kit import digest
+from ohmykube.kit import digest, files
 from ohmykube.progress import item
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from ohmykube.cache.catalog import ModuleFile
     from ohmykube.cache.sources.module_zip import ModuleZip
-    from ohmykube.cache.sources.toolchain import Go
     from ohmykube.cache.store import Store
     from ohmykube.progress import Reporter
+
+    Fetch = Callable[[ModuleFile, Path], Path]
 
 _SHOWN = 20
 
 
-def take(file: ModuleFile, store: Store, reporter: Reporter) -> Path:
+def take(file: ModuleFile, store: Store, reporter: Reporter, fetch: Fetch | None = None) -> Path:
     """Return the blob of a file or a chart, taken out of its module now or before.
+
+    Args:
+        file: what is wanted.
+        store: the cache.
+        reporter: told that it is being fetched.
+        fetch: returns the zip of the module; it may write that into the directory it is given.
+            Without it the go client of this host is asked.
 
     Raises:
         NetworkError: the module cannot be fetched.
@@ -38,17 +51,34 @@ def take(file: ModuleFile, store: Store, reporter: Reporter) -> Path:
         ResourceError: no space left.
     """
     if not store.has(file.digest):
-        module = f"{file.module}@{file.version}"
-        with store.holding(f"module {module}"):
+        with store.holding(f"module {file.module}@{file.version}"):
             if not store.has(file.digest):
-                with item(reporter, file.name, "fetching"):
-                    store.put_bytes(_read(file, module), expected=file.digest)
+                with item(reporter, file.name, "fetching"), _work(store) as directory:
+                    archive = (fetch or _by_go)(file, directory)
+                    store.put_bytes(_read(file, archive), expected=file.digest)
     return store.path(file.digest)
 
 
-def _read(file: ModuleFile, module: str) -> bytes:
-    fetched = GoCommand(go=_go(), name=module).download(file.sum)
-    with module_zip.verified(fetched.zip, module, file.sum) as content:
+@contextlib.contextmanager
+def _work(store: Store) -> Iterator[Path]:
+    with files.explained(store.ingest):
+        directory = Path(tempfile.mkdtemp(prefix=files.TEMP_PREFIX, dir=store.ingest))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _by_go(file: ModuleFile, _: Path) -> Path:
+    """Return the zip in the cache of the go client, which fetches a newer one if it must."""
+    local = toolchain.go()
+    go = replace(local, env={**local.env, "GOTOOLCHAIN": "auto"})
+    return GoCommand(go=go, name=f"{file.module}@{file.version}").download(file.sum).zip
+
+
+def _read(file: ModuleFile, archive: Path) -> bytes:
+    module = f"{file.module}@{file.version}"
+    with module_zip.verified(archive, module, file.sum) as content:
         data = content.file(file.path)
         if data is None:
             data = _packed(file, module, content)
@@ -61,12 +91,6 @@ def _read(file: ModuleFile, module: str) -> bytes:
             id="OMK-I-203",
         )
     return data
-
-
-def _go() -> Go:
-    """Return a go client that fetches a newer one where a module is written for that."""
-    local = toolchain.go()
-    return replace(local, env={**local.env, "GOTOOLCHAIN": "auto"})
 
 
 def _packed(file: ModuleFile, module: str, content: ModuleZip) -> bytes:

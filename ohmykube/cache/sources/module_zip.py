@@ -105,6 +105,6 @@ def _other(module: str, why: str) -> IntegrityError:
     return IntegrityError(
         f"the module {module} is not the one that was reviewed",
         why=why,
-        hint="go clean -modcache, then run the same command again",
+        hint="run the same command again; if this comes back: go clean -modcache",
         id="OMK-I-205",
     )

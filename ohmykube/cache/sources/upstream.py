@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.registry_client import Reference, Repository
+from ohmykube.cache.sources import module_files
 from ohmykube.cache.sources.fetch_source import FetchSource
 from ohmykube.cache.transport import shown
 from ohmykube.errors import NetworkError
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ohmykube.cache.catalog import Download, ImageSpec
+    from ohmykube.cache.catalog import Download, ImageSpec, ModuleFile
     from ohmykube.cache.sources.base import SourceContext
 
 PROBES = ("https://dl.k8s.io/", "https://registry.k8s.io/v2/")
+MODULE_BYTES = 500 << 20
+"""The zip of a Go module may not be larger (https://go.dev/ref/mod#zip-path-size-constraints)."""
 
 
 class UpstreamSource(FetchSource):
@@ -38,6 +41,16 @@ class UpstreamSource(FetchSource):
         """Fetch a release file; its digest is the catalog's, or the one published beside it."""
         digest = download.digest or self.downloader.published_digest(download.url, download.sums)
         return self.downloader.fetch(download.url, digest)
+
+    def module_file(self, file: ModuleFile) -> Path:
+        """Take it out of its module, from Go's public proxy; raises as ``module_files.take``."""
+        context = self.context
+        return module_files.take(file, context.store, context.reporter, self._module)
+
+    def _module(self, file: ModuleFile, directory: Path) -> Path:
+        target = directory / "module.zip"
+        self.downloader.save(file.zip_url, target, limit=MODULE_BYTES)
+        return target
 
     def published(self, download: Download) -> Callable[[], str]:
         """Ask for the publisher's sum; where the catalog has none, ``file`` has asked already."""

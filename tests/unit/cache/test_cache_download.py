@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,6 @@ from tests.fault_server import Answer, FaultServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ohmykube.progress import Event
 
@@ -665,3 +665,33 @@ def test_a_redirect_to_what_is_no_url(downloader: Downloader, server: FaultServe
     with pytest.raises(NetworkError) as caught:
         downloader.fetch(url, DIGEST)
     assert caught.value.id == "OMK-I-234"
+
+
+# -- files without a digest ----------------------------------------------------------------------
+
+
+def test_a_file_for_the_caller_to_judge_is_saved_whole(
+    downloader: Downloader, server: FaultServer, clock: Clock, tmp_path: Path
+) -> None:
+    url = server.on("/f", Answer(BODY, cut=1_000_000), Answer(BODY))
+    downloader.save(url, tmp_path / "f", limit=len(BODY))
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert len(clock.pauses) == 1
+    url = server.on("/broken", Answer(BODY, cut=1_000_000))
+    with pytest.raises(BrokenTransfer):
+        downloader.save(url, tmp_path / "g", limit=len(BODY))
+    assert server.count["/broken"] == QUICK.attempts
+
+
+def test_a_file_beyond_its_limit_is_given_up(
+    downloader: Downloader, server: FaultServer, tmp_path: Path
+) -> None:
+    with pytest.raises(NetworkError, match="larger than it can be"):
+        downloader.save(server.on("/f", Answer(BODY)), tmp_path / "f", limit=len(BODY) - 1)
+
+
+def test_a_full_disk_is_told_when_a_file_is_saved(
+    downloader: Downloader, server: FaultServer
+) -> None:
+    with pytest.raises(ResourceError, match="no space left for /dev/full"):
+        downloader.save(server.on("/f", Answer(BODY)), Path("/dev/full"), limit=len(BODY))

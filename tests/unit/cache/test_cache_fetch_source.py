@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache import manifest, signatures
-from ohmykube.cache.catalog import Component, Download, Form, ImageSpec, Signed
+from ohmykube.cache.catalog import Component, Download, Form, ImageSpec, ModuleFile, Signed
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.sources import base
 from ohmykube.cache.sources.base import SourceContext
@@ -31,6 +31,7 @@ from ohmykube.model.cluster import Sources
 from ohmykube.progress import Message
 from tests import image_maker, publisher
 from tests.fault_server import Answer, FaultServer
+from tests.module_proxy import zip_module
 from tests.publisher import IDENTITY, ISSUER, Publisher
 
 if TYPE_CHECKING:
@@ -166,6 +167,32 @@ def test_upstream_files_have_the_catalogs_digest(
     with pytest.raises(NetworkError, match="not released for arm64") as caught:
         upstream.component(kubelet(), "arm64")
     assert caught.value.id == "OMK-I-245"
+
+
+def test_upstream_takes_files_out_of_modules_of_the_public_proxy(
+    upstream: UpstreamSource, server: FaultServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "module.zip"
+    sum_ = zip_module(path, "example.org/Lb", "v1.0.0", {"lb.yaml": "kind: Namespace\n"})
+    wanted = ModuleFile(
+        module="example.org/Lb",
+        version="v1.0.0",
+        sum=sum_,
+        path="lb.yaml",
+        digest=digests.of_bytes(b"kind: Namespace\n"),
+    )
+    place = "/proxy.golang.org/example.org/!lb/@v/v1.0.0.zip"
+    server.on(place, Answer(b"", status=404))
+    with pytest.raises(NetworkError, match=r"v1\.0\.0\.zip cannot be fetched"):
+        upstream.module_file(wanted)
+    server.on(place, Answer(path.read_bytes()[:-1]))
+    with pytest.raises(IntegrityError, match="not the one that was reviewed"):
+        upstream.module_file(wanted)
+    server.on(place, Answer(path.read_bytes()))
+    for _ in range(2):
+        assert upstream.module_file(wanted).read_text() == "kind: Namespace\n"
+    assert server.count[place] == 3
+    assert list(upstream.context.store.ingest.iterdir()) == []
 
 
 def test_upstream_takes_the_digest_published_beside_the_file(

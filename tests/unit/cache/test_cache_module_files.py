@@ -16,10 +16,9 @@ import pytest
 from ohmykube.cache import chart
 from ohmykube.cache.catalog import ModuleFile
 from ohmykube.cache.sources import module_files
-from ohmykube.cache.sources.base import SourceContext
+from ohmykube.cache.sources.base import Source, SourceContext
 from ohmykube.cache.sources.build import BuildSource
 from ohmykube.cache.sources.mirror import MirrorSource
-from ohmykube.cache.sources.upstream import UpstreamSource
 from ohmykube.cache.store import Store
 from ohmykube.errors import (
     IntegrityError,
@@ -247,8 +246,15 @@ def test_a_mirror_has_them_below_the_place_of_the_module(
     assert source.module_file(packed).read_bytes() == ARCHIVE
 
 
+class Other(BuildSource):
+    """A source of somebody who has not heard of modules."""
+
+    name = "other"
+    module_file = Source.module_file
+
+
 def test_other_sources_have_none(packed: ModuleFile, store: Store, recorder: Recorder) -> None:
     with pytest.raises(NetworkError) as caught:
-        UpstreamSource(context(store, recorder)).module_file(packed)
-    assert packed.name in caught.value.message
+        Other(context(store, recorder)).module_file(packed)
+    assert caught.value.message == f"source other does not have {packed.name}"
     assert "`build`" in (caught.value.hint or "")
