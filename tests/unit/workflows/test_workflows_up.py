@@ -6,9 +6,10 @@ What needs real nodes is played: ssh is a small program, a playbook ends at once
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import yaml
@@ -27,8 +28,11 @@ from ohmykube.model.cluster import Role
 from ohmykube.progress import NodeProgress, Status, StepEnded
 from ohmykube.steps import serve
 from ohmykube.steps.context import Services
+from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
+from ohmykube.workflows import session
 from ohmykube.workflows import up as workflow
+from ohmykube.workflows.down import down
 from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions, UpResult
 
@@ -92,6 +96,8 @@ class Place:
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.plays: list[PlaybookRun] = []
+        self.hosts: set[str] = set()
+        """Of the last play's inventory."""
         self.fails = False
         self.joined: set[str] = set()
         self.reporter = RecordingReporter()
@@ -109,7 +115,8 @@ class Place:
 
     def _play(self, ask: PlaybookRun, reporter: Reporter) -> Outcome:
         self.plays.append(ask)
-        nodes = set(ask.limit) or hosts_of(ask)
+        self.hosts = hosts_of(ask)
+        nodes = set(ask.limit) or self.hosts
         if self.fails:
             failure = TaskFailure(host=min(nodes), task="Join", message="no")
             return Outcome(status=PlaybookStatus.FAILED, failures=(failure,))
@@ -178,7 +185,7 @@ def test_of_one_worker_more_only_that_one_is_touched(place: Place) -> None:
     assert result.plan.changes == (change.CreateNode(node="w3", role=Role.WORKER),)
     (play,) = place.plays
     assert play.limit == ("w3",)
-    assert hosts_of(play) == {"cp1", "w1", "w2", "w3"}, "the others are known to the play"
+    assert place.hosts == {"cp1", "w1", "w2", "w3"}, "the others are known to the play"
     assert place.started() == set(FakeTunnel.nodes) == place.reached("true") == {"w3"}
     assert place.reached() == {"w3", "cp1"}, "a control plane is asked how the cluster is"
     assert result.changed
@@ -220,3 +227,25 @@ def test_a_failed_play_is_told_as_the_step_that_failed(place: Place) -> None:
         place.up(workers=1)
     last = place.reporter.of(StepEnded)[-1]
     assert (last.step, last.status) == ("cluster-up", Status.FAILED)
+
+
+def test_hosts_that_stay_are_reset_before_they_are_forgotten(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.up(workers=1)
+    place.plays.clear()
+    found = session.provider_of
+
+    def keeping(*asked: Any) -> FakeProvider:
+        provider = found(*asked)
+        return FakeProvider(
+            provider.context, dataclasses.replace(provider.capabilities, creates=False)
+        )
+
+    monkeypatch.setattr(session, "provider_of", keeping)
+    services = Services(paths=paths.from_environment(), reporter=place.reporter)
+    down(services, "dev")
+    (play,) = place.plays
+    assert (play.playbook, play.limit) == ("ohmykube.cluster.cluster_reset", ())
+    assert place.hosts == {"cp1", "w1"}
+    assert services.state.names() == ()
