@@ -243,7 +243,9 @@ def is_complete(store: Store, manifest_digest: str) -> bool:
     return all(digest.is_digest(blob.digest) and store.has(blob.digest) for blob in blobs)
 
 
-def export_archive(store: Store, refs: Iterable[Ref], target: Path) -> None:
+def write_archive(
+    store: Store, refs: Iterable[Ref], stream: IO[bytes], without: Collection[str] = ()
+) -> None:
     """Write images as one OCI archive that ``ctr images import`` and ``podman load`` read.
 
     Blobs shared by several images are in it once.
@@ -251,27 +253,12 @@ def export_archive(store: Store, refs: Iterable[Ref], target: Path) -> None:
     Args:
         store: where the blobs are.
         refs: references of kind image; the reference's name becomes the image's name.
-        target: the tar file; appears in one step.
+        stream: takes the tar; may be a pipe.
+        without: digests of blobs that the reader has already and that are left out.
 
     Raises:
         NotFoundError: a blob is not in the store.
         IntegrityError: a blob is damaged; it is in quarantine now.
-        ResourceError: no space left.
-    """
-    with files.replacing(target, 0o644) as stream:
-        write_archive(store, refs, stream)
-
-
-def write_archive(
-    store: Store, refs: Iterable[Ref], stream: IO[bytes], without: Collection[str] = ()
-) -> None:
-    """Write images as an OCI archive to a stream, such as a pipe; raises as ``export_archive``.
-
-    Args:
-        store: where the blobs are.
-        refs: references of kind image.
-        stream: takes the tar.
-        without: digests of blobs that the reader has already and that are left out.
     """
     entries: dict[str, Entry] = {
         "oci-layout": Entry(data=b'{"imageLayoutVersion":"1.0.0"}', mode=0o644)

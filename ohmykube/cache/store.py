@@ -287,10 +287,6 @@ class Store:
                 self.locate(ref.digest)
                 refs[ref.key] = ref if ref.added_at else replace(ref, added_at=time.time())
 
-    def drop_ref(self, ref: Ref) -> None:
-        """Remove a reference if it is there; the blob stays until ``prune``."""
-        self.drop_refs((ref,))
-
     def drop_refs(self, gone: Iterable[Ref]) -> None:
         """Remove references in one step; the blobs stay until ``prune``."""
         with self._refs.locked() as refs:

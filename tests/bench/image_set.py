@@ -74,7 +74,8 @@ def make(source: Store, lock: ArtifactLock, directory: Path) -> ImageSet:
         _converted(source, store, artifact, raw) for artifact in lock.images("control-plane")
     )
     made = ImageSet(store, images, directory)
-    oci.export_archive(store, [image.ref for image in images], made.oci_archive)
+    with made.oci_archive.open("wb") as stream:
+        oci.write_archive(store, [image.ref for image in images], stream)
     _raw_archive(images, made.raw_archive)
     for number, image in enumerate(images):
         _raw_archive([image], directory / f"image-{number}.raw.tar")

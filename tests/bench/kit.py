@@ -40,7 +40,8 @@ def make(directory: Path) -> ArtifactLock:
             shutil.copyfile(store.path(ref.digest), binaries / name)
             (binaries / name).chmod(0o755)
     images = [r for r in store.refs() if r.kind is Kind.IMAGE and r.digest in _digests(lock)]
-    oci.export_archive(store, images, directory / "images.tar")
+    with (directory / "images.tar").open("wb") as stream:
+        oci.write_archive(store, images, stream)
     context = ProviderContext(paths=places, reporter=NullReporter(), cluster=cluster)
     registry.load("nspawn", context).prepare()
     base = max((places.cache / "nspawn").glob("base-*/rootfs"), key=lambda p: p.stat().st_mtime)

@@ -87,7 +87,7 @@ def work(root: Path, number: int, tell: Callable[[str, str], None]) -> None:
         if step:
             tell("+", name)
         else:
-            store.drop_ref(next(ref for ref in store.refs() if ref.name == name))
+            store.drop_refs([next(ref for ref in store.refs() if ref.name == name)])
     store.count("hits", 1)
     prune(store, Policy(grace=0))
     if number % 4 == 0:
@@ -248,7 +248,7 @@ def test_a_read_only_file_system_serves_and_says_what_it_cannot(small_disk: Path
         read_only.count("hits", 1)
     for call in (
         lambda: read_only.put_bytes(b"more"),
-        lambda: read_only.drop_ref(read_only.refs()[0]),
+        lambda: read_only.drop_refs([read_only.refs()[0]]),
         lambda: read_only.holding("key").__enter__(),
         lambda: prune(read_only),
     ):

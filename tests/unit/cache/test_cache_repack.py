@@ -220,7 +220,7 @@ def test_it_goes_with_its_image_and_before_other_images(store: Store) -> None:
     assert prune(store, policy).refs == ()
     assert {(one.kind, one.name) for one in store.refs()} == everything
 
-    store.drop_ref(ref)
+    store.drop_refs([ref])
     assert repack.orphans(store.refs()) == list(prune(store, policy, dry_run=True).refs)
     gone = prune(store, policy)
     assert [(one.kind, one.name) for one in gone.refs] == [(Kind.REPACKED, ref.digest)]

@@ -182,7 +182,7 @@ def test_sources_are_tried_in_order_and_a_useless_one_is_told_of_once(world: Wor
 def test_the_mirror_is_asked_only_when_it_is_set(world: World) -> None:
     world.resolve()
     assert "mirror" not in world.loaded
-    world.store.drop_ref(next(r for r in world.store.refs() if r.kind is Kind.PACKAGE))
+    world.store.drop_refs([next(r for r in world.store.refs() if r.kind is Kind.PACKAGE)])
     world.forget()
     world.resolve(Sources(mirror="https://mirror.example"))
     assert world.asked == ["mirror"]

@@ -60,6 +60,6 @@ def test_an_index_stays_as_long_as_its_image(tmp_path: Path) -> None:
         os.utime(path, (1, 1))
     prune(store)
     assert set(store.digests()) == {index, image.digest, *image.blobs}
-    store.drop_ref(store.refs()[0])
+    store.drop_refs([store.refs()[0]])
     prune(store)
     assert store.digests() == ()

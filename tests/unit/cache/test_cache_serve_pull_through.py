@@ -385,7 +385,7 @@ def test_a_cache_that_cannot_be_written(
 
     monkeypatch.setattr(Store, "set_ref", refuse)
     (ref,) = mirror.store.refs()
-    mirror.store.drop_ref(ref)
+    mirror.store.drop_refs([ref])
     status, _, body = offline(f"/v2/{NAME}/manifests/{image.digest}?ns=docker.io")
     assert (status, body) == (200, image.manifest)
     registry.add(NAME, "2", image_maker.image(3000, seed=3))

@@ -128,8 +128,8 @@ def test_refs_are_kept_replaced_and_dropped(store: Store) -> None:
         ("kubelet", HELLO_DIGEST),
         ("runc", other),
     ]
-    store.drop_ref(ref(other))
-    store.drop_ref(ref(other))
+    store.drop_refs([ref(other)])
+    store.drop_refs([ref(other)])
     assert [r.name for r in Store(store.root).refs()] == ["kubelet"]
 
 

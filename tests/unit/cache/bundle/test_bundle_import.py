@@ -286,6 +286,6 @@ def test_hearsay_about_publishers(workshop, signed, key, tmp_path, elsewhere) ->
     workshop.write(tmp_path / "b.omk.tar", key=key)
     import_bundle.copy(elsewhere, tmp_path / "b.omk.tar", QUIET)
     assert elsewhere.ref(*ref.key).signature == Signature.UNCHECKED
-    elsewhere.drop_ref(elsewhere.ref(*ref.key))
+    elsewhere.drop_refs([elsewhere.ref(*ref.key)])
     import_bundle.copy(elsewhere, tmp_path / "b.omk.tar", QUIET, allowed(tmp_path, key))
     assert elsewhere.ref(*ref.key).signature == Signature.VERIFIED

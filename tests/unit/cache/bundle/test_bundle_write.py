@@ -158,7 +158,7 @@ def test_what_a_lock_needs(workshop) -> None:
             ["node", "control-plane", "node"], strict=True,
         )
     ]  # fmt: skip
-    workshop.store.drop_ref(app)
+    workshop.store.drop_refs([app])
     with pytest.raises(NotFoundError, match="not in the cache any more"):
         contents.of_lock(workshop.store, lock)
 
