@@ -10,9 +10,14 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import archive, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    archive,
+    node_state,
+    programs,
+    storage,
+)
 
-RECORD = storage.STATE_DIRECTORY + "/artifacts.json"
+RECORD = storage.STATE_DIRECTORY + "/" + node_state.ARTIFACTS
 WORKERS = 4
 
 

@@ -18,20 +18,25 @@ import os
 import re
 import time
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import artifacts, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    artifacts,
+    managed,
+    node_state,
+    programs,
+    storage,
+    units,
+)
 
 LOCK = "/run/lock/ohmykube-kubeadm.lock"
-RECORD = storage.STATE_DIRECTORY + "/kubeadm.json"
-LOG_DIRECTORY = "/var/log/ohmykube"
+RECORD = storage.STATE_DIRECTORY + "/" + node_state.KUBEADM
+LOG_DIRECTORY = node_state.LOG_DIRECTORY
 DIRECTORY = "/etc/kubernetes"
-ADMIN_CONFIG = DIRECTORY + "/admin.conf"
-KUBELET_CONFIG = DIRECTORY + "/kubelet.conf"
+ADMIN_CONFIG = node_state.ADMIN_CONFIG
+KUBELET_CONFIG = node_state.KUBELET_CONFIG
+KUBELET = "kubelet.service"
 CA_CERTIFICATE = DIRECTORY + "/pki/ca.crt"
 CLIENT_CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
-SUCCESS = {
-    "init": "Your Kubernetes control-plane has initialized successfully",
-    "join": "This node has joined the cluster",
-}
+SUCCESS = node_state.SUCCESS
 FLAGS = {"init": ["--skip-token-print"], "join": []}
 ETCD_DATA = "/var/lib/etcd"
 TRACES = (
@@ -269,6 +274,17 @@ def run_once(action, documents, params, *, check_mode, adopt, prepare, before=No
         execute(action, [action, "--config", path] + FLAGS[action], lock, params["timeout"])
         record.finish(action)
         return True
+
+
+def start_kubelet(check_mode):
+    """Start the kubelet where it does not run; return whether it did not. kubeadm starts it once only."""
+    runs = units.survey([KUBELET]).get(KUBELET, {}).get("ActiveState") in units.RUNNING
+    if check_mode:
+        return not runs
+    if not runs:
+        units.apply("start", KUBELET)
+    managed.Managed().note(units={KUBELET: {"active": True}})
+    return not runs
 
 
 def ca_hash(path=None):

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import re
 
-PINNED = "io.cri-containerd.pinned=pinned"
+from ansible_collections.ohmykube.cluster.plugins.module_utils.node_state import PINNED
+
 MANAGED = "io.cri-containerd.image=managed"
 REFERENCE = re.compile(
     r"^[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"
@@ -55,15 +56,3 @@ def check(image):
             raise ValueError("%r is no sha256 digest" % digest)
     if image["repacked"] and not image["digest"]:
         raise ValueError("%s has a repacked form, but no digest" % image["ref"])
-
-
-def listing(text):
-    """Return {reference: (digest, labels)} of the output of ``ctr images ls``."""
-    rows = [line.split() for line in text.splitlines()[1:]]
-    return {row[0]: (row[2], row[-1].split(",")) for row in rows if len(row) > 3}
-
-
-def matches(image, found):
-    """Return True when ``image`` is there, with the wanted digest, pinned."""
-    digest, labels = found.get(image["ref"], ("", []))
-    return bool(digest) and image["digest"] in ("", digest) and PINNED in labels

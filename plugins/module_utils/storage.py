@@ -12,7 +12,9 @@ import pwd
 import stat
 import tempfile
 
-STATE_DIRECTORY = "/var/lib/ohmykube"
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state
+
+STATE_DIRECTORY = node_state.DIRECTORY
 SECRET_TEXT = "(content is not shown)\n"
 
 

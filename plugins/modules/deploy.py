@@ -180,6 +180,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     archive,
     artifacts,
     fetch,
+    managed,
     programs,
     storage,
     units,
@@ -249,6 +250,18 @@ class Deployment:
         self.changes += changed
         self.diffs += diffs
         self._converge_units(any(path.startswith(RELOADED) for path in changed))
+        if not self._check:
+            managed.Managed().note(files, self._params["directories"], self._wanted_units())
+
+    def _wanted_units(self):
+        runs = {"started": True, "stopped": False}
+        return {
+            units.full_name(unit["name"]): {
+                "active": runs.get(unit["state"]),
+                "enabled": unit["enabled"],
+            }
+            for unit in self._params["units"]
+        }
 
     def _converge_units(self, reload):
         if not self._names:
@@ -294,7 +307,11 @@ class Deployment:
                 self.changes.append(path)
                 if not self._check:
                     artifacts.remove_tree(path)
-        if not self._check and any(path.startswith(RELOADED) for path in changed):
+        if self._check:
+            return
+        paths = [item.path for item in files]
+        managed.Managed().forget(paths, self._params["directories"], self._names)
+        if any(path.startswith(RELOADED) for path in changed):
             units.reload_daemon()
 
 

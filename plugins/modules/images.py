@@ -157,6 +157,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    managed,
+    node_state,
     programs,
     pulls,
     registries,
@@ -202,6 +204,7 @@ class Images:
         if not self._check:
             gone = [item.path for item in files if item.state == "absent"]
             registries.remove_empty(gone)
+            self._note(files, absent)
         if absent or not self._params["images"]:
             return
         deadline = self._clock() + self._params["timeout"]
@@ -220,6 +223,15 @@ class Images:
             self._wait(deadline)
             self._verify()
 
+    def _note(self, files, absent):
+        if absent:
+            managed.Managed().forget(files=[item.path for item in files], images=True)
+        else:
+            wanted = [
+                {"ref": image["ref"], "digest": image["digest"]} for image in self._params["images"]
+            ]
+            managed.Managed().note(files=files, images=wanted)
+
     def _check_config(self):
         """Refuse to write what containerd would not read; without a containerd there is nothing to ask."""
         try:
@@ -236,14 +248,14 @@ class Images:
     def _missing(self):
         """Return the images that are not there with the wanted digest; all, when containerd is not there yet."""
         try:
-            found = pulls.listing(
+            found = node_state.listing(
                 programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60).stdout
             )
         except programs.ProgramError:
             if self._check:
                 return list(self._params["images"])
             raise
-        return [image for image in self._params["images"] if not pulls.matches(image, found)]
+        return [image for image in self._params["images"] if not node_state.matches(image, found)]
 
     def _start(self, missing, deadline):
         words = [word for image in missing for word in pulls.words(image)]

@@ -66,10 +66,16 @@ applied:
   returned: success
 """
 
+import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    kubectl,
+    managed,
+    node_state,
+    programs,
+)
 
 OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -128,16 +134,24 @@ class Manifest:
         return self._kubectl.run(["apply", *self._apply], stdin=self._text).stdout.splitlines()
 
     def delete(self, check_mode):
-        """Delete its objects; return kubectl's lines, none when nothing was there."""
-        found = self._kubectl.run(
-            ["get", "--ignore-not-found", "--output", "name", "--filename", "-"], stdin=self._text
-        ).stdout.splitlines()
-        if not found or check_mode:
-            return found
+        """Delete its objects; return kubectl's lines, none when nothing was there.
+
+        In check mode the objects that are there."""
+        items = self.items()
+        if not items or check_mode:
+            return [node_state.object_name(item) for item in items]
         argv = ["delete", "--ignore-not-found", "--wait=true", "--filename", "-"]
-        return self._kubectl.run(
+        lines = self._kubectl.run(
             argv, stdin=self._text, timeout=self._params["timeout"]
         ).stdout.splitlines()
+        managed.Applied().forget(items)
+        return lines
+
+    def items(self):
+        """Return its objects as the API has them."""
+        argv = ["get", "--ignore-not-found", "--output", "json", "--filename", "-"]
+        found = json.loads(self._kubectl.run(argv, stdin=self._text).stdout or "{}")
+        return found.get("items", [found] if found else [])
 
     def wait(self):
         """Wait for the rollouts."""
@@ -160,6 +174,7 @@ def converge(params, check_mode):
     lines = manifest.apply() if difference and not check_mode else []
     if not check_mode:
         manifest.wait()
+        managed.Applied().note(manifest.items())
     return {"changed": bool(difference), "applied": lines, "diff": {"prepared": difference}}
 
 

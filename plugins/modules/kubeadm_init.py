@@ -144,9 +144,10 @@ def initialise(params, check_mode):
         adopt=is_complete,
         prepare=prepare,
     )
+    started = not (ran and check_mode) and kubeadm.start_kubelet(check_mode)
     begun_with = kubeadm.Record().value.get("config", "")
     return {
-        "changed": ran,
+        "changed": ran or started,
         "node": node.gather(wait_for_api=API_SECONDS),
         "ca_cert_hash": kubeadm.ca_hash(),
         "drift": bool(begun_with) and begun_with != kubeadm.config_hash(documents),

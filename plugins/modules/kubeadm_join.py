@@ -209,7 +209,8 @@ class Join:
             raise kubeadm.KubeadmError(OTHER_CLUSTER % (own, wanted), "survey")
         if not check_mode:
             aim_at_the_endpoint()
-        return {"changed": ran}
+        started = not (ran and check_mode) and kubeadm.start_kubelet(check_mode)
+        return {"changed": ran or started}
 
     def _prepare(self):
         params, document = self._params, self._document

@@ -57,7 +57,9 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     kubeadm,
     kubectl,
     node,
+    node_state,
     programs,
+    storage,
 )
 
 OPTIONS = {
@@ -74,6 +76,10 @@ PATHS = (
     "/run/flannel",
     kubectl.CACHE,
     kubeadm.RECORD,
+    *(
+        "%s/%s" % (storage.STATE_DIRECTORY, name)
+        for name in (node_state.MANAGED, node_state.OBJECTS)
+    ),
     kubeadm.LOG_DIRECTORY,
 )
 CNI_FILES = ("/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel")

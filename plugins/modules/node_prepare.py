@@ -84,7 +84,12 @@ ansible_facts:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import node, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    managed,
+    node,
+    programs,
+    storage,
+)
 
 MODULES_FILE = "/etc/modules-load.d/ohmykube.conf"
 SYSCTL_FILE = "/etc/sysctl.d/99-ohmykube.conf"
@@ -108,6 +113,8 @@ class Preparation:
         self._root = root
         self.changes = []
         self.diffs = []
+        self._kept = []
+        self._noted = {"modules": [], "sysctls": {}, "swap_off": False}
 
     def _at(self, path):
         return os.path.join(self._root, path.lstrip("/"))
@@ -131,6 +138,15 @@ class Preparation:
                 self.changes.append(path)
                 if not self._check:
                     os.makedirs(self._at(path), mode=0o755)
+        if not self._check:
+            self._note()
+
+    def _note(self):
+        record = managed.Managed()
+        record.begin()
+        files = [storage.DesiredFile(self._at(path)) for path in dict.fromkeys(self._kept)]
+        directories = [self._at(path) for path in self._params["directories"]]
+        record.note(files, directories, **self._noted)
 
     def absent(self):
         """Remove what ``present`` wrote."""
@@ -146,6 +162,8 @@ class Preparation:
                 self.changes.append(SWAP_MASK)
                 if not self._check:
                     os.unlink(self._at(SWAP_MASK))
+        if not self._check:
+            managed.Managed.remove()
 
     def _file(self, path, content):
         wanted = storage.DesiredFile(
@@ -159,6 +177,8 @@ class Preparation:
         if not names:
             return
         self._file(MODULES_FILE, HEADER + "".join(name + "\n" for name in names))
+        self._kept.append(MODULES_FILE)
+        self._noted["modules"] = list(names)
         loaded = {
             line.split(" ")[0] for line in storage.read_text(self._at("/proc/modules")).splitlines()
         }
@@ -175,6 +195,8 @@ class Preparation:
             return
         lines = ["%s = %s\n" % (key, value) for key, value in sorted(sysctls.items())]
         self._file(SYSCTL_FILE, HEADER + "".join(lines))
+        self._kept.append(SYSCTL_FILE)
+        self._noted["sysctls"] = dict(sysctls)
         for key, value in sorted(sysctls.items()):
             path = self._at("/proc/sys/" + key.replace(".", "/"))
             if self._check and not os.path.exists(path):
@@ -200,6 +222,8 @@ class Preparation:
             self.changes.append(SWAP_MASK)
             if not self._check:
                 os.symlink("/dev/null", self._at(SWAP_MASK))
+        self._noted["swap_off"] = True
+        self._kept += [path for path in (FSTAB, SWAP_MASK) if os.path.lexists(self._at(path))]
 
     def _write_hosts(self):
         text = storage.read_text(self._at(HOSTS_FILE))
@@ -217,6 +241,8 @@ class Preparation:
             rest += separator + "\n".join([BEGIN, *lines, END]) + "\n"
         if rest != text:
             self._file(HOSTS_FILE, rest)
+        if lines:
+            self._kept.append(HOSTS_FILE)
 
 
 def without_block(text):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible_collections.ohmykube.cluster.plugins.module_utils import pulls, registries
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, registries
 
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
@@ -231,9 +231,9 @@ def test_bad_values(run_module: RunModule, machine: FakeNode, params: dict[str, 
 def test_listing_of_ctr() -> None:
     text = (
         "REF TYPE DIGEST SIZE PLATFORMS LABELS\n"
-        f"r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 a=b,{pulls.PINNED}\n"
+        f"r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 a=b,{node_state.PINNED}\n"
     )
-    assert pulls.listing(text) == {"r.io/a:1": (DIGEST, ["a=b", pulls.PINNED])}
+    assert node_state.listing(text) == {"r.io/a:1": (DIGEST, ["a=b", node_state.PINNED])}
 
 
 def test_toml_quotes() -> None:

@@ -51,6 +51,9 @@ exit 0
 """
 
 
+OBJECT = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
+
+
 @pytest.fixture
 def plane(node: FakeNode) -> tuple[FakeNode, str]:
     node.program("kubectl", KUBECTL)
@@ -106,7 +109,7 @@ def test_apply_failure_is_told(run_module: RunModule, plane: tuple[FakeNode, str
 
 def test_delete(run_module: RunModule, plane: tuple[FakeNode, str]) -> None:
     node, kubeconfig = plane
-    (node.notes / "there").write_text("namespace/x\n")
+    (node.notes / "there").write_text(json.dumps(OBJECT))
     params = {"manifest": "x: 1", "kubeconfig": kubeconfig, "state": "absent"}
     assert run_module("kube_apply", check=True, **params)["changed"] is True
     assert run_module("kube_apply", **params)["changed"] is True

@@ -53,9 +53,17 @@ esac
 """
 
 
+SYSTEMCTL = r"""
+if [ "$1" = start ]; then rm $NOTES/stopped; fi
+state=active; if [ -e $NOTES/stopped ]; then state=inactive; fi
+echo "ActiveState=$state"
+"""
+
+
 @pytest.fixture
 def machine(node: FakeNode) -> FakeNode:
     node.program("kubeadm", FAKE_KUBEADM)
+    node.program("systemctl", SYSTEMCTL)
     (node.notes / "ca.crt").write_text((DATA / "ca-rsa.crt").read_text())
     return node
 
@@ -75,7 +83,7 @@ def test_init_runs_once(run_module: RunModule, machine: FakeNode) -> None:
     second = init(run_module, machine)
     assert second["changed"] is False
     assert second["drift"] is False
-    assert machine.calls() == []
+    assert machine.calls("kubeadm") == []
 
 
 def test_init_tells_drift(run_module: RunModule, machine: FakeNode) -> None:
@@ -122,7 +130,7 @@ def test_run_whose_caller_died_counts_as_finished(run_module: RunModule, machine
     machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"] + "!\n")
     assert init(run_module, machine)["changed"] is False
     assert kubeadm.Record().finished
-    assert machine.calls() == []
+    assert machine.calls("kubeadm") == []
 
 
 def test_ghost_is_waited_for(run_module: RunModule, machine: FakeNode) -> None:
@@ -437,3 +445,17 @@ def test_damaged_record_is_no_record(node: FakeNode) -> None:
     node.write("var/lib/ohmykube/kubeadm.json", "{")
     assert not kubeadm.Record().begun
     assert storage.read_json(kubeadm.RECORD, {}) == {}
+
+
+def test_a_kubelet_that_somebody_stopped_is_started(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    init(run_module, machine)
+    (machine.notes / "stopped").touch()
+    machine.forget()
+    config = str(machine.path("etc/kubernetes/kubeadm.yaml"))
+    run_module("kubeadm_init", documents=DOCUMENTS, config_path=config, check=True)
+    assert machine.calls("systemctl start") == []
+    assert init(run_module, machine)["changed"] is True
+    assert machine.calls("systemctl start") == ["systemctl start -- kubelet.service"]
+    assert init(run_module, machine)["changed"] is False

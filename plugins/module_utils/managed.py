@@ -1,0 +1,114 @@
+# Copyright: the ohmykube authors
+# SPDX-License-Identifier: Apache-2.0
+"""The record of what our modules look after on a node, as they left it; ``node_state`` compares it.
+
+``node_prepare`` begins it anew, and each module after it adds what it has just made sure of. So after
+a play it holds what that play looks after, and nothing of an earlier release. What is applied to the
+cluster's API is recorded apart, on the control plane that applied it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, storage
+
+
+def _path(name):
+    return os.path.join(storage.STATE_DIRECTORY, name)
+
+
+def file_entry(item):
+    """Return the entry of a DesiredFile that is as desired."""
+    if item.state == "absent":
+        return None
+    return {
+        "mark": node_state.mark(os.lstat(item.path)),
+        "sha256": node_state.digest_of(item.path),
+    }
+
+
+class Managed:
+    """What is looked after on this node."""
+
+    def __init__(self):
+        self._value = storage.read_json(_path(node_state.MANAGED), {})
+
+    def begin(self):
+        """Forget everything; written with the next note."""
+        self._value = {}
+
+    def note(self, files=(), directories=(), units=None, **other):
+        """Add what is as desired now.
+
+        ``files`` are DesiredFiles, ``units`` {full name: {"active": bool or None, "enabled": bool or None}};
+        ``other`` are ``sysctls`` (a dictionary), ``modules``, ``images`` (lists) and ``swap_off``, which replace
+        those of before.
+        """
+        self._value.setdefault("files", {}).update((item.path, file_entry(item)) for item in files)
+        known = set(self._value.get("directories", ()))
+        self._value["directories"] = sorted(known.union(directories))
+        for name, wanted in (units or {}).items():
+            entry = self._value.setdefault("units", {}).setdefault(name, {})
+            entry.update({key: value for key, value in wanted.items() if value is not None})
+        self._value.update(other)
+        self._save()
+
+    def forget(self, files=(), directories=(), units=(), images=False):
+        """Take out what is looked after no more; ``files`` are paths."""
+        if not self._value:
+            return
+        for path in files:
+            self._value.get("files", {}).pop(path, None)
+        for name in units:
+            self._value.get("units", {}).pop(name, None)
+        kept = set(self._value.get("directories", ())).difference(directories)
+        self._value["directories"] = sorted(kept)
+        if images:
+            self._value.pop("images", None)
+        self._save()
+
+    def _save(self):
+        storage.write_json(_path(node_state.MANAGED), dict(self._value, schema=1))
+
+    @staticmethod
+    def remove():
+        """Remove the record; the directory too, where nothing else is in it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_path(node_state.MANAGED))
+        with contextlib.suppress(OSError):
+            os.rmdir(storage.STATE_DIRECTORY)
+
+
+class Applied:
+    """What was applied to the cluster's API from this control plane."""
+
+    def __init__(self):
+        self._known = storage.read_json(_path(node_state.OBJECTS), {}).get("objects", {})
+
+    def note(self, items, clock=time.time):
+        """Add objects as the API has them now; what was noted last, on whichever node, counts."""
+        for item in items:
+            self._set(item, node_state.object_digest(item), clock)
+        self._save()
+
+    def forget(self, items, clock=time.time):
+        """Note that objects are gone; another control plane may remember them as applied."""
+        for item in items:
+            self._set(item, None, clock)
+        self._save()
+
+    def _set(self, item, digest, clock):
+        metadata = item["metadata"]
+        place = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
+        identity = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": place}
+        self._known[node_state.object_name(item)] = {
+            "identity": identity,
+            "digest": digest,
+            "at": clock(),
+        }
+
+    def _save(self):
+        storage.write_json(_path(node_state.OBJECTS), {"schema": 1, "objects": self._known})

@@ -1,0 +1,477 @@
+"""What our modules leave on a node is recorded, and whatever differs from it later is found."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    artifacts,
+    kubeadm,
+    managed,
+    node_state,
+    storage,
+)
+from ansible_collections.ohmykube.cluster.plugins.modules import node_prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .conftest import FakeNode, RunModule
+
+pytestmark = pytest.mark.linux
+
+FACTS = {"hostname": "cp1", "default_ip": "10.0.0.11", "swap": False}
+PARAMS: dict[str, Any] = {
+    "kernel_modules": ["overlay", "br_netfilter"],
+    "sysctls": {"net.ipv4.ip_forward": 1, "vm.overcommit_memory": 1},
+    "manage_kernel": True,
+    "hosts": {"w1": "10.0.0.12"},
+    "swap": "off",
+    "directories": ["/etc/cni/net.d"],
+}
+DIGEST = "sha256:" + "a" * 64
+IMAGE = {"ref": "r.io/a:1", "digest": DIGEST}
+SYSTEMCTL = r"""
+case "$1" in
+show) for unit in "$@"; do case "$unit" in *.service)
+    echo "Id=$unit"
+    echo "ActiveState=$(cat $NOTES/$unit.active 2>/dev/null || echo active)"
+    echo "UnitFileState=$(cat $NOTES/$unit.file 2>/dev/null || echo enabled)"
+    echo ;; esac; done ;;
+esac
+"""
+CTR = 'echo REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS; cat "$NOTES/images" 2>/dev/null'
+KUBECTL = r"""
+[ ! -e $NOTES/down ] || { echo 'first line' >&2; echo 'connection refused' >&2; exit 1; }
+case "$*" in
+*nodes,services*) cat $NOTES/api ;;
+*--filename=-*) cat >$NOTES/asked; cat $NOTES/objects ;;
+*) [ ! -e $NOTES/objects ] || cat $NOTES/objects ;;
+esac
+"""
+CONFIG_MAP = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "c", "namespace": "n", "resourceVersion": "7"},
+    "data": {"a": "1"},
+}
+
+
+@pytest.fixture
+def machine(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    node.program("systemctl", SYSTEMCTL)
+    node.program("ctr", CTR)
+    node.program("kubectl", KUBECTL)
+    node.write("proc/sys/net/ipv4/ip_forward", "1\n")
+    node.write("proc/sys/vm/overcommit_memory", "1\n")
+    node.write("proc/modules", "overlay 1 0 - Live 0x0\n")
+    node.path("sys/module/br_netfilter").mkdir(parents=True)
+    node.write("proc/swaps", "Filename Type Size Used Priority\n")
+    node.write("etc/hosts", "127.0.0.1 localhost\n")
+    (node.notes / "images").write_text(
+        f"r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 {node_state.PINNED}\n"
+    )
+    for name, value in {
+        "PROC": str(node.path("proc")),
+        "SYS": str(node.path("sys")),
+        "SEARCH_PATH": f"{node.programs}:/usr/bin:/bin",
+        "ADMIN_CONFIG": kubeadm.ADMIN_CONFIG,
+        "KUBELET_CONFIG": kubeadm.KUBELET_CONFIG,
+        "LOG_DIRECTORY": kubeadm.LOG_DIRECTORY,
+    }.items():
+        monkeypatch.setattr(node_state, name, value)
+    return node
+
+
+def look(**options: Any) -> dict[str, Any]:
+    found = node_state.Look({"seconds": 10, **options}, storage.STATE_DIRECTORY).answer()
+    assert json.loads(json.dumps(found)) == found
+    return found
+
+
+@pytest.fixture
+def play(run_module: RunModule, machine: FakeNode) -> Callable[[], None]:
+    """Return what runs the modules of a play, in their order."""
+    binary = machine.write("src/tool", "program")
+    digest = node_state.digest_of(str(binary))
+    conf = {"path": str(machine.path("etc/tool.conf")), "content": "1"}
+    gone = {"path": str(machine.path("etc/old.conf")), "state": "absent"}
+    tool = {
+        "name": "tool",
+        "url": binary.as_uri(),
+        "checksum": f"sha256:{digest}",
+        "dest": str(machine.path("usr/bin/tool")),
+    }
+
+    def run() -> None:
+        node_prepare.Preparation(PARAMS, False, FACTS, root=str(machine.root)).present()
+        run_module(
+            "deploy",
+            artifacts=[tool],
+            files=[conf, gone],
+            directories=[str(machine.path("etc/tool.d"))],
+            units=[
+                {"name": "containerd", "enabled": True, "state": "started"},
+                {"name": "kubelet", "enabled": True},
+            ],
+        )
+        run_module(
+            "images",
+            mirrors={"_default": ["http://127.0.0.1:5055"]},
+            images=[IMAGE],
+            registry_config_path=str(machine.path("etc/certs.d")),
+            check_config=False,
+            wait=False,
+        )
+
+    return run
+
+
+def test_a_node_that_nobody_prepared(machine: FakeNode) -> None:
+    found = look()
+    assert (found["record"], found["kubeadm"], found["differs"]) == ("", "", [])
+    assert (found["nodes"], found["api"], found["objects"], found["dns"]) == (None, "", {}, False)
+
+
+def test_what_a_play_leaves_is_as_it_left_it(play: Callable[[], None], machine: FakeNode) -> None:
+    play()
+    first = look()
+    assert first["differs"] == []
+    assert len(first["record"]) == 64
+    play()
+    assert look() == first, "a play that changes nothing leaves the same record"
+
+
+def edit(path: Path, text: str) -> None:
+    """Edit a file as somebody who hides it: size and time are as before."""
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replaced_by_a_link(machine: FakeNode) -> None:
+    path = machine.path("etc/tool.conf")
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+HARM: dict[str, tuple[Callable[[FakeNode], object], str]] = {
+    "edited": (lambda m: m.path("etc/tool.conf").write_text("22"), "tool.conf has been edited"),
+    "edited, same size and time": (
+        lambda m: edit(m.path("etc/tool.conf"), "2"),
+        "tool.conf has been edited",
+    ),
+    "deleted": (lambda m: m.path("etc/tool.conf").unlink(), "tool.conf is gone"),
+    "mode": (lambda m: m.path("etc/tool.conf").chmod(0o666), "tool.conf has another mode"),
+    "link": (replaced_by_a_link, "tool.conf has another mode"),
+    "there again": (lambda m: m.write("etc/old.conf"), "old.conf is there again"),
+    "directory": (lambda m: m.path("etc/tool.d").rmdir(), "tool.d is gone"),
+    "program": (lambda m: m.path("usr/bin/tool").write_text("x"), "tool has been replaced"),
+    "no program": (lambda m: m.path("usr/bin/tool").unlink(), "/tool of tool is gone"),
+    "hosts": (lambda m: m.write("etc/hosts", "127.0.0.1 localhost\n"), "hosts has been edited"),
+    "mirror": (lambda m: m.path("etc/certs.d/_default/hosts.toml").unlink(), "hosts.toml is gone"),
+    "sysctl": (
+        lambda m: m.write("proc/sys/net/ipv4/ip_forward", "0\n"),
+        "sysctl net.ipv4.ip_forward is 0",
+    ),
+    "module": (lambda m: m.write("proc/modules", ""), "kernel module overlay is not loaded"),
+    "swap": (lambda m: m.write("proc/swaps", "Filename\n/swapfile file 1 0 -2\n"), "swap is on"),
+    "stopped": (
+        lambda m: (m.notes / "containerd.service.active").write_text("inactive"),
+        "containerd.service is inactive",
+    ),
+    "disabled": (
+        lambda m: (m.notes / "kubelet.service.file").write_text("disabled"),
+        "kubelet.service is not enabled",
+    ),
+    "no systemctl": (lambda m: m.program("systemctl", "exit 1"), "systemctl: no reason given"),
+    "image": (lambda m: (m.notes / "images").write_text(""), "image r.io/a:1 is not there"),
+    "other image": (
+        lambda m: (m.notes / "images").write_text(
+            f"r.io/a:1 x sha256:{'b' * 64} 1 MiB linux/amd64 {node_state.PINNED}\n"
+        ),
+        "image r.io/a:1 is not there",
+    ),
+    "no containerd": (
+        lambda m: m.program("ctr", "echo 'no socket' >&2; exit 1"),
+        "images cannot be listed: no socket",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_what_somebody_changed_is_found(
+    play: Callable[[], None], machine: FakeNode, what: str
+) -> None:
+    play()
+    before = look()["record"]
+    harm, told = HARM[what]
+    harm(machine)
+    found = look()
+    assert len(found["differs"]) == 1
+    assert told in found["differs"][0]
+    assert found["record"] == before
+
+
+def test_a_file_that_was_only_touched_is_the_same(
+    play: Callable[[], None], machine: FakeNode
+) -> None:
+    play()
+    machine.path("etc/tool.conf").touch()
+    assert look()["differs"] == []
+
+
+def test_a_play_of_somebody_else_leaves_another_record(
+    play: Callable[[], None], run_module: RunModule, machine: FakeNode
+) -> None:
+    play()
+    before = look()
+    run_module("deploy", files=[{"path": str(machine.path("etc/tool.conf")), "content": "2"}])
+    after = look()
+    assert after["differs"] == []
+    assert after["record"] != before["record"]
+
+
+def test_a_play_forgets_what_it_does_not_look_after(
+    play: Callable[[], None], run_module: RunModule, machine: FakeNode
+) -> None:
+    """A file of an earlier release must not count for ever."""
+    play()
+    run_module("deploy", files=[{"path": str(machine.path("etc/old.d/x")), "content": "1"}])
+    machine.path("etc/old.d/x").unlink()
+    assert len(look()["differs"]) == 1
+    play()
+    assert look()["differs"] == []
+
+
+def test_check_mode_records_nothing(run_module: RunModule, machine: FakeNode) -> None:
+    path = str(machine.path("etc/tool.conf"))
+    run_module("deploy", check=True, files=[{"path": path, "content": "1"}])
+    node_prepare.Preparation(PARAMS, True, FACTS, root=str(machine.root)).present()
+    assert look()["record"] == ""
+
+
+def test_what_is_removed_is_looked_after_no_more(
+    play: Callable[[], None], run_module: RunModule, machine: FakeNode
+) -> None:
+    play()
+    run_module(
+        "deploy",
+        state="absent",
+        files=[{"path": str(machine.path("etc/tool.conf"))}],
+        directories=[str(machine.path("etc/tool.d"))],
+        units=[{"name": "containerd"}],
+    )
+    run_module("images", state="absent", registry_config_path=str(machine.path("etc/certs.d")))
+    (machine.notes / "images").unlink()
+    assert look()["differs"] == []
+    node_prepare.Preparation(PARAMS, False, FACTS, root=str(machine.root)).absent()
+    assert not Path(storage.STATE_DIRECTORY, node_state.MANAGED).exists()
+    run_module("deploy", state="absent", files=[{"path": str(machine.path("etc/tool.conf"))}])
+    assert not Path(storage.STATE_DIRECTORY, node_state.MANAGED).exists()
+
+
+def test_a_damaged_record_is_none(play: Callable[[], None], machine: FakeNode) -> None:
+    play()
+    machine.write("var/lib/ohmykube/managed.json", "[1")
+    assert look()["record"] == ""
+
+
+# -- kubeadm ---------------------------------------------------------------------------------------
+
+
+def test_how_far_kubeadm_is(machine: FakeNode) -> None:
+    record = kubeadm.Record()
+    record.begin("join", "0", "1.36.3")
+    machine.write("etc/kubernetes/kubelet.conf")
+    assert look()["kubeadm"] == "begun"
+    for action, words in kubeadm.SUCCESS.items():
+        log = machine.write(f"var/log/ohmykube/kubeadm-{action}.log", f"[kubelet]\n{words}!\n")
+        assert look()["kubeadm"] == "joined"
+        log.write_text("[kubelet]\nfailed\n")
+    assert look()["kubeadm"] == "begun"
+    record.finish("join")
+    found = look()
+    assert (found["kubeadm"], found["differs"]) == ("joined", [])
+    machine.path("etc/kubernetes/kubelet.conf").unlink()
+    assert look()["differs"] == [f"{kubeadm.KUBELET_CONFIG} is gone"]
+
+
+# -- the API ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plane(machine: FakeNode) -> FakeNode:
+    """Give a control plane whose API has one node and two services."""
+    machine.write("etc/kubernetes/admin.conf", "the kubeconfig")
+    node = {
+        "kind": "Node",
+        "metadata": {"name": "w1", "labels": {"a": "1"}},
+        "spec": {"taints": [{"key": "k", "effect": "NoExecute"}], "unschedulable": True},
+        "status": {
+            "conditions": [
+                {"type": "Ready", "status": "False", "message": "no network"},
+                {"type": "DiskPressure", "status": "True", "message": "full"},
+            ],
+            "nodeInfo": {"kubeletVersion": "v1.36.3"},
+        },
+    }
+    services = [
+        {"kind": "Service", "metadata": {"name": n}, "spec": {"type": t}}
+        for n, t in (("lb", "LoadBalancer"), ("ip", "ClusterIP"))
+    ]
+    (machine.notes / "api").write_text(json.dumps({"items": [node, *services]}))
+    return machine
+
+
+def test_a_control_plane_tells_what_the_api_has(plane: FakeNode) -> None:
+    found = look()
+    assert found["nodes"] == [
+        {
+            "name": "w1",
+            "labels": {"a": "1"},
+            "taints": ["k=:NoExecute"],
+            "unschedulable": True,
+            "ready": False,
+            "reason": "no network",
+            "pressure": "DiskPressure: full",
+            "version": "v1.36.3",
+        }
+    ]
+    assert [one["metadata"]["name"] for one in found["services"]] == ["lb"]
+    assert found["admin"] == "the kubeconfig"
+
+
+def test_an_api_that_does_not_answer(plane: FakeNode) -> None:
+    (plane.notes / "down").touch()
+    found = look()
+    assert (found["nodes"], found["api"]) == (None, "connection refused")
+
+
+def test_a_program_that_hangs_is_ended(plane: FakeNode) -> None:
+    plane.program("kubectl", "exec sleep 60")
+    assert "did not end within 0 s" in look(seconds=0)["api"]
+
+
+def test_a_program_that_is_not_there(plane: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_state, "SEARCH_PATH", str(plane.notes))
+    assert look()["api"] == "it is not installed"
+
+
+def test_objects_are_compared_with_what_was_applied(plane: FakeNode) -> None:
+    there = plane.notes / "objects"
+    changed = {**CONFIG_MAP, "data": {"a": "2"}}
+    busy = {**CONFIG_MAP, "status": {"x": 1}}
+    busy["metadata"] = {**CONFIG_MAP["metadata"], "resourceVersion": "8"}  # type: ignore[dict-item]
+    labelled = {**CONFIG_MAP, "metadata": {**CONFIG_MAP["metadata"], "labels": {"a": "1"}}}  # type: ignore[dict-item]
+    managed.Applied().note([CONFIG_MAP], clock=lambda: 5.0)
+    for listed, told in (
+        (CONFIG_MAP, ""),
+        ({"kind": "List", "items": [busy]}, ""),
+        ({"kind": "List", "items": [changed]}, "ConfigMap n/c has been changed"),
+        (labelled, "ConfigMap n/c has been changed"),
+        ({}, "ConfigMap n/c is gone"),
+    ):
+        there.write_text(json.dumps(listed))
+        assert look()["objects"] == {"ConfigMap n/c": [5.0, told]}
+    asked = json.loads((plane.notes / "asked").read_text())
+    assert asked["items"] == [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "n", "name": "c"}}
+    ]
+    managed.Applied().forget([CONFIG_MAP], clock=lambda: 6.0)
+    assert look()["objects"] == {"ConfigMap n/c": [6.0, ""]}
+    there.write_text(json.dumps(CONFIG_MAP))
+    assert look()["objects"] == {"ConfigMap n/c": [6.0, "ConfigMap n/c is there again"]}
+    (plane.notes / "down").touch()
+    assert look()["objects"] == {}
+
+
+def test_applying_records_the_objects_and_removing_their_absence(
+    run_module: RunModule, plane: FakeNode
+) -> None:
+    (plane.notes / "objects").write_text(json.dumps(CONFIG_MAP))
+    params = {"manifest": "x: 1", "kubeconfig": kubeadm.ADMIN_CONFIG}
+    run_module("kube_apply", **params)
+    assert [problem for _at, problem in look()["objects"].values()] == [""]
+    run_module("kube_apply", state="absent", **params)
+    assert look()["objects"]["ConfigMap n/c"][1] == "ConfigMap n/c is there again"
+
+
+@pytest.fixture
+def dns() -> Iterator[Callable[[int, int], int]]:
+    """Return what starts a DNS server that gives one answer with these flags and answers."""
+    with contextlib.ExitStack() as stack:
+
+        def start(flags: int, answers: int) -> int:
+            server = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            server.bind(("127.0.0.1", 0))
+
+            def answer() -> None:
+                packet, peer = server.recvfrom(512)
+                assert b"\x07default\x03svc" in packet
+                server.sendto(struct.pack(">6H", 4711, flags, 1, answers, 0, 0), peer)
+
+            thread = threading.Thread(target=answer, daemon=True)
+            thread.start()
+            stack.callback(thread.join, 10)
+            return int(server.getsockname()[1])
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("flags", "answers", "expected"), [(0x8180, 1, True), (0x8183, 0, False), (0x8180, 0, False)]
+)
+def test_the_dns_is_asked(
+    dns: Callable[[int, int], int], flags: int, answers: int, expected: bool
+) -> None:
+    port = dns(flags, answers)
+    asked = node_state.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 10, port=port)
+    assert asked is expected
+
+
+def test_a_dns_that_is_not_there() -> None:
+    assert not node_state.dns_answers("not an address", "x", 1)
+
+
+# -- on its own ------------------------------------------------------------------------------------
+
+
+def test_it_needs_nothing_but_python(play: Callable[[], None], machine: FakeNode) -> None:
+    """As it is sent to nodes: through standard input, without site packages."""
+    play()
+    source = Path(node_state.__file__).read_text()
+    for name in ("DIRECTORY", "PROC", "SYS", "SEARCH_PATH", "ADMIN_CONFIG", "KUBELET_CONFIG"):
+        value = storage.STATE_DIRECTORY if name == "DIRECTORY" else getattr(node_state, name)
+        source = _set(source, name, value)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-", '{"seconds": 10, "dns": ["127.0.0.1", "x"]}'],
+        input=source,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout) == look()
+
+
+def _set(source: str, name: str, value: str) -> str:
+    lines = source.splitlines()
+    (number,) = (n for n, line in enumerate(lines) if line.startswith(f"{name} = "))
+    lines[number] = f"{name} = {value!r}"
+    return "\n".join(lines)
+
+
+def test_the_records_are_those_of_the_modules() -> None:
+    assert kubeadm.RECORD.endswith("/" + node_state.KUBEADM)
+    assert artifacts.RECORD.endswith("/" + node_state.ARTIFACTS)
