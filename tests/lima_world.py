@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.base import ProviderContext
@@ -164,6 +166,11 @@ class World:
         """Tell whether the processes of a machine live."""
         path = self.directory(machine.cluster, machine.node) / "ha.pid"
         return path in fake_limactl.processes(self.home.root)
+
+    def sizes(self, cluster: str, node: str) -> tuple[float, int]:
+        """Return cores and MiB of memory with which a machine was started last."""
+        found = yaml.safe_load((self.directory(cluster, node) / "lima.yaml").read_text())
+        return found["cpus"], int(found["memory"].removesuffix("MiB"))
 
     def damage(self, cluster: str, node: str) -> None:
         """Leave a machine as a crash in the middle of its creation does."""

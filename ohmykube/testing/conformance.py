@@ -18,7 +18,7 @@ from dataclasses import replace
 import pytest
 
 from ohmykube.errors import OhmykubeError
-from ohmykube.model.machine import MachineState
+from ohmykube.model.machine import MachineState, Resize
 from ohmykube.providers.base import Check, Provider
 from ohmykube.testing.subject import Do, Subject, delete_all, names_of, spec_of
 from ohmykube.testing.template_conformance import BUILDING, TemplatesConformance
@@ -179,6 +179,32 @@ class ProviderConformance:
         after = provider.create(spec)
         assert after == before
         assert subject.answers(after)
+
+    def test_sizes_change_as_the_provider_says(self, subject: Subject, provider: Provider) -> None:
+        """What ``capabilities.resizing`` promises happens when it promises that, and never else."""
+        if subject.sizes is None:
+            pytest.skip("sizes cannot be seen from outside")
+        spec = spec_of(subject.cluster, subject.nodes[0])
+        provider.delete(spec.cluster, spec.node)
+        made = provider.create(spec)
+        before = subject.sizes(spec.cluster, spec.node)
+        other = replace(spec, cpus=2, memory_mib=768)
+        able = provider.capabilities.resizing
+        how = (able.cpus, able.memory)
+        if Resize.MEANINGLESS not in how:
+            assert before == (1, 512)
+        moments = [{Resize.LIVE}]
+        if provider.capabilities.powers:
+            moments.append({Resize.LIVE, Resize.ON_START})
+        for moment in moments:
+            assert subject.open(spec.cluster).create(other) == made
+            wanted = zip(how, before, (2, 768), strict=True)
+            now = tuple(new if when in moment else old for when, old, new in wanted)
+            assert subject.sizes(spec.cluster, spec.node) == now
+            if provider.capabilities.powers:
+                provider.stop(spec.cluster, spec.node)
+        assert subject.answers(provider.create(other))
+        provider.delete(spec.cluster, spec.node)
 
     def test_delete_of_a_broken_machine(self, subject: Subject, provider: Provider) -> None:
         """What is half there goes wholly."""

@@ -36,6 +36,8 @@ class Subject:
     """Leaves a mark on a running machine that its clones are to have."""
     marked: Callable[[str, str], bool] = field(default=lambda _cluster, _node: True)
     """Looks whether a running machine has the mark."""
+    sizes: Callable[[str, str], tuple[float | None, int | None]] | None = None
+    """Looks without the provider at the cores and the MiB of memory that a machine has."""
 
 
 def spec_of(cluster: str, node: str) -> MachineSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,11 +21,13 @@ from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from ohmykube.kit.process import Result
     from ohmykube.model.machine import Machine
     from ohmykube.providers.nspawn.provider import NspawnProvider
+
+
+CGROUP = Path("/sys/fs/cgroup")
 
 
 class TestFake(ProviderConformance):
@@ -47,6 +50,7 @@ def fake_subject(tmp_path: Path) -> Subject:
         nodes=("cp1", "w1"),
         damage=FakeProvider(context).break_machine,
         answers=lambda machine: machine in FakeProvider(context).list(machine.cluster),
+        sizes=lambda cluster, node: FakeProvider(context).sizes(cluster, node)[:2],
     )
 
 
@@ -95,6 +99,17 @@ def fake_cloning_subject(tmp_path: Path) -> Subject:
     )
 
 
+def _limits(cluster: str, node: str) -> tuple[float, int]:
+    """Return the limits of a node's cgroup, as the kernel has them."""
+    found: dict[str, str] = {}
+    for top in (CGROUP, *CGROUP.iterdir()):
+        group = top / "omk" / cluster / node
+        for name in ("cpu.cfs_quota_us", "cpu.max", "memory.limit_in_bytes", "memory.max"):
+            if (group / name).exists():
+                found[name.partition(".")[0]] = (group / name).read_text().split()[0]
+    return int(found["cpu"]) / 100_000, int(found["memory"]) >> 20
+
+
 @pytest.mark.nodes
 class TestNspawn(ProviderConformance):
     """System containers on this host."""
@@ -117,6 +132,7 @@ class TestNspawn(ProviderConformance):
             nodes=("cp1", "w1"),
             answers=lambda machine: reach(machine, tmp_path).code == 0,
             damage=partial(_forget_complete, tmp_path),
+            sizes=_limits,
         )
         for cluster in (cluster_name, other):
             for node in ("cp1", "w1"):

@@ -34,6 +34,7 @@ class TestLima(ProviderConformance):
                 nodes=("cp1", "w1"),
                 answers=place.lives,
                 damage=place.damage,
+                sizes=place.sizes,
             )
             for cluster in ("dev", "dev-2"):
                 for node in ("cp1", "w1"):
