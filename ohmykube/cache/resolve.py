@@ -97,6 +97,18 @@ def resolve(
     return run.lock()
 
 
+def known(cluster: Cluster, store: Store) -> ArtifactLock | None:
+    """Return the lock that ``resolve`` would give without asking anybody; None if something lacks.
+
+    Only looks: nothing is counted, made or kept.
+
+    Raises:
+        ConfigError, PrerequisiteError: as ``resolve``.
+    """
+    run = _looked_for(cluster, store, None, offline=False)
+    return None if run.missing() else run.lock()
+
+
 def missing(cluster: Cluster, store: Store, *, arch: str | None = None) -> tuple[str, ...]:
     """Return what an offline run of ``cluster`` would not find in the store, for people.
 

@@ -286,6 +286,12 @@ class App:
         if screen is not None:
             screen.close()
 
+    def pause_screen(self) -> None:
+        """Leave the screen for a question; what is told afterwards begins a new one."""
+        self.close_screen()
+        for name in ("screen", "services"):
+            self.__dict__.pop(name, None)
+
     def close(self) -> None:
         """Let go of everything."""
         self.close_screen()

@@ -23,7 +23,7 @@ class Mutability(enum.Enum):
     AT_CREATION = "at creation"
     """It is refused: only a new cluster, or a new node, gets it."""
     NODES = "nodes"
-    """It says which nodes there are: missing ones are created, those too many are left alone."""
+    """It says which nodes there are: missing ones are created, those too many are deleted."""
     IDENTITY = "identity"
     """It says which cluster this is, or in which format: another value is none of this one."""
     SETTING = "setting"

@@ -82,7 +82,7 @@ _MEANING = {
     "refused elsewhere",
     Mutability.AT_CREATION: "refused, because only a new cluster or a new node gets it",
     Mutability.NODES: "says which nodes there are; missing ones are created, those too many are "
-    "left alone and named",
+    "deleted, after a question",
     Mutability.IDENTITY: "says which cluster this is; another value describes another one",
     Mutability.SETTING: "nothing of the cluster changes; this run and later ones use the value",
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ohmykube.kube.api import ALL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from ohmykube.kube.api import ClusterApi
 
 _PROTOCOLS = ("tcp", "udp")
@@ -31,8 +33,13 @@ def balanced(api: ClusterApi) -> tuple[BalancedPort, ...]:
     Raises:
         OhmykubeError: the API does not answer.
     """
+    return ports(api.get_all("services", namespace=ALL))
+
+
+def ports(services: Iterable[Mapping[str, Any]]) -> tuple[BalancedPort, ...]:
+    """Return the same of services as the API has them."""
     found = []
-    for item in api.get_all("services", namespace=ALL):
+    for item in services:
         if item["spec"].get("type") != "LoadBalancer":
             continue
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"

@@ -52,6 +52,25 @@ class ReconfigureCluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigureNode:
+    """Let the roles bring a node to what they would make of it: something there is otherwise."""
+
+    node: str
+    reasons: tuple[str, ...]
+    """What is otherwise, one line for each thing, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteNode:
+    """Drain a node, take it out of the cluster and remove its machine, or reset a host."""
+
+    node: str
+    role: Role
+    reason: str
+    """Why, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinishRun:
     """Configure nodes whose last run did not end, or that no record describes."""
 
@@ -73,7 +92,9 @@ Change: TypeAlias = (
     | StartNode
     | ReconfigureNode
     | ReconfigureCluster
+    | ConfigureNode
     | FinishRun
+    | DeleteNode
     | UpdateSetting
 )
 
@@ -94,20 +115,12 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaveNode:
-    """A node that the description does not have, and that stays as it is."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything in which a cluster differs from its description."""
 
     changes: tuple[Change, ...] = ()
     """In the order in which they are done."""
     refusals: tuple[Refuse, ...] = ()
-    left: tuple[LeaveNode, ...] = ()
 
     @property
     def resizes(self) -> bool:
@@ -116,6 +129,11 @@ class Plan:
             isinstance(one, ReconfigureNode) and one.field.rpartition(".")[2] in SIZES
             for one in self.changes
         )
+
+    @property
+    def deletions(self) -> tuple[DeleteNode, ...]:
+        """What destroys something: the nodes that go, in the order in which they do."""
+        return tuple(one for one in self.changes if isinstance(one, DeleteNode))
 
 
 SIZES = ("cpus", "memory", "disk")

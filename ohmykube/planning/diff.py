@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ohmykube.config.mutability import Mutability
 from ohmykube.model.change import (
+    ConfigureNode,
     CreateNode,
+    DeleteNode,
     FinishRun,
-    LeaveNode,
     Plan,
     ReconfigureCluster,
     ReconfigureNode,
@@ -19,26 +20,49 @@ from ohmykube.model.change import (
     UpdateSetting,
 )
 from ohmykube.model.machine import MachineState
-from ohmykube.planning import differences, nodes
+from ohmykube.planning import deletion, differences, nodes, restoration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ohmykube.model.change import Change
     from ohmykube.model.cluster import Cluster
+    from ohmykube.model.node_state import NodeDigests
     from ohmykube.planning.differences import Difference
     from ohmykube.planning.observation import Observed
 
 ANY_PROVIDER = "auto"
+# Machines first, then what is on them and the cluster; what is only written down comes last. Nodes
+# go when the new ones are there: what runs on them has a place then.
+_ORDER: Mapping[type[Change], int] = {
+    CreateNode: 0,
+    RepairNode: 0,
+    StartNode: 0,
+    ReconfigureNode: 1,
+    ReconfigureCluster: 2,
+    ConfigureNode: 3,
+    FinishRun: 4,
+    DeleteNode: 5,
+    UpdateSetting: 6,
+}
 
 
-def diff(desired: Cluster, recorded: Cluster | None, observed: Observed) -> Plan:
+def diff(
+    desired: Cluster,
+    recorded: Cluster | None,
+    observed: Observed,
+    wanted: Mapping[str, NodeDigests] | None,
+    configured: Mapping[str, NodeDigests],
+) -> Plan:
     """Return everything in which a cluster differs from its description.
 
     Args:
         desired: the description.
         recorded: what it was brought to before, its provider by name; None for a new cluster.
         observed: what is there.
+        wanted: what each node of the description would be configured from; None when that is not
+            known, because not all artifacts are in the cache.
+        configured: what the last whole run configured each node from.
     """
     found: list[Change | Refuse] = [*_machines(desired, observed)]
     if recorded is not None:
@@ -50,28 +74,13 @@ def diff(desired: Cluster, recorded: Cluster | None, observed: Observed) -> Plan
         found += _cluster(desired, recorded, observed)
     if observed.unfinished and any(node.name in observed.machines for node in desired.nodes):
         found.append(FinishRun())
-    wanted = {node.name for node in desired.nodes}
+    found += deletion.too_many(desired, recorded, observed)
     changes = [one for one in found if not isinstance(one, Refuse)]
+    changes += restoration.compare(desired, observed, changes, wanted, configured)
     return Plan(
-        changes=tuple(sorted(changes, key=_order)),
+        changes=tuple(sorted(changes, key=lambda one: _ORDER[type(one)])),
         refusals=tuple(one for one in found if isinstance(one, Refuse)),
-        left=tuple(LeaveNode(node=name) for name in sorted(set(observed.machines) - wanted)),
     )
-
-
-def _order(change: Change) -> int:
-    """Machines first, then what is on them, the cluster, and at last what is only written down."""
-    match change:
-        case CreateNode() | RepairNode() | StartNode():
-            return 0
-        case ReconfigureNode():
-            return 1
-        case ReconfigureCluster():
-            return 2
-        case FinishRun():
-            return 3
-        case UpdateSetting():
-            return 4
 
 
 def _machines(desired: Cluster, observed: Observed) -> Iterator[Change]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ohmykube.model.machine import Machine
+    from ohmykube.model.node_state import ApiNode, NodeState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +28,32 @@ class Observed:
     """The last run did not end, or there is no record of any."""
     resizing: Resizing = field(default_factory=Resizing)
     """What the provider can change of machines that exist."""
+    answers: Mapping[str, NodeState] = field(default_factory=dict)
+    """By node name, of the nodes that were asked and answered."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why those that were asked and did not answer did not, by node name."""
+
+    @property
+    def control_plane(self) -> str:
+        """The first control plane, by name, whose API server answered; empty when none did."""
+        return min((n for n, one in self.answers.items() if one.nodes is not None), default="")
+
+    @property
+    def kubernetes(self) -> Mapping[str, ApiNode] | None:
+        """The Node objects by name; None when no API server answered."""
+        if not self.control_plane:
+            return None
+        nodes = self.answers[self.control_plane].nodes
+        return {node.name: node for node in nodes or ()}
+
+    @property
+    def changed_objects(self) -> tuple[str, ...]:
+        """What of the objects that roles have applied is not as it was applied, for people.
+
+        Who applied one last knows what it is to be; others may remember what it was before.
+        """
+        latest: dict[str, tuple[float, str]] = {}
+        for answer in self.answers.values():
+            for name, found in answer.objects.items():
+                latest[name] = max(latest.get(name, (0.0, "")), (found.applied_at, found.problem))
+        return tuple(problem for _, (_, problem) in sorted(latest.items()) if problem)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ohmykube.planning.observation import Observed
 
 
-def settled(desired: Cluster, recorded: Cluster | None, plan: Plan) -> Cluster:
-    """Return the cluster after a whole run: as described, with the nodes that were left alone."""
-    left = {one.node for one in plan.left}
-    kept = [node for node in recorded.nodes if node.name in left] if recorded else []
+def united(desired: Cluster, recorded: Cluster | None, plan: Plan) -> Cluster:
+    """Return the cluster as it is before the nodes that are too many go: with all of them."""
+    going = {one.node for one in plan.deletions}
+    kept = [node for node in recorded.nodes if node.name in going] if recorded else []
     return replace(desired, nodes=(*desired.nodes, *kept))
 
 
@@ -26,10 +26,12 @@ def under_way(
     desired: Cluster, recorded: Cluster | None, observed: Observed, plan: Plan
 ) -> Cluster:
     """Return the cluster as it is known to be when a run has begun and not ended."""
-    whole = settled(desired, recorded, plan)
+    whole = united(desired, recorded, plan)
     if recorded is None or not observed.begun:
         return whole
-    known = {node.name: node for node in recorded.nodes if node.name in observed.machines}
+    going = {one.node for one in plan.deletions}
+    there = {*observed.machines, *going}
+    known = {node.name: node for node in recorded.nodes if node.name in there}
     return replace(
         recorded,
         provider=desired.provider,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from ohmykube.model.change import (
+    SIZES,
+    ConfigureNode,
     CreateNode,
+    DeleteNode,
     FinishRun,
     ReconfigureCluster,
     ReconfigureNode,
@@ -24,10 +27,10 @@ Scope: TypeAlias = frozenset[str] | None
 
 
 def scope_of(plan: Plan, cluster: Cluster) -> Scope:
-    """Return the nodes that a plan concerns.
+    """Return the nodes that a plan has something for the roles to do on; empty when on none.
 
-    All of them when nothing is to be changed (then it is only looked whether the nodes are as they
-    should be), and when one change is not a matter of single nodes.
+    All of them when one change is not a matter of single nodes. A machine that only gets another
+    size is none, and neither is a node that goes.
 
     Args:
         plan: what must change; refused by nobody.
@@ -43,11 +46,14 @@ def scope_of(plan: Plan, cluster: Cluster) -> Scope:
                 if one.node in planes:
                     return None  # every node knows the control planes
                 found.add(one.node)
-            case ReconfigureNode():
+            case ConfigureNode():
                 found.add(one.node)
-            case UpdateSetting():
-                pass  # nothing on nodes depends on it
-    return frozenset(found) or None
+            case ReconfigureNode():
+                if one.field.rpartition(".")[2] not in SIZES:
+                    found.add(one.node)
+            case DeleteNode() | UpdateSetting():
+                pass  # nothing on the nodes that stay depends on it
+    return frozenset(found)
 
 
 def nodes_in(cluster: Cluster, scope: Scope) -> tuple[Node, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.model import names
@@ -49,6 +49,9 @@ class Record:
     """The resolved artifacts, as plain data; None until they are resolved."""
     done: tuple[str, ...] = ()
     """Names of milestones reached, such as ``configured``."""
+    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What the last whole run configured each node from, by name: digests by what they are of
+    (``model.node_state.NodeDigests``). A node that it does not have is to be configured."""
     created: str = ""
     """ISO 8601, UTC; set by the store."""
     updated: str = ""
@@ -91,6 +94,7 @@ def decode(data: bytes) -> Record:
 
 def _record(schema: int, body: dict[str, Any]) -> Record:
     # The sum is right, so somebody wrote this on purpose: a fork, or an editor who fixed the sum.
+    body = {"nodes": {}, **body}  # an earlier release wrote none
     wrong = sorted(key for key, fits in _SHAPE.items() if key not in body or not fits(body[key]))
     wrong += sorted(body.keys() - _SHAPE.keys())
     if wrong or schema != SCHEMA or not names.is_name(body["name"]):
@@ -106,6 +110,10 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+def _is_digests(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
 _SHAPE: Mapping[str, Callable[[object], bool]] = {
     "id": _is_text,
     "name": _is_text,
@@ -114,6 +122,7 @@ _SHAPE: Mapping[str, Callable[[object], bool]] = {
     "kubernetes_version": _is_text,
     "lock": lambda value: value is None or isinstance(value, dict),
     "done": _is_texts,
+    "nodes": lambda value: isinstance(value, dict) and all(map(_is_digests, value.values())),
     "created": _is_text,
     "updated": _is_text,
     "serial": lambda value: isinstance(value, int) and not isinstance(value, bool),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ohmykube.kit.sudo_user import SudoUser
     from ohmykube.kube.api import ClusterApi
+    from ohmykube.model.machine import Machine
+    from ohmykube.model.node_state import NodeState
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
 
@@ -39,13 +41,24 @@ def fetch_kubeconfig(ctx: Context, nodes: Nodes, api: ClusterApi) -> Path:
     with FETCH_KUBECONFIG.running(ctx.services) as result:
         _wait(ctx, api)
         text = api.run(["cat", ADMIN])
-        address = nodes.machines[api.control_plane].address
-        host, port = ctx.provider.api_endpoint(ctx.cluster.name, address, API_PORT)
-        path = ctx.directory / layout.KUBECONFIG
-        ours = kubeconfig.rename(text, ctx.cluster.name, host, port)
-        files.write(path, ours)
-        result.detail = f"https://{host}:{port}"
-        return _for_the_user(ctx, ours) or path
+        path, result.detail = _keep(ctx, nodes.machines[api.control_plane], text)
+    return path
+
+
+def keep_kubeconfig(ctx: Context, machine: Machine, state: NodeState) -> Path:
+    """Do the same with what a control plane, whose machine it is, has just told."""
+    with FETCH_KUBECONFIG.running(ctx.services) as result:
+        path, result.detail = _keep(ctx, machine, state.admin.reveal())
+    return path
+
+
+def _keep(ctx: Context, machine: Machine, text: str) -> tuple[Path, str]:
+    """Write the kubeconfig; return the path for the user, and the server's URL."""
+    host, port = ctx.provider.api_endpoint(ctx.cluster.name, machine.address, API_PORT)
+    path = ctx.directory / layout.KUBECONFIG
+    ours = kubeconfig.rename(text, ctx.cluster.name, host, port)
+    files.write(path, ours)
+    return _for_the_user(ctx, ours) or path, f"https://{host}:{port}"
 
 
 def _wait(ctx: Context, api: ClusterApi) -> None:

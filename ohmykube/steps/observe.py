@@ -7,90 +7,105 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NodeError
 from ohmykube.kit import parallel
+from ohmykube.kube import node_state
 from ohmykube.model.machine import MachineState
 from ohmykube.planning.observation import Observed
 from ohmykube.state import layout
-from ohmykube.steps.node_shell import NodeShell
+from ohmykube.steps.nodes import Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
+    from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.model.machine import Machine
+    from ohmykube.model.node_state import NodeState
+    from ohmykube.providers.base import Provider
     from ohmykube.steps.context import Context
 
 CONFIGURED = "configured"
-"""The milestone of the record that ends a whole ctx."""
-
-_BEGUN, _JOINED = "begun", "joined"
-# What the modules for kubeadm keep on a node. A kubeadm whose caller was killed may have finished.
-ASK = """\
-record=/var/lib/ohmykube/kubeadm.json
-[ -e "$record" ] || exit 0
-echo begun
-grep -qs '"finished": true' "$record" ||
-    grep -qsE 'control-plane has initialized successfully|This node has joined the cluster' \
-        /var/log/ohmykube/kubeadm-init.log /var/log/ohmykube/kubeadm-join.log || exit 0
-echo joined
-"""
+"""The milestone of the record that ends a whole run."""
 
 
 def observe(ctx: Context) -> Observed:
-    """Return what is there. Nodes are asked only when the last run did not end.
+    """Return what is there; nodes are asked side by side, each with one ssh command.
+
+    A node that was reached before and does not answer counts as one that has joined.
 
     Raises:
         ProviderError, UnreachableError: the machines cannot be listed.
     """
-    provider = ctx.provider
-    if ctx.recorded is not None:
-        known = _known_by(ctx.cluster, ctx.recorded)
-        if known != ctx.cluster:
-            provider = type(provider)(replace(provider.context, cluster=known))
+    provider = provider_of(ctx)
     machines = {machine.node: machine for machine in provider.list(ctx.cluster.name)}
-    unfinished = ctx.record is None or ctx.record.done[-1:] != (CONFIGURED,)
-    if not unfinished and ctx.recorded is not None:
-        begun = joined = frozenset(n.name for n in ctx.recorded.nodes if n.name in machines)
-    else:
-        told = _asked(ctx, machines)
-        begun = frozenset(node for node, words in told.items() if _BEGUN in words)
-        joined = frozenset(node for node, words in told.items() if _JOINED in words)
+    path = ctx.directory / layout.SSH_CONFIG
+    reached = _hosts(path) & machines.keys()
+    running = [name for name in reached if machines[name].state is MachineState.RUNNING]
+    nodes = Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
+    answers, problems = ask(ctx, nodes, sorted(running))
+    silent = reached - answers.keys()
     return Observed(
         machines=machines,
-        begun=begun,
-        joined=joined,
-        unfinished=unfinished,
+        begun=frozenset(silent.union(name for name, one in answers.items() if one.begun)),
+        joined=frozenset(silent.union(name for name, one in answers.items() if one.joined)),
+        unfinished=ctx.record is None or ctx.record.done[-1:] != (CONFIGURED,),
         resizing=provider.capabilities.resizing,
+        answers=answers,
+        problems=problems,
     )
 
 
+def provider_of(ctx: Context) -> Provider:
+    """Return the provider that knows all nodes: those of before, too."""
+    if ctx.recorded is None:
+        return ctx.provider
+    known = _known_by(ctx.cluster, ctx.recorded)
+    if known == ctx.cluster:
+        return ctx.provider
+    return type(ctx.provider)(replace(ctx.provider.context, cluster=known))
+
+
+def ask(
+    ctx: Context, nodes: Nodes, names: Iterable[str]
+) -> tuple[dict[str, NodeState], dict[str, str]]:
+    """Return what each node is like, of those that answer, and why the others do not.
+
+    Args:
+        ctx: whose cluster.
+        nodes: the way to them.
+        names: whom to ask.
+    """
+    argv = node_state.argv(ctx.cluster.network, slowdown=ctx.slowdown)
+    program = node_state.program()
+
+    answers: dict[str, NodeState] = {}
+    problems: dict[str, str] = {}
+
+    def answer(name: str) -> None:
+        try:
+            answers[name] = node_state.parse(name, nodes.shell(name)(argv, program))
+        except NodeError as error:
+            problems[name] = error.why or error.message
+
+    parallel.each(names, answer)
+    return answers, problems
+
+
 def _known_by(desired: Cluster, recorded: Cluster) -> Cluster:
-    """Return the description by which the nodes that exist are found: at the hosts they were on."""
-    hosts = {node.name: node.host for node in recorded.nodes if node.host is not None}
+    """Return the description by which the nodes that exist are found.
+
+    That is at the hosts they were on, and with those that are described no more.
+    """
+    before = {node.name: node for node in recorded.nodes}
     nodes = []
     for node in desired.nodes:
-        before = hosts.get(node.name)
-        moved = before and node.host and before.address != node.host.address
-        nodes.append(replace(node, host=before) if moved else node)
-    return replace(desired, nodes=tuple(nodes))
+        known = before.pop(node.name, None)
+        host = known.host if known is not None else None
+        moved = host and node.host and host.address != node.host.address
+        nodes.append(replace(node, host=host) if moved else node)
+    return replace(desired, nodes=(*nodes, *before.values()))
 
 
-def _asked(ctx: Context, machines: Mapping[str, Machine]) -> dict[str, str]:
-    """Return what each node says; one that does not answer counts as one that has joined."""
-    path = ctx.directory / layout.SSH_CONFIG
-    if not path.exists():
-        return {}  # no node was ever reached
-    hosts = {line.removeprefix("Host ") for line in path.read_text().splitlines()}
-    reached = [machine for machine in machines.values() if machine.node in hosts]
-
-    def ask(machine: Machine) -> str:
-        if machine.state is not MachineState.RUNNING:
-            return f"{_BEGUN} {_JOINED}"
-        become = machine.ssh is not None and machine.ssh.become
-        shell = NodeShell(path, machine.node, become=become, slowdown=ctx.slowdown)
-        try:
-            return shell(["sh", "-c", ASK])
-        except NodeError:
-            return f"{_BEGUN} {_JOINED}"
-
-    answers = parallel.each(reached, ask)
-    return {machine.node: answer for machine, answer in zip(reached, answers, strict=True)}
+def _hosts(ssh_config: Path) -> set[str]:
+    """Return the names in an ssh client configuration; none where no node was ever reached."""
+    if not ssh_config.exists():
+        return set()
+    return {line.removeprefix("Host ") for line in ssh_config.read_text().splitlines()}

@@ -11,6 +11,7 @@ from ohmykube.model import change
 from ohmykube.planning import recording, refusal
 from ohmykube.planning.diff import diff
 from ohmykube.progress import Message
+from ohmykube.steps import node_digests
 from ohmykube.steps.observe import observe
 from ohmykube.steps.step import Step
 
@@ -25,7 +26,7 @@ PLAN = Step("plan", "Compare with what is there")
 def make_plan(ctx: Context, *, only_look: bool = False) -> tuple[Observed, change.Plan]:
     """Return what is there and what must change; changes nothing.
 
-    Reality outranks the record: the provider is asked.
+    Reality outranks the record: the provider is asked, and the nodes are.
 
     Args:
         ctx: the cluster as it is wanted, and as it was recorded.
@@ -38,7 +39,9 @@ def make_plan(ctx: Context, *, only_look: bool = False) -> tuple[Observed, chang
     """
     with PLAN.running(ctx.services) as result:
         observed = observe(ctx)
-        plan = diff(ctx.cluster, ctx.recorded, observed)
+        configured = node_digests.configured(ctx)
+        wanted = node_digests.foreseen(ctx, observed) if configured else None
+        plan = diff(ctx.cluster, ctx.recorded, observed, wanted, configured)
         if not only_look:
             if plan.refusals:
                 raise refusal.error(ctx.cluster.name, plan)
@@ -49,17 +52,14 @@ def make_plan(ctx: Context, *, only_look: bool = False) -> tuple[Observed, chang
 
 
 def _must_load(ctx: Context, plan: change.Plan) -> None:
-    """Refuse a description that does not go together with the nodes that stay beside it."""
-    if plan.left:
-        whole = recording.settled(ctx.cluster, ctx.recorded, plan)
-        from_document(to_document(whole), label="the cluster with the nodes left as they are")
+    """Refuse a description that does not go together with the nodes that go after the new come."""
+    if plan.deletions:
+        both = recording.united(ctx.cluster, ctx.recorded, plan)
+        from_document(to_document(both), label="the cluster with the nodes that are to be deleted")
 
 
 def _tell(ctx: Context, plan: change.Plan) -> None:
     emit = ctx.services.reporter.emit
-    for one in plan.left:
-        text = f"node {one.node} is not in the desired cluster; it is left as it is"
-        emit(Message(text=text, level="warning"))
     for found in plan.changes:
         match found:
             case change.ReconfigureNode() | change.ReconfigureCluster() | change.UpdateSetting():
@@ -67,14 +67,24 @@ def _tell(ctx: Context, plan: change.Plan) -> None:
                 place = f"{found.field} of node {node}" if node else found.field
                 values = f"{refusal.shown(found.old)} becomes {refusal.shown(found.new)}"
                 emit(Message(text=f"{place}: {values}"))
+            case change.ConfigureNode():
+                for reason in found.reasons:
+                    emit(Message(text=f"node {found.node}: {reason}"))
+            case change.DeleteNode():
+                emit(Message(text=f"node {found.node} is to be deleted: {found.reason}"))
+            case _:
+                pass
 
 
 def _summary(plan: change.Plan) -> str:
-    counts = Counter(isinstance(one, change.CreateNode) for one in plan.changes)
+    counts = Counter(
+        type(one) if isinstance(one, change.CreateNode | change.DeleteNode) else None
+        for one in plan.changes
+    )
     parts = [
-        f"{counts[True]} to create" if counts[True] else "",
-        f"{counts[False]} to change" if counts[False] else "",
+        f"{counts[change.CreateNode]} to create" if counts[change.CreateNode] else "",
+        f"{counts[None]} to change" if counts[None] else "",
+        f"{counts[change.DeleteNode]} to delete" if counts[change.DeleteNode] else "",
         f"{len(plan.refusals)} refused" if plan.refusals else "",
-        f"{len(plan.left)} left alone" if plan.left else "",
     ]
     return ", ".join(part for part in parts if part) or "as described"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import launch
 from ohmykube.ansible.outcome import PlaybookStatus
+from ohmykube.kit import files
 from ohmykube.state import layout
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     from ohmykube.steps.context import Context
 
 CLUSTER_UP = "ohmykube.cluster.cluster_up"
+NODE_REMOVE = "ohmykube.cluster.node_remove"
 CLUSTER_RESET = "ohmykube.cluster.cluster_reset"
 NODE_TEMPLATE = "ohmykube.cluster.node_template"
 TITLES = {
     CLUSTER_UP: "Configure the nodes",
+    NODE_REMOVE: "Take nodes out of the cluster",
     CLUSTER_RESET: "Reset the hosts",
     NODE_TEMPLATE: "Prepare the templates",
 }
@@ -32,6 +37,8 @@ def run_playbook(
     inventory: Path,
     server: Server | None = None,
     scope: Scope = None,
+    *,
+    variables: Mapping[str, object] | None = None,
 ) -> int:
     """Run a playbook; return how many tasks have changed something.
 
@@ -44,6 +51,7 @@ def run_playbook(
         server: from which nodes get artifacts; None when they get none.
         scope: the nodes in the play. The others are in the inventory, and tasks may be delegated
             to them.
+        variables: what the playbook is told beside the inventory; plain data from ourselves.
 
     Raises:
         UnreachableError, NodeError: names node, task and reason.
@@ -58,6 +66,7 @@ def run_playbook(
                 run_dir=ctx.run_directory / "ansible",
                 fact_cache=ctx.directory / layout.FACTS,
                 forks=max(10, len(ctx.cluster.nodes)),
+                vars_files=_written(ctx, variables),
                 limit=() if scope is None else tuple(sorted(scope)),
                 verbosity=ctx.services.verbosity,
                 log_file=ctx.run_directory / layout.ANSIBLE_LOG,
@@ -72,3 +81,11 @@ def run_playbook(
         changed = sum(stats.changed for stats in outcome.stats.values())
         result.detail = f"{changed} changed" if changed else "nothing changed"
     return changed
+
+
+def _written(ctx: Context, variables: Mapping[str, object] | None) -> tuple[Path, ...]:
+    if variables is None:
+        return ()
+    path = ctx.run_directory / "variables.json"
+    files.write(path, json.dumps(variables))
+    return (path,)

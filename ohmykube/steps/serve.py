@@ -72,4 +72,10 @@ def token(directory: Path) -> Secret:
     path = directory / layout.CACHE_TOKEN
     if not path.exists():
         files.write(path, secrets.token_urlsafe(24))
-    return Secret(path.read_text().strip())
+    return token_of(directory)
+
+
+def token_of(directory: Path) -> Secret:
+    """Return the same; an empty one where none was made yet."""
+    path = directory / layout.CACHE_TOKEN
+    return Secret(path.read_text().strip() if path.exists() else "")

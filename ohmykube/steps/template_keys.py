@@ -12,9 +12,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ohmykube.ansible import collection as sources
 from ohmykube.ansible import variables
-from ohmykube.errors import OhmykubeError
-from ohmykube.kit import paths
 from ohmykube.kit.secret import Secret
 from ohmykube.model.cluster import KubeadmPatches, Network, Node, Role
 from ohmykube.model.machine import Machine, MachineState
@@ -73,7 +72,6 @@ def wanted(
         node_traits: what is special about them.
         collection: root of the collection; ours by default.
     """
-    root = collection or paths.collections_root() / "ansible_collections/ohmykube/cluster"
     roles = [role for role in Role if any(node.role is role for node in cluster.nodes)]
     building = build_cluster(cluster, HIDDEN, roles)
     access = variables.CacheAccess(endpoint=ENDPOINT, token=Secret(""))
@@ -82,7 +80,7 @@ def wanted(
         "schema": SCHEMA,
         "basis": provider.template_basis(),
         "arch": lock.arch,
-        "sources": sources_digest(root),
+        "sources": sources.digest(SOURCES, collection),
         "variables": {
             key: value
             for key, value in shared.items()
@@ -101,28 +99,3 @@ def wanted(
             summary=f"kubernetes {lock.kubernetes_version}",
         )
     return found
-
-
-def sources_digest(collection: Path) -> str:
-    """Return one hash over names and bytes of everything in ``SOURCES``.
-
-    Raises:
-        OhmykubeError: one of them is not there.
-    """
-    total = hashlib.sha256()
-    for name in SOURCES:
-        top = collection / name
-        files = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file())
-        if not files:
-            raise OhmykubeError(
-                f"the collection has no {name}",
-                why=f"looked below {collection}",
-                hint="install ohmykube again",
-                id="OMK-P-304",
-            )
-        for path in files:
-            if path.suffix == ".pyc":
-                continue
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            total.update(f"{path.relative_to(collection)} {content}\n".encode())
-    return total.hexdigest()

@@ -13,6 +13,7 @@ from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
     from ohmykube.kube.api import ClusterApi
+    from ohmykube.model.node_state import NodeState
     from ohmykube.steps.context import Context
 
 
@@ -33,6 +34,22 @@ def wait_ready(ctx: Context, api: ClusterApi, seconds: float | None, *, usual: f
     """
     with WAIT_READY.running(ctx.services) as result:
         result.detail = _waited(ctx, api, seconds, usual)
+
+
+def is_healthy(ctx: Context, state: NodeState) -> bool:
+    """Tell whether what a control plane has just said leaves nothing to be waited for."""
+    ready = {node.name for node in state.nodes or () if node.ready}
+    return all(node.name in ready for node in ctx.cluster.nodes) and state.dns_answers
+
+
+def tell_healthy(ctx: Context) -> None:
+    """Tell what ``wait_ready`` tells, of a cluster that is healthy."""
+    with WAIT_READY.running(ctx.services) as result:
+        result.detail = _healthy(ctx)
+
+
+def _healthy(ctx: Context) -> str:
+    return f"{len(ctx.cluster.nodes)} Ready, DNS answers"
 
 
 def _waited(ctx: Context, api: ClusterApi, seconds: float | None, usual: float) -> str:
@@ -58,7 +75,7 @@ def _waited(ctx: Context, api: ClusterApi, seconds: float | None, usual: float) 
             hint="ohmykube status, then ohmykube up to go on",
             id="OMK-K-102",
         ) from error
-    return f"{len(conditions.wanted)} Ready, DNS answers"
+    return _healthy(ctx)
 
 
 class _Conditions:

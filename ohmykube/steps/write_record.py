@@ -11,9 +11,12 @@ from ohmykube.state.record import Record
 from ohmykube.steps.observe import CONFIGURED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster
+    from ohmykube.model.node_state import NodeDigests
     from ohmykube.planning.observation import Observed
     from ohmykube.steps.context import Context
 
@@ -35,29 +38,53 @@ def record_start(ctx: Context, observed: Observed, plan: Plan) -> None:
             provider=ctx.provider.name,
             kubernetes_version=ctx.cluster.kubernetes_version,
         )
-        ctx.services.state.create(_changed(ctx, empty, known, STARTED))
+        ctx.services.state.create(_changed(ctx, empty, known, stage=STARTED, left={}))
     else:
-        _update(ctx, known, STARTED)
+        _update(ctx, known, STARTED, {})
 
 
-def record_end(ctx: Context, plan: Plan, lock: ArtifactLock | None = None) -> None:
-    """Write, after a whole run, that the cluster is as described."""
-    _update(ctx, recording.settled(ctx.cluster, ctx.recorded, plan), CONFIGURED, lock)
+def record_end(
+    ctx: Context, left: Mapping[str, NodeDigests], lock: ArtifactLock | None = None
+) -> None:
+    """Write, after a whole run, that the cluster is as described.
+
+    Args:
+        ctx: the cluster.
+        left: what the nodes on which the playbook has run were configured from, by name.
+        lock: its artifacts; None where they are those of before.
+    """
+    _update(ctx, ctx.cluster, CONFIGURED, left, lock)
 
 
-def _update(ctx: Context, known: Cluster, stage: str, lock: ArtifactLock | None = None) -> None:
+def _update(
+    ctx: Context,
+    known: Cluster,
+    stage: str,
+    left: Mapping[str, NodeDigests],
+    lock: ArtifactLock | None = None,
+) -> None:
     ctx.services.state.update(
-        ctx.cluster.name, lambda record: _changed(ctx, record, known, stage, lock)
+        ctx.cluster.name,
+        lambda record: _changed(ctx, record, known, stage=stage, left=left, lock=lock),
     )
 
 
 def _changed(
-    ctx: Context, record: Record, known: Cluster, stage: str, lock: ArtifactLock | None = None
+    ctx: Context,
+    record: Record,
+    known: Cluster,
+    *,
+    stage: str,
+    left: Mapping[str, NodeDigests],
+    lock: ArtifactLock | None = None,
 ) -> Record:
+    names = {node.name for node in known.nodes}
+    nodes = {**record.nodes, **{name: dataclasses.asdict(one) for name, one in left.items()}}
     return dataclasses.replace(
         record,
         document=to_document(known),
         kubernetes_version=ctx.cluster.kubernetes_version,
         lock=record.lock if lock is None else dataclasses.asdict(lock),
         done=(*(earlier for earlier in record.done if earlier != stage), stage),
+        nodes={name: one for name, one in nodes.items() if name in names},
     )

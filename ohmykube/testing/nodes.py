@@ -10,6 +10,7 @@ the background keeps the cache and its tunnels open until ``down``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -23,6 +24,8 @@ from ohmykube.errors import OhmykubeError
 from ohmykube.kit import files, interrupt, paths, process, retry
 from ohmykube.progress import Message, NullReporter, StepEnded
 from ohmykube.steps.context import Services
+from ohmykube.steps.plan import make_plan
+from ohmykube.steps.preflight import preflight
 from ohmykube.workflows import session
 from ohmykube.workflows.down import down
 from ohmykube.workflows.up import running_machines
@@ -58,7 +61,10 @@ def hold(cluster: Cluster, directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: interrupt.requested.set())
     services = Services(paths=paths.from_environment(), reporter=LineReporter())
-    with session.working(services, cluster) as ctx, running_machines(ctx) as made:
+    with session.working(services, cluster) as ctx, contextlib.ExitStack() as held:
+        preflight(ctx)
+        observed, plan = make_plan(ctx)
+        made = held.enter_context(running_machines(ctx, observed, plan, None))
         shutil.copytree(made.inventory.parent, directory, dirs_exist_ok=True)
         files.write(directory / READY, str(made.nodes.ssh_config))
         interrupt.requested.wait()

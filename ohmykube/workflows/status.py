@@ -15,12 +15,13 @@ from ohmykube.steps.nodes import Nodes
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ohmykube.kube.api import ClusterApi
     from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine
+    from ohmykube.model.node_state import ApiNode
     from ohmykube.steps.context import Services
 
 
@@ -90,12 +91,26 @@ def look(
     )
 
 
+def described(
+    cluster: Cluster, machines: Mapping[str, Machine], nodes: Iterable[ApiNode]
+) -> tuple[NodeStatus, ...]:
+    """Return the same from what a control plane has said."""
+    found = {node.name: node for node in nodes}
+    return tuple(
+        _node_status(node, machines.get(node.name), found.get(node.name), "")
+        for node in cluster.nodes
+    )
+
+
 def _is_running(machine: Machine | None) -> bool:
     return machine is not None and machine.state is MachineState.RUNNING
 
 
 def _node_status(
-    node: Node, machine: Machine | None, condition: readiness.NodeCondition | None, problem: str
+    node: Node,
+    machine: Machine | None,
+    condition: readiness.NodeCondition | ApiNode | None,
+    problem: str,
 ) -> NodeStatus:
     return NodeStatus(
         name=node.name,

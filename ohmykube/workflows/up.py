@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kit import failures, parallel
 from ohmykube.kube import kubeconfig
+from ohmykube.planning import consent
 from ohmykube.planning.scope import scope_of
+from ohmykube.state import layout
+from ohmykube.steps import node_digests
 from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
-from ohmykube.steps.expose_services import expose_services
-from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig
+from ohmykube.steps.delete_nodes import delete_nodes
+from ohmykube.steps.expose_services import expose_known_services, expose_services
+from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig, keep_kubeconfig
+from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.offline import check_offline, prepare_offline
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
@@ -21,25 +26,26 @@ from ohmykube.steps.resolve import resolved
 from ohmykube.steps.run_playbook import CLUSTER_UP, run_playbook
 from ohmykube.steps.serve import serve
 from ohmykube.steps.templates import use_templates
-from ohmykube.steps.wait_ready import wait_ready
+from ohmykube.steps.wait_ready import is_healthy, tell_healthy, wait_ready
 from ohmykube.steps.write_inventory import write_inventory
 from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.workflows import session
-from ohmykube.workflows.status import look
+from ohmykube.workflows.status import described, look
 from ohmykube.workflows.up_values import UpOptions, UpResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
     from ohmykube.kube.api import ClusterApi
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.change import Plan
-    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.cluster import Cluster, Role
+    from ohmykube.planning.observation import Observed
     from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context, Services
-    from ohmykube.steps.nodes import Nodes
+    from ohmykube.workflows.status import NodeStatus
 
 WAIT_SECONDS = 600.0
 
@@ -49,73 +55,137 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
 
     Raises:
         ConfigError: it exists and differs in what cannot be changed; nothing was touched.
+        ConsentNeeded: nodes would be deleted that nobody agreed to delete; nothing was touched.
     """
     started = services.clock.now()
     if options.plan_only:
         plan = _only_plan(services, cluster, options)
         return _result(cluster, plan, services.clock.now() - started)
-    with (
-        session.working(services, cluster, options) as ctx,
-        _nothing_made_nothing_kept(ctx),
-        running_machines(ctx) as made,
-    ):
-        tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, made.scope)
-        api = cluster_api(cluster, made.nodes)
-        path = hand_over(ctx, made.nodes, api, options)
-        record_end(ctx, made.plan, made.lock)
+    with session.working(services, cluster, options) as ctx, _nothing_made_nothing_kept(ctx):
+        preflight(ctx)
+        observed, plan = make_plan(ctx)
+        consent.check(cluster.name, plan, options.may_delete)
+        scope = None if options.verify else scope_of(plan, cluster)
+        if scope != frozenset() or plan.resizes or plan.deletions:
+            done = _bring_about(ctx, observed, plan, scope, options)
+        else:
+            done = _as_described(ctx, observed, plan, options)
         return UpResult(
             cluster=cluster.name,
-            changed=made.changed or tasks > 0,
-            nodes=look(cluster, made.nodes.machines, api),
-            kubeconfig=path,
+            changed=done.changed,
+            nodes=done.nodes,
+            kubeconfig=done.kubeconfig,
             context=kubeconfig.context_name(cluster.name),
             seconds=services.clock.now() - started,
-            plan=made.plan,
-            kubectl=session.kubectl(ctx, made.lock),
+            plan=plan,
+            kubectl=session.kubectl(ctx, done.lock),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """A cluster that is as described."""
+
+    changed: bool
+    nodes: tuple[NodeStatus, ...]
+    kubeconfig: Path
+    """For the user."""
+    lock: ArtifactLock | None = None
+    """None where no artifact was needed."""
+
+
+def _bring_about(
+    ctx: Context, observed: Observed, plan: Plan, scope: Scope, options: UpOptions
+) -> _Done:
+    """Do what the plan says; the playbook is run on the nodes in scope."""
+    with running_machines(ctx, observed, plan, scope) as made:
+        tasks, left = 0, {}
+        if made.server is not None:
+            tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, scope)
+        api = cluster_api(ctx.cluster, made.nodes)
+        path = hand_over(ctx, made.nodes, api, options)
+        nodes = delete_nodes(ctx, plan, made.nodes)
+        if made.lock is not None:
+            left = node_digests.left(ctx, nodes, made.lock, scope)
+        record_end(ctx, left, made.lock)
+        return _Done(
+            changed=made.changed or tasks > 0 or bool(plan.deletions),
+            nodes=look(ctx.cluster, nodes.machines, api),
+            kubeconfig=path,
+            lock=made.lock,
+        )
+
+
+def _as_described(ctx: Context, observed: Observed, plan: Plan, options: UpOptions) -> _Done:
+    """Look at the health of a cluster on whose nodes nothing is to be done.
+
+    What a control plane has just said is not asked for again.
+    """
+    machines, config = observed.machines, ctx.directory / layout.SSH_CONFIG
+    nodes = Nodes(machines=machines, ssh_config=config, slowdown=ctx.slowdown)
+    if plan.changes:
+        # Nothing of the cluster, but it may be another way to the nodes.
+        nodes = connect_nodes(ctx, machines)
+    state = observed.answers.get(observed.control_plane)
+    if state is not None and is_healthy(ctx, state):
+        path = keep_kubeconfig(ctx, machines[observed.control_plane], state)
+        tell_healthy(ctx)
+        expose_known_services(ctx, state)
+        found = described(ctx.cluster, machines, state.nodes or ())
+    else:
+        api = cluster_api(ctx.cluster, nodes)
+        path = hand_over(ctx, nodes, api, options)
+        found = look(ctx.cluster, machines, api)
+    if plan.changes:
+        record_end(ctx, {})
+    return _Done(changed=False, nodes=found, kubeconfig=path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """Running machines, and all that the playbook needs."""
 
-    plan: Plan
-    scope: Scope
-    """The nodes that have to be configured."""
-    lock: ArtifactLock
+    lock: ArtifactLock | None
+    """None where the playbook is not to be run."""
     nodes: Nodes
     inventory: Path
-    server: Server
-    """From which nodes get artifacts."""
+    server: Server | None
+    """From which nodes get artifacts; None as above."""
     changed: bool
     """Whether a machine was made, started or resized."""
 
 
 @contextlib.contextmanager
-def running_machines(ctx: Context) -> Iterator[Made]:
-    """Bring about running machines and an inventory, and serve the cache while the block runs."""
-    preflight(ctx)
-    observed, plan = make_plan(ctx)
-    if ctx.options.offline or ctx.options.bundles:
+def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope) -> Iterator[Made]:
+    """Bring about running machines and an inventory, and serve the cache while the block runs.
+
+    Args:
+        ctx: the cluster as it is wanted.
+        observed: what is there.
+        plan: what follows from that.
+        scope: the nodes that the playbook is run on; when empty it is not run.
+    """
+    plays = scope != frozenset()
+    if plays and (ctx.options.offline or ctx.options.bundles):
         prepare_offline(ctx)
-    scope = scope_of(plan, ctx.cluster)
     record_start(ctx, observed, plan)
     with contextlib.ExitStack() as held:
-        lock, _ = parallel.together(
-            lambda: held.enter_context(resolved(ctx, scope)),
-            lambda: prepare_nodes(ctx, observed, plan),
-        )
-        templates = use_templates(ctx, lock, observed.machines)
-        machines = create_nodes(ctx, observed, plan, templates, scope)
+        lock: ArtifactLock | None = None
+        templates: Mapping[Role, str] = {}
+        if plays:
+            found, _ = parallel.together(
+                lambda: held.enter_context(resolved(ctx, scope)),
+                lambda: prepare_nodes(ctx, observed, plan),
+            )
+            lock, templates = found, use_templates(ctx, found, observed.machines)
+        machines = create_nodes(ctx, observed, plan, templates, None if plan.resizes else scope)
         nodes = connect_nodes(ctx, machines, scope)
-        served = held.enter_context(serve(ctx, nodes, lock, scope))
+        served = held.enter_context(serve(ctx, nodes, lock, scope)) if lock else None
         yield Made(
-            plan=plan,
-            scope=scope,
             lock=lock,
             nodes=nodes,
             inventory=write_inventory(ctx, nodes, lock, served),
-            server=served.server,
+            server=served.server if served else None,
             changed=plan.resizes or not all_running(ctx, observed),
         )
 

@@ -19,6 +19,10 @@ class UpOptions(RunOptions):
     """How to run ``up``."""
 
     plan_only: bool = False
+    verify: bool = False
+    """Let the playbook look at every node, also where nothing seems to differ."""
+    may_delete: frozenset[str] | None = frozenset()
+    """Nodes that may be deleted where the description does not have them; None for all."""
     wait_seconds: float | None = None
     """How long nodes and DNS may take to become ready; None for what suits the machines."""
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from ohmykube.cli import _output
 from ohmykube.model import change
 from ohmykube.planning.refusal import shown
+from ohmykube.ui.console import one_line
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ohmykube.workflows.up_values import UpResult
 
 
@@ -22,13 +25,16 @@ class PlannedChange(TypedDict):
         "StartNode",
         "ReconfigureNode",
         "ReconfigureCluster",
+        "ConfigureNode",
         "FinishRun",
+        "DeleteNode",
         "UpdateSetting",
     ]
     node: str | None
     field: str | None
     old: Any
     new: Any
+    reasons: list[str]
 
 
 class Refusal(TypedDict):
@@ -48,7 +54,6 @@ class Plan(TypedDict):
     cluster: str
     changes: list[PlannedChange]
     refused: list[Refusal]
-    leftAlone: list[str]
 
 
 KINDS: dict[str, type] = {"Plan": Plan}
@@ -63,7 +68,6 @@ def document(result: UpResult) -> dict[str, Any]:
             "cluster": result.cluster,
             "changes": [_change(one) for one in plan.changes],
             "refused": [_refusal(one) for one in plan.refusals],
-            "leftAlone": [one.node for one in plan.left],
         },
     )
 
@@ -75,7 +79,18 @@ def _change(one: change.Change) -> dict[str, Any]:
         "field": getattr(one, "field", None),
         "old": getattr(one, "old", None),
         "new": getattr(one, "new", None),
+        "reasons": _reasons(one),
     }
+
+
+def _reasons(one: change.Change) -> list[str]:
+    match one:
+        case change.ConfigureNode():
+            return list(one.reasons)
+        case change.DeleteNode():
+            return [one.reason]
+        case _:
+            return []
 
 
 def _refusal(one: change.Refuse) -> dict[str, Any]:
@@ -94,7 +109,6 @@ def text(result: UpResult) -> str:
     plan = result.plan
     rows = [_row(one) for one in plan.changes]
     rows += [("!", _place(one), f"{_values(one)}: refused") for one in plan.refusals]
-    rows += [("=", f"node {one.node}", _LEFT) for one in plan.left]
     if not rows:
         return f'Cluster "{result.cluster}" is as described: nothing to do\n'
     head = f'Plan for cluster "{result.cluster}"\n\n'
@@ -102,23 +116,46 @@ def text(result: UpResult) -> str:
     return head + table(("do", "what", "change"), rows) + ("\n" + reasons if reasons else "")
 
 
-_LEFT = "left as it is: not described, and `up` removes no node"
+Row = tuple[str, str, str]
+MOST_REASONS = 3
+"""Reasons for one change that are shown to people."""
 
 
-def _row(one: change.Change) -> tuple[str, str, str]:
+def _row(one: change.Change) -> Row:
     match one:
         case change.CreateNode():
-            return "+", f"node {one.node}", f"create a {one.role.value.replace('-', ' ')}"
-        case change.RepairNode():
-            return "~", f"node {one.node}", "make its machine whole: it is half made"
-        case change.StartNode():
-            return "~", f"node {one.node}", "start its machine: it is stopped"
+            return "+", f"node {one.node}", f"create a {_role(one)}"
+        case change.DeleteNode():
+            return "-", f"node {one.node}", f"delete a {_role(one)}: {one.reason}"
         case change.FinishRun():
             return "~", "cluster", "configure the nodes: the last run did not end"
-        case change.UpdateSetting():
-            return "~", _place(one), f"{_values(one)} (nothing in the cluster changes)"
-        case change.ReconfigureNode() | change.ReconfigureCluster():
-            return "~", _place(one), _values(one)
+        case change.UpdateSetting() | change.ReconfigureNode() | change.ReconfigureCluster():
+            nothing = isinstance(one, change.UpdateSetting)
+            more = " (nothing in the cluster changes)" if nothing else ""
+            return "~", _place(one), _values(one) + more
+        case _:
+            return "~", f"node {one.node}", _to_a_node(one)
+
+
+def _to_a_node(one: change.RepairNode | change.StartNode | change.ConfigureNode) -> str:
+    match one:
+        case change.RepairNode():
+            return "make its machine whole: it is half made"
+        case change.StartNode():
+            return "start its machine: it is stopped"
+        case change.ConfigureNode():
+            return f"configure: {_shortly(one.reasons)}"
+
+
+def _shortly(reasons: Sequence[str]) -> str:
+    """Return the first reasons; what else there is stands in the document."""
+    shown = "; ".join(one_line(why) for why in reasons[:MOST_REASONS])
+    more = len(reasons) - MOST_REASONS
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def _role(one: change.CreateNode | change.DeleteNode) -> str:
+    return one.role.value.replace("-", " ")
 
 
 def _place(

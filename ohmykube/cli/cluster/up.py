@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
-from ohmykube.cli.cluster import options, results, texts
+from ohmykube.cli.cluster import deletions, options, results, texts
 from ohmykube.cli.cluster.plan import show
 from ohmykube.errors import UsageError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cli._app import App
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.workflows.up_values import UpOptions, UpResult
 
 LONGEST_WAIT = 86_400
 
@@ -25,6 +28,7 @@ LONGEST_WAIT = 86_400
     examples=(
         "ohmykube up",
         "ohmykube up --workers 3 --kubernetes 1.36.3",
+        "ohmykube up --workers 1 --yes",
         "ohmykube up -f cluster.yaml --plan",
         "ohmykube config template | ohmykube up -f -",
         "ohmykube up -f cluster.yaml --offline --bundle dev.omk.tar",
@@ -33,6 +37,12 @@ LONGEST_WAIT = 86_400
 @options.described
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, change nothing.")
 @options.exit_code
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Let the roles look at every node, also where nothing seems to differ.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before nodes are deleted.")
 @click.option(
     "--timeout",
     type=click.IntRange(1, LONGEST_WAIT),
@@ -49,15 +59,16 @@ def up(
     file: Path | None,
     plan_only: bool,
     exit_code: bool,
+    verify: bool,
+    yes: bool,
     timeout: int | None,
     **chosen: Any,
 ) -> None:
     """Make a cluster, or bring an existing one to what is described.
 
     Without a file: one control plane and two workers. Can be stopped at any moment and run again;
-    it then finishes the job.
+    it then finishes the job. Nodes that are not described any more are deleted, after a question.
     """
-    from ohmykube.workflows import up as workflow
     from ohmykube.workflows.up_values import UpOptions
 
     if exit_code and not plan_only:
@@ -67,13 +78,27 @@ def up(
         app.acting()
     wanted = UpOptions(
         plan_only=plan_only,
+        verify=verify,
+        may_delete=None if yes else frozenset(),
         wait_seconds=timeout,
         offline=chosen["offline"],
         bundles=chosen["bundles"],
         allowed_signers=chosen["allowed_signers"],
     )
-    result = app.call(workflow.up, cluster, wanted)
+    result = _up(app, cluster, wanted)
     if plan_only:
         show(app, result, exit_code=exit_code)
     else:
         app.show(results.up(result), texts.up(result))
+
+
+def _up(app: App, cluster: Cluster, wanted: UpOptions) -> UpResult:
+    """Do it; where nodes would be deleted, ask first and begin anew."""
+    from ohmykube.planning.consent import ConsentNeeded
+    from ohmykube.workflows import up as workflow
+
+    try:
+        return app.call(workflow.up, cluster, wanted)
+    except ConsentNeeded as needed:
+        agreed = replace(wanted, may_delete=deletions.ask(app, needed))
+    return app.call(workflow.up, cluster, agreed)

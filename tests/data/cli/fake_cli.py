@@ -19,6 +19,7 @@ from ohmykube.kit import process
 from ohmykube.kit.retry import SystemClock
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
+from ohmykube.planning import consent
 from ohmykube.progress import (
     ItemProgress,
     Message,
@@ -47,9 +48,10 @@ PLAN = change.Plan(
         change.ReconfigureNode(
             node="dev-worker-2", field="spec.nodes.workers.memory", old="4096MiB", new="2048MiB"
         ),
+        change.ConfigureNode(node="dev-worker-1", reasons=("/etc/a is gone", "b", "c", "d")),
+        change.DeleteNode(node="dev-worker-3", role=Role.WORKER, reason="nobody wants it"),
         change.UpdateSetting(field="spec.artifacts.mirror", old=None, new="/srv/mirror"),
     ),
-    left=(change.LeaveNode(node="dev-worker-3"),),
 )
 REFUSED = change.Plan(
     refusals=(
@@ -141,6 +143,7 @@ class FakeWorkflows:
         self.calls: list[tuple] = []
         self.changed = True
         self.plan = PLAN
+        self.deletes = False
         self.report = (Check(id="root", title="root", status=CheckStatus.OK, evidence="yes"),)
         self.kubeconfig_file: Path | None = None
 
@@ -184,6 +187,8 @@ class FakeWorkflows:
         from ohmykube.workflows.up_values import UpResult
 
         self.calls.append(("up", cluster, options))
+        if self.deletes:
+            consent.check(cluster.name, self.plan, options.may_delete)
         if not options.plan_only:
             getattr(self, f"_up_{self.play}")(services)
         return UpResult(

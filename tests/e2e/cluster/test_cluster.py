@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import documented, kept_templates, mirrored, user_images, web_service
+from tests.e2e import changed, documented, kept_templates, mirrored, user_images, web_service
 from tests.e2e import test_packaging as packaging
-from tests.e2e.conftest import NOTHING, wait_gone
+from tests.e2e.conftest import NOTHING, traces, wait_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +106,7 @@ def test_pods_pull_through_the_mirror(
 
 def test_plan_tells_what_up_would_do_and_touches_nothing(cli: Cli, cluster: str) -> None:
     plan = cli.json("plan", "--name", cluster, "--exit-code")
-    assert (plan["changes"], plan["refused"], plan["leftAlone"]) == ([], [], [])
+    assert (plan["changes"], plan["refused"]) == ([], [])
     document = cli.json("up", "--name", cluster, "--workers", "3", "--plan")
     assert [(one["kind"], one["node"]) for one in document["changes"]] == [("CreateNode", "w3")]
     assert [n["name"] for n in cli.json("status", cluster)["nodes"]] == ["cp1", "w1", "w2"]
@@ -123,12 +123,23 @@ def test_a_described_cluster_is_the_same_as_the_default_one(
 ) -> None:
     """The documented way with a file: its template describes just what `up` made.
 
-    Takes long, as it is a second `up` that looks at everything on three nodes and changes nothing.
+    Nothing differs, so no playbook is run; with `--verify` one is, and changes nothing either.
+    Takes long for that.
     """
     assert any("config template" in command for command in DESCRIBE)
     before = cli.json("status", cluster)["nodes"]
+    runs = cli.home / "state" / "clusters" / cluster / "runs"
+    plays = len(list(runs.glob("*/ansible.log")))
     assert "nothing changed" in documented.run(cli, DESCRIBE, place)
+    assert len(list(runs.glob("*/ansible.log"))) == plays
+    assert "nothing changed" in cli.run("up", "--name", cluster, "--verify").stdout
+    assert len(list(runs.glob("*/ansible.log"))) == plays + 1
     assert cli.json("status", cluster)["nodes"] == before
+
+
+def test_changes_of_each_kind(cli: Cli, cluster: str, tmp_path: Path) -> None:
+    """Takes long for four playbooks on up to three nodes."""
+    changed.check(cli, cluster, tmp_path / "cluster.yaml")
 
 
 def test_ansible_reaches_the_nodes_without_the_cli(cli: Cli, cluster: str, tmp_path: Path) -> None:
@@ -189,10 +200,7 @@ def executions(cli: Cli, cluster: str) -> Counter[str]:
 def test_of_one_worker_more_only_that_one_is_touched(
     cli: Cli, cluster: str, tmp_path: Path
 ) -> None:
-    """The last one here, for nothing removes the worker but `down`.
-
-    Takes long for a node that is made and joins.
-    """
+    """Takes long for a node that is made and joins."""
     before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}
     hosts = {node: cli.on(cluster, node, "cat", "/etc/hosts") for node in before}
     description = tmp_path / "cluster.yaml"
@@ -213,3 +221,22 @@ def test_of_one_worker_more_only_that_one_is_touched(
     assert list(found) == ["cp1", "w1", "w2", "w3"]
     assert {node: found[node] for node in before} == before
     assert cli.json("plan", "-f", str(description))["changes"] == []
+
+
+def test_a_worker_too_many_goes_with_a_yes(cli: Cli, cluster: str) -> None:
+    """The one that came before: drained, out of the cluster, and its machine removed.
+
+    Takes long for a playbook that takes Kubernetes off a node.
+    """
+    refused = cli.run("up", "--name", cluster, "--workers", "2", check=False)
+    assert refused.returncode == 2
+    assert f"ohmykube up --name {cluster} --workers 2 --yes" in " ".join(refused.stderr.split())
+    assert [n["name"] for n in cli.json("status", cluster)["nodes"]] == ["cp1", "w1", "w2", "w3"]
+    cli.run("up", "--name", cluster, "--workers", "2", "--yes")
+    status = cli.json("status", cluster)
+    assert status["health"] == "healthy"
+    assert [n["name"] for n in status["nodes"]] == ["cp1", "w1", "w2"]
+    nodes = cli.kubectl(cluster, "get", "nodes", "-oname").split()
+    assert nodes == ["node/cp1", "node/w1", "node/w2"]
+    assert not [text for found in traces(cluster).values() for text in found if "w3" in text]
+    assert cli.json("plan", "--name", cluster)["changes"] == []

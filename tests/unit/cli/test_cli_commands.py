@@ -134,21 +134,27 @@ def test_a_plan_changes_nothing_and_tells_everything(cli, fakes, words) -> None:
         "+ | node dev-worker-1 | create a worker",
         "~ | node dev-worker-2 | start its machine: it is stopped",
         "~ | spec.nodes.workers.memory (dev-worker-2) | 4096MiB -> 2048MiB",
+        "~ | node dev-worker-1 | configure: /etc/a is gone; b; c; and 1 more",
+        "- | node dev-worker-3 | delete a worker: nobody wants it",
         "~ | spec.artifacts.mirror | not set -> /srv/mirror (nothing in the cluster changes)",
-        "= | node dev-worker-3 | left as it is: not described, and `up` removes no node",
     ]
     found = cli(*words, "-o", "json").document
     assert [(one["kind"], one["node"]) for one in found["changes"]] == [
         ("CreateNode", "dev-worker-1"),
         ("StartNode", "dev-worker-2"),
         ("ReconfigureNode", "dev-worker-2"),
+        ("ConfigureNode", "dev-worker-1"),
+        ("DeleteNode", "dev-worker-3"),
         ("UpdateSetting", None),
     ]
+    assert [one["reasons"] for one in found["changes"][2:5]] == [
+        [], ["/etc/a is gone", "b", "c", "d"], ["nobody wants it"],
+    ]  # fmt: skip
     memory = found["changes"][2]
     assert (memory["field"], memory["old"], memory["new"]) == (
         "spec.nodes.workers.memory", "4096MiB", "2048MiB",
     )  # fmt: skip
-    assert (found["refused"], found["leftAlone"]) == ([], ["dev-worker-3"])
+    assert found["refused"] == []
 
 
 def test_a_plan_tells_of_machines_and_of_the_cluster(cli, fakes) -> None:
@@ -177,8 +183,8 @@ def test_a_plan_tells_of_machines_and_of_the_cluster(cli, fakes) -> None:
 def test_the_exit_code_of_a_plan(cli, fakes, words) -> None:
     assert cli(*words, "--exit-code").code == ExitCode.CHANGES
     assert cli(*words, "--exit-code", "-o", "json").document["changes"]
-    fakes.plan = change.Plan(left=fakes.plan.left)
-    assert cli(*words, "--exit-code").code == 0
+    fakes.plan = change.Plan(changes=fakes.plan.deletions)
+    assert cli(*words, "--exit-code").code == ExitCode.CHANGES
     fakes.plan = change.Plan()
     outcome = cli(*words, "--exit-code")
     assert (outcome.code, outcome.out) == (0, 'Cluster "dev" is as described: nothing to do\n')
@@ -213,7 +219,7 @@ def test_a_plan_takes_the_description_as_up_does() -> None:
         for name in ("plan", "up")
     ]
     assert plan <= up
-    assert up - plan == {"--plan", "--timeout"}
+    assert up - plan == {"--plan", "--timeout", "--verify", "--yes"}
 
 
 def test_up_from_a_file_and_from_stdin(cli, fakes, tmp_path, monkeypatch) -> None:

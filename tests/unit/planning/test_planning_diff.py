@@ -11,13 +11,12 @@ import pytest
 from ohmykube.config import load
 from ohmykube.model import change
 from ohmykube.model.cluster import Cluster, Role
-from ohmykube.model.machine import Machine, MachineState, Resize, Resizing
+from ohmykube.model.machine import MachineState, Resize, Resizing
 from ohmykube.planning import nodes
-from ohmykube.planning.diff import diff
 from ohmykube.planning.differences import Difference
 from ohmykube.planning.observation import Observed
+from tests.unit.planning.observing import AS_LEFT, LIVE, diff, machine, seen
 
-LIVE = Resizing(cpus=Resize.LIVE, memory=Resize.LIVE, disk=Resize.LIVE)
 ON_START = Resizing(cpus=Resize.ON_START, memory=Resize.ON_START, disk=Resize.ON_START)
 RUNNING, STOPPED, BROKEN = MachineState.RUNNING, MachineState.STOPPED, MachineState.BROKEN
 
@@ -32,19 +31,6 @@ def cluster(spec: dict[str, Any] | None = None, **workers: Any) -> Cluster:
 
 def planes(*names: str) -> Cluster:
     return cluster({"nodes": {"controlPlane": {"names": list(names)}, "workers": {"count": 1}}})
-
-
-def machine(node: str, state: MachineState = RUNNING) -> Machine:
-    return Machine(cluster="dev", node=node, state=state, address="192.0.2.1")
-
-
-def seen(*nodes: str, resizing: Resizing = LIVE, **states: MachineState) -> Observed:
-    """Return nodes that have joined, in the state given or running."""
-    machines = {node: machine(node, states.get(node, RUNNING)) for node in nodes}
-    names = frozenset(nodes)
-    return Observed(
-        machines=machines, begun=names, joined=names, unfinished=False, resizing=resizing
-    )
 
 
 BOTH = ("cp1", "w1")
@@ -64,7 +50,7 @@ def test_a_new_cluster_is_created() -> None:
 
 
 def test_machines_without_a_record_are_configured() -> None:
-    observed = Observed(machines={"cp1": machine("cp1")})
+    observed = Observed(machines={"cp1": machine("cp1")}, answers={"cp1": AS_LEFT})
     assert diff(cluster(), None, observed).changes == (
         change.CreateNode(node="w1", role=Role.WORKER),
         change.FinishRun(),
@@ -197,7 +183,7 @@ def test_what_no_node_has_yet_can_still_be_changed() -> None:
     nothing = Observed()
     assert fields(diff(cluster(ANOTHER), cluster(), nothing)) == set()
     machines = {node: machine(node) for node in BOTH}
-    made = Observed(machines=machines)
+    made = Observed(machines=machines, answers=dict.fromkeys(BOTH, AS_LEFT))
     options = {"spec.provider.options.suite"}
     assert fields(diff(cluster(ANOTHER), cluster(), made)) == options
     begun = replace(made, begun=frozenset({"cp1"}))

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.config import load
 from ohmykube.config.document import to_document
-from ohmykube.model.machine import Machine, MachineState
 from ohmykube.planning import recording
-from ohmykube.planning.diff import diff
 from ohmykube.planning.observation import Observed
+from tests.unit.planning.observing import diff, seen
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
@@ -25,20 +24,11 @@ def cluster(network: dict[str, Any] | None = None, **workers: Any) -> Cluster:
     return load.from_document({"metadata": {"name": "dev"}, "spec": spec})
 
 
-def seen(*nodes: str) -> Observed:
-    machines = {
-        node: Machine(cluster="dev", node=node, state=MachineState.RUNNING, address="192.0.2.1")
-        for node in nodes
-    }
-    names = frozenset(nodes)
-    return Observed(machines=machines, begun=names, joined=names, unfinished=False)
-
-
 def test_a_new_cluster_is_what_is_described() -> None:
     wanted = cluster(count=1)
     plan = diff(wanted, None, Observed())
     assert recording.under_way(wanted, None, Observed(), plan) == wanted
-    assert recording.settled(wanted, None, plan) == wanted
+    assert recording.united(wanted, None, plan) == wanted
     # A first run that came to nothing has left nothing to be remembered.
     failed = cluster({"podCIDR": "10.9.0.0/16"}, count=2)
     assert recording.under_way(wanted, failed, Observed(), plan) == wanted
@@ -69,7 +59,7 @@ def test_a_run_under_way_keeps_what_was_and_adds_what_may_come() -> None:
     assert found.network == before.network
     assert found.sources.mirror == "/srv/mirror"
     assert load.from_document(to_document(found)) == found
-    whole = recording.settled(after, before, plan)
+    whole = recording.united(after, before, plan)
     assert whole == replace(after, nodes=(*after.nodes, w9))
 
 
@@ -86,7 +76,10 @@ def test_kubeadms_own_taint_is_known_while_it_goes() -> None:
     assert same == before
 
 
-def test_a_node_that_is_gone_is_forgotten() -> None:
+def test_a_node_that_is_to_go_is_known_until_it_is_gone() -> None:
+    """Its machine may have been removed before the run was killed, and the cluster still has it."""
     before, after = cluster(count=2), cluster(count=1)
-    plan = diff(after, before, seen("cp1", "w1"))
-    assert recording.settled(after, before, plan) == after
+    for there in (("cp1", "w1", "w2"), ("cp1", "w1")):
+        observed = seen(*there)
+        found = recording.under_way(after, before, observed, diff(after, before, observed))
+        assert found == before

@@ -32,6 +32,12 @@ def label(name: str) -> Change:
     return change.ReconfigureNode(node=name, field=field, old="1", new="2")
 
 
+def memory(name: str) -> Change:
+    field = "spec.nodes.workers.memory"
+    return change.ReconfigureNode(node=name, field=field, old="4096MiB", new="2048MiB")
+
+
+DELETE = change.DeleteNode(node="w9", role=Role.WORKER, reason="so")
 BACKEND = change.ReconfigureCluster(
     field="spec.network.flannel.backend", old="vxlan", new="host-gw"
 )
@@ -41,14 +47,19 @@ SOURCES = change.UpdateSetting(field="spec.artifacts.sources", old=["a"], new=["
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ((), None),
+        ((), set()),
         ((create("w2"),), {"w2"}),
         ((create("w1"), create("w2")), {"w1", "w2"}),
         ((change.RepairNode(node="w1"), change.StartNode(node="w2")), {"w1", "w2"}),
         ((label("w1"),), {"w1"}),
         ((label("cp2"), create("w2")), {"cp2", "w2"}),
         ((create("w2"), SOURCES), {"w2"}),
-        ((SOURCES,), None),
+        ((SOURCES,), set()),
+        ((memory("w1"),), set()),
+        ((memory("w1"), label("w2")), {"w2"}),
+        ((change.ConfigureNode(node="w1", reasons=("a",)),), {"w1"}),
+        ((DELETE,), set()),
+        ((create("w2"), DELETE), {"w2"}),
         ((create("cp2"),), None),
         ((change.RepairNode(node="cp2"),), None),
         ((change.StartNode(node="cp1"), create("w2")), None),
@@ -60,11 +71,6 @@ def test_a_plan_concerns_the_nodes_that_it_names_unless_all(
     changes: tuple[Change, ...], wanted: set[str] | None
 ) -> None:
     assert scope_of(Plan(changes=changes), CLUSTER) == wanted
-
-
-def test_nodes_that_are_left_alone_are_not_concerned() -> None:
-    plan = Plan(changes=(create("w2"),), left=(change.LeaveNode(node="w9"),))
-    assert scope_of(plan, CLUSTER) == {"w2"}
 
 
 def test_nodes_in_scope_keep_their_order() -> None:

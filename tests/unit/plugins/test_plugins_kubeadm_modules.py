@@ -383,7 +383,7 @@ def test_what_others_made_of_a_node_is_not_made_anew(
     machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"])
     assert join(run_module, token=SECRET)["changed"] is False
     assert kubeadm.Record().value["action"] == "init"
-    assert machine.calls() == []
+    assert machine.calls("kubeadm") == []
 
 
 def test_join_without_token(run_module: RunModule, machine: FakeNode) -> None:

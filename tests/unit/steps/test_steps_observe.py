@@ -1,23 +1,25 @@
-"""What is found of a cluster: nodes are asked only when the last run did not end."""
+"""What is found of a cluster: its machines, and what each node says of itself."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
+import json
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm
 
 from ohmykube.config import load
 from ohmykube.config.document import to_document
-from ohmykube.kit import process
-from ohmykube.model.cluster import Host
+from ohmykube.errors import NodeError
+from ohmykube.kube import node_state
+from ohmykube.model.cluster import Host, Network
 from ohmykube.model.machine import MachineSpec, Resize
+from ohmykube.model.node_state import ApiNode, AppliedObject, NodeState
 from ohmykube.state import layout
 from ohmykube.state.record import Record
 from ohmykube.steps import observe
 from ohmykube.testing.fake_provider import FakeProvider
+from tests import node_answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,17 +32,15 @@ if TYPE_CHECKING:
 NODES = ("cp1", "w1", "w2")
 
 
+BEGUN = NodeState(record="r", begun=True)
+JOINED = NodeState(record="r", begun=True, joined=True)
+
+
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an ssh for which each node is a file with its answer; no file, no answer."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    told = tmp_path / "answers"
-    told.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$3" >>{tmp_path}/asked\ncat "{told}/$3" || exit 255\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    return told
+    """Give an ssh to nodes that say what they are like; return where they are asked from."""
+    node_answers.install(tmp_path / "bin", monkeypatch)
+    return tmp_path
 
 
 @pytest.fixture
@@ -66,41 +66,43 @@ def recorded(ctx: Context, *done: str) -> Context:
     return dataclasses.replace(ctx, record=record, recorded=described)
 
 
-def asked(answers: Path) -> set[str]:
-    path = answers.parent / "asked"
-    return set(path.read_text().split()) if path.exists() else set()
-
-
-def test_after_a_whole_run_nobody_is_asked(made: Context, answers: Path) -> None:
+def test_each_node_that_was_reached_before_is_asked_once(made: Context, answers: Path) -> None:
     made = recorded(made, "started", observe.CONFIGURED)
-    made.provider.delete("dev", "w1")
+    node_answers.say(answers, "cp1", JOINED)
+    node_answers.say(answers, "w1", BEGUN)
     found = observe.observe(made)
-    assert set(found.machines) == {"cp1", "w2"}
-    assert found.begun == found.joined == {"cp1", "w2"}
+    assert (found.begun, found.joined) == ({"cp1", "w1"}, {"cp1"})
+    assert found.answers == {"cp1": JOINED, "w1": BEGUN}
     assert not found.unfinished
     assert found.resizing.disk is Resize.ON_START
-    assert asked(answers) == set()
+    assert node_answers.asked(answers) == {"cp1", "w1"}
+    made.provider.delete("dev", "w1")
+    assert set(observe.observe(made).machines) == {"cp1", "w2"}
 
 
-def test_after_a_run_that_did_not_end_nodes_are_asked(made: Context, answers: Path) -> None:
-    """A node that was never reached cannot have joined."""
-    made = recorded(made, observe.CONFIGURED, "started")
-    (answers / "cp1").write_text("begun\njoined\n")
-    (answers / "w1").write_text("begun\n")
+def test_a_run_that_did_not_end_is_known_by_its_record(made: Context, answers: Path) -> None:
+    assert observe.observe(made).unfinished
+    assert observe.observe(recorded(made, observe.CONFIGURED, "started")).unfinished
+
+
+def test_a_node_on_which_nothing_was_begun(made: Context, answers: Path) -> None:
+    node_answers.say(answers, "cp1", NodeState())
+    node_answers.say(answers, "w1", NodeState())
     found = observe.observe(made)
-    assert found.unfinished
-    assert (found.begun, found.joined) == ({"cp1", "w1"}, {"cp1"})
-    (answers / "w1").write_text("")
-    assert observe.observe(made).begun == {"cp1"}
-    assert asked(answers) == {"cp1", "w1"}
+    assert (found.begun, found.joined) == (frozenset(), frozenset())
 
 
 def test_a_node_that_does_not_answer_counts_as_joined(made: Context, answers: Path) -> None:
-    made = recorded(made, "started")
-    (answers / "w1").write_text("")
-    assert observe.observe(made).joined == {"cp1"}
+    node_answers.say(answers, "w1", NodeState())
+    found = observe.observe(made)
+    assert found.joined == {"cp1"}
+    assert "Connection refused" in found.problems["cp1"]
+    (answers / "answers" / "cp1").write_text("no JSON")
+    assert "JSON" in observe.observe(made).problems["cp1"]
     made.provider.stop("dev", "w1")
-    assert observe.observe(made).joined == {"cp1", "w1"}
+    found = observe.observe(made)
+    assert found.joined == {"cp1", "w1"}
+    assert "w1" not in found.problems, "nobody expects an answer of it"
 
 
 def test_before_any_node_was_reached_nobody_is_asked(made: Context, answers: Path) -> None:
@@ -109,7 +111,7 @@ def test_before_any_node_was_reached_nobody_is_asked(made: Context, answers: Pat
     assert found.unfinished
     assert set(found.machines) == set(NODES)
     assert (found.begun, found.joined) == (frozenset(), frozenset())
-    assert asked(answers) == set()
+    assert node_answers.asked(answers) == set()
 
 
 class ByHost(FakeProvider):
@@ -139,26 +141,51 @@ def test_a_node_with_another_host_is_looked_for_on_its_own(made: Context) -> Non
     assert set(observe.observe(fresh).machines) == set()
 
 
+def test_nodes_that_are_described_no_more_are_looked_for(made: Context) -> None:
+    """A host is found through the description alone."""
+
+    def on(names: Sequence[str]) -> Cluster:
+        nodes = [node for node in made.cluster.nodes if node.name in names]
+        host = Host(address="192.0.2.1")
+        found = tuple(dataclasses.replace(node, host=host) for node in nodes)
+        return dataclasses.replace(made.cluster, nodes=found)
+
+    before, after = on(NODES), on(NODES[:-1])
+    provider = ByHost(dataclasses.replace(made.provider.context, cluster=after))
+    ctx = dataclasses.replace(made, cluster=after, recorded=before, provider=provider)
+    assert set(observe.observe(ctx).machines) == set(NODES)
+
+
 # -- what is asked ---------------------------------------------------------------------------------
 
 
-def ask(root: Path) -> list[str]:
-    script = observe.ASK.replace(" /var/", f" {root}/var/").replace("=/var/", f"={root}/var/")
-    return process.run(["sh", "-c", script], timeout=10).stdout.split()
+def test_the_question_and_the_answer_fit(made: Context) -> None:
+    state = NodeState(
+        record="r",
+        begun=True,
+        differs=("a is gone",),
+        nodes=(ApiNode(name="w1", labels={"a": "b"}, taints=frozenset({"k=:NoExecute"})),),
+        objects={"ConfigMap n/c": AppliedObject(applied_at=5.0, problem="gone")},
+        services=({"kind": "Service"},),
+        dns_answers=True,
+    )
+    text = json.dumps(node_answers.document(state))
+    assert node_state.parse("cp1", text) == state
+    for wrong in ("", "[]", "{}", text.replace('"differs"', '"other"')):
+        with pytest.raises(NodeError) as error:
+            node_state.parse("cp1", wrong)
+        assert error.value.id == "OMK-N-280"
 
 
-def test_the_question_reads_what_the_modules_for_kubeadm_write(tmp_path: Path) -> None:
-    assert ask(tmp_path) == []
-    record = kubeadm.Record(str(tmp_path) + kubeadm.RECORD)
-    record.begin("join", "0", "1.36.3")
-    assert ask(tmp_path) == ["begun"]
-    logs = tmp_path / kubeadm.LOG_DIRECTORY.lstrip("/")
-    logs.mkdir(parents=True)
-    for action, words in kubeadm.SUCCESS.items():
-        log = logs / f"kubeadm-{action}.log"
-        log.write_text(f"[kubelet]\n{words}!\n")
-        assert ask(tmp_path) == ["begun", "joined"]
-        log.write_text("[kubelet]\nfailed\n")
-    assert ask(tmp_path) == ["begun"]
-    record.finish("join")
-    assert ask(tmp_path) == ["begun", "joined"]
+def test_what_a_node_is_told_about_its_cluster() -> None:
+    def options(network: Network, slowdown: int = 1) -> dict[str, object]:
+        *program, text = node_state.argv(network, slowdown=slowdown)
+        assert program == ["python3", "-I", "-S", "-"]
+        return dict(json.loads(text))
+
+    name = "kubernetes.default.svc.k.test"
+    network = Network(service_cidr="10.97.0.0/16", dns_domain="k.test")
+    assert options(network, 6) == {"seconds": 30, "dns": ["10.97.0.10", name]}
+    # Without a pod network there is no DNS to ask.
+    assert options(Network(cni="none")) == {"seconds": 5}
+    assert "class Look" in node_state.program()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from ohmykube.ansible import collection
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import NotFoundError, ProviderError, UnreachableError
@@ -416,13 +417,13 @@ def test_every_byte_of_the_roles_is_in_the_key(tmp_path: Path) -> None:
         else:
             (path / "tasks").mkdir(parents=True)
             (path / "tasks/main.yml").write_text("tasks")
-    first = template_keys.sources_digest(tmp_path)
+    first = collection.digest(template_keys.SOURCES, tmp_path)
     (tmp_path / "plugins/modules/x.pyc").write_text("compiled")
-    assert template_keys.sources_digest(tmp_path) == first
+    assert collection.digest(template_keys.SOURCES, tmp_path) == first
     (tmp_path / "roles/node/tasks/main.yml").write_text("Tasks")
-    second = template_keys.sources_digest(tmp_path)
+    second = collection.digest(template_keys.SOURCES, tmp_path)
     (tmp_path / "roles/node/tasks/main.yml").rename(tmp_path / "roles/node/tasks/other.yml")
-    assert len({first, second, template_keys.sources_digest(tmp_path)}) == 3
+    assert len({first, second, collection.digest(template_keys.SOURCES, tmp_path)}) == 3
     (tmp_path / "roles/node/tasks/other.yml").unlink()
     with pytest.raises(Exception, match="has no roles/node"):
-        template_keys.sources_digest(tmp_path)
+        collection.digest(template_keys.SOURCES, tmp_path)

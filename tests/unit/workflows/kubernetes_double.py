@@ -6,6 +6,7 @@ about here, such as another document for ``kubeadm init``, it does not bring abo
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ansible_collections.ohmykube.cluster.plugins.filter import kubeadm
 from ansible_collections.ohmykube.cluster.plugins.modules import kube_nodes
 
 from ohmykube.ansible.variables import CONTROL_PLANE_GROUP
+from ohmykube.model.node_state import ApiNode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +42,10 @@ class NodeObject:
     """With which it was made or joined, without labels and taints."""
     labels: dict[str, str]
     taints: set[str]
+    record: str = ""
+    """What the node has recorded: a hash of what it was configured from."""
+    differs: tuple[str, ...] = ()
+    """What somebody has changed on it."""
 
 
 @dataclass
@@ -50,13 +56,28 @@ class KubernetesDouble:
     settings: list[dict[str, Any]] = field(default_factory=list)
     """The documents of ``kubeadm init`` beside that of the node."""
     flannel: dict[str, Any] = field(default_factory=dict)
+    control_planes: set[str] = field(default_factory=set)
 
-    def play(self, hosts: Sequence[HostEntry], shared: Mapping[str, Any]) -> None:
-        """Apply an inventory as the playbook ``cluster_up`` does."""
+    def api_nodes(self) -> tuple[ApiNode, ...]:
+        """Return the Node objects; all are ready."""
+        return tuple(
+            ApiNode(name=name, labels=dict(node.labels), taints=frozenset(node.taints))
+            for name, node in self.nodes.items()
+        )
+
+    def is_control_plane(self, name: str) -> bool:
+        """Tell whether a node has an API server."""
+        return name in self.control_planes
+
+    def play(
+        self, hosts: Sequence[HostEntry], shared: Mapping[str, Any], limit: Sequence[str]
+    ) -> None:
+        """Apply an inventory as the playbook ``cluster_up`` does, on the nodes of these names."""
         joined = set(self.nodes)
         planes = [host for host in hosts if host.group == CONTROL_PLANE_GROUP]
         first = next((host for host in planes if host.name in joined), planes[0])
         hosts = [first, *(host for host in hosts if host is not first)]
+        hosts = [host for host in hosts if host.name in limit]
         endpoint = shared["kubeadm_control_plane_endpoint"]
         endpoint = endpoint or f"{first.variables['kubeadm_node_ip']}:6443"
         for host in hosts:
@@ -71,7 +92,13 @@ class KubernetesDouble:
             else:
                 document = kubeadm.kubeadm_join_document(wanted, FACTS, control_plane=plane)
             self.nodes[host.name] = _registered(document, plane=plane)
-        if shared["cluster_cni"] == "flannel":
+            if plane:
+                self.control_planes.add(host.name)
+        for host in hosts:
+            given = {**shared, **host.variables}
+            node = self.nodes[host.name]
+            node.record, node.differs = _hash(given), ()
+        if any(host is first for host in hosts) and shared["cluster_cni"] == "flannel":
             names = ("flannel_network", "flannel_backend", "flannel_nftables")
             self.flannel = {name: shared[name] for name in names} | {"endpoint": endpoint}
         self._converge(hosts, joined)
@@ -100,6 +127,13 @@ class KubernetesDouble:
                     node.labels[key] = value
             for change in taints:
                 _apply_taint(node.taints, change)
+
+
+def _hash(given: Mapping[str, Any]) -> str:
+    """Return a hash of what lasts: what a node has to lose is no more when it has lost it."""
+    lasting = {name: value for name, value in given.items() if "_absent_" not in name}
+    lasting["kubeadm_node_taints"] = None
+    return hashlib.sha256(repr(sorted(lasting.items())).encode()).hexdigest()
 
 
 def _registered(document: dict[str, Any], *, plane: bool) -> NodeObject:

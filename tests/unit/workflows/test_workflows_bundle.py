@@ -12,7 +12,6 @@ import yaml
 
 from ohmykube.cache import oci, resolve
 from ohmykube.cache.bundle import read, write
-from ohmykube.cache.sources.base import Source
 from ohmykube.cache.store import Ref, Store
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
@@ -43,6 +42,7 @@ from ohmykube.workflows import session
 from ohmykube.workflows.bundle import CreateOptions
 from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions
+from tests import plenty
 from tests.image_server import ImageServer, serving
 
 if TYPE_CHECKING:
@@ -50,39 +50,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from ohmykube.cache.catalog import Component, ImageSpec
-    from ohmykube.cache.sources.base import SourceContext
+    from ohmykube.cache.sources.base import Source, SourceContext
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
 
 
 IMAGE = b"no machine boots from this " * 1000
-
-
-class Plenty(Source):
-    """Has everything, in a few bytes."""
-
-    def __init__(self, context: SourceContext, name: str) -> None:
-        super().__init__(context)
-        self.name = name
-
-    def available(self) -> None:
-        pass
-
-    def _file(self, text: str) -> Path:
-        return self.context.store.path(self.context.store.put_bytes(text.encode()))
-
-    def component(self, component: Component, arch: str) -> Mapping[str, Path]:
-        return {name: self._file(f"{name} {arch}") for name in component.installs}
-
-    def image(self, image: ImageSpec, arch: str) -> str:
-        layer = oci.binary_layer(self.context.store, self._file(image.name), image.entrypoint)
-        config = oci.ImageConfig(entrypoint=(image.entrypoint,))
-        return oci.assemble(self.context.store, arch, [layer], config)
-
-
-def plenty(name: str, context: SourceContext) -> Source:
-    return Plenty(context, name)
 
 
 def described(provider: str = "nspawn", **chosen: object) -> Cluster:
@@ -104,7 +77,7 @@ def furnished(root: Path) -> Services:
     """Make a host with a network, whose cache has everything and whose provider has its base."""
     services = services_at(root)
     cluster = described()
-    resolve.resolve(cluster, Store(services.paths.cache), services.reporter, load=plenty)
+    resolve.resolve(cluster, Store(services.paths.cache), services.reporter, load=plenty.plenty)
     provider = provider_at(services, cluster)
     rootfs = services.paths.cache / "nspawn" / f"base-{provider.base_version()}" / "rootfs"
     for name in ("etc", "usr", "var", "root"):
@@ -355,7 +328,7 @@ def test_a_mirror_that_only_the_maker_had(tmp_path: Path, there: Services) -> No
     here = services_at(tmp_path / "mirrored")
     cluster = described("fake", mirror=str(tmp_path))
     store = Store(here.paths.cache)
-    resolve.resolve(cluster, store, here.reporter, load=plenty)
+    resolve.resolve(cluster, store, here.reporter, load=plenty.plenty)
     assert {r.source for r in store.refs() if r.kind is Kind.IMAGE} == {"mirror"}
     target = tmp_path / "m.omk.tar"
     bundles.create(here, cluster, CreateOptions(target=target))

@@ -19,31 +19,40 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ohmykube.ansible import inventory
+from ohmykube.cache import resolve
+from ohmykube.cache.store import Store
 from ohmykube.config import load, schema_paths
 from ohmykube.config.document import to_document
 from ohmykube.config.mutability import Mutability
 from ohmykube.errors import ConfigError
 from ohmykube.kit import paths
 from ohmykube.model import change
+from ohmykube.model.node_state import NodeState
+from ohmykube.planning.scope import nodes_in, scope_of
 from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
+from ohmykube.steps import node_digests
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.create_nodes import create_nodes
+from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
 from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import session
+from tests import node_answers, plenty
 from tests.unit.workflows.kubernetes_double import KubernetesDouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine
+    from ohmykube.state.record import Record
 
+pytestmark = pytest.mark.usefixtures("world")
 NAME = "dev"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 FAKE: dict[str, Any] = {
@@ -65,7 +74,7 @@ class Outcome(enum.Enum):
 
     APPLIED = "the cluster has it"
     SETTING = "the record has it, and the cluster is the same"
-    NODES = "nodes are added, and those too many stay"
+    NODES = "nodes are added, and those too many go"
     REFUSED = "nothing is touched"
     IDENTITY = "it is no change of this cluster"
 
@@ -162,6 +171,13 @@ class Place:
 
     services: Services
     kubernetes: KubernetesDouble = dataclasses.field(default_factory=KubernetesDouble)
+    configured: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    """On which nodes each playbook was run."""
+
+    @property
+    def directory(self) -> Path:
+        """The directory of the cluster."""
+        return self.services.state.directory(NAME)
 
     @contextlib.contextmanager
     def opened(self, wanted: Cluster) -> Iterator[Context]:
@@ -199,20 +215,51 @@ class Place:
             observed, plan = make_plan(ctx)
             record_start(ctx, observed, plan)
             machines = create_nodes(ctx, observed, plan, {})
-            hosts, shared = inventory.compose(
-                cluster=ctx.cluster,
-                lock=None,
-                machines={node: _numbered(m) for node, m in machines.items()},
-                access=None,
-                ssh_config=None,
-                node_traits=ctx.node_traits,
-                before=ctx.recorded,
-            )
-            self.kubernetes.play(hosts, shared)
+            lock = resolve.known(ctx.cluster, Store(ctx.services.paths.cache))
+            assert lock is not None
+            scope = scope_of(plan, ctx.cluster)
+            names = tuple(node.name for node in nodes_in(ctx.cluster, scope))
+            self.configured.append(names)
+            if names:
+                self._play(ctx, machines, names)
             text = "".join(f"Host {node}\n" for node in machines)
             (ctx.directory / layout.SSH_CONFIG).write_text(text)
+            for one in plan.deletions:
+                self.kubernetes.nodes.pop(one.node, None)
+                ctx.provider.delete(NAME, one.node)
+                node_answers.refuse(ctx.directory, one.node)
+            nodes = Nodes(machines=machines, ssh_config=ctx.directory / layout.SSH_CONFIG)
             if ends:
-                record_end(ctx, plan)
+                record_end(ctx, node_digests.left(ctx, nodes, lock, scope), lock)
+            self.tell(ctx.directory)
+
+    def _play(self, ctx: Context, machines: dict[str, Machine], names: tuple[str, ...]) -> None:
+        hosts, shared = inventory.compose(
+            cluster=ctx.cluster,
+            lock=None,
+            machines={node: _numbered(m) for node, m in machines.items()},
+            access=None,
+            ssh_config=None,
+            node_traits=ctx.node_traits,
+            before=ctx.recorded,
+        )
+        self.kubernetes.play(hosts, shared, names)
+        self.tell(ctx.directory)
+
+    def tell(self, directory: Path) -> None:
+        """Let each node say what it is like now."""
+        nodes = self.kubernetes.api_nodes()
+        for name, node in self.kubernetes.nodes.items():
+            plane = self.kubernetes.is_control_plane(name)
+            state = NodeState(
+                record=node.record,
+                begun=True,
+                joined=True,
+                differs=node.differs,
+                nodes=nodes if plane else None,
+                dns_answers=plane,
+            )
+            node_answers.say(directory, name, state)
 
     def machines(self) -> dict[str, tuple[Any, ...]]:
         """Return each machine of the cluster with its sizes."""
@@ -238,7 +285,7 @@ def _numbered(machine: Machine) -> Machine:
 
 
 def place_in(root: Path) -> Place:
-    environ = {"OHMYKUBE_HOME": str(root)}
+    environ = {"OHMYKUBE_HOME": str(root), "OHMYKUBE_CACHE_DIR": os.environ["OHMYKUBE_CACHE_DIR"]}
     return Place(Services(paths=paths.from_environment(environ), reporter=RecordingReporter()))
 
 
@@ -305,7 +352,7 @@ def test_another_value_is_brought_about_or_refused(
     kubernetes = copy.deepcopy(place.kubernetes)
     plan = place.plan(after)
     assert not plan.refusals
-    assert plan.changes or plan.left
+    assert plan.changes
     if row.outcome is APPLIED:
         told = (change.ReconfigureNode, change.ReconfigureCluster)
         assert all(isinstance(one, told) and one.field.startswith(path) for one in plan.changes)
@@ -315,8 +362,7 @@ def test_another_value_is_brought_about_or_refused(
     fresh = place_in(tmp_path / "fresh")
     fresh.up(after)
     if row.outcome is NODES:
-        nodes_have_been_added(place, fresh, before)
-        return
+        only_those_were_configured_that_had_to_be(place, before, after)
     assert place.plan(after) == change.Plan()
     assert place.recorded() == to_document(after)
     sizes = [{node: found[1:] for node, found in one.machines().items()} for one in (place, fresh)]
@@ -347,13 +393,15 @@ def nothing_is_touched(place: Place, after: Cluster, path: str) -> None:
     assert place.kubernetes == kubernetes
 
 
-def nodes_have_been_added(place: Place, fresh: Place, before: Cluster) -> None:
-    wanted = set(fresh.machines())
-    was = {node.name for node in before.nodes}
-    assert set(place.machines()) == set(place.kubernetes.nodes) == wanted | was
-    assert {node.name for node in load.from_document(place.recorded()).nodes} == wanted | was
-    assert place.kubernetes.settings == fresh.kubernetes.settings
-    assert {node.node for node in place.plan(before).left} == wanted - was
+def only_those_were_configured_that_had_to_be(
+    place: Place, before: Cluster, after: Cluster
+) -> None:
+    """A worker more or less is nothing to other nodes; all of them know the control planes."""
+    was, wanted = [{node.name for node in one.nodes} for one in (before, after)]
+    planes = {node.name for node in after.control_planes} != {
+        node.name for node in before.control_planes
+    }
+    assert set(place.configured[-1]) == (wanted if planes else wanted - was)
 
 
 @pytest.mark.parametrize("path", [path for path, row in TABLE.items() if row.outcome is IDENTITY])
@@ -391,17 +439,6 @@ def test_all_refusals_come_at_once(tmp_path: Path) -> None:
     assert "`ohmykube down dev` removes this" in text
 
 
-@pytest.fixture
-def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give an ssh by which every node says that it has joined."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\necho begun\necho joined\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-
-
-@pytest.mark.usefixtures("answering")
 @pytest.mark.parametrize(
     "path",
     [
@@ -429,7 +466,6 @@ def test_a_run_that_did_not_end_can_be_taken_back(path: str, tmp_path: Path) -> 
     assert place.plan(before) == change.Plan()
 
 
-@pytest.mark.usefixtures("answering")
 def test_what_a_run_that_did_not_end_has_fixed_is_refused(tmp_path: Path) -> None:
     row, path = TABLE["spec.network.proxyMode"], "spec.network.proxyMode"
     before, after = (described(row, path, value, tmp_path) for value in (row.old, row.new))
@@ -438,3 +474,130 @@ def test_what_a_run_that_did_not_end_has_fixed_is_refused(tmp_path: Path) -> Non
     nothing_is_touched(place, after, path)
     place.up(before)
     assert place.plan(before) == change.Plan()
+
+
+# -- what somebody changes -------------------------------------------------------------------------
+
+
+def lose_a_label(place: Place) -> None:
+    place.kubernetes.nodes["w1"].labels["e.com/a"] = "theirs"
+    place.kubernetes.nodes["w1"].labels.pop("e.com/b")
+    place.tell(place.directory)
+
+
+def lose_a_taint(place: Place) -> None:
+    place.kubernetes.nodes["w1"].taints.discard("a=1:NoSchedule")
+    place.tell(place.directory)
+
+
+def edit_a_file(place: Place) -> None:
+    place.kubernetes.nodes["w1"].differs = ("/etc/containerd/config.toml has been edited",)
+    place.tell(place.directory)
+
+
+def play_otherwise(place: Place) -> None:
+    place.kubernetes.nodes["w1"].record = "theirs"
+    place.tell(place.directory)
+
+
+def never_configure(place: Place) -> None:
+    _change_record(place, lambda nodes: nodes.pop("w1"))
+
+
+def configure_by_another_release(place: Place) -> None:
+    _change_record(place, lambda nodes: nodes["w1"].update(release="0"))
+
+
+def configure_from_other_packages(place: Place) -> None:
+    _change_record(place, lambda nodes: nodes["w1"].update(artifacts="0"))
+
+
+def _change_record(place: Place, act: Callable[[dict[str, dict[str, str]]], object]) -> None:
+    def changed(record: Record) -> Record:
+        nodes = {name: dict(digests) for name, digests in record.nodes.items()}
+        act(nodes)
+        return dataclasses.replace(record, nodes=nodes)
+
+    with place.services.state.locked(NAME):
+        place.services.state.update(NAME, changed)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lose_a_label, ("label e.com/a is 'theirs'", "label e.com/b is gone")),
+        (lose_a_taint, ("taint a=1:NoSchedule is gone",)),
+        (edit_a_file, ("/etc/containerd/config.toml has been edited",)),
+        (play_otherwise, ("something other than `up` has configured it",)),
+        (never_configure, ("no run has configured it to the end",)),
+        (configure_by_another_release, ("another release of ohmykube",)),
+        (configure_from_other_packages, ("other packages or images",)),
+    ],
+)
+def test_what_somebody_changed_on_a_node_is_brought_back(
+    harm: Callable[[Place], None], told: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Only that node is configured, and the plan says why."""
+    spec = copy.deepcopy(FAKE)
+    spec["nodes"]["workers"] = {
+        "count": 2,
+        "labels": {"e.com/a": "1", "e.com/b": "2"},
+        "taints": ["a=1:NoSchedule"],
+    }
+    wanted = load.from_document({"metadata": {"name": NAME}, "spec": spec})
+    place = place_in(tmp_path / "home")
+    place.up(wanted)
+    was = copy.deepcopy(place.kubernetes)
+    harm(place)
+    (found,) = place.plan(wanted).changes
+    assert isinstance(found, change.ConfigureNode)
+    assert found.node == "w1"
+    assert len(found.reasons) == len(told)
+    for reason, words in zip(found.reasons, told, strict=True):
+        assert words in reason
+    place.up(wanted)
+    assert place.configured[-1] == ("w1",)
+    assert place.kubernetes == was
+    assert place.plan(wanted) == change.Plan()
+
+
+def test_other_bytes_of_an_artifact_reach_every_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = load.from_document({"metadata": {"name": NAME}, "spec": copy.deepcopy(FAKE)})
+    place = place_in(tmp_path / "home")
+    place.up(wanted)
+    other = tmp_path / "other"
+    plenty.fill(other, "other")
+    paths = dataclasses.replace(place.services.paths, cache=other)
+    again = Place(Services(paths=paths, reporter=RecordingReporter()), place.kubernetes)
+    found = again.plan(wanted).changes
+    assert {one.node for one in found if isinstance(one, change.ConfigureNode)} == {"cp1", "w1"}
+    again.up(wanted)
+    assert again.plan(wanted) == change.Plan()
+
+
+def test_without_the_artifacts_nothing_is_taken_for_the_same(tmp_path: Path) -> None:
+    wanted = load.from_document({"metadata": {"name": NAME}, "spec": copy.deepcopy(FAKE)})
+    place = place_in(tmp_path / "home")
+    place.up(wanted)
+    paths = dataclasses.replace(place.services.paths, cache=tmp_path / "nothing")
+    again = Place(Services(paths=paths, reporter=RecordingReporter()), place.kubernetes)
+    reasons = [one.reasons for one in again.plan(wanted).changes]  # type: ignore[union-attr]
+    assert (
+        reasons
+        == [("its packages or images are not all in the cache, and cannot be compared",)] * 2
+    )
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_killed_run_leaves_nothing_as_described(tmp_path: Path) -> None:
+    wanted = load.from_document({"metadata": {"name": NAME}, "spec": copy.deepcopy(FAKE)})
+    place = place_in(tmp_path / "home")
+    place.up(wanted)
+    edit_a_file(place)
+    place.up(wanted, ends=False)
+    assert place.plan(wanted).changes == (change.FinishRun(),)
+    place.up(wanted)
+    assert place.configured[-1] == ("cp1", "w1")
+    assert place.plan(wanted) == change.Plan()

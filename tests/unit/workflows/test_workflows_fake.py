@@ -25,7 +25,9 @@ from ohmykube.kit.sudo_user import SudoUser
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineSpec, MachineState
-from ohmykube.progress import Message
+from ohmykube.planning import deletion
+from ohmykube.planning.consent import ConsentNeeded
+from ohmykube.progress import Message, StepEnded
 from ohmykube.providers.base import CheckStatus, ProviderContext
 from ohmykube.state import layout
 from ohmykube.steps.context import Services
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine
     from ohmykube.providers.base import Check
+
+
+pytestmark = pytest.mark.usefixtures("world")
 
 
 @pytest.fixture
@@ -115,21 +120,26 @@ def test_a_run_that_did_not_end_is_to_be_finished(services: Services) -> None:
     assert planned(services, cluster(workers=1)).changes == ()
 
 
-def test_a_node_that_is_too_many_is_said_and_left(services: Services) -> None:
+def test_a_node_that_is_too_many_goes_with_a_yes_only(services: Services) -> None:
     whole_up(services, cluster(workers=2))
-    plan = planned(services, cluster(workers=1))
-    assert plan == change.Plan(left=(change.LeaveNode(node="w2"),))
+    gone = change.DeleteNode(node="w2", role=Role.WORKER, reason=deletion.REASON)
+    assert planned(services, cluster(workers=1)) == change.Plan(changes=(gone,))
     assert messages(services) == []
-    whole_up(services, cluster(workers=1))
-    assert any("w2" in text and "left" in text for text in messages(services))
-    # It is part of the cluster as before, so the record has it.
+    before = services.state.read("dev")
+    with pytest.raises(ConsentNeeded) as error:
+        up(services, cluster(workers=1), UpOptions(may_delete=frozenset({"w1"})))
+    assert (error.value.id, error.value.nodes) == ("OMK-U-280", ("w2",))
+    assert services.state.read("dev") == before
+    # It is part of the cluster as long as it is there.
+    half_up(services, cluster(workers=1))
     assert [node.name for node in status(services, "dev").nodes] == ["cp1", "w1", "w2"]
     session.provider_of(services, "fake", None).delete("dev", "w2")
     whole_up(services, cluster(workers=1))
     assert [node.name for node in status(services, "dev").nodes] == ["cp1", "w1"]
 
 
-def test_nodes_that_stay_count_against_what_a_cluster_can_hold(services: Services) -> None:
+def test_nodes_that_go_count_against_what_a_cluster_can_hold(services: Services) -> None:
+    """The new ones are there before they go."""
     small = {"network": {"podCIDR": "10.9.0.0/23"}, "provider": {"name": "fake"}}
 
     def of(worker: str) -> Cluster:
@@ -138,10 +148,40 @@ def test_nodes_that_stay_count_against_what_a_cluster_can_hold(services: Service
 
     whole_up(services, of("a"))
     before = services.state.read("dev")
-    with pytest.raises(ConfigError, match="with the nodes left as they are") as error:
+    with pytest.raises(ConfigError, match="with the nodes that are to be deleted") as error:
         half_up(services, of("b"))
     assert "a /24 for each of 3 nodes" in str(error.value.why)
     assert services.state.read("dev") == before
+
+
+def test_up_of_a_cluster_as_described_runs_no_playbook(services: Services) -> None:
+    """One look at the machines and one question to each node; its health is looked at by that."""
+    whole_up(services, cluster(workers=2))
+    reporter, directory = RecordingReporter(), services.state.directory("dev")
+    before = services.state.read("dev")
+    (directory / "asked").unlink()
+    again = dataclasses.replace(services, reporter=reporter)
+    result = up(again, cluster(workers=2), UpOptions())
+    assert not result.changed
+    assert [step.step for step in reporter.of(StepEnded)] == [
+        "preflight", "plan", "fetch-kubeconfig", "wait-ready", "expose-services",
+    ]  # fmt: skip
+    assert sorted((directory / "asked").read_text().split()) == ["cp1", "w1", "w2"]
+    assert [(node.name, node.ready) for node in result.nodes] == [
+        ("cp1", True), ("w1", True), ("w2", True),
+    ]  # fmt: skip
+    assert "https://192.0.2.11:6443" in (directory / layout.KUBECONFIG).read_text()
+    assert services.state.read("dev") == before
+
+
+def test_another_setting_is_written_down_and_runs_no_playbook(services: Services) -> None:
+    whole_up(services, cluster(workers=1))
+    result = up(services, cluster(workers=1, template="never"), UpOptions())
+    assert [type(one) for one in result.plan.changes] == [change.UpdateSetting]
+    record = services.state.read("dev")
+    assert record is not None
+    assert record.document["spec"]["template"] == "never"
+    assert planned(services, cluster(workers=1, template="never")) == change.Plan()
 
 
 def test_a_failed_machine_leaves_the_others_and_the_next_run_goes_on(services: Services) -> None:

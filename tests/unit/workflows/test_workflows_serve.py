@@ -28,7 +28,7 @@ from ohmykube.progress import ItemProgress, Message, NodeProgress, StepStarted
 from ohmykube.state import layout
 from ohmykube.steps.context import Services
 from ohmykube.steps.plan import make_plan
-from ohmykube.steps.write_record import record_start
+from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import serve as serving
 from ohmykube.workflows import session
@@ -182,6 +182,7 @@ def test_nodes_that_come_and_go(services: Services) -> None:
         for node in ("w1", "w2"):
             ctx.provider.delete("dev", node)
         record_start(ctx, *make_plan(ctx))
+        record_end(ctx, {})
     tunnels.update()
     assert tunnels.nodes == 1
     with services.state.locked("dev"):

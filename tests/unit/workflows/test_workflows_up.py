@@ -18,23 +18,29 @@ from ohmykube.ansible import launch
 from ohmykube.ansible.events import HostStats
 from ohmykube.ansible.inventory import INVENTORY_FILE
 from ohmykube.ansible.outcome import Outcome, PlaybookStatus, TaskFailure
+from ohmykube.cache import resolve
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import NodeError
-from ohmykube.kit import paths
+from ohmykube.errors import NodeError, ProviderError
+from ohmykube.kit import files, paths
+from ohmykube.kit.secret import Secret
 from ohmykube.model import change
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Role
+from ohmykube.model.node_state import ApiNode, NodeState
 from ohmykube.progress import NodeProgress, Status, StepEnded
+from ohmykube.providers.base import Capabilities
 from ohmykube.steps import serve
 from ohmykube.steps.context import Services
-from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.steps.run_playbook import CLUSTER_RESET, CLUSTER_UP, NODE_REMOVE
+from ohmykube.testing.fake_provider import FakeProvider, inject
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import session
 from ohmykube.workflows import up as workflow
 from ohmykube.workflows.down import down
 from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions, UpResult
+from tests import node_answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
 SSH = """\
 #!/bin/sh
+case "$*" in
+*' python3 -I '*) cat >/dev/null; exec cat "{root}/states/$3" ;;
+esac
 echo "$@" >>{root}/asked
 case "$*" in
 *' cat '*) echo '{admin}' ;;
@@ -98,12 +107,14 @@ class Place:
         self.plays: list[PlaybookRun] = []
         self.hosts: set[str] = set()
         """Of the last play's inventory."""
+        self.removed: list[dict[str, Any]] = []
         self.fails = False
         self.joined: set[str] = set()
         self.reporter = RecordingReporter()
         self._ssh(patch)
         patch.setattr(serve, "Tunnel", FakeTunnel)
         patch.setattr(launch, "run", self._play)
+        patch.setattr(resolve, "known", lambda *_: LOCK)
         patch.setattr(workflow, "resolved", lambda *_: contextlib.nullcontext(LOCK))
 
     def _ssh(self, patch: pytest.MonkeyPatch) -> None:
@@ -116,11 +127,23 @@ class Place:
     def _play(self, ask: PlaybookRun, reporter: Reporter) -> Outcome:
         self.plays.append(ask)
         self.hosts = hosts_of(ask)
+        if ask.playbook == NODE_REMOVE:
+            (told,) = ask.vars_files
+            self.removed.append(json.loads(told.read_text()))
+            self.joined -= set(self.removed[-1]["node_remove_nodes"].split(","))
+            self._show()
+            return Outcome(status=PlaybookStatus.OK, stats={})
         nodes = set(ask.limit) or self.hosts
         if self.fails:
             failure = TaskFailure(host=min(nodes), task="Join", message="no")
             return Outcome(status=PlaybookStatus.FAILED, failures=(failure,))
         self.joined |= nodes
+        self._show()
+        stats = {name: HostStats(ok=3, changed=2) for name in nodes}
+        return Outcome(status=PlaybookStatus.OK, stats=stats)
+
+    def _show(self) -> None:
+        """Let the API have the nodes that have joined, and those say what they are like."""
         items = [
             {
                 "metadata": {"name": name},
@@ -129,20 +152,51 @@ class Place:
             for name in self.joined
         ]
         (self.root / "nodes").write_text(json.dumps({"items": items}))
-        stats = {name: HostStats(ok=3, changed=2) for name in nodes}
-        return Outcome(status=PlaybookStatus.OK, stats=stats)
+        for name in self.joined:
+            self._tell(name)
 
-    def up(self, workers: int, control_planes: int = 1) -> UpResult:
+    def _tell(self, name: str) -> None:
+        """Let a node say what it is like: as the play has left it."""
+        plane = name.startswith("cp")
+        state = NodeState(
+            record=name,
+            begun=True,
+            joined=True,
+            nodes=tuple(map(_api_node, self.joined)) if plane else None,
+            dns_answers=plane,
+            admin=Secret(ADMIN),
+        )
+        path = files.ensure_directory(self.root / "states") / name
+        path.write_text(json.dumps(node_answers.document(state)))
+
+    def up(
+        self, workers: int, control_planes: int = 1, may_delete: frozenset[str] | None = frozenset()
+    ) -> UpResult:
         """Do it, having forgotten what was done before."""
         FakeTunnel.nodes.clear()
         self.plays.clear()
+        self.removed.clear()
         (self.root / "asked").write_text("")
         self.reporter = RecordingReporter()
         services = Services(paths=paths.from_environment(), reporter=self.reporter)
         wanted = Overrides(
             name="dev", provider="fake", workers=workers, control_planes=control_planes
         )
-        return up(services, load.from_overrides(wanted), UpOptions())
+        options = UpOptions(may_delete=may_delete)
+        return up(services, load.from_overrides(wanted), options)
+
+    def machines(self) -> list[str]:
+        """Return the nodes that have machines."""
+        services = Services(paths=paths.from_environment(), reporter=self.reporter)
+        return [m.node for m in session.provider_of(services, "fake", None).list("dev")]
+
+    def recorded(self) -> list[str]:
+        """Return the nodes of the record."""
+        record = Services(paths=paths.from_environment(), reporter=self.reporter).state.read("dev")
+        assert record is not None
+        found = [node.name for node in load.from_document(record.document).nodes]
+        assert set(record.nodes) <= set(found)
+        return found
 
     def started(self) -> set[str]:
         """Return the nodes whose machines were made or started."""
@@ -153,6 +207,10 @@ class Place:
         lines = [line.split() for line in (self.root / "asked").read_text().splitlines()]
         known = {f"cp{n}" for n in (1, 2, 3)} | {f"w{n}" for n in range(1, 9)}
         return {word for line in lines if {*words} <= {*line} for word in {*line} & known}
+
+
+def _api_node(name: str) -> ApiNode:
+    return ApiNode(name=name)
 
 
 def hosts_of(ask: PlaybookRun) -> set[str]:
@@ -199,7 +257,10 @@ def test_after_growing_the_cluster_is_as_described(place: Place) -> None:
     place.up(workers=3)
     result = place.up(workers=3)
     assert result.plan == change.Plan()
-    assert place.plays[0].limit == ()
+    assert place.plays == []
+    assert place.started() == set(FakeTunnel.nodes) == place.reached() == set()
+    assert [node.ready for node in result.nodes] == [True] * 4
+    assert not result.changed
 
 
 def test_a_control_plane_more_concerns_all_nodes(place: Place) -> None:
@@ -219,6 +280,67 @@ def test_after_a_run_that_did_not_end_all_nodes_are_looked_at(place: Place) -> N
     place.up(workers=3)
     assert place.plays[0].limit == ()
     assert set(FakeTunnel.nodes) == {"cp1", "w1", "w2", "w3"}
+
+
+def test_nodes_too_many_leave_the_cluster_before_their_machines_go(place: Place) -> None:
+    place.up(workers=3)
+    result = place.up(workers=1, may_delete=None)
+    (play,) = place.plays
+    assert (play.playbook, play.limit) == (NODE_REMOVE, ())
+    assert hosts_of(play) == {"cp1", "w1", "w2", "w3"}
+    assert place.removed == [
+        {"node_remove_nodes": "w2,w3", "node_remove_gone": True, "node_remove_force": True}
+    ]
+    assert place.machines() == place.recorded() == ["cp1", "w1"]
+    assert place.started() == set(FakeTunnel.nodes) == set()
+    assert result.changed
+    assert [node.name for node in result.nodes] == ["cp1", "w1"]
+    assert place.up(workers=1).plan == change.Plan()
+
+
+def test_new_nodes_come_before_others_go(place: Place) -> None:
+    """What runs on those that go has a place then."""
+    place.up(workers=2)
+    place.fails = True
+    with pytest.raises(NodeError):
+        place.up(workers=0, control_planes=3, may_delete=None)
+    assert place.machines() == ["cp1", "cp2", "cp3", "w1", "w2"]
+    assert sorted(place.recorded()) == ["cp1", "cp2", "cp3", "w1", "w2"]
+    place.fails = False
+    place.up(workers=0, control_planes=3, may_delete=None)
+    assert [play.playbook for play in place.plays] == [CLUSTER_UP, NODE_REMOVE]
+    assert place.machines() == ["cp1", "cp2", "cp3"]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_deletion_that_was_stopped_is_gone_on_with(place: Place, call: int) -> None:
+    """The record has a node as long as anything of it may be there."""
+    place.up(workers=3)
+    services = Services(paths=paths.from_environment(), reporter=place.reporter)
+    inject(services.paths, "delete", call=call)
+    with pytest.raises(ProviderError):
+        place.up(workers=1, may_delete=None)
+    assert place.recorded() == ["cp1", "w1", "w2", "w3"]
+    left = len(place.machines())
+    assert left in (3, 4)
+    plan = place.up(workers=1, may_delete=None).plan
+    assert change.FinishRun() in plan.changes
+    assert len(plan.deletions) == left - 2
+    assert place.machines() == place.recorded() == ["cp1", "w1"]
+    assert place.up(workers=1).plan == change.Plan()
+
+
+def test_a_host_that_stays_is_reset(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = Capabilities(creates=False, powers=False)
+    monkeypatch.setattr(FakeProvider, "capabilities", theirs)
+    place.up(workers=2)
+    place.up(workers=1, may_delete=None)
+    assert [(play.playbook, play.limit) for play in place.plays] == [
+        (NODE_REMOVE, ()),
+        (CLUSTER_RESET, ("w2",)),
+    ]
+    assert place.removed[0]["node_remove_gone"] is False, "it may still run"
+    assert place.machines() == ["cp1", "w1"]
 
 
 def test_a_failed_play_is_told_as_the_step_that_failed(place: Place) -> None:

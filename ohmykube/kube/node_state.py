@@ -1,0 +1,85 @@
+"""The question to a node what it is like, and its answer.
+
+It is asked by a program of the collection, ``plugins/module_utils/node_state.py``, that the modules
+there share: who writes what is recorded on a node also knows how to compare it. It is fed to the
+node's own Python, so one ssh command brings everything.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ohmykube.errors import NodeError
+from ohmykube.kit import paths
+from ohmykube.kit.secret import Secret
+from ohmykube.kube.api import REQUEST_SECONDS
+from ohmykube.kube.readiness import dns_address
+from ohmykube.model.node_state import ApiNode, AppliedObject, NodeState
+
+if TYPE_CHECKING:
+    from ohmykube.model.cluster import Network
+
+PROGRAM = "plugins/module_utils/node_state.py"
+"""Of the collection."""
+
+
+def program() -> str:
+    """Return the source of the program that answers on a node."""
+    root = paths.collections_root() / "ansible_collections/ohmykube/cluster"
+    return (root / PROGRAM).read_text()
+
+
+def argv(network: Network, *, slowdown: int = 1) -> list[str]:
+    """Return the command that reads the program from its standard input.
+
+    Args:
+        network: of the cluster: where its DNS is, and what it calls the API server.
+        slowdown: how many times longer than usual the node takes.
+    """
+    options: dict[str, Any] = {"seconds": REQUEST_SECONDS * slowdown}
+    if network.cni != "none":
+        name = f"kubernetes.default.svc.{network.dns_domain}"
+        options["dns"] = [dns_address(network.service_cidr), name]
+    return ["python3", "-I", "-S", "-", json.dumps(options)]
+
+
+def parse(node: str, text: str) -> NodeState:
+    """Return the answer of a node.
+
+    Raises:
+        NodeError: it is none.
+    """
+    try:
+        return _parsed(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise NodeError(
+            f"node {node} does not say what it is like",
+            why=f"{type(error).__name__}: {error}",
+            hint=f"ohmykube shell {node}",
+            id="OMK-N-280",
+        ) from error
+
+
+def _parsed(found: dict[str, Any]) -> NodeState:
+    nodes = found["nodes"]
+    objects = {
+        name: AppliedObject(applied_at=float(at), problem=str(problem))
+        for name, (at, problem) in found["objects"].items()
+    }
+    return NodeState(
+        record=str(found["record"]),
+        begun=found["kubeadm"] != "",
+        joined=found["kubeadm"] == "joined",
+        differs=tuple(map(str, found["differs"])),
+        nodes=None if nodes is None else tuple(map(_api_node, nodes)),
+        api_problem=str(found["api"]),
+        services=tuple(found["services"]),
+        objects=objects,
+        dns_answers=found["dns"] is True,
+        admin=Secret(str(found["admin"])),
+    )
+
+
+def _api_node(found: dict[str, Any]) -> ApiNode:
+    return ApiNode(**{**found, "taints": frozenset(found["taints"])})

@@ -1,0 +1,78 @@
+"""What a node says of itself and, if it is a control plane, of its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ohmykube.kit.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiNode:
+    """A Node object, as far as we look at it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: frozenset[str] = frozenset()
+    """Each as ``key=value:Effect``."""
+    unschedulable: bool = False
+    ready: bool = True
+    reason: str = ""
+    """Why it is not ready, in Kubernetes' own words; empty when it is."""
+    pressure: str = ""
+    """What it runs short of, so that it takes no pods: ``DiskPressure: …``; empty when nothing."""
+    version: str = ""
+    """Kubelet version, such as ``v1.36.3``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedObject:
+    """An object of the API that a role has applied from a control plane."""
+
+    applied_at: float
+    """Seconds since the epoch, by the control plane's clock."""
+    problem: str = ""
+    """In what it differs from what was applied, for people; empty when it does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """The answer of one node; what only a control plane knows is empty in others' answers."""
+
+    record: str = ""
+    """Digest of what is recorded on it: all that our modules look after there, as they left it, and
+    how far kubeadm is. Empty when none of our plays ever ran there."""
+    begun: bool = False
+    """kubeadm has begun to make or join the cluster."""
+    joined: bool = False
+    """It has finished."""
+    differs: tuple[str, ...] = ()
+    """What is not as it was left, one line for each thing, for people."""
+    nodes: tuple[ApiNode, ...] | None = None
+    """All Node objects; None when its API server was not asked or did not answer."""
+    api_problem: str = ""
+    """Why the API server did not answer."""
+    services: tuple[Mapping[str, Any], ...] = ()
+    """All services of type LoadBalancer, as the API has them."""
+    objects: Mapping[str, AppliedObject] = field(default_factory=dict)
+    """By kind, namespace and name."""
+    dns_answers: bool = False
+    """The cluster's DNS resolves the API server's service."""
+    admin: Secret = field(default_factory=lambda: Secret(""))
+    """The administrator's kubeconfig."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDigests:
+    """What a node is, or is to be, configured from, each as a digest."""
+
+    release: str
+    """The collection: its playbook, roles and plugins."""
+    artifacts: str
+    """Packages and images."""
+    values: str
+    """All other variables."""
+    record: str = ""
+    """What the node recorded when its configuration had ended (``NodeState.record``)."""

@@ -1,0 +1,130 @@
+"""What each node of a cluster would be configured from: all that Ansible would be given for it.
+
+What is a run's own or the connection's is left out: how ssh reaches a node or this host the API
+server, in which form an image travels, what the node has to lose since the run before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ohmykube.ansible import collection as sources
+from ohmykube.ansible import inventory, variables
+from ohmykube.cache import resolve
+from ohmykube.cache.bundle.preview import StoreWithBundles
+from ohmykube.kit.secret import Secret
+from ohmykube.model.machine import Machine, MachineState
+from ohmykube.model.node_state import NodeDigests
+from ohmykube.planning.scope import nodes_in
+from ohmykube.steps.observe import ask
+from ohmykube.steps.serve import token_of
+from ohmykube.steps.tunnel import ENDPOINT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ohmykube.ansible.variables import Vars
+    from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.planning.observation import Observed
+    from ohmykube.planning.scope import Scope
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
+
+SOURCES = (
+    "playbooks/cluster_up.yml",
+    "roles",
+    *(f"plugins/{name}" for name in ("filter", "module_utils", "modules", "plugin_utils")),
+)
+"""Of the collection: what the playbook that configures nodes consists of."""
+_CONNECTION = "ansible_"
+_ARTIFACTS = ("_artifacts", "_image", "_images", "_tag")
+"""Ends of the names of variables that come from the lock."""
+
+
+def configured(ctx: Context) -> dict[str, NodeDigests]:
+    """Return what the last whole run configured each node from, by name."""
+    known = ctx.record.nodes if ctx.record is not None else {}
+    return {name: NodeDigests(**digests) for name, digests in known.items()}
+
+
+def foreseen(ctx: Context, observed: Observed) -> dict[str, NodeDigests] | None:
+    """Return what each node would be configured from; None when not all artifacts are here.
+
+    Only looks; bundles that the run may use count as here.
+    """
+    options = ctx.options
+    store = StoreWithBundles(ctx.services.paths.cache, options.bundles, options.allowed_signers)
+    lock = resolve.known(ctx.cluster, store)
+    return None if lock is None else wanted(ctx, lock, observed.machines)
+
+
+def left(ctx: Context, nodes: Nodes, lock: ArtifactLock, scope: Scope) -> dict[str, NodeDigests]:
+    """Return what the nodes in scope were configured from, when the playbook has just ended there.
+
+    A node that does not say what it has recorded is left out: the next run looks at it again.
+    """
+    digests = wanted(ctx, lock, nodes.machines)
+    answers, _ = ask(ctx, nodes, [node.name for node in nodes_in(ctx.cluster, scope)])
+    return {
+        name: replace(digests[name], record=answer.record)
+        for name, answer in answers.items()
+        if answer.record
+    }
+
+
+def wanted(
+    ctx: Context,
+    lock: ArtifactLock,
+    machines: Mapping[str, Machine],
+    *,
+    collection: Path | None = None,
+) -> dict[str, NodeDigests]:
+    """Return what each node of the cluster is to be configured from, by name.
+
+    Args:
+        ctx: the cluster as it is wanted.
+        lock: its artifacts.
+        machines: by node name; one that has no address yet counts as any.
+        collection: its root; ours by default.
+    """
+    hosts, shared = inventory.compose(
+        cluster=ctx.cluster,
+        lock=lock,
+        machines={node.name: _addressed(ctx, node.name, machines) for node in ctx.cluster.nodes},
+        access=variables.CacheAccess(endpoint=ENDPOINT, token=token_of(ctx.directory)),
+        ssh_config=None,
+        node_traits=ctx.node_traits,
+    )
+    release = sources.digest(SOURCES, collection)
+    taints = {node.name: sorted(map(str, node.effective_taints)) for node in ctx.cluster.nodes}
+    found = {}
+    for host in hosts:
+        given = {**shared, **host.variables, "group": host.group}
+        given["kubeadm_node_taints"] = taints[host.name]
+        given["kubeadm_cert_sans"] = sorted(ctx.cluster.network.cert_sans)
+        values = {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in given.items()
+            if not name.startswith(_CONNECTION)
+        }
+        locked = {name: value for name, value in values.items() if name.endswith(_ARTIFACTS)}
+        rest = {name: value for name, value in values.items() if name not in locked}
+        found[host.name] = NodeDigests(
+            release=release, artifacts=_digest(locked), values=_digest(rest)
+        )
+    return found
+
+
+def _addressed(ctx: Context, node: str, machines: Mapping[str, Machine]) -> Machine:
+    machine = machines.get(node)
+    if machine is not None and machine.address:
+        return machine
+    return Machine(cluster=ctx.cluster.name, node=node, state=MachineState.BROKEN, address="-")
+
+
+def _digest(values: Vars) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
