@@ -98,23 +98,13 @@ def resolve(
 
 
 def known(cluster: Cluster, store: Store) -> ArtifactLock | None:
-    """Return the lock that ``resolve`` would give without asking anybody; None if something lacks.
-
-    Only looks: nothing is counted, made or kept.
-
-    Raises:
-        ConfigError, PrerequisiteError: as ``resolve``.
-    """
+    """Return the lock if the store has all of it, else None; only looks. Raises as ``missing``."""
     run = _looked_for(cluster, store, None, offline=False)
     return None if run.missing() else run.lock()
 
 
 def missing(cluster: Cluster, store: Store, *, arch: str | None = None) -> tuple[str, ...]:
-    """Return what an offline run of ``cluster`` would not find in the store, for people.
-
-    Raises:
-        ConfigError, PrerequisiteError: as ``resolve``.
-    """
+    """Return what an offline run would not find in the store, for people. Raises as ``resolve``."""
     run = _looked_for(cluster, store, arch, offline=True)
     return tuple(run.described(want) for want in run.missing())
 

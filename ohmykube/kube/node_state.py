@@ -8,6 +8,7 @@ node's own Python, so one ssh command brings everything.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NodeError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "plugins/module_utils/node_state.py"
 """Of the collection."""
+
+_SERVER = re.compile(r"\bserver: [\"']?https://([^\s\"']+)")
 
 
 def program() -> str:
@@ -62,7 +65,8 @@ def parse(node: str, text: str) -> NodeState:
 
 
 def _parsed(found: dict[str, Any]) -> NodeState:
-    nodes = found["nodes"]
+    nodes, admin = found["nodes"], str(found["admin"])
+    server = _SERVER.search(admin)
     objects = {
         name: AppliedObject(applied_at=float(at), problem=str(problem))
         for name, (at, problem) in found["objects"].items()
@@ -77,7 +81,8 @@ def _parsed(found: dict[str, Any]) -> NodeState:
         services=tuple(found["services"]),
         objects=objects,
         dns_answers=found["dns"] is True,
-        admin=Secret(str(found["admin"])),
+        endpoint=server[1] if server else "",
+        admin=Secret(admin),
     )
 
 

@@ -60,6 +60,8 @@ class NodeState:
     """By kind, namespace and name."""
     dns_answers: bool = False
     """The cluster's DNS resolves the API server's service."""
+    endpoint: str = ""
+    """Host and port at which all nodes reach the API."""
     admin: Secret = field(default_factory=lambda: Secret(""))
     """The administrator's kubeconfig."""
 

@@ -65,6 +65,13 @@ def _refused(leaving: list[str], desired: Cluster, observed: Observed) -> Refuse
             "no control plane would be left that knows the cluster",
             f"keep {leaving[-1]}, add the new ones, and delete it when they have joined",
         )
+    for name in leaving:
+        if _is_endpoint(name, observed) and desired.network.api_server_endpoint is None:
+            return _refuse(
+                [name],
+                "all nodes reach the API at its address, and would be lost without it",
+                f"keep {name}; `apiServerEndpoint` of a new cluster names a load balancer instead",
+            )
     if (desired.kubeadm.cluster_configuration.get("etcd") or {}).get("external"):
         return None
     members = [*leaving, *staying]
@@ -83,6 +90,12 @@ def _refused(leaving: list[str], desired: Cluster, observed: Observed) -> Refuse
             )
         members.remove(name)
     return None
+
+
+def _is_endpoint(name: str, observed: Observed) -> bool:
+    machine, plane = observed.machines.get(name), observed.answers.get(observed.control_plane)
+    host = plane.endpoint.rpartition(":")[0].strip("[]") if plane is not None else ""
+    return machine is not None and bool(host) and machine.address == host
 
 
 def _is_healthy(name: str, desired: Cluster, observed: Observed) -> bool:

@@ -70,7 +70,6 @@ def diff(
         for node in desired.nodes:
             if node.name in known:
                 found += nodes.compare(known[node.name], node, observed)
-        found += _first(desired, recorded, observed)
         found += _cluster(desired, recorded, observed)
     if observed.unfinished and any(node.name in observed.machines for node in desired.nodes):
         found.append(FinishRun())
@@ -92,20 +91,6 @@ def _machines(desired: Cluster, observed: Observed) -> Iterator[Change]:
             yield RepairNode(node=node.name)
         elif machine.state is MachineState.STOPPED:
             yield StartNode(node=node.name)
-
-
-def _first(desired: Cluster, recorded: Cluster, observed: Observed) -> Iterator[Refuse]:
-    """Whichever control plane stands first makes the cluster: another one would make a second."""
-    was, is_now = recorded.control_planes[0].name, desired.control_planes[0].name
-    second = bool(observed.joined) and is_now not in observed.begun
-    if was != is_now and (was in observed.begun or second):
-        yield Refuse(
-            field="spec.nodes.controlPlane",
-            old=was,
-            new=is_now,
-            why="the control plane that made the cluster stays the first",
-            way_out=f"keep {was} first and name the others after it",
-        )
 
 
 def _cluster(desired: Cluster, recorded: Cluster, observed: Observed) -> Iterator[Change | Refuse]:
@@ -135,7 +120,6 @@ def _without_effect(found: Difference, desired: Cluster, recorded: Cluster) -> b
 
 def _fixed(found: Difference, desired: Cluster, recorded: Cluster, observed: Observed) -> str:
     """Return why a field cannot change; empty while nothing has its value yet."""
-    first = recorded.control_planes[0].name
     nodes = {node.name for node in (*desired.nodes, *recorded.nodes)}
     match found.path[1:]:
         case ("provider", "name"):
@@ -147,7 +131,7 @@ def _fixed(found: Difference, desired: Cluster, recorded: Cluster, observed: Obs
         case ("kubernetes", "version"):
             return "`up` does not upgrade a cluster" if observed.begun else ""
         case ("kubeadm", "joinConfiguration"):
-            joined = observed.joined - {first}
+            joined = len(observed.joined) > 1  # the first of them has made the cluster
             return "it counts when nodes join, and some have joined" if joined else ""
         case _:
             return "it is fixed when the cluster is made" if observed.joined else ""

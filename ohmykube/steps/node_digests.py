@@ -51,7 +51,7 @@ def configured(ctx: Context) -> dict[str, NodeDigests]:
     return {name: NodeDigests(**digests) for name, digests in known.items()}
 
 
-def foreseen(ctx: Context, observed: Observed) -> dict[str, NodeDigests] | None:
+def expected(ctx: Context, observed: Observed) -> dict[str, NodeDigests] | None:
     """Return what each node would be configured from; None when not all artifacts are here.
 
     Only looks; bundles that the run may use count as here.

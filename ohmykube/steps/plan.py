@@ -40,7 +40,7 @@ def make_plan(ctx: Context, *, only_look: bool = False) -> tuple[Observed, chang
     with PLAN.running(ctx.services) as result:
         observed = observe(ctx)
         configured = node_digests.configured(ctx)
-        wanted = node_digests.foreseen(ctx, observed) if configured else None
+        wanted = node_digests.expected(ctx, observed) if configured else None
         plan = diff(ctx.cluster, ctx.recorded, observed, wanted, configured)
         if not only_look:
             if plan.refusals:

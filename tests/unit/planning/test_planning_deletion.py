@@ -111,6 +111,31 @@ def test_the_last_control_plane_stays() -> None:
     assert refusals(after, before, Observed(machines={"cp1": machine("cp1")})) == []
 
 
+def test_the_control_plane_at_which_all_reach_the_api_stays() -> None:
+    before = cluster(planes=3)
+    after = replace(before, nodes=before.nodes[1:])
+    observed = seen("cp1", "cp2", "cp3", "w1")
+    machines = {
+        name: replace(machine(name), address=f"192.0.2.{number}")
+        for number, name in enumerate(observed.machines)
+    }
+    answers = {
+        name: replace(answer, nodes=(ApiNode(name=name),), endpoint="192.0.2.0:6443")
+        for name, answer in observed.answers.items()
+    }
+    observed = replace(observed, machines=machines, answers=answers)
+    (refused,) = refusals(after, before, observed)
+    assert "all nodes reach the API at its address" in refused.why
+    assert refused.way_out.startswith("keep cp1;")
+    balanced = {"network": {"apiServerEndpoint": "lb.example:6443"}}
+    before = cluster(planes=3, **balanced)
+    after = replace(before, nodes=before.nodes[1:])
+    names = {"cp1", "cp2", "cp3"}
+    healthy = tuple(ApiNode(name=name) for name in sorted(names))
+    answers = {name: replace(answer, nodes=healthy) for name, answer in answers.items()}
+    assert refusals(after, before, replace(observed, answers=answers)) == []
+
+
 @pytest.mark.parametrize(
     ("planes", "down", "stay", "refused"),
     [

@@ -11,6 +11,7 @@ import pytest
 from ohmykube.config import load
 from ohmykube.config.document import to_document
 from ohmykube.errors import NodeError
+from ohmykube.kit.secret import Secret
 from ohmykube.kube import node_state
 from ohmykube.model.cluster import Host, Network
 from ohmykube.model.machine import MachineSpec, Resize
@@ -171,6 +172,9 @@ def test_the_question_and_the_answer_fit(made: Context) -> None:
     )
     text = json.dumps(node_answers.document(state))
     assert node_state.parse("cp1", text) == state
+    admin = Secret('clusters: [{cluster: {server: "https://10.0.0.1:6443"}}]')
+    document = node_answers.document(dataclasses.replace(state, admin=admin))
+    assert node_state.parse("cp1", json.dumps(document)).endpoint == "10.0.0.1:6443"
     for wrong in ("", "[]", "{}", text.replace('"differs"', '"other"')):
         with pytest.raises(NodeError) as error:
             node_state.parse("cp1", wrong)
