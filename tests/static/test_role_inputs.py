@@ -58,7 +58,7 @@ def reached() -> dict[str, set[str]]:
         ("plugins/modules/images.py", {"cache", "kubeadm", "flannel"}),
         ("plugins/modules/deploy.py", ALL - {"node"}),
         ("plugins/module_utils/registries.py", {"cache", "kubeadm", "flannel"}),
-        ("plugins/module_utils/units.py", ALL - {"node"}),
+        ("plugins/module_utils/units.py", ALL),
         ("plugins/module_utils/storage.py", ALL),
         # Filters, and what they import.
         ("plugins/filter/containerd.py", ALL - {"node"}),
