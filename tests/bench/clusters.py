@@ -26,7 +26,7 @@ LIMITS = {
     "up_from_template_to_floor": 0.6,
     "one_worker_more_seconds": 10.0,
     "one_worker_more_to_cluster": 0.5,
-    "second_up_seconds": 12.0,
+    "second_up_seconds": 3.0,
     "down_seconds": 5.0,
     "version_seconds": 0.150,
     "cli_peak_mib": 100.0,

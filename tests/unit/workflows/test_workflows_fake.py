@@ -170,7 +170,8 @@ def test_up_of_a_cluster_as_described_runs_no_playbook(services: Services) -> No
     assert [(node.name, node.ready) for node in result.nodes] == [
         ("cp1", True), ("w1", True), ("w2", True),
     ]  # fmt: skip
-    assert "https://192.0.2.11:6443" in (directory / layout.KUBECONFIG).read_text()
+    server = f"https://{result.nodes[0].address}:6443"
+    assert server in (directory / layout.KUBECONFIG).read_text()
     assert services.state.read("dev") == before
 
 
