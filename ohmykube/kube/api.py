@@ -8,6 +8,7 @@ is remembered; when it stops answering, another one takes its place.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ohmykube.errors import ClusterError, NodeError
@@ -29,6 +30,7 @@ ALL = "*"
 _LOCAL = ("--server=https://127.0.0.1:6443", "--tls-server-name=kubernetes")
 _KUBECTL = ("kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, *_LOCAL)
 _FIELD_MANAGER = "ohmykube"
+_FAILED_CHECK = re.compile(r"\[-\](\S+) failed")
 _COMMAND_SECONDS = 30.0
 """What a command may take that waits for nothing in the cluster."""
 _MARGIN = 15.0
@@ -223,8 +225,14 @@ class ClusterApi:
         try:
             self._shells[name](argv, "", _COMMAND_SECONDS)
         except NodeError as error:
-            return error.why or error.message
+            return _brief(error.why or error.message)
         return ""
+
+
+def _brief(reason: str) -> str:
+    """Return of what an API server says of itself only the checks that failed."""
+    failed = _FAILED_CHECK.findall(reason)
+    return f"its API server is not ready: {', '.join(failed)}" if failed else reason
 
 
 def _in(namespace: str) -> list[str]:

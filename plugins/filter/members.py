@@ -121,6 +121,11 @@ class Choice:
         unknown = [host for host in self._hosts if not self._known[host]]
         if unknown:
             shown = "; ".join("%s: %s" % (host, self._why_unknown(host)) for host in unknown)
+            if self._leaving:
+                return "no control plane was found that speaks for the cluster: %s. Next: %s" % (
+                    shown,
+                    NEXT_UNKNOWN,
+                )
             return (
                 "it cannot be told whether there is a cluster already, and a second one is not made: %s. Next: %s"
                 % (shown, NEXT_UNKNOWN)

@@ -112,6 +112,13 @@ def test_health_tells_of_all() -> None:
     assert found == {"cp1": REFUSED, "cp2": "", "cp3": "stopped"}
 
 
+def test_of_an_api_server_that_is_not_ready_the_failed_checks_are_told() -> None:
+    """As kubectl prints the answer: every check on a line, in a string of its own."""
+    said = r'an error on the server ("[+]ping ok\n[-]etcd failed: withheld\n[-]hook/x failed: y")'
+    cp1 = Plane(dead=f"Error from server (InternalError): {said}")
+    assert api(cp1=cp1).health() == {"cp1": "its API server is not ready: etcd, hook/x"}
+
+
 def test_objects_are_got_by_name_or_not_at_all() -> None:
     cp1 = Plane({"w1": json.dumps({"kind": "Node"}), "w9": "\n"})
     cluster = api(cp1=cp1)

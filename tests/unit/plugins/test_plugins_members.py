@@ -169,6 +169,12 @@ def test_nothing_leaves_where_there_is_no_cluster() -> None:
     assert "has a cluster that a node could leave" in choose(facts, leaving=("cp1",))["problem"]
 
 
+def test_nothing_leaves_while_no_control_plane_can_be_looked_at() -> None:
+    seen = [looked(host, msg="no route") for host in PLANES]
+    said = choose({"w1": WORKER}, *seen, leaving=("w1",))["problem"]
+    assert said.startswith("no control plane was found that speaks for the cluster: cp1: no route")
+
+
 def test_names_and_addresses() -> None:
     listed = [
         {"inventory_hostname": "a", "ansible_facts": {"ohmykube_node": BARE}},
