@@ -1,37 +1,15 @@
-"""What is asked about a changed line, and what its answer means."""
+"""What the answer about a changed line means."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mutants
 import pytest
-from gate import parts
-from gate.inputs import Tree
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def tree() -> Tree:
-    return Tree.read(ROOT)
-
-
-def mutant(path: str) -> mutants.Mutant:
-    return mutants.Mutant(path, 1, "a", "b", "")
-
-
-def test_the_nearest_tests_are_asked_first_and_those_with_nodes_never(tree: Tree) -> None:
-    near, room, rest = mutants.stages(mutant("ohmykube/kit/retry.py"), tree, parts.unit(tree))
-    of_stage = [[word for argv in stage for word in argv] for stage in (near, room, rest)]
-    assert "tests/unit/kit/test_kit_waiting.py" in of_stage[0]
-    assert all(word.startswith("tests/unit/kit/") for word in of_stage[1] if "/test_" in word)
-    assert not set(of_stage[0]) & {word for word in of_stage[1] if "/test_" in word}
-    assert rest[0][0].endswith("mypy")
-    assert all("not nodes" in argv for stage in (near, room, rest[1:]) for argv in stage)
-    asked = [next(word for word in argv if "/test_" in word) for argv in rest[1:]]
-    assert any(test.startswith("tests/unit/workflows/") for test in asked), asked
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.usefixtures("as_root")  # the sandbox needs it
