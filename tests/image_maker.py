@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache.manifest import OCI_MANIFEST
 from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from tests import artifact_locks
 
 if TYPE_CHECKING:
     from ohmykube.cache.store import Store
@@ -94,7 +95,7 @@ def locked(kind: Kind, name: str, digest: str, content_digest: str = "") -> Lock
 
 
 def lock(*artifacts: LockedArtifact) -> ArtifactLock:
-    return ArtifactLock(kubernetes_version="1.36.3", arch="amd64", artifacts=artifacts)
+    return artifact_locks.of(version="1.36.3", arch="amd64", artifacts=artifacts)
 
 
 def with_layer(base: Image, size: int, seed: int) -> Image:

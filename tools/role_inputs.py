@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 NODES = "ohmykube.testing.nodes"
 PROVIDER = "nspawn"
-"""The provider that ``NODES`` asks for; it and the sources of artifacts come by entry points."""
+"""The provider that ``NODES`` asks for; like sources and add-ons it comes by an entry point."""
 COLLECTION = "ansible_collections.ohmykube.cluster"
 ALWAYS = (
     ".config/molecule/**/*",
@@ -128,7 +128,8 @@ def _nodes(root: Path) -> Iterator[str]:
     """Find the files by which the nodes are made and their inventory is written."""
     entries = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]
     modules = [NODES, entries["ohmykube.providers"][PROVIDER].split(":")[0]]
-    modules += [target.split(":")[0] for target in entries["ohmykube.sources"].values()]
+    plugins = (*entries["ohmykube.sources"].values(), *entries["ohmykube.addons"].values())
+    modules += [target.split(":")[0] for target in plugins]
     for name in modules:
         for path in _module(name, root):
             yield from (_relative(file, root) for file in _python(path, root))

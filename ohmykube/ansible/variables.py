@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
-from ohmykube.model.artifact import ArtifactLock, LockedArtifact, PackageRole
+from ohmykube.model.addon import CNI
 from ohmykube.model.cluster import Cluster, Node, Role
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.kit.secret import Secret
+    from ohmykube.model.addon import AppliedAddon
+    from ohmykube.model.artifact import ArtifactLock, LockedArtifact
     from ohmykube.model.machine import Machine
 
 Vars = dict[str, object]
@@ -26,14 +28,6 @@ Vars = dict[str, object]
 
 CONTROL_PLANE_GROUP = "kube_control_plane"
 WORKER_GROUP = "kube_node"
-
-_FROM_SETTINGS = {
-    "pause_image": "containerd_sandbox_image",
-    "etcd_tag": "kubeadm_etcd_image_tag",
-    "coredns_tag": "kubeadm_dns_image_tag",
-    "flannel_image": "flannel_image",
-    "flannel_cni_image": "flannel_cni_plugin_image",
-}
 
 _PULL_SECONDS = 1800
 """What the role cache waits for images, on nodes of common speed."""
@@ -136,18 +130,32 @@ def group_vars(
             "cache_pull_timeout": _PULL_SECONDS * node_traits.slowdown,
             "containerd_stats_period": _STATS_SECONDS * node_traits.slowdown,
         }
-    if network.cni == "flannel":
-        result |= {
-            "flannel_network": network.pod_cidr,
-            "flannel_backend": network.flannel_backend,
-            "flannel_nftables": network.proxy_mode == "nftables",
-        }
     if lock is not None:
-        result |= _locked(lock)
+        result |= lock.variables
     if cache is not None:
         result |= {"cache_endpoint": cache.endpoint, "cache_token": cache.token}
-        if lock is not None:
-            result |= _packages(lock, cache)
+    return result
+
+
+def addon_vars(addons: Sequence[AppliedAddon], removed: Sequence[AppliedAddon] = ()) -> Vars:
+    """Return what the playbook ``cluster_up`` and the roles of add-ons are told.
+
+    The pod network is installed before the other nodes join, so it is told apart from the others.
+
+    Args:
+        addons: those that the cluster is to have, in the order in which they are installed.
+        removed: those that it had before and is to have no more.
+    """
+    networks = [addon for addon in addons if CNI in addon.provides]
+    others = [addon for addon in addons if CNI not in addon.provides]
+    result: Vars = {"cluster_network_role": networks[0].role if networks else ""}
+    roles = [addon.role for addon in (*removed, *others)]
+    if roles:
+        result["cluster_addon_roles"] = roles
+    for addon in removed:
+        result |= addon.removal
+    for addon in addons:
+        result |= addon.variables
     return result
 
 
@@ -168,7 +176,8 @@ def host_vars(
         machine: its machine, with an address.
         ssh_config: the OpenSSH client configuration in which the node has its ``Host`` entry; None
             leaves the connection to the caller (tests use ``connection: local``).
-        lock: gives the images that a node of this role needs, biggest first.
+        lock: gives the packages and images that a node of its role and architecture needs, the
+            biggest images first.
         cache: knows which of them it has repacked.
         control_planes: machines that it knows by name, as it does itself; each with an address.
         before: the node as it was described before; what it had more of is taken away.
@@ -198,9 +207,14 @@ def host_vars(
         result |= _lost(before, node)
     if lock is not None:
         repacked = cache.repacked if cache is not None else {}
+        arch = lock.arch_of(machine.arch)
+        result["containerd_arch"] = arch
         result["cache_images"] = [
-            _image(image, repacked.get(image.digest, "")) for image in lock.images(node.role.value)
+            _image(image, repacked.get(image.digest, ""))
+            for image in lock.images(node.role.value, arch)
         ]
+        if cache is not None:
+            result |= _packages(lock, arch, cache)
     return result
 
 
@@ -254,20 +268,11 @@ def _kubeadm_patches(cluster: Cluster, *, system_containers: bool) -> Vars:
     }
 
 
-def _locked(lock: ArtifactLock) -> Vars:
-    result: Vars = {"containerd_arch": lock.arch}
-    for setting, variable in _FROM_SETTINGS.items():
-        if setting in lock.settings:
-            result[variable] = lock.settings[setting]
-    return result
-
-
-def _packages(lock: ArtifactLock, cache: CacheAccess) -> Vars:
+def _packages(lock: ArtifactLock, arch: str, cache: CacheAccess) -> Vars:
     result: Vars = {}
-    for role in PackageRole:
-        package = lock.package(role)
+    for package in lock.packages(arch):
         artifact = {
-            "name": f"{role.value}-package",
+            "name": f"{package.name}-package",
             "url": f"{cache.endpoint}/pkg/{package.digest.replace(':', '/')}",
             "checksum": package.digest,
             "dest": "/",
@@ -275,7 +280,7 @@ def _packages(lock: ArtifactLock, cache: CacheAccess) -> Vars:
         }
         if package.content_digest:
             artifact["content_checksum"] = package.content_digest
-        result[f"{role.value}_artifacts"] = [artifact]
+        result[f"{package.name}_artifacts"] = [artifact]
     return result
 
 

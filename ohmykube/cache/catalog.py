@@ -11,11 +11,19 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.kit import architecture
+from ohmykube.model.addon import Requirements
+from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from ohmykube.model.artifact import PackageRole
+    from collections.abc import Sequence
+
+    from ohmykube.model.cluster import Cluster
 
 ARCHITECTURES = tuple(architecture.KERNEL_NAMES)
+EVERYWHERE = ("control-plane", "worker")
+"""Roles of nodes, for what all of them need."""
+ANY = "noarch"
+"""Architecture of what is the same for all of them, such as a chart."""
 
 
 class Form(enum.StrEnum):
@@ -164,7 +172,8 @@ class Component:
 
     name: str
     version: str
-    role: PackageRole
+    role: str
+    """The package that has it, which is named after the role that unpacks it."""
     installs: Mapping[str, str]
     """Binary name to absolute path on the node."""
     downloads: Mapping[str, Download]
@@ -195,17 +204,83 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileSpec:
+    """A file that is taken as its publisher made it: a chart, a manifest, a program's data."""
+
+    name: str
+    """Within its set, such as ``metallb-native.yaml``."""
+    version: str
+    downloads: Mapping[str, Download] = field(default_factory=dict)
+    """By architecture; one for ``ANY`` where all nodes take the same."""
+    module: ModuleFile | None = None
+    """Where a Go module holds it, instead of ``downloads``; the same for all nodes."""
+    kind: Kind = Kind.FILE
+    """``FILE`` or ``CHART``."""
+    node_roles: tuple[str, ...] = ()
+    """Nodes that fetch it; none for what is read on this host alone, as charts are."""
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """For which there is one, or ``ANY`` alone."""
+        return (ANY,) if self.module is not None else tuple(self.downloads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSet:
+    """Artifacts that are wanted together, such as those of one add-on."""
+
+    name: str
+    version: str
+    condition: str = ""
+    """Which clusters want it: ``cni: NAME``, ``addon: NAME``; empty for all."""
+    components: tuple[Component, ...] = ()
+    images: tuple[ImageSpec, ...] = ()
+    files: tuple[FileSpec, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of roles, with their values."""
+    image_variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of roles that take the full reference of an image: variable to the image's name."""
+    requires: Requirements = field(default_factory=Requirements)
+    end_of_life: str = ""
+    """Last day on which its publisher mends it, ``YYYY-MM-DD``; empty where none was announced."""
+
+    def applies_to(self, cluster: Cluster) -> bool:
+        """Tell whether a cluster wants it; raises ValueError for a condition of no known form."""
+        kind, _, name = self.condition.partition(": ")
+        match kind:
+            case "":
+                return True
+            case "cni":
+                return cluster.network.cni == name
+            case "addon":
+                return any(addon.name == name for addon in cluster.addons)
+        raise ValueError(f"{self.name}: no such condition: {self.condition!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Everything that belongs to one version of Kubernetes."""
+    """The sets that a cluster of one version of Kubernetes consists of."""
 
     kubernetes_version: str
-    components: tuple[Component, ...]
-    images: tuple[ImageSpec, ...]
-    settings: Mapping[str, str]
+    sets: tuple[ArtifactSet, ...]
 
-    def of_role(self, role: PackageRole) -> tuple[Component, ...]:
+    def with_sets(self, more: Sequence[ArtifactSet]) -> Release:
+        """Return the release with further sets."""
+        return Release(kubernetes_version=self.kubernetes_version, sets=(*self.sets, *more))
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """All components, set by set."""
+        return tuple(component for one in self.sets for component in one.components)
+
+    @property
+    def images(self) -> tuple[ImageSpec, ...]:
+        """All images, set by set."""
+        return tuple(image for one in self.sets for image in one.images)
+
+    def of_package(self, name: str) -> tuple[Component, ...]:
         """Return the components of one package."""
-        return tuple(c for c in self.components if c.role is role)
+        return tuple(component for component in self.components if component.role == name)
 
     def image(self, name: str) -> ImageSpec:
         """Return the image called ``name``; raises KeyError."""

@@ -309,3 +309,20 @@ def index_entry(ref: Ref, manifest: StoredBlob) -> dict[str, Any]:
             "org.opencontainers.image.ref.name": ref.name,
         },
     }
+
+
+def index(store: Store, platforms: Mapping[str, str]) -> bytes:
+    """Return an index of images that are one for several platforms.
+
+    Args:
+        store: where their manifests are.
+        platforms: architecture to digest of the manifest.
+    """
+    manifests = [
+        {
+            **image_blobs(store, found)[0].document(),
+            "platform": {"os": "linux", "architecture": arch},
+        }
+        for arch, found in sorted(platforms.items())
+    ]
+    return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})

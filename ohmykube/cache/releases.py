@@ -5,20 +5,22 @@ Opens no connection and writes no file.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import recipes
+from ohmykube.cache import set_file
 from ohmykube.cache.catalog import Release
-from ohmykube.cache.recipes import data
+from ohmykube.cache.set_file import data
 from ohmykube.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from ohmykube.cache.catalog import Component, ImageSpec
+    from collections.abc import Mapping
 
 _VERSION = re.compile(r"([0-9]+\.[0-9]+)\.(?:0|[1-9][0-9]*)")
+_SETS = set_file.DATA / "sets"
+_ETCD_REVISION = "-0"
+"""Suffix of the tag of Kubernetes' own etcd image."""
 
 
 def default_version() -> str:
@@ -40,8 +42,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+@functools.cache
 def release(version: str) -> Release:
-    """Return everything that belongs to a version of Kubernetes such as ``1.36.3``.
+    """Return the sets that every cluster of a version of Kubernetes such as ``1.36.3`` has.
 
     Raises:
         ConfigError: not a supported version.
@@ -55,42 +58,37 @@ def release(version: str) -> Release:
             hint=f"set the Kubernetes version to {default_version()}",
             id="OMK-C-201",
         )
-    minor = data("kubernetes")["minors"][form[1]]
-    kubernetes = recipes.kubernetes_recipe(version)
-    components = (
-        *recipes.containerd_components(),
-        *recipes.kubeadm_components(version, kubernetes),
-    )
-    images = (
-        *recipes.kubernetes_images(version, kubernetes),
-        *recipes.foundation_images(minor),
-        *recipes.flannel_images(),
-    )
+    facts = _facts(version, data("kubernetes")["minors"][form[1]])
     return Release(
         kubernetes_version=version,
-        components=components,
-        images=images,
-        settings=_settings(version, minor, components, images),
+        sets=(
+            set_file.read(_SETS / "containerd.yaml"),
+            set_file.read(_SETS / "kubernetes.yaml", facts),
+        ),
     )
 
 
-def _settings(
-    version: str,
-    minor: Mapping[str, str],
-    components: Iterable[Component],
-    images: Iterable[ImageSpec],
-) -> dict[str, str]:
-    # kubeadm of a release we know asks for these images by itself; another patch might not.
-    known = version in data("kubernetes")["releases"]
-    refs = {image.name: image.ref for image in images}
-    versions = {component.name: component.version for component in components}
+def _facts(version: str, minor: Mapping[str, str]) -> dict[str, str]:
+    """Return what the text of the set of Kubernetes names."""
+    whole = data("kubernetes")
+    known = whole["releases"].get(version) or {}
+    sums = {
+        f"sha256 {arch} {name}": value
+        for arch, names in known.get("sha256", {}).items()
+        for name, value in names.items()
+    }
+    etcd, coredns = minor["etcd"], minor["coredns"]
+    _, number, patch = version.split(".")
     return {
-        "pause_image": refs["pause"],
-        "etcd_tag": "" if known else minor["etcd"] + recipes.ETCD_REVISION,
-        "coredns_tag": "" if known else f"v{minor['coredns']}",
-        "flannel_image": refs["flannel"],
-        "flannel_cni_image": refs["flannel-cni-plugin"],
-        "containerd_version": versions["containerd"],
-        "runc_version": versions["runc"],
-        "cni_plugins_version": versions["cni-plugins"],
+        **minor,
+        **sums,
+        "version": version,
+        "minor": number,
+        "patch": patch,
+        "sum": known.get("sum", ""),
+        "etcd_sum": whole["etcd"][etcd],
+        "coredns_sum": whole["coredns"][coredns],
+        "etcd_revision": _ETCD_REVISION,
+        "etcd_tag": "" if known else etcd + _ETCD_REVISION,
+        "coredns_tag": "" if known else f"v{coredns}",
     }

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from ohmykube import __version__
-from ohmykube.cache import recipes, releases, signatures
+from ohmykube.cache import releases, set_file, signatures
 from ohmykube.cache.catalog import GoRecipe
 from ohmykube.cache.refs import Signature
 from ohmykube.errors import ConfigError
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from ohmykube.cache.catalog import Component, ImageSpec, Release
+    from ohmykube.cache.catalog import ArtifactSet, Component, ImageSpec, Release
     from ohmykube.cache.refs import Ref
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
@@ -34,7 +34,12 @@ _TYPES = {
 
 
 def document(
-    refs: Iterable[Ref], *, name: str, kubernetes: str = "", digest: str = ""
+    refs: Iterable[Ref],
+    *,
+    name: str,
+    kubernetes: str = "",
+    digest: str = "",
+    sets: Sequence[ArtifactSet] = (),
 ) -> dict[str, Any]:
     """Return the bill of materials of artifacts.
 
@@ -43,9 +48,10 @@ def document(
         name: what the whole is called.
         kubernetes: version that the whole is for; its packages are then taken apart.
         digest: of the whole, where it has one; the document's serial number follows from it.
+        sets: of add-ons, whose images are then taken apart.
     """
     known = sorted((r for r in refs if not signatures.is_evidence(r)), key=lambda r: r.key)
-    release = _release(kubernetes)
+    release = _release(kubernetes, sets)
     components = [_artifact(ref, release) for ref in known]
     content = digest or "\n".join(f"{ref.key}{ref.digest}" for ref in known)
     whole = {"type": "application", "bom-ref": "whole", "name": name}
@@ -69,9 +75,9 @@ def _completeness(components: list[dict[str, Any]]) -> dict[str, Any]:
     return {"aggregate": "incomplete", "assemblies": [part["bom-ref"] for part in components]}
 
 
-def _release(kubernetes: str) -> Release | None:
+def _release(kubernetes: str, sets: Sequence[ArtifactSet]) -> Release | None:
     try:
-        return releases.release(kubernetes) if kubernetes else None
+        return releases.release(kubernetes).with_sets(sets) if kubernetes else None
     except ConfigError:
         return None  # of a newer ohmykube: its artifacts are listed, not taken apart
 
@@ -109,7 +115,7 @@ def _image(ref: Ref, release: Release | None) -> ImageSpec | None:
 def _installed(ref: Ref, release: Release | None) -> list[tuple[Component, str]]:
     if ref.kind is not Kind.PACKAGE or release is None:
         return []
-    parts = [part for part in release.components if part.role.value == ref.name]
+    parts = [part for part in release.components if part.role == ref.name]
     return [(part, name) for part in parts for name in part.installs]
 
 
@@ -180,7 +186,7 @@ def _hashes(digest: str) -> list[dict[str, str]]:
 
 
 def _licences(name: str) -> dict[str, Any]:
-    known = [spdx for spdx, names in recipes.data("licences").items() if name in names]
+    known = [spdx for spdx, names in set_file.data("licences").items() if name in names]
     return {"licenses": [{"license": {"id": spdx}} for spdx in known]} if known else {}
 
 

@@ -50,7 +50,9 @@ def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluste
         record = app.services.state.read(wanted.name) if wanted.name else None
         if record is None:
             return loader.from_overrides(wanted)
-        return loader.from_document(record.document, wanted, label=f'cluster "{record.name}"')
+        return loader.from_document(
+            record.document, wanted, label=f'cluster "{record.name}"', desired=True
+        )
     if file == STDIN:
         with app.signals.asking():
             data = sys.stdin.buffer.read(LARGEST_BYTES) if sys.stdin else b""

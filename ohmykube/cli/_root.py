@@ -28,6 +28,7 @@ TABLE = {
     "shell": Entry(f"{_HERE}.cluster.shell", "shell", "Open a shell on a node, or run a command."),
     "start": Entry(f"{_HERE}.cluster.start", "start", "Start a stopped cluster."),
     "stop": Entry(f"{_HERE}.cluster.stop", "stop", "Stop a cluster and keep its data."),
+    "addon": Entry(f"{_HERE}.addon", "addon", "Look at the add-ons that a cluster can have."),
     "image": Entry(f"{_HERE}.image", "image", "Bring your own images to the nodes."),
     "cache": Entry(f"{_HERE}.cache", "cache", "Manage the artifacts that all clusters share."),
     "bundle": Entry(f"{_HERE}.bundle", "bundle", "Pack all that a cluster needs offline."),
@@ -41,6 +42,7 @@ TABLE = {
 SECTIONS = {
     "Clusters": ("up", "plan", "down", "status", "list", "start", "stop"),
     "Access": ("kubeconfig", "shell"),
+    "Add-ons": ("addon",),
     "Artifacts": ("image", "cache", "bundle", "template"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.config import checks, fields, host_inventory, nodes, translate
+from ohmykube.config import addons, checks, fields, host_inventory, nodes, translate
 from ohmykube.config.problems import closest, echo
 from ohmykube.errors import ConfigError
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources, TemplateUse
@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
 
 def build(
-    source: Source, base: pathlib.Path, known_providers: Sequence[str]
+    source: Source, base: pathlib.Path, known_providers: Sequence[str], *, check_addons: bool = True
 ) -> tuple[Cluster | None, list[Problem], list[str]]:
-    """Return the cluster (None when there are problems), the problems and the warnings."""
+    """Return the cluster (None when there are problems), the problems and the warnings.
+
+    Args:
+        source: the document.
+        base: directory that relative paths are taken from.
+        known_providers: names of the providers that are installed.
+        check_addons: compare its add-ons with those that are installed. A record has been compared
+            when it was written, and an add-on may have been uninstalled since.
+    """
     problems = _header(source)
     if problems:
         return None, problems, []
-    document, problems, left_out = translate.validate(source)
+    document, problems, left_out = translate.validate(source, desired=check_addons)
     if document is None:
         return None, problems, []
     document, more, warnings = _with_inventory(document, source, base)
@@ -37,6 +45,10 @@ def build(
     checker = checks.Checker(document, placed, source)
     checker.run(left_out, known_providers)
     problems += checker.problems
+    if check_addons:
+        sure = ("spec", "kubernetes", "version") not in left_out
+        placed_nodes = [one.node for one in placed]
+        problems += addons.problems(document.spec, placed_nodes, source, version_known=sure)
     if problems:
         return None, problems, []
     cluster = _cluster(document, placed)
@@ -124,5 +136,6 @@ def _cluster(document: v1.Document, placed: Sequence[nodes.PlacedNode]) -> Clust
             registries={name: tuple(urls) for name, urls in spec.artifacts.registries.items()},
         ),
         template=TemplateUse(spec.template),
+        addons=addons.wanted(spec.addons),
         provider_options=spec.provider.options,
     )

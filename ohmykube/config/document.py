@@ -11,7 +11,15 @@ from ohmykube.model.cluster import Role
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ohmykube.model.cluster import Cluster, Document, Host, KubeadmPatches, Network, Node
+    from ohmykube.model.cluster import (
+        Cluster,
+        Document,
+        Host,
+        KubeadmPatches,
+        Network,
+        Node,
+        WantedAddon,
+    )
 
 FIELD = {Role.CONTROL_PLANE: "controlPlane", Role.WORKER: "workers"}
 """The field of ``spec.nodes`` that has the nodes of a role."""
@@ -43,6 +51,8 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
     kubeadm = _kubeadm(cluster.kubeadm)
     if kubeadm:
         spec["kubeadm"] = kubeadm
+    if cluster.addons:
+        spec["addons"] = [addon_document(addon) for addon in cluster.addons]
     return {
         "apiVersion": "ohmykube.dev/v1",
         "kind": "Cluster",
@@ -58,6 +68,16 @@ def node_document(node: Node) -> dict[str, Any]:
     if node.host is not None:
         group["hosts"] = _host(node.name, node.host)
     return group
+
+
+def addon_document(addon: WantedAddon) -> dict[str, Any]:
+    """Return what a document says of one add-on."""
+    result: dict[str, Any] = {"name": addon.name, "version": addon.version}
+    if addon.namespace:
+        result["namespace"] = addon.namespace
+    if addon.values:
+        result["values"] = _copy(addon.values)
+    return result
 
 
 def _groups(nodes: Sequence[Node], role: Role) -> dict[str, Any] | list[dict[str, Any]]:

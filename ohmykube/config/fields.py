@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-from ohmykube.config import values
+from ohmykube.config import addons, values
 from ohmykube.config.problems import echo
 from ohmykube.model import names
-from ohmykube.model.cluster import Taint, TemplateUse
+from ohmykube.model.cluster import NO_CNI, Taint, TemplateUse
 
 API_VERSION = "ohmykube.dev/v1"
 KIND = "Cluster"
 MOST_NODES = 100
+DESIRED = "desired"
+"""In the context of a validation: the document is to be brought about."""
 
 _SIZE = r"^[0-9]+(\.[0-9]+)? ?([MGT]i?B?)$"
 
@@ -36,6 +46,12 @@ def _sized(value: object, convert: Any) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"must have a unit, such as {value}GiB or {value}MiB, got {value}")  # noqa: TRY004 - pydantic wants ValueError
     raise ValueError(f"must be a size such as 4GiB or 512MiB, got {echo(value)}")
+
+
+def _network(text: str, info: ValidationInfo) -> str:
+    if info.context and info.context[DESIRED]:
+        return values.one_of(text, (*addons.networks(), NO_CNI))
+    return values.name(text)  # of a record: it may have been uninstalled since
 
 
 def _taint(value: object) -> Taint:
@@ -64,7 +80,12 @@ Domain = Annotated[StrictStr, AfterValidator(values.domain)]
 Mirror = Annotated[StrictStr, AfterValidator(values.mirror)]
 Registries = Annotated[dict[StrictStr, list[Mirror]], AfterValidator(values.registries)]
 Backend = Annotated[StrictStr, _choice("vxlan", "host-gw"), _text_schema(enum=["vxlan", "host-gw"])]
-Cni = Annotated[StrictStr, _choice("flannel", "none"), _text_schema(enum=["flannel", "none"])]
+Cni = Annotated[
+    StrictStr,
+    AfterValidator(_network),
+    _text_schema(pattern=names.PATTERN, examples=["flannel", "none"]),
+]
+AddonVersion = Annotated[StrictStr, Field(min_length=1, max_length=60)]
 UseOfTemplates = Annotated[
     StrictStr, _choice(*TemplateUse), _text_schema(enum=[use.value for use in TemplateUse])
 ]

@@ -63,22 +63,37 @@ def load_text(text: str | bytes, label: str, overrides: Overrides | None = None)
 
 def from_overrides(overrides: Overrides) -> Cluster:
     """Return the cluster that flags and defaults describe; raises ConfigError."""
-    return from_document({}, overrides, label="the command line")
+    return from_document({}, overrides, label="the command line", desired=True)
 
 
 def from_document(
-    document: Mapping[str, Any], overrides: Overrides | None = None, *, label: str = "the document"
+    document: Mapping[str, Any],
+    overrides: Overrides | None = None,
+    *,
+    label: str = "the document",
+    desired: bool = False,
 ) -> Cluster:
-    """Return the cluster of a document that ``to_document`` made; raises ConfigError."""
+    """Return the cluster of a document that ``to_document`` made; raises ConfigError.
+
+    Args:
+        document: it.
+        overrides: values of flags.
+        label: what the document is called in errors.
+        desired: it is to be brought about, so its add-ons must be installed here. That of a record
+            may name some that were uninstalled since.
+    """
     from ohmykube.config import fields  # noqa: PLC0415 - pydantic only when something is checked
     from ohmykube.config.yaml_source import Source  # noqa: PLC0415 - as above
 
     data = {"apiVersion": fields.API_VERSION, "kind": fields.KIND, **document}
     source = Source(label=label, data=data)
-    return _finish(source, overrides or Overrides(), pathlib.Path.cwd()).cluster
+    base = pathlib.Path.cwd()
+    return _finish(source, overrides or Overrides(), base, desired=desired).cluster
 
 
-def _finish(source: Source, overrides: Overrides, base: pathlib.Path) -> Loaded:
+def _finish(
+    source: Source, overrides: Overrides, base: pathlib.Path, *, desired: bool = True
+) -> Loaded:
     from ohmykube.config import (  # noqa: PLC0415 - pydantic only when something is checked
         build,
         problems,
@@ -89,7 +104,7 @@ def _finish(source: Source, overrides: Overrides, base: pathlib.Path) -> Loaded:
     if v1alpha1.is_ours(source.data):
         source, warnings = v1alpha1.convert(source)
     _apply(source, overrides)
-    cluster, found, more = build.build(source, base, _providers())
+    cluster, found, more = build.build(source, base, _providers(), check_addons=desired)
     found = [*source.problems, *found]
     if found or cluster is None:
         raise problems.error(source.label, found)

@@ -51,7 +51,7 @@ spec:
     podCIDR: 10.244.0.0/16     # each node gets a /24
     serviceCIDR: 10.96.0.0/16
     dnsDomain: cluster.local
-    cni: flannel               # flannel | none
+    cni: flannel               # an add-on that is a pod network | none
     flannel:
       backend: vxlan           # vxlan | host-gw
     proxyMode: iptables        # iptables | nftables
@@ -64,6 +64,12 @@ spec:
     clusterConfiguration: {{}}
     kubeletConfiguration: {{}}   # for example {{maxPods: 200}}
     kubeProxyConfiguration: {{}}
+
+  # addons:                    # ohmykube addon list
+  #   - name: flannel
+  #     version: "0.26.7"
+  #     namespace: kube-system # where that can be chosen
+  #     values: {{}}             # the add-on's own settings
 
   artifacts:
     sources: [mirror, upstream, build]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ohmykube.config import v1
+from ohmykube.config import fields, v1
 from ohmykube.config.problems import Path, Problem, closest, echo
 from ohmykube.config.yaml_source import Source
 
@@ -18,8 +18,12 @@ _GROUPS: tuple[Path, ...] = (("spec", "nodes", "controlPlane"), ("spec", "nodes"
 _ROUNDS = 3
 
 
-def validate(source: Source) -> tuple[v1.Document | None, list[Problem], set[Path]]:
+def validate(
+    source: Source, *, desired: bool = True
+) -> tuple[v1.Document | None, list[Problem], set[Path]]:
     """Return the document in v1 form, the problems, and the paths that were left out.
+
+    With ``desired`` its pod network must be installed here.
 
     A wrong value is taken out and the rest looked at again, so that later checks can find the other
     problems in the same run; None when that is not possible.
@@ -29,7 +33,8 @@ def validate(source: Source) -> tuple[v1.Document | None, list[Problem], set[Pat
     removed: set[Path] = set()
     for _round in range(_ROUNDS):
         try:
-            return v1.Document.model_validate(data), problems, removed
+            found = v1.Document.model_validate(data, context={fields.DESIRED: desired})
+            return found, problems, removed
         except ValidationError as error:
             details = error.errors(include_url=False)
         for detail in details:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from ohmykube.config.fields import (
     MOST_NODES,
+    AddonVersion,
     Address,
     AlternativeName,
     ApiVersion,
@@ -257,8 +258,8 @@ class Network(Strict):
     )
     cni: Annotated[Cni, AT_CREATION] = Field(
         _NETWORK.cni,
-        description="Pod network that is installed; with none, nodes stay not ready until you "
-        "install one.",
+        description="Pod network that is installed: the name of an add-on that is one. With none, "
+        "nodes stay not ready until you install one.",
     )
     flannel: Annotated[Flannel, BeforeValidator(empty)] = Field(
         default_factory=lambda: Flannel.model_validate({}), description="Only for cni: flannel."
@@ -312,6 +313,31 @@ class Kubeadm(Strict):
     )
 
 
+class Addon(Strict):
+    """An add-on that is installed; a name alone stands for one without further fields."""
+
+    name: Annotated[Name, LIVE] = Field(description="An installed add-on; `ohmykube addon list`.")
+    version: Annotated[AddonVersion | None, LIVE] = Field(
+        default=None,
+        description="One of the versions that `ohmykube addon info` tells; the one that this "
+        "release prefers when not given. Quote it.",
+    )
+    namespace: Annotated[Name | None, AT_CREATION] = Field(
+        default=None,
+        description="Namespace of its objects, where that can be chosen; its own when not given.",
+    )
+    values: Annotated[Free, LIVE] = Field(
+        default_factory=dict, description="Its own settings, checked by its schema."
+    )
+
+
+def _named(value: object) -> object:
+    """Let a name stand for an add-on."""
+    if isinstance(value, list):
+        return [{"name": one} if isinstance(one, str) else one for one in value]
+    return [] if value is None else value
+
+
 class Artifacts(Strict):
     """Where components and images come from; the cache is always asked first."""
 
@@ -340,6 +366,12 @@ class Spec(Strict):
         default_factory=lambda: Network.model_validate({})
     )
     kubeadm: Annotated[Kubeadm, BeforeValidator(empty)] = Field(default_factory=Kubeadm)
+    addons: Annotated[list[Addon], BeforeValidator(_named)] = Field(
+        default_factory=list,
+        description="Add-ons in the order in which they are installed, as far as none needs "
+        "another one. The pod network is named by network.cni.",
+        max_length=50,
+    )
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
     template: Annotated[UseOfTemplates, SETTING] = Field(
         default="auto", description="Whether nodes are cloned."

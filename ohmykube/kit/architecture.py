@@ -14,7 +14,7 @@ _GO_NAMES = {kernel: go for go, kernel in KERNEL_NAMES.items()}
 
 def go_name(machine: str) -> str:
     """Return Go's name for what ``uname -m`` says; a name that is not known stays as it is."""
-    name = machine.lower()
+    name = machine.strip().lower()
     return _GO_NAMES.get(name, name)
 
 

@@ -39,10 +39,11 @@ class LockedArtifact:
 
     kind: Kind
     name: str
-    """A package's role, or an image's full reference such as ``registry.k8s.io/pause:3.10.2``."""
+    """A package's role, an image's full reference such as ``registry.k8s.io/pause:3.10.2``, or
+    for another file its set and its name there, such as ``metallb/native.yaml``."""
     version: str
     arch: str
-    """``amd64`` or ``arm64``."""
+    """``amd64``, ``arm64``, or ``noarch`` for what is the same for all."""
     digest: str
     """``sha256:<hex>`` of the blob; of the manifest for an image."""
     size: int
@@ -56,24 +57,62 @@ class LockedArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedSet:
+    """The resolved artifacts of one set, for all architectures of a cluster."""
+
+    name: str
+    version: str
+    artifacts: tuple[LockedArtifact, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of roles that follow from the set, such as ``flannel_image``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactLock:
     """All artifacts of one cluster."""
 
     kubernetes_version: str
-    arch: str
-    artifacts: tuple[LockedArtifact, ...]
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """Version facts that roles need: ``pause_image``, ``etcd_tag``, ``coredns_tag``,
-    ``flannel_image``, ``flannel_cni_image``."""
+    architectures: tuple[str, ...]
+    """Of its nodes, sorted."""
+    sets: tuple[LockedSet, ...]
 
-    def package(self, role: PackageRole) -> LockedArtifact:
-        """Return the package of a role; raises KeyError."""
-        for artifact in self.artifacts:
-            if artifact.kind is Kind.PACKAGE and artifact.name == role.value:
+    @property
+    def artifacts(self) -> tuple[LockedArtifact, ...]:
+        """All artifacts, set by set."""
+        return tuple(artifact for one in self.sets for artifact in one.artifacts)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables of roles that follow from all sets."""
+        return {name: value for one in self.sets for name, value in one.variables.items()}
+
+    def packages(self, arch: str) -> tuple[LockedArtifact, ...]:
+        """Return the packages of nodes of one architecture."""
+        return tuple(a for a in self.artifacts if a.kind is Kind.PACKAGE and a.arch == arch)
+
+    def package(self, name: str, arch: str) -> LockedArtifact:
+        """Return a package by the name of its role; raises KeyError."""
+        for artifact in self.packages(arch):
+            if artifact.name == name:
                 return artifact
-        raise KeyError(role.value)
+        raise KeyError(name)
 
-    def images(self, node_role: str) -> tuple[LockedArtifact, ...]:
-        """Return the images that nodes of ``node_role`` need, biggest first."""
-        wanted = [a for a in self.artifacts if a.kind is Kind.IMAGE and node_role in a.node_roles]
+    def images(self, node_role: str, arch: str) -> tuple[LockedArtifact, ...]:
+        """Return the images that nodes of a role and an architecture need, biggest first."""
+        wanted = [
+            a
+            for a in self.artifacts
+            if a.kind is Kind.IMAGE and a.arch == arch and node_role in a.node_roles
+        ]
         return tuple(sorted(wanted, key=lambda a: (-a.size, a.name)))
+
+    def arch_of(self, told: str) -> str:
+        """Return the architecture of a node: what its machine told, else that of all nodes.
+
+        Raises:
+            ValueError: nothing was told, and the nodes differ.
+        """
+        if told:
+            return told
+        (only,) = self.architectures
+        return only

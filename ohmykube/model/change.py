@@ -71,6 +71,33 @@ class DeleteNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstallAddon:
+    """Install an add-on."""
+
+    addon: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeAddon:
+    """Bring an add-on to another version, or to other values."""
+
+    addon: str
+    field: str
+    """What differs of it, such as ``spec.addons.version``."""
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveAddon:
+    """Remove an add-on, with the data that it owns."""
+
+    addon: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinishRun:
     """Configure nodes whose last run did not end, or that no record describes."""
 
@@ -93,6 +120,9 @@ Change: TypeAlias = (
     | ReconfigureNode
     | ReconfigureCluster
     | ConfigureNode
+    | InstallAddon
+    | UpgradeAddon
+    | RemoveAddon
     | FinishRun
     | DeleteNode
     | UpdateSetting

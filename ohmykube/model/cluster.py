@@ -91,6 +91,10 @@ class Node:
         return (CONTROL_PLANE_TAINT,) if self.role is Role.CONTROL_PLANE else ()
 
 
+NO_CNI = "none"
+"""Instead of a pod network's name: the cluster gets none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """Addresses and the pod network."""
@@ -99,7 +103,7 @@ class Network:
     service_cidr: str = "10.96.0.0/16"
     dns_domain: str = "cluster.local"
     cni: str = "flannel"
-    """``flannel`` or ``none``."""
+    """Name of the add-on that is the pod network, or ``NO_CNI``."""
     flannel_backend: str = "vxlan"
     """``vxlan`` or ``host-gw``."""
     proxy_mode: str = "iptables"
@@ -133,6 +137,18 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WantedAddon:
+    """An add-on that a cluster is to have."""
+
+    name: str
+    version: str
+    namespace: str = ""
+    """Where its objects are; empty for the add-on's own."""
+    values: Document = field(default_factory=dict)
+    """The add-on's own settings, checked by its schema."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """The whole desired cluster."""
 
@@ -146,6 +162,8 @@ class Cluster:
     kubeadm: KubeadmPatches = field(default_factory=KubeadmPatches)
     sources: Sources = field(default_factory=Sources)
     template: TemplateUse = TemplateUse.AUTO
+    addons: tuple[WantedAddon, ...] = ()
+    """In the order of the file."""
     provider_options: Document = field(default_factory=dict)
     """Options of the chosen provider, checked by that provider."""
 

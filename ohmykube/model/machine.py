@@ -48,6 +48,9 @@ class Machine:
     """Address by which other nodes reach it; empty while unknown."""
     ssh: SshTarget | None = None
     """None while it cannot be reached (stopped or broken)."""
+    arch: str = ""
+    """``amd64`` or ``arm64``; empty while it does not answer, and where a provider's machines are
+    all alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,19 @@ from ohmykube.model.change import (
     CreateNode,
     DeleteNode,
     FinishRun,
+    InstallAddon,
     Plan,
     ReconfigureCluster,
     ReconfigureNode,
     Refuse,
+    RemoveAddon,
     RepairNode,
     StartNode,
     UpdateSetting,
+    UpgradeAddon,
 )
 from ohmykube.model.machine import MachineState
-from ohmykube.planning import deletion, differences, nodes, restoration
+from ohmykube.planning import addons, deletion, differences, nodes, restoration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from ohmykube.planning.observation import Observed
 
 ANY_PROVIDER = "auto"
+_NETWORK_FIELD = ("spec", "network", "FIELD")
 # Machines first, then what is on them and the cluster; what is only written down comes last. Nodes
 # go when the new ones are there: what runs on them has a place then.
 _ORDER: Mapping[type[Change], int] = {
@@ -40,6 +44,9 @@ _ORDER: Mapping[type[Change], int] = {
     StartNode: 0,
     ReconfigureNode: 1,
     ReconfigureCluster: 2,
+    InstallAddon: 2,
+    UpgradeAddon: 2,
+    RemoveAddon: 2,
     ConfigureNode: 3,
     FinishRun: 4,
     DeleteNode: 5,
@@ -71,6 +78,7 @@ def diff(
             if node.name in known:
                 found += nodes.compare(known[node.name], node, observed)
         found += _cluster(desired, recorded, observed)
+    found += addons.compare(desired, recorded)
     if observed.unfinished and any(node.name in observed.machines for node in desired.nodes):
         found.append(FinishRun())
     found += deletion.too_many(desired, recorded, observed)
@@ -114,8 +122,9 @@ def _cluster(desired: Cluster, recorded: Cluster, observed: Observed) -> Iterato
 
 
 def _without_effect(found: Difference, desired: Cluster, recorded: Cluster) -> bool:
-    flannel = found.path[:3] == ("spec", "network", "flannel")
-    return flannel and {desired.network.cni, recorded.network.cni} == {"none"}
+    """Tell whether a value belongs to a pod network that neither cluster has."""
+    of_network = found.path[:2] == ("spec", "network") and len(found.path) > len(_NETWORK_FIELD)
+    return of_network and found.path[2] not in (desired.network.cni, recorded.network.cni)
 
 
 def _fixed(found: Difference, desired: Cluster, recorded: Cluster, observed: Observed) -> str:

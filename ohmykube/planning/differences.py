@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster, Node
 
 _NODES = ("spec", "nodes")
+_ADDONS = ("spec", "addons")
 _NAME = ("metadata", "name")
 _UNORDERED = {("spec", "network", "certSANs")}
 
@@ -49,10 +50,10 @@ class Difference:
 
 
 def of_clusters(before: Cluster, after: Cluster) -> Iterator[Difference]:
-    """Return in what two clusters differ beside their names and nodes."""
+    """Return in what two clusters differ beside their names, nodes and add-ons."""
     old, new = document.to_document(before), document.to_document(after)
     for path in schema_paths.fields():
-        if path[:2] != _NODES and path != _NAME:
+        if path[:2] not in (_NODES, _ADDONS) and path != _NAME:
             yield from _of_field(path, _value(old, path), _value(new, path))
 
 
@@ -64,6 +65,11 @@ def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
         if path[: len(base)] == base and path[-1] != "name":
             below = path[len(base) :]
             yield from _of_field(path, _value(old, below), _value(new, below))
+
+
+def of_mappings(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:
+    """Return in what two mappings differ that stand at the same place of two documents."""
+    return _of_field(path, old, new)
 
 
 def _of_field(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:

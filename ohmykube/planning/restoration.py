@@ -23,6 +23,9 @@ _CHANGED = {
     "values": "other values for the roles than those it was configured with",
 }
 
+_OF_ADDONS = (_CHANGED["artifacts"], _CHANGED["values"])
+"""What another add-on, or another version of one, means for every node."""
+
 
 def compare(
     desired: Cluster,
@@ -44,6 +47,10 @@ def compare(
     if any(isinstance(one, change.FinishRun) for one in changes):
         return  # all of them
     everywhere = any(isinstance(one, change.ReconfigureCluster) for one in changes)
+    addons = any(
+        isinstance(one, change.InstallAddon | change.UpgradeAddon | change.RemoveAddon)
+        for one in changes
+    )
     named = {one.node for one in changes if isinstance(one, change.ReconfigureNode)}
     made = {
         one.node
@@ -55,6 +62,8 @@ def compare(
         if node.name in made:
             continue
         reasons = [*_digests(node.name, observed, wanted, configured)]
+        if addons:
+            reasons = [one for one in reasons if one not in _OF_ADDONS]
         if everywhere or node.name in named:
             reasons = [one for one in reasons if one != _CHANGED["values"]]
         elif node.name in observed.joined:

@@ -10,11 +10,14 @@ from ohmykube.model.change import (
     CreateNode,
     DeleteNode,
     FinishRun,
+    InstallAddon,
     ReconfigureCluster,
     ReconfigureNode,
+    RemoveAddon,
     RepairNode,
     StartNode,
     UpdateSetting,
+    UpgradeAddon,
 )
 from ohmykube.model.cluster import Role
 
@@ -42,6 +45,8 @@ def scope_of(plan: Plan, cluster: Cluster) -> Scope:
         match one:
             case ReconfigureCluster() | FinishRun():
                 return None
+            case InstallAddon() | UpgradeAddon() | RemoveAddon():
+                return None  # its images go to all nodes
             case CreateNode() | RepairNode() | StartNode():
                 if one.node in planes:
                     return None  # every node knows the control planes

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ohmykube.kit import architecture
 from ohmykube.model.machine import Resizing
 
 if TYPE_CHECKING:
@@ -119,6 +120,14 @@ class Provider(abc.ABC):
         MUST look at the machines, not at a record; MUST NOT return a machine of a cluster whose
         name merely starts with ``cluster``; MUST NOT create anything.
         """
+
+    def architectures(self, nodes: Sequence[str]) -> Mapping[str, str]:
+        """Return the architecture of the machine of each of the cluster's nodes, as ``amd64``.
+
+        Machines that are still to be made count too: what nodes need is fetched before them. MUST
+        NOT change anything. Default: all are like this host.
+        """
+        return dict.fromkeys(nodes, architecture.host())
 
     @abc.abstractmethod
     def clusters(self) -> Sequence[str]:

@@ -2,13 +2,24 @@
 
 A provider of machines is a subclass of ``Provider`` registered under the entry-point group
 ``ohmykube.providers``; ``ohmykube.testing`` has the conformance suite that it must pass. A source
-of artifacts is a subclass of ``Source`` registered under ``ohmykube.sources``. A command is a
+of artifacts is a subclass of ``Source`` registered under ``ohmykube.sources``, and an add-on one of
+``Addon`` under ``ohmykube.addons``, with a conformance suite as well. A command is a
 ``click.Command`` registered under ``ohmykube.commands``; its object is a ``CommandContext``.
 """
 
 from __future__ import annotations
 
-from ohmykube.cache.catalog import Component, ImageSpec
+from ohmykube.addons.base import Addon
+from ohmykube.cache.catalog import (
+    ArtifactSet,
+    Component,
+    CRecipe,
+    Download,
+    FileSpec,
+    GoRecipe,
+    ImageSpec,
+)
+from ohmykube.cache.set_file import read as read_set
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.errors import (
     ClusterError,
@@ -29,7 +40,18 @@ from ohmykube.errors import (
 )
 from ohmykube.kit.paths import Paths
 from ohmykube.kit.process import run
-from ohmykube.model.cluster import Cluster, Host, Network, Node, Role, Sources, Taint
+from ohmykube.model.addon import AddonFacts, Requirements
+from ohmykube.model.artifact import Kind
+from ohmykube.model.cluster import (
+    Cluster,
+    Host,
+    Network,
+    Node,
+    Role,
+    Sources,
+    Taint,
+    WantedAddon,
+)
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import (
     Event,
@@ -59,6 +81,10 @@ from ohmykube.sdk.commands import CommandContext
 __all__ = [
     "NOT_FROZEN",
     "NO_TEMPLATE",
+    "Addon",
+    "AddonFacts",
+    "ArtifactSet",
+    "CRecipe",
     "Capabilities",
     "Check",
     "CheckStatus",
@@ -67,12 +93,16 @@ __all__ = [
     "CommandContext",
     "Component",
     "ConfigError",
+    "Download",
     "Event",
+    "FileSpec",
     "Fixable",
+    "GoRecipe",
     "Host",
     "ImageSpec",
     "IntegrityError",
     "ItemProgress",
+    "Kind",
     "LockedError",
     "Machine",
     "MachineSpec",
@@ -94,6 +124,7 @@ __all__ = [
     "ProviderError",
     "Reporter",
     "Requirement",
+    "Requirements",
     "ResourceError",
     "Role",
     "Source",
@@ -109,5 +140,7 @@ __all__ = [
     "TimeoutExceeded",
     "UnreachableError",
     "UsageError",
+    "WantedAddon",
+    "read_set",
     "run",
 ]

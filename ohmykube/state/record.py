@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.model import names
+from ohmykube.state import migration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-SCHEMA = 1
-"""Raised whenever an older release could misread the file."""
+SCHEMA = 2
+"""Raised whenever an older release could misread the file. 2: the lock holds sets of artifacts for
+several architectures, and the add-ons that were applied are told."""
 
 
 class DamagedRecord(Exception):
@@ -47,6 +49,8 @@ class Record:
     """Without a leading v."""
     lock: Mapping[str, Any] | None = None
     """The resolved artifacts, as plain data; None until they are resolved."""
+    addons: tuple[Mapping[str, Any], ...] = ()
+    """Add-ons that it may have, as plain data (``AppliedAddon``)."""
     done: tuple[str, ...] = ()
     """Names of milestones reached, such as ``configured``."""
     nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -95,11 +99,14 @@ def decode(data: bytes) -> Record:
 def _record(schema: int, body: dict[str, Any]) -> Record:
     # The sum is right, so somebody wrote this on purpose: a fork, or an editor who fixed the sum.
     body = {"nodes": {}, **body}  # an earlier release wrote none
+    if schema == 1:
+        schema, body = SCHEMA, migration.from_1(body)
     wrong = sorted(key for key, fits in _SHAPE.items() if key not in body or not fits(body[key]))
     wrong += sorted(body.keys() - _SHAPE.keys())
     if wrong or schema != SCHEMA or not names.is_name(body["name"]):
         raise DamagedRecord(f"its content is not a record ({', '.join(wrong) or 'name or schema'})")
-    return Record(**{**body, "done": tuple(body["done"]), "schema": schema})
+    lists = {key: tuple(body[key]) for key in ("addons", "done")}
+    return Record(**{**body, **lists, "schema": schema})
 
 
 def _is_text(value: object) -> bool:
@@ -121,6 +128,7 @@ _SHAPE: Mapping[str, Callable[[object], bool]] = {
     "provider": _is_text,
     "kubernetes_version": _is_text,
     "lock": lambda value: value is None or isinstance(value, dict),
+    "addons": lambda value: isinstance(value, list) and all(isinstance(v, dict) for v in value),
     "done": _is_texts,
     "nodes": lambda value: isinstance(value, dict) and all(map(_is_digests, value.values())),
     "created": _is_text,

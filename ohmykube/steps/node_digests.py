@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import selection
 from ohmykube.ansible import collection as sources
 from ohmykube.ansible import inventory, variables
 from ohmykube.cache import resolve
@@ -25,7 +27,6 @@ from ohmykube.steps.tunnel import ENDPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ohmykube.ansible.variables import Vars
     from ohmykube.model.artifact import ArtifactLock
@@ -58,7 +59,9 @@ def expected(ctx: Context, observed: Observed) -> dict[str, NodeDigests] | None:
     """
     options = ctx.options
     store = StoreWithBundles(ctx.services.paths.cache, options.bundles, options.allowed_signers)
-    lock = resolve.known(ctx.cluster, store)
+    told = sorted({machine.arch for machine in observed.machines.values() if machine.arch})
+    release = selection.release_of(ctx.cluster)
+    lock = resolve.known(ctx.cluster, release, store, architectures=told)
     return None if lock is None else wanted(ctx, lock, observed.machines)
 
 
@@ -88,22 +91,28 @@ def wanted(
     Args:
         ctx: the cluster as it is wanted.
         lock: its artifacts.
-        machines: by node name; one that has no address yet counts as any.
+        machines: by node name; one that has no address yet, or does not tell its architecture,
+            counts as any: nothing of it is compared.
         collection: its root; ours by default.
     """
     hosts, shared = inventory.compose(
         cluster=ctx.cluster,
         lock=lock,
-        machines={node.name: _addressed(ctx, node.name, machines) for node in ctx.cluster.nodes},
+        machines={
+            node.name: _as_if_there(ctx, node.name, machines, lock) for node in ctx.cluster.nodes
+        },
         access=variables.CacheAccess(endpoint=ENDPOINT, token=token_of(ctx.directory)),
         ssh_config=None,
         node_traits=ctx.node_traits,
     )
+    addons = selection.applied(ctx.cluster)
+    shared |= variables.addon_vars(addons)
     release = sources.digest(SOURCES, collection)
+    foreign = {one.role: _digest_of_role(Path(one.role)) for one in addons if "/" in one.role}
     taints = {node.name: sorted(map(str, node.effective_taints)) for node in ctx.cluster.nodes}
     found = {}
     for host in hosts:
-        given = {**shared, **host.variables, "group": host.group}
+        given = {**shared, **host.variables, "group": host.group, "roles": foreign}
         given["kubeadm_node_taints"] = taints[host.name]
         given["kubeadm_cert_sans"] = sorted(ctx.cluster.network.cert_sans)
         values = {
@@ -119,11 +128,19 @@ def wanted(
     return found
 
 
-def _addressed(ctx: Context, node: str, machines: Mapping[str, Machine]) -> Machine:
+def _as_if_there(
+    ctx: Context, node: str, machines: Mapping[str, Machine], lock: ArtifactLock
+) -> Machine:
     machine = machines.get(node)
-    if machine is not None and machine.address:
-        return machine
-    return Machine(cluster=ctx.cluster.name, node=node, state=MachineState.BROKEN, address="-")
+    if machine is None or not machine.address:
+        cluster = ctx.cluster.name
+        machine = Machine(cluster=cluster, node=node, state=MachineState.BROKEN, address="-")
+    return machine if machine.arch else replace(machine, arch=lock.architectures[0])
+
+
+def _digest_of_role(path: Path) -> str:
+    """Return a digest of a role that is not the collection's; its package may be of any version."""
+    return sources.digest([path.name], path.parent)
 
 
 def _digest(values: Vars) -> str:

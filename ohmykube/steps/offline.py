@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import selection
 from ohmykube.cache import resolve
 from ohmykube.cache.bundle import import_bundle, machine_base
 from ohmykube.cache.bundle.missing import offline_missing, own_parts_missing
@@ -13,6 +14,7 @@ from ohmykube.kit import amounts
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
 from ohmykube.providers.base import Portable
+from ohmykube.steps.resolve import architectures
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def prepare_offline(ctx: Context) -> None:
 def _needed(ctx: Context, store: Store) -> Ref | str | None:
     """Return what ``_base`` does; raise NotFoundError when an offline run lacks something."""
     base = _base(ctx, store)
-    lacking = list(resolve.missing(ctx.cluster, store)) if ctx.options.offline else []
+    lacking = _artifacts(ctx, store) if ctx.options.offline else []
     if isinstance(base, str):
         lacking.append(base)
     own = _own(ctx)
@@ -70,6 +72,11 @@ def _needed(ctx: Context, store: Store) -> Ref | str | None:
     if own:
         raise own_parts_missing([(part.name, part.needed) for part in own])
     return base
+
+
+def _artifacts(ctx: Context, store: Store) -> list[str]:
+    release, nodes = selection.release_of(ctx.cluster), architectures(ctx)
+    return list(resolve.missing(ctx.cluster, release, store, architectures=nodes))
 
 
 def _own(ctx: Context) -> list[OwnPart]:

@@ -62,6 +62,12 @@ def _tell(ctx: Context, plan: change.Plan) -> None:
     emit = ctx.services.reporter.emit
     for found in plan.changes:
         match found:
+            case change.InstallAddon() | change.RemoveAddon():
+                verb = "installed" if isinstance(found, change.InstallAddon) else "removed"
+                emit(Message(text=f"add-on {found.addon} {found.version} is {verb}"))
+            case change.UpgradeAddon():
+                values = f"{refusal.shown(found.old)} becomes {refusal.shown(found.new)}"
+                emit(Message(text=f"{found.field} of add-on {found.addon}: {values}"))
             case change.ReconfigureNode() | change.ReconfigureCluster() | change.UpdateSetting():
                 node = getattr(found, "node", "")
                 place = f"{found.field} of node {node}" if node else found.field

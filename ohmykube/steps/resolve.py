@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import selection
 from ohmykube.cache import resolve
 from ohmykube.cache.store import Store
 from ohmykube.kit import amounts
@@ -42,7 +43,12 @@ def resolved(ctx: Context, scope: Scope = None) -> Iterator[ArtifactLock]:
             store = Store(ctx.services.paths.cache)
             with store.using():  # nobody may prune between finding them and the lease
                 lock = resolve.resolve(
-                    ctx.cluster, store, ctx.services.reporter, offline=ctx.options.offline
+                    ctx.cluster,
+                    selection.release_of(ctx.cluster),
+                    store,
+                    ctx.services.reporter,
+                    architectures=architectures(ctx),
+                    offline=ctx.options.offline,
                 )
                 digests = [artifact.digest for artifact in lock.artifacts]
                 held.enter_context(store.lease(f"up of {ctx.cluster.name}", digests))
@@ -50,6 +56,12 @@ def resolved(ctx: Context, scope: Scope = None) -> Iterator[ArtifactLock]:
             total = amounts.size(sum(artifact.size for artifact in lock.artifacts))
             result.detail = f"{amounts.count(len(lock.artifacts), 'artifact')}, {total}"
         yield lock
+
+
+def architectures(ctx: Context) -> tuple[str, ...]:
+    """Return those of the cluster's nodes; raises as the provider's ``architectures``."""
+    told = ctx.provider.architectures([node.name for node in ctx.cluster.nodes])
+    return tuple(sorted(set(told.values())))
 
 
 def _repack(ctx: Context, store: Store, lock: ArtifactLock, scope: Scope) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ohmykube.ansible import collection as sources
 from ohmykube.ansible import variables
 from ohmykube.kit.secret import Secret
-from ohmykube.model.cluster import KubeadmPatches, Network, Node, Role
+from ohmykube.model.cluster import NO_CNI, KubeadmPatches, Network, Node, Role
 from ohmykube.model.machine import Machine, MachineState
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import NewTemplate
@@ -50,7 +50,8 @@ def build_cluster(cluster: Cluster, name: str, roles: Iterable[Role]) -> Cluster
         cluster,
         name=name,
         nodes=nodes,
-        network=Network(cni="none"),
+        network=Network(cni=NO_CNI),
+        addons=(),
         kubeadm=KubeadmPatches(),
     )
 
@@ -72,6 +73,7 @@ def wanted(
         node_traits: what is special about them.
         collection: root of the collection; ours by default.
     """
+    (arch,) = lock.architectures  # machines that are cloned are made on one host
     roles = [role for role in Role if any(node.role is role for node in cluster.nodes)]
     building = build_cluster(cluster, HIDDEN, roles)
     access = variables.CacheAccess(endpoint=ENDPOINT, token=Secret(""))
@@ -79,7 +81,7 @@ def wanted(
     common = {
         "schema": SCHEMA,
         "basis": provider.template_basis(),
-        "arch": lock.arch,
+        "arch": arch,
         "sources": sources.digest(SOURCES, collection),
         "variables": {
             key: value
@@ -90,7 +92,7 @@ def wanted(
     found = {}
     for node in building.nodes:
         machine = Machine(cluster=HIDDEN, node=node.name, state=MachineState.RUNNING, address="-")
-        own = variables.host_vars(node, machine, None, lock)
+        own = variables.host_vars(node, machine, None, lock, access)
         mine = {**common, "host": {k: v for k, v in own.items() if k not in _OF_A_CLUSTER}}
         text = json.dumps(mine, sort_keys=True)
         found[node.role] = NewTemplate(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import ClusterError, OhmykubeError, TimeoutExceeded
 from ohmykube.kit import retry
 from ohmykube.kube import readiness
+from ohmykube.model.cluster import NO_CNI
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.step import Step
 
@@ -59,7 +60,7 @@ def _waited(ctx: Context, api: ClusterApi, seconds: float | None, usual: float) 
     wait = replace(wait, seconds=seconds)
     try:
         # Without a pod network nodes stay NotReady, by kubelet's own rule.
-        if ctx.cluster.network.cni == "none":
+        if ctx.cluster.network.cni == NO_CNI:
             conditions.look()
             return "no pod network was asked for: nodes become Ready once you install one"
         retry.until(ctx.services.clock, wait, "the nodes to be Ready", conditions.are_ready)

@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from ohmykube.cache import manifest, oci, repack
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, LockedSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,17 +134,22 @@ def lock_of(wanted: Sequence[Wanted]) -> ArtifactLock:
     """Return the lock that lets a server serve the images."""
     return ArtifactLock(
         kubernetes_version="",
-        arch=wanted[0].ref.arch,
-        artifacts=tuple(
-            LockedArtifact(
-                kind=Kind.IMAGE,
-                name=image.ref.name,
-                version=image.ref.version,
-                arch=image.ref.arch,
-                digest=image.ref.digest,
-                size=image.ref.size,
-                source=image.ref.source,
-            )
-            for image in wanted
+        architectures=tuple(sorted({image.ref.arch for image in wanted})),
+        sets=(
+            LockedSet(
+                name="images", version="", artifacts=tuple(_locked(one.ref) for one in wanted)
+            ),
         ),
+    )
+
+
+def _locked(ref: Ref) -> LockedArtifact:
+    return LockedArtifact(
+        kind=Kind.IMAGE,
+        name=ref.name,
+        version=ref.version,
+        arch=ref.arch,
+        digest=ref.digest,
+        size=ref.size,
+        source=ref.source,
     )

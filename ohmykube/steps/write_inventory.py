@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import selection
 from ohmykube.ansible import inventory, variables
 from ohmykube.ansible.inventory import machine_of
 from ohmykube.cache import repack
 from ohmykube.cache.store import Store
 from ohmykube.kit import amounts
+from ohmykube.model.addon import AppliedAddon
 from ohmykube.steps.fetch_kubeconfig import API_PORT
 from ohmykube.steps.step import Step
 from ohmykube.steps.tunnel import ENDPOINT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.state.record import Record
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
     from ohmykube.steps.serve import Served
@@ -51,6 +55,7 @@ def write_inventory(
                 token=served.token,
                 repacked=repack.known(Store(ctx.services.paths.cache)),
             )
+        addons = selection.applied(ctx.cluster)
         hosts, shared = inventory.compose(
             cluster=ctx.cluster,
             lock=lock,
@@ -61,9 +66,17 @@ def write_inventory(
             cert_sans=_names(ctx, nodes),
             before=ctx.recorded,
         )
+        shared |= variables.addon_vars(addons, removed(ctx.record, addons))
         path = inventory.write(ctx.run_directory / "inventory", hosts, shared)
         result.detail = amounts.count(len(ctx.cluster.nodes), "host")
     return path
+
+
+def removed(record: Record | None, addons: Sequence[AppliedAddon]) -> tuple[AppliedAddon, ...]:
+    """Return the add-ons that the cluster may have and is to have no more."""
+    wanted = {addon.name for addon in addons}
+    told = [AppliedAddon(**one) for one in (record.addons if record is not None else ())]
+    return tuple(addon for addon in told if addon.name not in wanted)
 
 
 def _names(ctx: Context, nodes: Nodes) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ohmykube.addons import selection
 from ohmykube.config.document import to_document
 from ohmykube.planning import recording
 from ohmykube.state.record import Record
@@ -80,11 +81,17 @@ def _changed(
 ) -> Record:
     names = {node.name for node in known.nodes}
     nodes = {**record.nodes, **{name: dataclasses.asdict(one) for name, one in left.items()}}
+    addons: dict[str, Mapping[str, Any]] = {
+        one.name: dataclasses.asdict(one) for one in selection.applied(ctx.cluster)
+    }
+    if stage != CONFIGURED:  # those that are to be removed may still be there when it is killed
+        addons = {**{one["name"]: one for one in record.addons}, **addons}
     return dataclasses.replace(
         record,
         document=to_document(known),
         kubernetes_version=ctx.cluster.kubernetes_version,
         lock=record.lock if lock is None else dataclasses.asdict(lock),
+        addons=tuple(addons.values()),
         done=(*(earlier for earlier in record.done if earlier != stage), stage),
         nodes={name: one for name, one in nodes.items() if name in names},
     )

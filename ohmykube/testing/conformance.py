@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import pytest
 
+from ohmykube.cache.catalog import ARCHITECTURES
 from ohmykube.errors import OhmykubeError
 from ohmykube.model.machine import MachineState, Resize
 from ohmykube.providers.base import Check, Provider
@@ -57,6 +58,14 @@ class ProviderConformance:
         assert all(isinstance(check, Check) for check in first)
         assert len({check.id for check in first}) == len(first) > 0
         assert [check.id for check in first] == [check.id for check in second]
+
+    def test_the_architecture_of_every_node_is_known(
+        self, subject: Subject, provider: Provider
+    ) -> None:
+        """It is told of machines that exist and of those that are still to be made."""
+        told = provider.architectures(subject.nodes)
+        assert set(told) == set(subject.nodes)
+        assert set(told.values()) <= set(ARCHITECTURES)
 
     @pytest.mark.usefixtures("nothing")
     def test_nothing_is_there_at_first(self, subject: Subject, provider: Provider) -> None:

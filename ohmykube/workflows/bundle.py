@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import releases, resolve
+from ohmykube.addons import selection
+from ohmykube.cache import resolve
 from ohmykube.cache.bundle import (
     contents,
     distributions,
@@ -61,6 +62,8 @@ class CreateOptions:
     """Sign with this OpenSSH key."""
     images: tuple[str, ...] = ()
     """Further images of the cache, by their full reference."""
+    architectures: tuple[str, ...] = ()
+    """Of the nodes; none for this host's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +92,16 @@ def create(services: Services, cluster: Cluster, options: CreateOptions) -> writ
     older = read.load(options.since) if options.since else None
     with contextlib.ExitStack() as stack:
         with store.using():  # nobody may prune between finding them and the lease
-            lock = resolve.resolve(cluster, store, reporter, paths=services.paths)
+            lock = resolve.resolve(
+                cluster,
+                selection.release_of(cluster),
+                store,
+                reporter,
+                architectures=options.architectures,
+                paths=services.paths,
+            )
             wanted = contents.of_lock(store, lock)
-            wanted += [(ref, "node") for ref in _images(store, options.images, lock.arch)]
+            wanted += [(ref, "node") for ref in _images(store, options.images, lock.architectures)]
             found = [ref.digest for ref, _ in wanted]
             stack.enter_context(store.lease(f"bundle of {cluster.name}", found))
         return _create(services, cluster, options, older=older, lock=lock, wanted=wanted)
@@ -114,8 +124,9 @@ def _create(
         lacks += [_said(f"{part.name}: {part.needed}") for part in provider.own_parts()]
         if version := provider.base_version():
             with item(reporter, f"machine image {provider.name}", "pack"):
+                arch = resolve.host_arch()  # machines are made on hosts such as this one
                 base = machine_base.stored(
-                    store, provider.name, version, lock.arch, provider.export_base
+                    store, provider.name, version, arch, provider.export_base
                 )
             wanted.append((base, "machine"))
     elif provider.capabilities.creates:
@@ -125,19 +136,19 @@ def _create(
     lacks += missing
     for text in lacks:
         reporter.emit(Message(text=f"not in the bundle: {text}", level="warning"))
+    arch = "+".join(lock.architectures)
     target = options.target or Path(
-        f"{cluster.name}-k8s{cluster.kubernetes_version}-{lock.arch}{SUFFIX}"
+        f"{cluster.name}-k8s{cluster.kubernetes_version}-{arch}{SUFFIX}"
     )
-    release = releases.release(cluster.kubernetes_version)
     with store.lease(f"bundle {target.name}", [ref.digest for ref, _ in wanted]):
         refs = tuple(ref for ref, _ in wanted)
         made = contents.BundleContents(
             name=cluster.name,
             refs=refs,
             entries=contents.entries(store, wanted),
-            components=contents.components(refs, release),
+            components=contents.components(refs, selection.release_of(cluster)),
             kubernetes=cluster.kubernetes_version,
-            arch=lock.arch,
+            arch=arch,
             provider=provider.name,
             lacks=tuple(lacks),
         )
@@ -150,8 +161,11 @@ def _said(text: str) -> str:
     return _UNSAID.sub("_", text)[:_LONGEST_TEXT]
 
 
-def _images(store: Store, names: Sequence[str], arch: str) -> Iterable[Ref]:
-    known = {r.name: r for r in store.refs() if r.kind is Kind.IMAGE and r.arch == arch}
+def _images(store: Store, names: Sequence[str], architectures: Sequence[str]) -> Iterable[Ref]:
+    known: dict[str, list[Ref]] = {}
+    for ref in store.refs():
+        if ref.kind is Kind.IMAGE and ref.arch in architectures:
+            known.setdefault(ref.name, []).append(ref)
     missing = [name for name in names if name not in known]
     if missing:
         raise NotFoundError(
@@ -160,7 +174,7 @@ def _images(store: Store, names: Sequence[str], arch: str) -> Iterable[Ref]:
             hint="ohmykube cache ls",
             id="OMK-I-451",
         )
-    return [known[name] for name in names]
+    return [ref for name in names for ref in known[name]]
 
 
 def _project(store: Store) -> tuple[list[tuple[Ref, Role]], list[str]]:

@@ -107,8 +107,9 @@ def roots(services: Services) -> dict[str, tuple[str, ...]]:
     for name in services.state.names():
         record = services.state.read(name)
         lock = record.lock if record is not None else None
-        for artifact in (lock or {}).get("artifacts", ()):
-            found.setdefault(artifact["digest"], []).append(name)
+        for one in (lock or {}).get("sets", ()):
+            for artifact in one["artifacts"]:
+                found.setdefault(artifact["digest"], []).append(name)
     return {digest: tuple(names) for digest, names in found.items()}
 
 

@@ -123,8 +123,9 @@ def kubectl(ctx: Context, lock: ArtifactLock | None) -> str:
 def _own_kubectl(ctx: Context, lock: ArtifactLock | None, version: str, target: Path) -> bool:
     """Copy kubectl out of the cache: as it was built, else from the nodes' package."""
     store = Store(ctx.services.paths.cache)
-    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", architecture.host())
-    if ref is None and (lock is None or lock.arch != architecture.host()):
+    here = architecture.host()
+    ref = store.ref(Kind.BINARY, "kubectl", f"v{version}", here)
+    if ref is None and (lock is None or here not in lock.architectures):
         return False
     files.ensure_directory(target.parent, 0o755)
     with contextlib.suppress(NotFoundError), files.replacing(target, 0o755) as stream:
@@ -132,7 +133,7 @@ def _own_kubectl(ctx: Context, lock: ArtifactLock | None, version: str, target: 
             with store.locate(ref.digest).open() as source:
                 digest.copy(source, stream)
         elif lock is not None:
-            package = lock.package(PackageRole.KUBEADM).digest
+            package = lock.package(PackageRole.KUBEADM, here).digest
             tar_member.copy_to(store, package, _KUBECTL, stream)
         return True
     return False

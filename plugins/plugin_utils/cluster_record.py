@@ -14,14 +14,14 @@ import os
 import re
 import sys
 
-SCHEMA = 1
+SCHEMA = 2
 DOCUMENT = "ohmykube.dev/v1"
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 CONTROL_PLANE, WORKER = "control-plane", "worker"
 GROUPS = {CONTROL_PLANE: "kube_control_plane", WORKER: "kube_node"}
 PREFIX = {CONTROL_PLANE: "cp", WORKER: "w"}
 LOCAL_SANS = ("127.0.0.1", "localhost")
-# What was resolved with the version of Kubernetes, and the roles' variables for it.
+# Settings of a lock of schema 1, and the variables of roles that they became.
 LOCKED = {
     "pause_image": "containerd_sandbox_image",
     "etcd_tag": "kubeadm_etcd_image_tag",
@@ -95,14 +95,36 @@ def decode(data, cluster):
     if content.get("sha256") != hashlib.sha256(text.encode("ascii")).hexdigest():
         raise _Damaged("its checksum does not match its content")
     texts = ("name", "provider", "kubernetes_version")
-    whole = schema == SCHEMA and isinstance(body, dict) and isinstance(body.get("document"), dict)
+    whole = schema in (1, SCHEMA) and isinstance(body, dict) and isinstance(body.get("document"), dict)
     if not whole or not all(isinstance(body.get(key), str) for key in texts):
         raise _Damaged("its content is not a record")
     if body["name"] != cluster:
         raise _Damaged('it is the record of cluster "%s"' % body["name"][:80])
     if body["document"].get("apiVersion") != DOCUMENT:
         raise _Damaged("it describes no cluster")
-    return body
+    return _of_schema_2(body) if schema == 1 else body
+
+
+def _of_schema_2(body):
+    """Return the content of a record of schema 1 as one of schema 2."""
+    found = dict(body, addons=[])
+    try:
+        lock, network = body.get("lock"), body["document"]["spec"]["network"]
+        if lock:
+            settings = lock.get("settings", {})
+            variables = {LOCKED[name]: settings[name] for name in LOCKED if name in settings}
+            found["lock"] = {"architectures": [lock["arch"]], "sets": [{"variables": variables}]}
+        if network["cni"] == "flannel":
+            variables = {
+                "flannel_network": network["podCIDR"],
+                "flannel_backend": network["flannel"]["backend"],
+                "flannel_nftables": network["proxyMode"] == "nftables",
+            }
+            role = "ohmykube.cluster.flannel"
+            found["addons"] = [{"role": role, "provides": ["cni"], "variables": variables}]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _Damaged("its content cannot be read (%s)" % error) from None
+    return found
 
 
 def nodes(record):
@@ -168,15 +190,13 @@ def settings(record):
             "kubeadm_kubelet_configuration": patches.get("kubeletConfiguration") or {},
             "kubeadm_kube_proxy_configuration": patches.get("kubeProxyConfiguration") or {},
         }
-        if network["cni"] == "flannel":
-            found["flannel_network"] = network["podCIDR"]
-            found["flannel_backend"] = network["flannel"]["backend"]
-            found["flannel_nftables"] = network["proxyMode"] == "nftables"
-        if lock:
-            found["containerd_arch"] = lock["arch"]
-        for name, variable in LOCKED.items():
-            if name in lock.get("settings", {}):
-                found[variable] = lock["settings"][name]
+        networks = [addon["role"] for addon in record["addons"] if "cni" in addon["provides"]]
+        others = [addon["role"] for addon in record["addons"] if "cni" not in addon["provides"]]
+        found["cluster_network_role"] = networks[0] if networks else ""
+        if others:
+            found["cluster_addon_roles"] = others
+        for one in (*record["addons"], *lock.get("sets", ())):
+            found.update(one["variables"])
     except (AttributeError, KeyError, TypeError) as error:
         raise RecordError("the settings of the cluster cannot be read (%s)" % error) from None
     return found

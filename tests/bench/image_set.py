@@ -71,7 +71,8 @@ def make(source: Store, lock: ArtifactLock, directory: Path) -> ImageSet:
     raw = directory / "raw"
     raw.mkdir(parents=True)
     images = tuple(
-        _converted(source, store, artifact, raw) for artifact in lock.images("control-plane")
+        _converted(source, store, artifact, raw)
+        for artifact in lock.images("control-plane", lock.architectures[0])
     )
     made = ImageSet(store, images, directory)
     with made.oci_archive.open("wb") as stream:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ohmykube.cache import oci, releases, resolve
+from ohmykube.addons import selection
+from ohmykube.cache import oci, resolve
 from ohmykube.cache.store import Store
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
@@ -26,13 +27,14 @@ def make(directory: Path) -> ArtifactLock:
     places = paths.from_environment()
     cluster = load.from_overrides(Overrides(name="floor"))
     store = Store(places.cache)
-    lock = resolve.resolve(cluster, store, NullReporter())
+    release = selection.release_of(cluster)
+    lock = resolve.resolve(cluster, release, store, NullReporter())
+    (arch,) = lock.architectures
     binaries = directory / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
-    release = releases.release(cluster.kubernetes_version)
     for component in release.components:
         for name in component.installs:
-            wanted = (Kind.BINARY, name, component.version, lock.arch)
+            wanted = (Kind.BINARY, name, component.version, arch)
             found = {(*r.key[:2], r.version.removeprefix("v"), r.arch): r for r in store.refs()}
             ref = found.get(wanted)
             if ref is None:
@@ -47,16 +49,16 @@ def make(directory: Path) -> ArtifactLock:
     base = max((places.cache / "nspawn").glob("base-*/rootfs"), key=lambda p: p.stat().st_mtime)
     (directory / "base").unlink(missing_ok=True)
     (directory / "base").symlink_to(base)
-    settings = lock.settings
+    found_variables = lock.variables
     manifest = (HERE / "flannel.yaml").read_text()
     for mark, value in (
-        ("@FLANNEL_IMAGE@", settings["flannel_image"]),
-        ("@CNI_IMAGE@", settings["flannel_cni_image"]),
+        ("@FLANNEL_IMAGE@", found_variables["flannel_image"]),
+        ("@CNI_IMAGE@", found_variables["flannel_cni_plugin_image"]),
     ):
         manifest = manifest.replace(mark, value)
     (directory / "flannel.yaml").write_text(manifest)
     (directory / "versions.env").write_text(
-        f"KUBERNETES={lock.kubernetes_version}\nPAUSE={settings['pause_image']}\n"
+        f"KUBERNETES={lock.kubernetes_version}\nPAUSE={found_variables['containerd_sandbox_image']}\n"
     )
     return lock
 

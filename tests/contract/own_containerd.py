@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache import releases, resolve
+from ohmykube.cache.chain import Chain
 from ohmykube.cache.sources import base as sources
 from ohmykube.cache.store import Store
 from ohmykube.errors import OhmykubeError
@@ -49,9 +50,11 @@ def programs(cache: Path) -> dict[str, Path]:
         reporter=NullReporter(),
         paths=replace(paths.from_environment(), cache=cache),
     )
-    chain = resolve.Chain(("upstream", "build"), context, sources.load)
+    chain = Chain(("upstream", "build"), context, sources.load)
     arch = resolve.host_arch()
-    return dict(chain.first("containerd", lambda source: source.component(component, arch))[0])
+    return dict(
+        chain.first("containerd", arch, lambda source: source.component(component, arch))[0]
+    )
 
 
 @dataclass

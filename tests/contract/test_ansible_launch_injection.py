@@ -18,6 +18,7 @@ from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, Role, Taint
 from ohmykube.model.machine import Machine, MachineState
 from ohmykube.progress import NullReporter
+from tests import artifact_locks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,16 +71,22 @@ def _lock(evil: str) -> ArtifactLock:
             content_digest=evil,
         )
 
-    settings = ("pause_image", "etcd_tag", "coredns_tag", "flannel_image", "flannel_cni_image")
-    return ArtifactLock(
-        kubernetes_version=evil,
+    settings = (
+        "containerd_sandbox_image",
+        "kubeadm_etcd_image_tag",
+        "kubeadm_dns_image_tag",
+        "flannel_image",
+        "flannel_cni_plugin_image",
+    )
+    return artifact_locks.of(
+        version=evil,
         arch=evil,
         artifacts=(
             artifact(Kind.PACKAGE, "containerd"),
             artifact(Kind.PACKAGE, "kubeadm"),
             artifact(Kind.IMAGE, evil),
         ),
-        settings=dict.fromkeys(settings, evil),
+        variables=dict.fromkeys(settings, evil),
     )
 
 

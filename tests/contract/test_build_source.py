@@ -173,4 +173,4 @@ def test_kubeadm_asks_for_exactly_our_images(
         check=True,
     ).stdout.split()
     images = releases.release(version).images
-    assert set(asked) == {image.ref for image in images if not image.name.startswith("flannel")}
+    assert set(asked) == {image.ref for image in images}

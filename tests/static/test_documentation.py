@@ -15,6 +15,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from ohmykube.cache import set_file
 from ohmykube.cli.help import MEANING
 from ohmykube.config import document, load
 from ohmykube.config.load import Overrides
@@ -205,7 +206,8 @@ def kind_of(language: str, text: str) -> str:
         "cluster": str(found.get("apiVersion")).startswith("ohmykube.dev/"),
         "plugin": found.get("plugin") == PLUGIN,
         "lima": found.get("plugin") == LIMA,
-        "machine": "images" in found,
+        "machine": "images" in found and "condition" not in found,
+        "set": "condition" in found,
         "changelog": set(found) <= {name for name, _ in sections},
         "hosts": all(
             isinstance(group, dict) and {"hosts", "children"} & set(group)
@@ -332,6 +334,13 @@ def test_every_letter_of_an_error_id_is_explained() -> None:
     text = "".join(path.read_text() for path in (ROOT / "ohmykube").rglob("*.py"))
     told = re.findall(r"^\| ([A-Z]) \|", (ROOT / "docs" / "errors.md").read_text(), re.M)
     assert set(re.findall(r"\bOMK-([A-Z])-\d", text)) == set(told)
+
+
+@pytest.mark.parametrize("name", examples("set"))
+def test_sets_of_artifacts_can_be_read(name: str) -> None:
+    found = set_file.parse(yaml.safe_load(examples("set")[name]), {"version": "1.1.0"})
+    assert found.condition == f"addon: {found.name}"
+    assert set(found.image_variables.values()) <= {image.name for image in found.images}
 
 
 @pytest.mark.parametrize("name", examples("machine"))

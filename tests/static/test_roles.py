@@ -121,7 +121,9 @@ def test_default_versions_have_checksums() -> None:
 
 def test_versions_and_sums_equal_those_of_the_catalog() -> None:
     data = ROOT / "ohmykube/cache/data"
-    kubernetes, components = load(data / "kubernetes.yaml"), load(data / "components.yaml")
+    kubernetes = load(data / "kubernetes.yaml")
+    components = load(data / "sets/containerd.yaml")["components"]
+    network = load(ROOT / "ohmykube/addons/flannel/set.yaml")
     containerd = load(ROOT / "roles/containerd/defaults/main.yml")
     kubeadm = load(ROOT / "roles/kubeadm/defaults/main.yml")
     flannel = load(ROOT / "roles/flannel/defaults/main.yml")
@@ -132,9 +134,9 @@ def test_versions_and_sums_equal_those_of_the_catalog() -> None:
     assert containerd["containerd_cni_plugins_version"] == components["cni-plugins"]["version"]
     pause = kubernetes["minors"][version.rpartition(".")[0]]["pause"]
     assert containerd["containerd_sandbox_image"] == f"registry.k8s.io/pause:{pause}"
-    assert flannel["flannel_image"].endswith(":v" + components["flannel"]["version"])
-    plugin = components["flannel-cni-plugin"]["version"]
-    assert flannel["flannel_cni_plugin_image"].endswith(":v" + plugin)
+    assert flannel["flannel_image"].endswith(":v" + network["version"])
+    plugin = network["images"]["flannel-cni-plugin"]["version"]
+    assert flannel["flannel_cni_plugin_image"].endswith(":" + plugin)
     for arch in ARCHITECTURES:
         for release, facts in kubernetes["releases"].items():
             for name, value in facts.get("sha256", {}).get(arch, {}).items():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ohmykube.addons import registry
 from ohmykube.cache import releases
 from ohmykube.kit import process
 from ohmykube.model import versions
@@ -221,7 +222,7 @@ def test_renovate_finds_the_versions_of_the_catalog() -> None:
     found = {}
     for manager in renovate()["customManagers"]:
         (pattern,) = manager["managerFilePatterns"]
-        files = [p for p in (ROOT / "ohmykube/cache/data").iterdir() if fits(pattern, name_of(p))]
+        files = [p for p in (ROOT / "ohmykube").rglob("*.yaml") if fits(pattern, name_of(p))]
         (text,) = (path.read_text() for path in files)
         (expression,) = manager["matchStrings"]
         hits = re.findall(expression.replace("(?<", "(?P<"), text)
@@ -232,6 +233,6 @@ def test_renovate_finds_the_versions_of_the_catalog() -> None:
         "containerd/containerd": [here["containerd"]],
         "opencontainers/runc": [here["runc"]],
         "containernetworking/plugins": [here["cni-plugins"]],
-        "flannel-io/flannel": [release.image("flannel").version.removeprefix("v")],
+        "flannel-io/flannel": [registry.load("flannel").facts.versions[0]],
         "kubernetes/kubernetes": [versions.DEFAULT],
     }

@@ -162,13 +162,20 @@ def static() -> list[Part]:
 
 READ_BY_UNIT: dict[str, tuple[str, ...]] = {
     "unit": ("ohmykube/*",),
+    "unit/addons": COLLECTION,
     "unit/ansible": (*COLLECTION, "tests/data/events/*", "tests/data/inventory/*"),
-    "unit/cache": ("tests/data/programs/*",),
+    "unit/cache": ("tests/data/programs/*", "tests/data/cache/*"),
     "unit/cache/bundle": ("ohmykube/*", *COLLECTION, "tests/data/programs/*"),
     "unit/cli": EVERYTHING,
     "unit/config": ("docs/configuration.md", "tests/data/config/*"),
     "unit/kit": ("galaxy.yml", "inventory_templates/*"),
-    "unit/plugins": (*COLLECTION, "tests/data/plugins/*", "tests/data/config/*"),
+    "unit/plugins": (
+        *COLLECTION,
+        "tests/data/plugins/*",
+        "tests/data/config/*",
+        "tests/data/state/*",
+    ),
+    "unit/state": ("tests/data/state/*",),
     "unit/steps": COLLECTION,
     "unit/workflows": ("ohmykube/cli/*", *COLLECTION, "tests/data/node_programs/*"),
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import catalog, manifest
 from ohmykube.cache.bundle.document import ROLES, Component, Entry
 from ohmykube.errors import NotFoundError
-from ohmykube.model.artifact import Kind, PackageRole
+from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,6 +88,8 @@ def of_lock(store: Store, lock: ArtifactLock) -> list[tuple[Ref, Role]]:
 
 
 def _role(artifact: LockedArtifact) -> Role:
+    if not artifact.node_roles:
+        return "host"
     return "node" if "worker" in artifact.node_roles else "control-plane"
 
 
@@ -103,11 +105,11 @@ def components(refs: Iterable[Ref], release: Release | None) -> tuple[Component,
         )
         for ref in refs
     ]  # fmt: skip
-    packages = {ref.name: ref for ref in refs if ref.kind is Kind.PACKAGE}
+    packages = [ref for ref in refs if ref.kind is Kind.PACKAGE]
     for part in release.components if release else ():
-        package = packages.get(part.role.value)
-        if package is not None:
-            found += _parts(part, package)
+        for package in packages:
+            if package.name == part.role:
+                found += _parts(part, package)
     return tuple(sorted(found, key=lambda c: (c.kind, c.name, c.version, c.arch)))
 
 
@@ -119,7 +121,7 @@ def _parts(part: catalog.Component, package: Ref) -> list[Component]:
             version=part.version,
             arch=package.arch,
             digest=package.digest,
-            part_of=PackageRole(package.name).value,
+            part_of=package.name,
         )
         for name in part.installs
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from ohmykube.cache import manifest, repack
+from ohmykube.cache import manifest, oci, repack
 from ohmykube.cache.serve.listener import Listener
 from ohmykube.cache.serve.responses import BlobResponse
 from ohmykube.errors import IntegrityError, OhmykubeError
@@ -31,11 +31,14 @@ class ClusterArtifacts:
         """Read all manifests; raises NotFoundError or IntegrityError when one is not usable."""
         self._store = store
         self.tags: dict[str, str] = {}
-        """Full reference with tag to digest of the manifest."""
+        """Full reference with tag to digest of the manifest; for nodes of several architectures of
+        an index."""
         self.types: dict[str, str] = {}
         """Digest to media type: manifests, configs and layers."""
         self.manifests: set[str] = set()
         self.packages: set[str] = set()
+        self.files: set[str] = set()
+        """Further artifacts that nodes fetch as they are."""
         self.damaged: IntegrityError | None = None
         """About the first damaged blob that was asked for and cannot be done without."""
         self._spare: set[str] = set()
@@ -43,17 +46,33 @@ class ClusterArtifacts:
         indexes = {ref.digest: ref.index for ref in store.refs() if ref.index}
         for artifact in lock.artifacts:
             if artifact.kind is Kind.IMAGE:
-                self._add_image(artifact.name, artifact.digest)
+                self._add_image(artifact.digest)
                 if index := indexes.get(artifact.digest, ""):
                     self._add_index(index)
                 if other := repacked.get(artifact.digest, ""):
                     self._add_repacked(other)
             elif artifact.kind is Kind.PACKAGE:
                 self.packages.add(artifact.digest)
+            elif artifact.node_roles:
+                self.files.add(artifact.digest)
+        self._add_tags(lock)
 
-    def _add_image(self, name: str, digest: str) -> None:
+    def _add_tags(self, lock: ArtifactLock) -> None:
+        """Let images be pulled by their tags: all platforms of one by the same."""
+        by_name: dict[str, dict[str, str]] = {}
+        for artifact in lock.artifacts:
+            if artifact.kind is Kind.IMAGE:
+                name = artifact.name.partition("@")[0]
+                by_name.setdefault(name, {})[artifact.arch] = artifact.digest
+        for name, platforms in by_name.items():
+            digest, *others = platforms.values()
+            if others:
+                digest = self._store.put_bytes(oci.index(self._store, platforms))
+                self._add_index(digest)
+            self.tags[name] = digest
+
+    def _add_image(self, digest: str) -> None:
         found = manifest.closure(self._store, digest)
-        self.tags[name.partition("@")[0]] = digest
         self.types |= found
         self.manifests |= {d for d, media in found.items() if d == digest or media in _MANIFESTS}
 
@@ -73,7 +92,7 @@ class ClusterArtifacts:
     @property
     def digests(self) -> frozenset[str]:
         """All that may be served."""
-        return frozenset(self.types) | self.packages
+        return frozenset(self.types) | self.packages | self.files
 
     def manifest(self, registry: str, name: str, reference: str) -> BlobResponse:
         """See ``ServedContent``."""
@@ -90,6 +109,8 @@ class ClusterArtifacts:
 
     def package(self, digest: str) -> BlobResponse:
         """See ``ServedContent``."""
+        if digest in self.files:
+            return self._found(digest, OCTETS)
         if digest not in self.packages:
             raise KeyError(digest)
         return self._found(digest, PACKAGE_TYPE, packed=True)

@@ -6,6 +6,7 @@ import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.cache import catalog
 from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import entrypoints
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.cache.catalog import Component, ImageSpec, ModuleFile
+    from ohmykube.cache.catalog import Component, FileSpec, ImageSpec, ModuleFile
     from ohmykube.cache.store import Store
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Sources
@@ -96,6 +97,21 @@ class Source(abc.ABC):
             hint="add `build` to spec.artifacts.sources in the cluster file",
             id="OMK-I-245",
         )
+
+    def release_file(self, file: FileSpec, arch: str) -> Path:
+        """Return the verified blob of a file; raises as ``component``.
+
+        By default a source has none.
+        """
+        raise NetworkError(
+            f"source {self.name} has no files such as {file.name}",
+            hint="add `upstream` or a mirror to spec.artifacts.sources in the cluster file",
+            id="OMK-I-315",
+        )
+
+    def architectures(self) -> Sequence[str]:
+        """Return the architectures for which it has anything; asked after ``available``."""
+        return catalog.ARCHITECTURES
 
     def reference(self, image: ImageSpec) -> str:
         """Return the full reference under which this source's image is known to nodes."""

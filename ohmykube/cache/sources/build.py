@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import oci, recipes
+from ohmykube.cache import oci, releases
 from ohmykube.cache.sources import debian_layer, module_files, toolchain
 from ohmykube.cache.sources.base import Requirement, Source, SourceContext
 from ohmykube.cache.sources.build_errors import build_failure
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.catalog import Component, ImageSpec, ModuleFile, Recipe
 
 PROBE_SECONDS = 5.0
+_PROBED = "cni-plugins"
 _TITLE = "org.opencontainers.image.title"
 _VERSION = "org.opencontainers.image.version"
 
@@ -102,6 +103,10 @@ class BuildSource(Source):
         """Take it out of its module; raises as ``module_files.take``."""
         return module_files.take(file, self.context.store, self.context.reporter)
 
+    def architectures(self) -> Sequence[str]:
+        """Nothing is compiled for another machine: libraries for that are not there."""
+        return (toolchain.go().arch,)
+
     def reference(self, image: ImageSpec) -> str:
         """Return the reference of our own image: it may be of another version than upstream's."""
         return image.build_ref or image.ref
@@ -142,5 +147,6 @@ class BuildSource(Source):
 
 def _probe() -> str:
     """Return a small module that every release needs: what the proxy is asked for."""
-    facts = recipes.data("components")["cni-plugins"]
-    return f"github.com/containernetworking/plugins@v{facts['version']}"
+    known = releases.release(releases.default_version()).components
+    (recipe,) = [one.recipe for one in known if one.name == _PROBED and one.recipe]
+    return recipe.name

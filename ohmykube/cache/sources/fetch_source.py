@@ -27,7 +27,7 @@ from ohmykube.model.artifact import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ohmykube.cache.catalog import Component, Download, ImageSpec
+    from ohmykube.cache.catalog import Component, Download, FileSpec, ImageSpec
     from ohmykube.cache.sources.base import SourceContext
     from ohmykube.cache.sources.publisher_check import Provenance
 
@@ -95,6 +95,10 @@ class FetchSource(Source):
             return dict.fromkeys(component.installs, path)
         with self.context.store.holding(f"unpack {download.url}"):
             return self._unpacked(component, download, arch)
+
+    def release_file(self, file: FileSpec, arch: str) -> Path:
+        """Fetch a file; its digest is the catalog's, or the one published beside it."""
+        return self.file(file.downloads[arch])
 
     def _record(self, component: Component, download: Download, arch: str, path: Path) -> None:
         """Look at the origin of a release file that is a binary itself, unless that is known."""

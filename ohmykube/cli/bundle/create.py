@@ -47,6 +47,13 @@ if TYPE_CHECKING:
     metavar="REF",
     help="Include this image from the cache; can be repeated.",
 )
+@click.option(
+    "--arch",
+    "architectures",
+    multiple=True,
+    type=click.Choice(["amd64", "arm64"]),
+    help="Architecture of the nodes (default: this host's); can be repeated.",
+)
 @_options.output
 @_options.talk
 @_options.pass_app
@@ -59,6 +66,7 @@ def create(
     split: int,
     key: Path | None,
     images: tuple[str, ...],
+    architectures: tuple[str, ...],
 ) -> None:
     """Write everything that the clusters of a description need to one file.
 
@@ -71,6 +79,13 @@ def create(
 
     cluster = _cluster_file.load(app, file)
     app.acting()
-    wanted = bundle.CreateOptions(target=target, since=since, split=split, key=key, images=images)
+    wanted = bundle.CreateOptions(
+        target=target,
+        since=since,
+        split=split,
+        key=key,
+        images=images,
+        architectures=architectures,
+    )
     result = app.call(bundle.create, cluster, wanted)
     app.show(results.written(result), lambda: texts.written(result))

@@ -31,6 +31,7 @@ def sbom(app: App, *, file: Path) -> None:
     The same bundle always gives the same document. It lists the artifacts, the components of
     packages and of our own images, and what is known about checksums, signatures and licences.
     """
+    from ohmykube.addons import selection
     from ohmykube.cache import sbom as bill
     from ohmykube.workflows import bundle
 
@@ -40,5 +41,6 @@ def sbom(app: App, *, file: Path) -> None:
         name=archive.bundle.name,
         kubernetes=archive.bundle.kubernetes,
         digest=archive.digest,
+        sets=selection.known_sets(),
     )
     app.write(json.dumps(content, indent=2) + "\n")

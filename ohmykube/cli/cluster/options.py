@@ -43,7 +43,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--memory", metavar="SIZE", help="Memory of each node, such as 4GiB."),
     click.option("--mirror", metavar="URL", help="Take artifacts from this mirror or directory."),
-    click.option("--cni", type=click.Choice(["flannel", "none"]), help="Pod network."),
+    click.option("--cni", metavar="NAME", help="Pod network: flannel, another add-on, or none."),
     click.option(
         "--proxy-mode", type=click.Choice(["iptables", "nftables"]), help="How kube-proxy works."
     ),

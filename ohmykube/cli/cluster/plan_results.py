@@ -26,14 +26,20 @@ class PlannedChange(TypedDict):
         "ReconfigureNode",
         "ReconfigureCluster",
         "ConfigureNode",
+        "InstallAddon",
+        "UpgradeAddon",
+        "RemoveAddon",
         "FinishRun",
         "DeleteNode",
         "UpdateSetting",
     ]
     node: str | None
+    addon: str | None
     field: str | None
     old: Any
+    """Of an add-on that is removed its version."""
     new: Any
+    """Of an add-on that is installed its version."""
     reasons: list[str]
 
 
@@ -73,12 +79,15 @@ def document(result: UpResult) -> dict[str, Any]:
 
 
 def _change(one: change.Change) -> dict[str, Any]:
+    removed = one.version if isinstance(one, change.RemoveAddon) else None
+    installed = one.version if isinstance(one, change.InstallAddon) else None
     return {
         "kind": type(one).__name__,
         "node": getattr(one, "node", "") or None,
+        "addon": getattr(one, "addon", None),
         "field": getattr(one, "field", None),
-        "old": getattr(one, "old", None),
-        "new": getattr(one, "new", None),
+        "old": getattr(one, "old", removed),
+        "new": getattr(one, "new", installed),
         "reasons": _reasons(one),
     }
 
@@ -127,6 +136,8 @@ def _row(one: change.Change) -> Row:
             return "+", f"node {one.node}", f"create a {_role(one)}"
         case change.DeleteNode():
             return "-", f"node {one.node}", f"delete a {_role(one)}: {one.reason}"
+        case change.InstallAddon() | change.UpgradeAddon() | change.RemoveAddon():
+            return _addon_row(one)
         case change.FinishRun():
             return "~", "cluster", "configure the nodes: the last run did not end"
         case change.UpdateSetting() | change.ReconfigureNode() | change.ReconfigureCluster():
@@ -156,6 +167,19 @@ def _shortly(reasons: Sequence[str]) -> str:
 
 def _role(one: change.CreateNode | change.DeleteNode) -> str:
     return one.role.value.replace("-", " ")
+
+
+def _addon_row(
+    one: change.InstallAddon | change.UpgradeAddon | change.RemoveAddon,
+) -> tuple[str, str, str]:
+    what = f"add-on {one.addon}"
+    match one:
+        case change.InstallAddon():
+            return "+", what, f"install {one.version}"
+        case change.UpgradeAddon():
+            return "~", what, f"{one.field}: {shown(one.old)} -> {shown(one.new)}"
+        case change.RemoveAddon():
+            return "-", what, f"remove {one.version}, with the data that it owns"
 
 
 def _place(

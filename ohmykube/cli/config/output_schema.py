@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ohmykube.cli import _failure, doctor, version
 from ohmykube.cli._output import API_VERSION
+from ohmykube.cli.addon import results as addon_results
 from ohmykube.cli.bundle import results as bundle_results
 from ohmykube.cli.cache import results as cache_results
 from ohmykube.cli.cache import serve_results
@@ -43,6 +44,7 @@ KINDS: dict[str, type] = {
     **serve_results.KINDS,
     **image_results.KINDS,
     **template_results.KINDS,
+    **addon_results.KINDS,
 }
 """Document kinds by name."""
 

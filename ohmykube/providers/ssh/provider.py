@@ -14,7 +14,7 @@ from ohmykube.errors import (
     ProviderError,
     UnreachableError,
 )
-from ohmykube.kit import failures, parallel, process
+from ohmykube.kit import architecture, failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
@@ -52,6 +52,8 @@ class SshProvider(Provider):
             )
         self._remote = remote or OpenSsh()
         self._records = Records(context.paths.data / "ssh")
+        self._architectures: dict[str, str] = {}
+        """By node, as its host told when it was last looked at."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -150,6 +152,18 @@ class SshProvider(Provider):
         if not self._is_ours(cluster, node, facts):
             return None
         return self._machine(cluster, node, host, facts)
+
+    def architectures(self, nodes: Sequence[str]) -> Mapping[str, str]:
+        """Return what the hosts told; those that were not looked at yet are asked.
+
+        Raises:
+            UnreachableError, IntegrityError: a host cannot be reached as it should.
+        """
+        new = [name for name in nodes if name not in self._architectures]
+        cluster = self.context.cluster
+        desired = self._desired(cluster.name if cluster else "")
+        parallel.each([desired[name] for name in new], self._asked, at_most=AT_ONCE)
+        return {name: self._architectures[name] for name in nodes}
 
     def clusters(self) -> Sequence[str]:
         """Return the clusters whose hosts were set up from here."""
@@ -260,9 +274,10 @@ class SshProvider(Provider):
         return facts.marker == host_facts.Marker(cluster=cluster, node=node, id=identity or "-")
 
     def _look(self, cluster: str, node: str, host: Host) -> Facts:
-        return host_facts.parse(
-            self._run(cluster, node, host, host_facts.script(host_facts.FACTS_SCRIPT))
-        )
+        script = host_facts.script(host_facts.FACTS_SCRIPT)
+        facts = host_facts.parse(self._run(cluster, node, host, script))
+        self._architectures[node] = architecture.go_name(facts.text("machine"))
+        return facts
 
     def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
         target = self._target(cluster, host)
@@ -294,6 +309,7 @@ class SshProvider(Provider):
             state=MachineState.RUNNING,
             address=facts.address(host.node_ip, host.address),
             ssh=self._target(cluster, host),
+            arch=architecture.go_name(facts.text("machine")),
         )
 
 

@@ -155,11 +155,13 @@ class FakeWorkflows:
     @cached_property
     def rooms(self) -> dict[str, Any]:
         """What answers for a module of workflows; for all others it is this object itself."""
+        from ohmykube.workflows import addons
         from tests.data.cli.fake_bundles import FakeBundles
         from tests.data.cli.fake_cache import StockedCache
         from tests.data.cli.fake_images import FakeImages
 
         return {
+            "addons": addons,  # asks nobody, and changes nothing
             "bundle": FakeBundles(self.calls),
             "cache": StockedCache(),
             "images": FakeImages(self.calls),

@@ -60,10 +60,11 @@ SETTINGS: dict[str, Any] = {
 }
 # Of the variables of the nodes' own inventory, those that lead to the cache.
 ARTIFACTS = (
-    *("cache_endpoint", "containerd_artifacts", "containerd_sandbox_image", "kubeadm_artifacts"),
+    *("cache_endpoint", "containerd_sandbox_image"),
     *("kubeadm_etcd_image_tag", "kubeadm_dns_image_tag"),
     *("flannel_image", "flannel_cni_plugin_image"),
 )
+OF_A_NODE = ("cache_images", "containerd_artifacts", "kubeadm_artifacts")
 
 
 class Reader(yaml.SafeLoader):
@@ -96,10 +97,11 @@ class Nodes:
         secrets = read(self.directory / "group_vars" / "k8s_cluster" / "secrets.yml")
         return {**everything, **secrets}
 
-    def images(self, group: str, node: str) -> Any:
-        """Return the images that a node needs."""
+    def artifacts(self, group: str, node: str) -> dict[str, Any]:
+        """Return the variables of a node that lead to its packages and images."""
         groups = read(self.directory / "hosts.yml")["all"]["children"]
-        return groups[group]["hosts"][node]["cache_images"]
+        own = groups[group]["hosts"][node]
+        return {name: own[name] for name in OF_A_NODE}
 
     def __call__(self, node: str, argv: Sequence[str], stdin: str = "") -> str:
         """Run a command on a node as root; raises CalledProcessError."""
@@ -272,7 +274,7 @@ def inventory(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
 
     def group(name: str, node: str) -> dict[str, Any]:
-        return {"hosts": {node: {"cache_images": nodes.images(name, node)}}}
+        return {"hosts": {node: nodes.artifacts(name, node)}}
 
     document = {
         "kube_control_plane": group("kube_control_plane", "cp1"),

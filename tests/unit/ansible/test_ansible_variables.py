@@ -11,9 +11,11 @@ from ohmykube.ansible import variables
 from ohmykube.ansible.variables import CacheAccess, NodeTraits, group_vars, host_vars
 from ohmykube.errors import ProviderError
 from ohmykube.kit.secret import Secret
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from ohmykube.model.addon import AppliedAddon
+from ohmykube.model.artifact import Kind, LockedArtifact
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, Role, Taint
 from ohmykube.model.machine import Machine, MachineState, SshTarget
+from tests import artifact_locks
 
 CONTAINERS = NodeTraits(system_containers=True)
 WHOLE = NodeTraits(system_containers=False)
@@ -60,8 +62,8 @@ def artifact(kind: Kind, name: str, digit: str, size: int, *roles: str) -> Locke
     )
 
 
-LOCK = ArtifactLock(
-    kubernetes_version="1.36.3",
+LOCK = artifact_locks.of(
+    version="1.36.3",
     arch="amd64",
     artifacts=(
         artifact(Kind.PACKAGE, "containerd", "a", 10),
@@ -70,12 +72,12 @@ LOCK = ArtifactLock(
         artifact(Kind.IMAGE, "registry.k8s.io/kube-proxy:v1.36.3", "d", 30),
         artifact(Kind.IMAGE, "registry.k8s.io/etcd:3.6.5-0", "e", 60, "control-plane"),
     ),
-    settings={
-        "pause_image": "registry.k8s.io/pause:3.10.2",
-        "etcd_tag": "3.6.5-0",
-        "coredns_tag": "v1.13.1",
+    variables={
+        "containerd_sandbox_image": "registry.k8s.io/pause:3.10.2",
+        "kubeadm_etcd_image_tag": "3.6.5-0",
+        "kubeadm_dns_image_tag": "v1.13.1",
         "flannel_image": "ghcr.io/flannel-io/flannel:v0.27.4",
-        "flannel_cni_image": "ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0",
+        "flannel_cni_plugin_image": "ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0",
     },
 )
 CACHE = CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret("token-value"))
@@ -84,7 +86,7 @@ CACHE = CacheAccess(endpoint="http://127.0.0.1:5055", token=Secret("token-value"
 def test_addresses_and_ranges_of_the_cluster_are_passed_on() -> None:
     network = Network(pod_cidr="10.1.0.0/16", service_cidr="10.2.0.0/16", dns_domain="k.test")
     result = group_vars(cluster(network=network), None, None, node_traits=WHOLE, cert_sans=("h.x",))
-    assert result["kubeadm_pod_cidr"] == result["flannel_network"] == "10.1.0.0/16"
+    assert result["kubeadm_pod_cidr"] == "10.1.0.0/16"
     assert result["kubeadm_service_cidr"] == "10.2.0.0/16"
     assert result["kubeadm_dns_domain"] == "k.test"
     assert result["kubeadm_cert_sans"] == ["127.0.0.1", "localhost", "h.x"]
@@ -189,7 +191,8 @@ def test_the_users_patches_win_over_ours() -> None:
 
 
 def test_artifacts_come_from_the_cache() -> None:
-    result = group_vars(cluster(), LOCK, CACHE, node_traits=CONTAINERS)
+    shared = group_vars(cluster(), LOCK, CACHE, node_traits=CONTAINERS)
+    result = host_vars(WORKER, MACHINES[1], None, LOCK, CACHE)
     assert result["containerd_artifacts"] == [
         {
             "name": "containerd-package",
@@ -201,8 +204,32 @@ def test_artifacts_come_from_the_cache() -> None:
         }
     ]
     assert result["kubeadm_artifacts"][0]["name"] == "kubeadm-package"  # type: ignore[index]
-    assert result["cache_endpoint"] == "http://127.0.0.1:5055"
-    assert result["cache_token"] == Secret("token-value")
+    assert shared["cache_endpoint"] == "http://127.0.0.1:5055"
+    assert shared["cache_token"] == Secret("token-value")
+
+
+def test_each_node_has_the_artifacts_of_its_architecture() -> None:
+    one, other = (artifact(Kind.PACKAGE, "kubeadm", digit, 10) for digit in ("a", "b"))
+    images = (
+        artifact(Kind.IMAGE, "registry.k8s.io/pause:3.10.2", "c", 1),
+        replace(artifact(Kind.IMAGE, "registry.k8s.io/pause:3.10.2", "d", 1), arch="arm64"),
+    )
+    lock = replace(
+        artifact_locks.of((one, replace(other, arch="arm64"), *images)),
+        architectures=("amd64", "arm64"),
+    )
+    for machine, arch, package, image in (
+        (replace(MACHINES[0], arch="amd64"), "amd64", "a", "c"),
+        (replace(MACHINES[1], arch="arm64"), "arm64", "b", "d"),
+    ):
+        found = host_vars(WORKER, machine, None, lock, CACHE)
+        assert found["containerd_arch"] == arch
+        assert found["kubeadm_artifacts"][0]["checksum"] == f"sha256:{package * 64}"  # type: ignore[index]
+        assert [i["digest"] for i in found["cache_images"]] == [f"sha256:{image * 64}"]  # type: ignore[attr-defined]
+    shared = group_vars(cluster(), lock, CACHE, node_traits=WHOLE)
+    assert not {"containerd_arch", "kubeadm_artifacts", "cache_images"} & shared.keys()
+    with pytest.raises(ValueError, match="too many values"):
+        host_vars(WORKER, MACHINES[1], None, lock, CACHE)
 
 
 def test_versions_of_the_lock_reach_the_roles() -> None:
@@ -212,25 +239,34 @@ def test_versions_of_the_lock_reach_the_roles() -> None:
     assert result["kubeadm_dns_image_tag"] == "v1.13.1"
     assert result["flannel_image"] == "ghcr.io/flannel-io/flannel:v0.27.4"
     assert result["flannel_cni_plugin_image"] == "ghcr.io/flannel-io/flannel-cni-plugin:v1.8.0"
-    assert result["containerd_arch"] == "amd64"
     assert "containerd_artifacts" not in result
+    host = host_vars(WORKER, MACHINES[1], None, LOCK)
+    assert host["containerd_arch"] == "amd64"
+    assert "containerd_artifacts" not in host
     assert "cache_endpoint" not in result
 
 
-def test_without_a_network_plugin_there_are_no_variables_of_flannel() -> None:
-    network = Network(cni="none")
-    result = group_vars(cluster(network=network), None, None, node_traits=CONTAINERS)
-    assert result["cluster_cni"] == "none"
-    assert not [name for name in result if name.startswith("flannel_")]
+def addon(name: str, *provides: str) -> AppliedAddon:
+    return AppliedAddon(
+        name=name,
+        version="1",
+        role=f"company.things.{name}",
+        provides=provides,
+        variables={f"{name}_mode": "fast"},
+        removal={f"{name}_state": "absent"},
+    )
 
 
-@pytest.mark.parametrize(("mode", "expected"), [("iptables", False), ("nftables", True)])
-def test_flannel_follows_the_proxy_mode(mode: str, expected: bool) -> None:
-    network = Network(proxy_mode=mode, flannel_backend="host-gw")
-    result = group_vars(cluster(network=network), None, None, node_traits=CONTAINERS)
-    assert result["kubeadm_proxy_mode"] == mode
-    assert result["flannel_nftables"] is expected
-    assert result["flannel_backend"] == "host-gw"
+def test_the_pod_network_has_a_role_of_its_own_and_others_follow_the_nodes() -> None:
+    assert variables.addon_vars([]) == {"cluster_network_role": ""}
+    found = variables.addon_vars([addon("net", "cni"), addon("lb")], [addon("old")])
+    assert found == {
+        "cluster_network_role": "company.things.net",
+        "cluster_addon_roles": ["company.things.old", "company.things.lb"],
+        "net_mode": "fast",
+        "lb_mode": "fast",
+        "old_state": "absent",
+    }
 
 
 def test_images_of_a_node_are_those_of_its_role_biggest_first() -> None:

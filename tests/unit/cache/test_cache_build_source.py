@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
+from ohmykube.addons import selection
 from ohmykube.cache import oci, releases
 from ohmykube.cache.sources import base, debian_layer
 from ohmykube.cache.sources.base import SourceContext
@@ -45,6 +46,9 @@ def source(context: SourceContext, programs: Programs) -> BuildSource:
     return BuildSource(context)
 
 
+RELEASE = releases.release("1.36.3").with_sets(selection.known_sets())
+
+
 def fake(spec: ImageSpec, **changes: object) -> ImageSpec:
     """Give an image a recipe that the stand-ins can build."""
     recipe = spec.recipe
@@ -56,7 +60,7 @@ def fake(spec: ImageSpec, **changes: object) -> ImageSpec:
 
 
 def image(name: str) -> ImageSpec:
-    return fake(releases.release("1.36.3").image(name))
+    return fake(RELEASE.image(name))
 
 
 def names_of(store: Store, layer: oci.StoredBlob) -> dict[str, tarfile.TarInfo]:
@@ -260,7 +264,7 @@ def test_the_estimate_counts_each_module_once_and_nothing_that_is_there(
     source: BuildSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    release = releases.release("1.36.3")
+    release = RELEASE
     everything = source.estimate([*release.components, *release.images], "amd64")
     assert 900 < everything < 1100
     coredns = image("coredns")

@@ -34,8 +34,9 @@ def test_a_release_has_the_images_that_its_kubeadm_asks_for(version: str) -> Non
     assert release.image("etcd").ref == f"registry.k8s.io/etcd:{etcd}"
     assert release.image("coredns").ref == f"registry.k8s.io/coredns/coredns:{coredns}"
     assert release.image("kube-proxy").ref == f"registry.k8s.io/kube-proxy:v{version}"
-    assert release.settings["etcd_tag"] == release.settings["coredns_tag"] == ""
-    assert release.settings["pause_image"] == release.image("pause").ref
+    kubernetes = release.sets[1]
+    assert kubernetes.variables == {"kubeadm_etcd_image_tag": "", "kubeadm_dns_image_tag": ""}
+    assert kubernetes.image_variables == {"containerd_sandbox_image": "pause"}
 
 
 @pytest.mark.parametrize("version", FOUNDATION)
@@ -65,26 +66,30 @@ def test_every_download_is_there_for_both_architectures() -> None:
 
 def test_workers_need_no_control_plane_image() -> None:
     workers = {i.name for i in releases.release("1.36.3").images if "worker" in i.node_roles}
-    assert workers == {"pause", "kube-proxy", "coredns", "flannel", "flannel-cni-plugin"}
+    assert workers == {"pause", "kube-proxy", "coredns"}
 
 
 def test_places_on_the_node() -> None:
     release = releases.release("1.36.3")
     containerd = {
-        path for c in release.of_role(PackageRole.CONTAINERD) for path in c.installs.values()
+        path for c in release.of_package(PackageRole.CONTAINERD) for path in c.installs.values()
     }
     assert containerd == {
         *(f"/usr/local/bin/{n}" for n in ("containerd", "containerd-shim-runc-v2", "ctr", "runc")),
         *(f"/opt/cni/bin/{n}" for n in ("bridge", "host-local", "loopback", "portmap")),
     }
-    kubeadm = {path for c in release.of_role(PackageRole.KUBEADM) for path in c.installs.values()}
+    kubeadm = {
+        path for c in release.of_package(PackageRole.KUBEADM) for path in c.installs.values()
+    }
     assert kubeadm == {f"/usr/local/bin/{n}" for n in ("kubeadm", "kubelet", "kubectl")}
 
 
 def test_an_unknown_patch_comes_from_upstream_with_explicit_tags() -> None:
     release = releases.release("1.36.9")
-    assert release.settings["etcd_tag"] == "3.6.8-0"
-    assert release.settings["coredns_tag"] == "v1.14.2"
+    assert release.sets[1].variables == {
+        "kubeadm_etcd_image_tag": "3.6.8-0",
+        "kubeadm_dns_image_tag": "v1.14.2",
+    }
     kubeadm = next(c for c in release.components if c.name == "kubeadm")
     assert kubeadm.recipe is None
     assert kubeadm.downloads["amd64"].digest == ""

@@ -16,7 +16,7 @@ from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import ArtifactLock, Kind
-from tests import image_maker
+from tests import artifact_locks, image_maker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,7 +188,7 @@ def test_an_incomplete_one_is_not_known_and_is_made_again(store: Store) -> None:
 
 def lock_of(*refs: Ref) -> ArtifactLock:
     images = tuple(image_maker.locked(Kind.IMAGE, ref.name, ref.digest) for ref in refs)
-    return ArtifactLock(kubernetes_version="", arch="amd64", artifacts=images)
+    return artifact_locks.of(version="", arch="amd64", artifacts=images)
 
 
 def test_it_is_served_by_its_digest_beside_the_image(store: Store) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ohmykube.cache import oci, releases, resolve, unpack
+from ohmykube.addons import selection
+from ohmykube.cache import catalog, oci, releases, resolve, unpack
 from ohmykube.cache.sources.base import Source, SourceContext
 from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import (
@@ -23,12 +24,20 @@ from ohmykube.model.artifact import ArtifactLock, Kind, PackageRole
 from ohmykube.model.cluster import Cluster, Node, Role, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from conftest import Recorder
 
     from ohmykube.cache.catalog import Component, ImageSpec
+
+
+CLUSTER = Cluster(
+    name="dev",
+    kubernetes_version="1.36.3",
+    provider="fake",
+    nodes=(Node(name="a", role=Role.CONTROL_PLANE),),
+)
 
 
 class FakeSource(Source):
@@ -65,6 +74,12 @@ class FakeSource(Source):
     def reference(self, image: ImageSpec) -> str:
         return (image.build_ref or image.ref) if self.name == "build" else image.ref
 
+    def release_file(self, file: catalog.FileSpec, arch: str) -> Path:
+        return self._give(f"{file.name} for {arch}")
+
+    def architectures(self) -> Sequence[str]:
+        return self.world.only.get(self.name, catalog.ARCHITECTURES)
+
     def estimate(self, specs: Iterable[Component | ImageSpec], arch: str) -> float:
         return self.world.estimates.get(self.name, 0.0)
 
@@ -76,6 +91,8 @@ class World:
     store: Store
     recorder: Recorder
     closed: dict[str, OhmykubeError] = dataclasses.field(default_factory=dict)
+    only: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Architectures of a source that has not all."""
     lacks: dict[tuple[str, str], OhmykubeError] = dataclasses.field(default_factory=dict)
     estimates: dict[str, float] = dataclasses.field(default_factory=dict)
     asked: list[str] = dataclasses.field(default_factory=list)
@@ -87,16 +104,25 @@ class World:
         return FakeSource(context, self, name)
 
     def resolve(
-        self, sources: Sources | None = None, version: str = "1.36.3", arch: str = "amd64"
+        self, sources: Sources | None = None, version: str = "1.36.3", *arches: str
     ) -> ArtifactLock:
-        cluster = Cluster(
-            name="dev",
-            kubernetes_version=version,
-            provider="fake",
-            nodes=(Node(name="a", role=Role.CONTROL_PLANE),),
-            sources=sources or Sources(),
+        cluster = dataclasses.replace(
+            CLUSTER, kubernetes_version=version, sources=sources or Sources()
         )
-        return resolve.resolve(cluster, self.store, self.recorder, arch=arch, load=self.load)
+        release = selection.release_of(cluster)
+        return self.resolved(release, *(arches or ("amd64",)), cluster=cluster)
+
+    def resolved(
+        self, release: catalog.Release, *arches: str, cluster: Cluster | None = None
+    ) -> ArtifactLock:
+        return resolve.resolve(
+            cluster or CLUSTER,
+            release,
+            self.store,
+            self.recorder,
+            architectures=arches,
+            load=self.load,
+        )
 
     def forget(self) -> None:
         for record in (self.asked, self.given, self.loaded, self.recorder.events):
@@ -114,11 +140,12 @@ NO_GO = PrerequisiteError("`go` is not installed", hint="ohmykube doctor --fix")
 
 def test_the_lock_has_everything_by_digest(world: World) -> None:
     lock = world.resolve()
-    assert (lock.kubernetes_version, lock.arch) == ("1.36.3", "amd64")
-    assert lock.package(PackageRole.CONTAINERD).version == "2.3.4"
-    assert lock.package(PackageRole.KUBEADM).version == "1.36.3"
-    assert len(lock.images("control-plane")) == 9
-    assert {i.name for i in lock.images("worker")} == {
+    assert (lock.kubernetes_version, lock.architectures) == ("1.36.3", ("amd64",))
+    assert [one.name for one in lock.sets] == ["containerd", "kubernetes", "flannel"]
+    assert lock.package(PackageRole.CONTAINERD, "amd64").version == "2.3.4"
+    assert lock.package(PackageRole.KUBEADM, "amd64").version == "1.36.3"
+    assert len(lock.images("control-plane", "amd64")) == 9
+    assert {i.name for i in lock.images("worker", "amd64")} == {
         "registry.k8s.io/kube-proxy:v1.36.3",
         "registry.k8s.io/pause:3.10.2",
         "registry.k8s.io/coredns/coredns:v1.14.2",
@@ -136,7 +163,7 @@ def test_the_lock_has_everything_by_digest(world: World) -> None:
 
 
 def test_a_package_unpacks_to_the_places_on_a_node(world: World, tmp_path: Path) -> None:
-    package = world.resolve().package(PackageRole.CONTAINERD)
+    package = world.resolve().package(PackageRole.CONTAINERD, "amd64")
     target = tmp_path / "node"
     target.mkdir()
     unpack.unpack(world.store.path(package.digest), target)
@@ -254,7 +281,7 @@ def test_our_own_image_goes_by_its_own_reference(world: World) -> None:
     reference = "ghcr.io/flannel-io/flannel-cni-plugin:v0.9.1"
     (image,) = [a for a in lock.artifacts if a.name == reference]
     assert image.version == "v0.9.1"
-    assert lock.settings["flannel_cni_image"] == reference
+    assert lock.variables["flannel_cni_plugin_image"] == reference
     world.forget()
     assert world.resolve(Sources(order=("build",))) == lock
     assert world.given == []
@@ -264,7 +291,7 @@ def test_a_lost_blob_is_brought_again(world: World) -> None:
     lock = world.resolve()
     etcd = next(a for a in lock.artifacts if "etcd" in a.name)
     world.store.discard(oci.image_blobs(world.store, etcd.digest)[2].digest)
-    world.store.discard(lock.package(PackageRole.KUBEADM).digest)
+    world.store.discard(lock.package(PackageRole.KUBEADM, "amd64").digest)
     world.forget()
     assert world.resolve() == lock
     names = {what for _, what in world.given}
@@ -299,9 +326,10 @@ def test_short_work_is_not_announced(world: World) -> None:
 
 
 def test_architectures_do_not_mix(world: World) -> None:
-    one, other = world.resolve(), world.resolve(arch="arm64")
+    one, other = world.resolve(), world.resolve(None, "1.36.3", "arm64")
     assert {a.arch for a in other.artifacts} == {"arm64"}
-    assert one.package(PackageRole.KUBEADM).digest != other.package(PackageRole.KUBEADM).digest
+    mine, theirs = (lock.packages(lock.architectures[0]) for lock in (one, other))
+    assert not {p.digest for p in mine} & {p.digest for p in theirs}
 
 
 def test_an_unsupported_version_touches_nothing(world: World) -> None:
@@ -330,8 +358,91 @@ def test_an_unknown_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_reference_that_lost_its_kind_of_version_is_no_match(world: World) -> None:
     lock = world.resolve()
     (ref,) = [r for r in world.store.refs() if r.name == "kubeadm" and r.kind is Kind.PACKAGE]
-    assert ref.digest == lock.package(PackageRole.KUBEADM).digest
+    assert ref.digest == lock.package(PackageRole.KUBEADM, "amd64").digest
     containerd = next(r for r in world.store.refs() if r.name == "containerd")
     assert containerd.version == "containerd-2.3.4_runc-1.4.3_cni-plugins-1.9.1"
     assert isinstance(ref, Ref)
-    assert releases.release("1.36.3").of_role(PackageRole.KUBEADM)[0].version == ref.version
+    assert releases.release("1.36.3").of_package(PackageRole.KUBEADM)[0].version == ref.version
+
+
+BOTH = ("amd64", "arm64")
+
+
+def test_nodes_of_two_architectures_have_their_own_artifacts_in_one_lock(world: World) -> None:
+    lock = world.resolve(None, "1.36.3", *BOTH)
+    assert lock.architectures == BOTH
+    for arch in BOTH:
+        assert lock.packages(arch) == world.resolve(None, "1.36.3", arch).packages(arch)
+        assert {image.arch for image in lock.images("worker", arch)} == {arch}
+    assert [i.name for i in lock.images("worker", "amd64")] == [
+        i.name for i in lock.images("worker", "arm64")
+    ]
+    world.forget()
+    assert world.resolve(None, "1.36.3", *BOTH) == lock
+    assert world.given == []
+
+
+def test_what_no_source_brings_for_an_architecture_is_told_before_anything_is_got(
+    world: World,
+) -> None:
+    world.closed["upstream"] = NO_ROUTE
+    world.only["build"] = ("amd64",)
+    with pytest.raises(PrerequisiteError, match="what nodes of arm64 need") as caught:
+        world.resolve(None, "1.36.3", *BOTH)
+    assert caught.value.id == "OMK-I-312"
+    assert "upstream: registry.k8s.io cannot be reached" in (caught.value.why or "")
+    assert "build: what it brings is for amd64 alone" in (caught.value.why or "")
+    assert "bundle on a host of arm64" in (caught.value.hint or "")
+    assert world.given == []
+
+
+def test_an_architecture_that_one_source_lacks_comes_from_the_next(world: World) -> None:
+    world.only["build"] = ("amd64",)
+    lock = world.resolve(Sources(order=("build", "upstream")), "1.36.3", *BOTH)
+    sources = {(a.arch, a.source) for a in lock.artifacts if "flannel-cni-plugin" not in a.name}
+    assert sources == {("amd64", "build"), ("arm64", "upstream")}
+
+
+def test_one_reference_names_an_image_on_all_nodes(world: World) -> None:
+    """A pod has one: where our own image has another version, the publisher's is taken for all."""
+    world.only["build"] = ("amd64",)
+    world.resolve(Sources(order=("build",)))
+    lock = world.resolve(Sources(order=("build", "upstream")), "1.36.3", *BOTH)
+    plugin = [a for a in lock.artifacts if "flannel-cni-plugin" in a.name]
+    assert {a.name.rpartition(":")[2] for a in plugin} == {"v1.6.2-flannel1"}
+    assert [a.arch for a in plugin] == list(BOTH)
+    assert lock.variables["flannel_cni_plugin_image"] == plugin[0].name
+
+
+def test_an_image_that_has_two_references_is_refused(world: World) -> None:
+    with pytest.raises(NetworkError, match="flannel-cni-plugin") as caught:
+        world.resolve(Sources(order=("build",)), "1.36.3", *BOTH)
+    assert "one reference for all of them" in (caught.value.why or "")
+
+
+def test_the_files_of_a_set_are_locked_for_all_or_each_architecture(world: World) -> None:
+    def file(name: str, *arches: str, **more: Any) -> catalog.FileSpec:
+        downloads = {arch: catalog.Download(url=f"https://e.com/{name}-{arch}") for arch in arches}
+        return catalog.FileSpec(name=name, version="1", downloads=downloads, **more)
+
+    files = (
+        file("chart.tgz", catalog.ANY, kind=Kind.CHART),
+        file("tool", *BOTH, node_roles=("worker",)),
+    )
+    one = catalog.ArtifactSet(name="echo", version="1", files=files)
+    release = catalog.Release(kubernetes_version="1.36.3", sets=(one,))
+    lock = world.resolved(release, *BOTH)
+    assert [(a.kind, a.name, a.arch, a.node_roles) for a in lock.artifacts] == [
+        (Kind.CHART, "echo/chart.tgz", "noarch", ()),
+        (Kind.FILE, "echo/tool", "amd64", ("worker",)),
+        (Kind.FILE, "echo/tool", "arm64", ("worker",)),
+    ]
+    assert all(world.store.has(a.digest) for a in lock.artifacts)
+    world.forget()
+    assert world.resolved(release, *BOTH) == lock
+    assert world.given == []
+    assert world.resolved(release, "amd64").artifacts == lock.artifacts[:2]
+    offline = resolve.missing(
+        CLUSTER, release, Store(world.store.root / "other"), architectures=BOTH
+    )
+    assert offline == ("echo/chart.tgz", "echo/tool (amd64)", "echo/tool (arm64)")

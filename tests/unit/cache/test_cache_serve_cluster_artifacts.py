@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ohmykube.cache.manifest import OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.prune import prune
-from ohmykube.cache.serve.cluster_artifacts import ClusterArtifacts
+from ohmykube.cache.serve.cluster_artifacts import OCTETS, ClusterArtifacts
 from ohmykube.cache.store import Ref, Store
 from ohmykube.model.artifact import Kind
 from tests import image_maker
@@ -16,6 +19,7 @@ from tests import image_maker
 if TYPE_CHECKING:
     from pathlib import Path
 
+ARCHES = ("amd64", "arm64")
 REF = "registry.k8s.io/pause:3.10"
 
 
@@ -63,3 +67,39 @@ def test_an_index_stays_as_long_as_its_image(tmp_path: Path) -> None:
     store.drop_refs([store.refs()[0]])
     prune(store)
     assert store.digests() == ()
+
+
+def test_one_tag_leads_nodes_of_each_architecture_to_their_own_image(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache")
+    images = {arch: image_maker.image(900, seed=n, arch=arch) for n, arch in enumerate(ARCHES)}
+    locked = [
+        dataclasses.replace(image_maker.locked(Kind.IMAGE, REF, image.put(store)), arch=arch)
+        for arch, image in images.items()
+    ]
+    catalogue = ClusterArtifacts(store, image_maker.lock(*locked))
+    tagged = catalogue.manifest("registry.k8s.io", "pause", "3.10")
+    assert tagged.media == OCI_INDEX
+    with tagged.blob.open() as stream:
+        entries = json.loads(stream.read())["manifests"]
+    assert {entry["platform"]["architecture"]: entry["digest"] for entry in entries} == {
+        arch: image.digest for arch, image in images.items()
+    }
+    assert catalogue.manifest("registry.k8s.io", "pause", tagged.blob.digest) == tagged
+    assert tagged.blob.digest in catalogue.digests
+    for image in images.values():
+        own = catalogue.manifest("registry.k8s.io", "pause", image.digest)
+        assert (own.blob.digest, own.media) == (image.digest, OCI_MANIFEST)
+
+
+def test_files_for_nodes_are_served_as_they_are_and_charts_are_not(tmp_path: Path) -> None:
+    store = Store(tmp_path / "cache")
+    file, chart = store.put_bytes(b"file"), store.put_bytes(b"chart")
+    locked = image_maker.locked(Kind.FILE, "echo/file", file)
+    other = image_maker.locked(Kind.CHART, "echo/chart", chart)
+    catalogue = ClusterArtifacts(
+        store, image_maker.lock(locked, dataclasses.replace(other, node_roles=()))
+    )
+    found = catalogue.package(file)
+    assert (found.blob.digest, found.media, found.packed) == (file, OCTETS, False)
+    with pytest.raises(KeyError):
+        catalogue.package(chart)

@@ -70,7 +70,13 @@ def test_a_cluster_file_may_name_it_and_it_is_asked(tmp_path: Path, recorder: Re
     assert "mycorp" in base.names()
     store = Store(tmp_path / "cache")
     with pytest.raises(NetworkError, match="no source has") as caught:
-        resolve.resolve(cluster, store, recorder, arch="amd64")
+        resolve.resolve(
+            cluster,
+            releases.release(cluster.kubernetes_version),
+            store,
+            recorder,
+            architectures=("amd64",),
+        )
     assert re.search(r"^mycorp: .* is not here$", caught.value.why or "")
     context = base.SourceContext(
         store=store,

@@ -90,7 +90,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
 
 
 def record(home: Path, digest: str) -> None:
-    lock = {"artifacts": [{"digest": digest}]}
+    lock = {"sets": [{"artifacts": [{"digest": digest}]}]}
     StateStore(home / "state").create(
         Record(id="", name="dev", document={}, provider="fake", kubernetes_version="1", lock=lock)
     )

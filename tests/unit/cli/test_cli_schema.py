@@ -38,6 +38,8 @@ RESULTS = {
     ("cache", "fsck", "--rebuild"): "CacheChecked",
     ("cache", "prune", "--yes"): "CachePruned",
     ("cache", "rm", "thing", "--yes"): "CacheRemoved",
+    ("addon", "list"): "AddonList",
+    ("addon", "info", "flannel"): "AddonInfo",
     ("template", "list"): "TemplateList",
     ("template", "build"): "TemplatesBuilt",
     ("template", "prune", "--dry-run"): "TemplatesRemoved",

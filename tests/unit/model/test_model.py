@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ohmykube.model import artifact, cluster, machine
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
+from ohmykube.model.artifact import Kind, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Cluster, Node, Role, Taint
+from tests import artifact_locks
 
 MODULES = (artifact, cluster, machine)
 CLASSES = [
@@ -89,13 +90,13 @@ def test_the_lock_finds_packages_and_images() -> None:
     small = locked(Kind.IMAGE, "b/small:1", 10)
     same = locked(Kind.IMAGE, "a/same:1", 10)
     big = locked(Kind.IMAGE, "c/big:1", 99, node_roles=("control-plane",))
-    lock = ArtifactLock(
-        kubernetes_version="1.36.3",
+    lock = artifact_locks.of(
+        version="1.36.3",
         arch="amd64",
         artifacts=(small, containerd, same, big, locked(Kind.BINARY, "kubeadm")),
     )
-    assert lock.package(PackageRole.CONTAINERD) is containerd
+    assert lock.package(PackageRole.CONTAINERD, "amd64") is containerd
     with pytest.raises(KeyError):
-        lock.package(PackageRole.KUBEADM)
-    assert lock.images("control-plane") == (big, same, small)
-    assert lock.images("worker") == (same, small)
+        lock.package(PackageRole.KUBEADM, "amd64")
+    assert lock.images("control-plane", "amd64") == (big, same, small)
+    assert lock.images("worker", "amd64") == (same, small)

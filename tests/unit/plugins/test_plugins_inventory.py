@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils import cluster_record
 
+from ohmykube.addons import selection
 from ohmykube.ansible import variables
 from ohmykube.config import document, load
 from ohmykube.kit import paths, process
-from ohmykube.model.artifact import ArtifactLock
 from ohmykube.model.cluster import Cluster, Host, KubeadmPatches, Network, Node, Role, Taint
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout, record
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
-from tests import inventory_place
+from tests import artifact_locks, inventory_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[3]
 CORPUS = sorted((ROOT / "tests" / "data" / "config").glob("valid-*.yaml"))
 PLUGIN = "ohmykube.cluster.cluster"
-LOCK = ArtifactLock(
-    kubernetes_version="1.36.3",
+LOCK = artifact_locks.of(
+    version="1.36.3",
     arch="arm64",
     artifacts=(),
-    settings={
-        "pause_image": "registry.k8s.io/pause:3.10.1",
-        "etcd_tag": "3.6.5-0",
-        "coredns_tag": "v1.13.1",
+    variables={
+        "containerd_sandbox_image": "registry.k8s.io/pause:3.10.1",
+        "kubeadm_etcd_image_tag": "3.6.5-0",
+        "kubeadm_dns_image_tag": "v1.13.1",
         "flannel_image": "ghcr.io/flannel-io/flannel:v0.26.7",
-        "flannel_cni_image": "ghcr.io/flannel-io/flannel-cni-plugin:v1.6.2-flannel1",
+        "flannel_cni_plugin_image": "ghcr.io/flannel-io/flannel-cni-plugin:v1.6.2-flannel1",
     },
 )
 # Roles see themselves whether they are in a system container; the provider's word is not needed.
@@ -121,6 +121,7 @@ def keep(tmp_path: Path) -> Callable[[Cluster], Kept]:
                 provider=cluster.provider,
                 kubernetes_version=cluster.kubernetes_version,
                 lock=dataclasses.asdict(LOCK),
+                addons=tuple(dataclasses.asdict(one) for one in selection.applied(cluster)),
             )
         )
         found = Kept(store, cluster, tmp_path)
@@ -178,6 +179,7 @@ def test_every_cluster_reads_as_the_cli_has_it(path: Path, keep: Callable[[Clust
     shared = variables.group_vars(
         cluster, LOCK, None, node_traits=variables.NodeTraits(system_containers=False)
     )
+    shared |= variables.addon_vars(selection.applied(cluster))
     theirs = {name: value for name, value in shared.items() if name not in OF_THE_PROVIDER}
     assert cluster_record.settings(found) == theirs
 
@@ -245,7 +247,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "deep": (lambda _data: b"[" * 100_000, "it is not JSON"),
     "a list": (lambda _data: b"[]", "no schema number"),
     "flipped": (lambda data: data.replace(b"10.244", b"10.245"), "checksum does not match"),
-    "older": (lambda data: data.replace(b'"schema": 1', b'"schema": 0'), "checksum"),
+    "older": (lambda data: data.replace(b'"schema": 2', b'"schema": 0'), "checksum"),
 }
 
 
@@ -315,8 +317,8 @@ def test_a_record_that_may_not_be_read_says_whose_it_is(tmp_path: Path) -> None:
 def test_ansible_shows_the_reason(keep: Callable[[Cluster], Kept]) -> None:
     kept = keep(small())
     content = json.loads(kept.record.read_bytes())
-    kept.record.write_text(json.dumps({**content, "schema": 2}))
-    assert "made by a newer version of ohmykube (schema 2" in kept.refused()
+    kept.record.write_text(json.dumps({**content, "schema": 3}))
+    assert "made by a newer version of ohmykube (schema 3" in kept.refused()
     kept.write(cluster="nobody")
     assert 'there is no cluster "nobody"' in kept.refused()
 
@@ -342,7 +344,7 @@ def test_groups_hosts_and_variables(keep: Callable[[Cluster], Kept]) -> None:
         LOCK,
         None,
         node_traits=variables.NodeTraits(system_containers=False),
-    )
+    ) | variables.addon_vars(selection.applied(kept.cluster))
     planes = [there[node.name] for node in kept.cluster.control_planes]
     for node in kept.cluster.nodes:
         known = found["_meta"]["hostvars"][node.name]
@@ -490,3 +492,20 @@ def test_the_documentation_and_its_examples(keep: Callable[[Cluster], Kept]) -> 
             example.replace("~/clusters/state", json.dumps(str(kept.store.root)))
         )
         assert kept.listed()["kube_node"]["hosts"] == ["w1"]
+
+
+def test_a_record_of_the_schema_before_reads_as_the_cli_reads_it(
+    keep: Callable[[Cluster], Kept],
+) -> None:
+    kept = keep(small())
+    old = json.loads((ROOT / "tests/data/state/record-1.json").read_bytes())
+    kept.record.write_text(json.dumps(old))
+    _, found = cluster_record.load(str(kept.store.root), "dev")
+    read = kept.store.read("dev")
+    assert read is not None
+    assert [one["role"] for one in found["addons"]] == [one["role"] for one in read.addons]
+    settings = cluster_record.settings(found)
+    assert read.lock is not None
+    for told in (*read.addons, *read.lock["sets"]):
+        assert told["variables"].items() <= settings.items()
+    assert settings["cluster_network_role"] == "ohmykube.cluster.flannel"

@@ -226,7 +226,7 @@ def test_a_host_that_went_silent_is_listed_as_stopped(
     made = provider.create(SPEC)
     hosts.errors["a"] = unreachable("timed out")
     (seen,) = provider.list("dev")
-    assert seen == replace(made, state=MachineState.STOPPED, ssh=None)
+    assert seen == replace(made, state=MachineState.STOPPED, ssh=None, arch="")
     assert warnings(provider) == ["node cannot be reached: timed out"]
     with pytest.raises(ProviderError, match="cannot start"):
         provider.start("dev", "cp1")
@@ -502,3 +502,30 @@ def test_check_needs_ssh(provider: SshProvider, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", "/nonexistent")
     (found,) = provider.check()
     assert (found.status, found.packages) == (CheckStatus.FAIL, ("openssh-client",))
+
+
+def test_each_host_tells_its_architecture_and_is_asked_once(
+    hosts: FakeHosts, tmp_path: Path
+) -> None:
+    hosts.facts["10.0.0.2"] = {"machine": "aarch64"}
+    cluster = cluster_of("dev", Host(address="10.0.0.1"), Host(address="10.0.0.2"))
+    provider = provider_of(hosts, tmp_path, cluster)
+    assert provider.architectures(["cp1", "w1"]) == {"cp1": "amd64", "w1": "arm64"}
+    asked = len(hosts.seen)
+    assert provider.architectures(["w1"]) == {"w1": "arm64"}
+    assert len(hosts.seen) == asked
+    assert not hosts.marker("10.0.0.1").exists()
+    made = [provider.create(MachineSpec(cluster="dev", node=node)) for node in ("cp1", "w1")]
+    assert [machine.arch for machine in made] == ["amd64", "arm64"]
+    again = provider_of(hosts, tmp_path, cluster)
+    assert [machine.arch for machine in again.list("dev")] == ["amd64", "arm64"]
+    asked = len(hosts.seen)
+    assert again.architectures(["cp1", "w1"]) == {"cp1": "amd64", "w1": "arm64"}
+    assert len(hosts.seen) == asked, "what `list` found out is asked for again"
+
+
+def test_a_host_that_cannot_be_asked_has_no_architecture(hosts: FakeHosts, tmp_path: Path) -> None:
+    hosts.errors["10.0.0.1"] = UnreachableError("10.0.0.1 is silent")
+    provider = provider_of(hosts, tmp_path, cluster_of("dev", Host(address="10.0.0.1")))
+    with pytest.raises(UnreachableError, match="silent"):
+        provider.architectures(["cp1"])

@@ -263,7 +263,7 @@ def test_newer_schema_is_refused_with_a_way_out(store: StateStore) -> None:
     store.create(record())
     path = store.directory("dev") / layout.RECORD
     content = json.loads(path.read_text())
-    error = damaged(store, json.dumps({**content, "schema": 2, "cluster": []}).encode())
+    error = damaged(store, json.dumps({**content, "schema": 3, "cluster": []}).encode())
     assert error.message == 'cluster "dev" was made by a newer version of ohmykube'
     assert error.hint == "pip install --upgrade ohmykube"
 

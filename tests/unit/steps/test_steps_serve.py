@@ -8,12 +8,12 @@ import pytest
 
 from ohmykube.errors import NotFoundError, ProviderError, UnreachableError
 from ohmykube.kit import failures
-from ohmykube.model.artifact import ArtifactLock
 from ohmykube.progress import StepEnded
 from ohmykube.steps import serve as serving
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.serve import serve
 from ohmykube.testing.reporter import RecordingReporter
+from tests import artifact_locks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ohmykube.kit.retry import Clock, Wait
     from ohmykube.steps.context import Context
 
-LOCK = ArtifactLock(kubernetes_version="1.36.3", arch="amd64", artifacts=())
+LOCK = artifact_locks.of()
 
 
 class FakeTunnel:

@@ -32,6 +32,7 @@ from ohmykube.steps.serve import Served
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests import artifact_locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,17 +56,20 @@ def artifact(kind: Kind, name: str, number: int, *roles: str) -> LockedArtifact:
     )
 
 
-LOCK = ArtifactLock(
-    kubernetes_version="1.36.3",
-    arch="amd64",
-    artifacts=(
+LOCK = artifact_locks.of(
+    (
         artifact(Kind.PACKAGE, PackageRole.CONTAINERD.value, 1),
         artifact(Kind.PACKAGE, PackageRole.KUBEADM.value, 2),
         artifact(Kind.IMAGE, "registry.k8s.io/pause:3.10", 3),
         artifact(Kind.IMAGE, "registry.k8s.io/etcd:3.6", 4, "control-plane"),
     ),
-    settings={"pause_image": "registry.k8s.io/pause:3.10"},
+    variables={"containerd_sandbox_image": "registry.k8s.io/pause:3.10"},
 )
+
+
+def with_variables(*artifacts: LockedArtifact) -> ArtifactLock:
+    """Return the lock with other artifacts."""
+    return artifact_locks.of(artifacts, variables=LOCK.variables)
 
 
 def cluster(**chosen: object) -> Cluster:
@@ -390,13 +394,16 @@ def test_what_is_the_clusters_own_is_not_in_the_key(ctx: Context) -> None:
 
 def test_what_goes_into_a_template_is_in_its_key(ctx: Context, tmp_path: Path) -> None:
     before = changed(ctx)
-    other = replace(LOCK, artifacts=(artifact(Kind.PACKAGE, "containerd", 9), *LOCK.artifacts[1:]))
+    other = artifact_locks.of((artifact(Kind.PACKAGE, "containerd", 9), *LOCK.artifacts[1:]))
     assert not set(changed(ctx, lock=other).values()) & set(before.values())
     image = replace(LOCK.artifacts[3], digest="sha256:" + "f" * 64)
-    only = changed(ctx, lock=replace(LOCK, artifacts=(*LOCK.artifacts[:3], image)))
+    only = changed(ctx, lock=with_variables(*LOCK.artifacts[:3], image))
     assert only[Role.WORKER] == before[Role.WORKER]
     assert only[Role.CONTROL_PLANE] != before[Role.CONTROL_PLANE]
-    assert changed(ctx, lock=replace(LOCK, arch="arm64"))[Role.WORKER] != before[Role.WORKER]
+    assert (
+        changed(ctx, lock=replace(LOCK, architectures=("arm64",)))[Role.WORKER]
+        != before[Role.WORKER]
+    )
     version = cluster(workers=1, kubernetes_version="1.35.4")
     assert changed(ctx, cluster=version)[Role.WORKER] != before[Role.WORKER]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import selection
 from ohmykube.cache import resolve
 from ohmykube.cache.store import Store
 from ohmykube.kit import files
@@ -59,7 +60,8 @@ def end(ctx: Context) -> None:
             admin=Secret(KUBECONFIG if plane else ""),
         )
         node_answers.say(ctx.directory, node.name, state)
-    lock = resolve.known(ctx.cluster, Store(ctx.services.paths.cache))
+    release = selection.release_of(ctx.cluster)
+    lock = resolve.known(ctx.cluster, release, Store(ctx.services.paths.cache))
     if lock is None:
         record_end(ctx, {})
         return

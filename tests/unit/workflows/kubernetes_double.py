@@ -55,7 +55,8 @@ class KubernetesDouble:
     nodes: dict[str, NodeObject] = field(default_factory=dict)
     settings: list[dict[str, Any]] = field(default_factory=list)
     """The documents of ``kubeadm init`` beside that of the node."""
-    flannel: dict[str, Any] = field(default_factory=dict)
+    addons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name of a role to the variables with which it was run last."""
     control_planes: set[str] = field(default_factory=set)
 
     def api_nodes(self) -> tuple[ApiNode, ...]:
@@ -94,14 +95,22 @@ class KubernetesDouble:
             self.nodes[host.name] = _registered(document, plane=plane)
             if plane:
                 self.control_planes.add(host.name)
+        roles = [shared["cluster_network_role"], *shared.get("cluster_addon_roles", ())]
+        names = [role.replace("/", ".").rpartition(".")[2] for role in roles if role]
         for host in hosts:
             given = {**shared, **host.variables}
             node = self.nodes[host.name]
-            node.record, node.differs = _hash(given), ()
-        if any(host is first for host in hosts) and shared["cluster_cni"] == "flannel":
-            names = ("flannel_network", "flannel_backend", "flannel_nftables")
-            self.flannel = {name: shared[name] for name in names} | {"endpoint": endpoint}
+            node.record, node.differs = _hash(given, names), ()
+        for role in names if any(host is first for host in hosts) else ():
+            self._install(role, shared, endpoint)
         self._converge(hosts, joined)
+
+    def _install(self, role: str, shared: Mapping[str, Any], endpoint: str) -> None:
+        told = {name: value for name, value in shared.items() if name.startswith(f"{role}_")}
+        if told.get(f"{role}_state") == "absent":
+            self.addons.pop(role, None)
+        else:
+            self.addons[role] = told | {"endpoint": endpoint}
 
     def _converge(self, hosts: Sequence[HostEntry], joined: set[str]) -> None:
         variables = [
@@ -129,9 +138,17 @@ class KubernetesDouble:
                 _apply_taint(node.taints, change)
 
 
-def _hash(given: Mapping[str, Any]) -> str:
-    """Return a hash of what lasts: what a node has to lose is no more when it has lost it."""
-    lasting = {name: value for name, value in given.items() if "_absent_" not in name}
+def _hash(given: Mapping[str, Any], addons: Sequence[str]) -> str:
+    """Return a hash of what lasts: what a node has to lose is no more when it has lost it.
+
+    What add-ons are told goes to the API, and leaves nothing on a node.
+    """
+    others = ("cluster_addon_roles", *(f"{name}_" for name in addons))
+    lasting = {
+        name: value
+        for name, value in given.items()
+        if "_absent_" not in name and not name.startswith(others)
+    }
     lasting["kubeadm_node_taints"] = None
     return hashlib.sha256(repr(sorted(lasting.items())).encode()).hexdigest()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from ohmykube.addons import selection
 from ohmykube.cache import oci, resolve
 from ohmykube.cache.bundle import read, write
 from ohmykube.cache.store import Ref, Store
@@ -77,7 +78,9 @@ def furnished(root: Path) -> Services:
     """Make a host with a network, whose cache has everything and whose provider has its base."""
     services = services_at(root)
     cluster = described()
-    resolve.resolve(cluster, Store(services.paths.cache), services.reporter, load=plenty.plenty)
+    release = selection.release_of(cluster)
+    store = Store(services.paths.cache)
+    resolve.resolve(cluster, release, store, services.reporter, load=plenty.plenty)
     provider = provider_at(services, cluster)
     rootfs = services.paths.cache / "nspawn" / f"base-{provider.base_version()}" / "rootfs"
     for name in ("etc", "usr", "var", "root"):
@@ -311,10 +314,9 @@ def test_sources_are_not_even_asked(there: Services) -> None:
     def never(name: str, context: SourceContext) -> Source:
         raise AssertionError(f"source {name} was loaded")
 
+    release, store = selection.release_of(described()), Store(there.paths.cache)
     with pytest.raises(NotFoundError, match="11 artifacts"):
-        resolve.resolve(
-            described(), Store(there.paths.cache), there.reporter, load=never, offline=True
-        )
+        resolve.resolve(described(), release, store, there.reporter, load=never, offline=True)
 
 
 def test_a_provider_that_tells_nothing_is_warned_of(there: Services, made: Path) -> None:
@@ -328,7 +330,8 @@ def test_a_mirror_that_only_the_maker_had(tmp_path: Path, there: Services) -> No
     here = services_at(tmp_path / "mirrored")
     cluster = described("fake", mirror=str(tmp_path))
     store = Store(here.paths.cache)
-    resolve.resolve(cluster, store, here.reporter, load=plenty.plenty)
+    release = selection.release_of(cluster)
+    resolve.resolve(cluster, release, store, here.reporter, load=plenty.plenty)
     assert {r.source for r in store.refs() if r.kind is Kind.IMAGE} == {"mirror"}
     target = tmp_path / "m.omk.tar"
     bundles.create(here, cluster, CreateOptions(target=target))
@@ -462,3 +465,23 @@ def test_nobody_prunes_between_finding_and_lease(
         with session.working(here, described("fake")) as ctx, resolved(ctx):
             pass
     assert kept == [{"create": "bundle of dev", "up": "up of dev"}[step]]
+
+
+def test_a_bundle_for_nodes_of_two_architectures_has_all_that_they_need(tmp_path: Path) -> None:
+    here, there = services_at(tmp_path / "here"), services_at(tmp_path / "there")
+    cluster, both = described("fake"), ("amd64", "arm64")
+    release = selection.release_of(cluster)
+    store = Store(here.paths.cache)
+    lock = resolve.resolve(
+        cluster, release, store, here.reporter, load=plenty.plenty, architectures=both
+    )
+    target = tmp_path / "two.omk.tar"
+    written = bundles.create(here, cluster, CreateOptions(target=target, architectures=both))
+    assert written.bundle.arch == "amd64+arm64"
+    bundles.import_(there, target, None)
+    other = Store(there.paths.cache)
+    assert resolve.missing(cluster, release, other, architectures=both) == ()
+    assert (
+        resolve.resolve(cluster, release, other, there.reporter, architectures=both, offline=True)
+        == lock
+    )

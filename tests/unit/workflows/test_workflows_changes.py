@@ -14,11 +14,13 @@ import enum
 import os
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ohmykube.ansible import inventory
+from ohmykube.addons import selection
+from ohmykube.ansible import inventory, variables
 from ohmykube.cache import resolve
 from ohmykube.cache.store import Store
 from ohmykube.config import load, schema_paths
@@ -37,16 +39,16 @@ from ohmykube.steps.create_nodes import create_nodes
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
+from ohmykube.steps.write_inventory import removed
 from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import session
-from tests import node_answers, plenty
+from tests import foreign_addon, node_answers, plenty
 from tests.unit.workflows.kubernetes_double import KubernetesDouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine
@@ -66,6 +68,7 @@ SSH: dict[str, Any] = {
         "workers": {"hosts": [{"address": "192.0.2.2"}]},
     },
 }
+ADDONS: dict[str, Any] = {**FAKE, "addons": [{"name": foreign_addon.NAME}]}
 INVENTORY: dict[str, Any] = {"provider": {"name": "ssh"}}
 
 
@@ -152,6 +155,10 @@ TABLE = {
     "spec.kubeadm.clusterConfiguration": Row({}, _ARGUMENTS, REFUSED),
     "spec.kubeadm.kubeletConfiguration": Row({"maxPods": 110}, {"maxPods": 42}, REFUSED),
     "spec.kubeadm.kubeProxyConfiguration": Row({}, {"metricsBindAddress": "0.0.0.0"}, REFUSED),
+    "spec.addons.name": Row(foreign_addon.NAME, "ping", APPLIED, ADDONS),
+    "spec.addons.version": Row("1.0.0", "1.1.0", APPLIED, ADDONS),
+    "spec.addons.namespace": Row(None, "elsewhere", REFUSED, ADDONS),
+    "spec.addons.values": Row({}, {"text": "good morning"}, APPLIED, ADDONS),
     "spec.artifacts.sources": Row(["upstream"], ["mirror", "upstream"], SETTING),
     "spec.artifacts.mirror": Row(None, "/srv/mirror", SETTING),
     "spec.artifacts.registries": Row({}, {"docker.io": ["https://m.example"]}, SETTING),
@@ -215,7 +222,8 @@ class Place:
             observed, plan = make_plan(ctx)
             record_start(ctx, observed, plan)
             machines = create_nodes(ctx, observed, plan, {})
-            lock = resolve.known(ctx.cluster, Store(ctx.services.paths.cache))
+            store = Store(ctx.services.paths.cache)
+            lock = resolve.known(ctx.cluster, selection.release_of(ctx.cluster), store)
             assert lock is not None
             scope = scope_of(plan, ctx.cluster)
             names = tuple(node.name for node in nodes_in(ctx.cluster, scope))
@@ -243,6 +251,8 @@ class Place:
             node_traits=ctx.node_traits,
             before=ctx.recorded,
         )
+        addons = selection.applied(ctx.cluster)
+        shared |= variables.addon_vars(addons, removed(ctx.record, addons))
         self.kubernetes.play(hosts, shared, names)
         self.tell(ctx.directory)
 
@@ -309,7 +319,16 @@ def described(row: Row, path: str, value: Any, directory: Path) -> Cluster:
         value = str(directory / value)
     if value is not None:
         below[keys[-1]] = value
-    return load.from_document(document)
+    cluster = load.from_document(document)
+    if cluster.addons:
+        plenty.fill(Path(os.environ["OHMYKUBE_CACHE_DIR"]), cluster=cluster)
+    return cluster
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have somebody else's add-ons installed."""
+    foreign_addon.install(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture
@@ -354,8 +373,7 @@ def test_another_value_is_brought_about_or_refused(
     assert not plan.refusals
     assert plan.changes
     if row.outcome is APPLIED:
-        told = (change.ReconfigureNode, change.ReconfigureCluster)
-        assert all(isinstance(one, told) and one.field.startswith(path) for one in plan.changes)
+        assert all(_tells(one, path) for one in plan.changes)
     if row.outcome is SETTING:
         assert {type(one) for one in plan.changes} == {change.UpdateSetting}
     place.up(after)
@@ -370,6 +388,16 @@ def test_another_value_is_brought_about_or_refused(
     assert place.kubernetes == fresh.kubernetes
     if row.outcome is SETTING:
         assert place.kubernetes == kubernetes
+
+
+def _tells(one: change.Change, path: str) -> bool:
+    """Tell whether a change is of a field."""
+    match one:
+        case change.ReconfigureNode() | change.ReconfigureCluster() | change.UpgradeAddon():
+            return one.field.startswith(path)
+        case change.InstallAddon() | change.RemoveAddon():
+            return path == "spec.addons.name"
+    return False
 
 
 def nothing_is_touched(place: Place, after: Cluster, path: str) -> None:
@@ -447,6 +475,8 @@ def test_all_refusals_come_at_once(tmp_path: Path) -> None:
         "spec.nodes.controlPlane.taints",
         "spec.nodes.workers.memory",
         "spec.network.flannel.backend",
+        "spec.addons.name",
+        "spec.addons.values",
     ],
 )
 def test_a_run_that_did_not_end_can_be_taken_back(path: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import LockedError, NotFoundError, PrerequisiteError
 from ohmykube.kit import locks, paths
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
+from ohmykube.model.artifact import Kind, LockedArtifact, PackageRole
 from ohmykube.model.machine import MachineSpec
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers import registry
@@ -22,25 +22,22 @@ from ohmykube.steps.context import Context, Services
 from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import templates
+from tests import artifact_locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOCK = ArtifactLock(
-    kubernetes_version="1.36.3",
-    arch="amd64",
-    artifacts=tuple(
-        LockedArtifact(
-            kind=Kind.PACKAGE,
-            name=role.value,
-            version="1",
-            arch="amd64",
-            digest="sha256:" + "0" * 64,
-            size=1,
-            source="build",
-        )
-        for role in PackageRole
-    ),
+LOCK = artifact_locks.of(
+    LockedArtifact(
+        kind=Kind.PACKAGE,
+        name=role.value,
+        version="1",
+        arch="amd64",
+        digest="sha256:" + "0" * 64,
+        size=1,
+        source="build",
+    )
+    for role in PackageRole
 )
 
 

@@ -25,7 +25,7 @@ from ohmykube.errors import NodeError, ProviderError
 from ohmykube.kit import files, paths
 from ohmykube.kit.secret import Secret
 from ohmykube.model import change
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
+from ohmykube.model.artifact import Kind, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Role
 from ohmykube.model.node_state import ApiNode, NodeState
 from ohmykube.progress import NodeProgress, Status, StepEnded
@@ -40,7 +40,7 @@ from ohmykube.workflows import up as workflow
 from ohmykube.workflows.down import down
 from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions, UpResult
-from tests import node_answers
+from tests import artifact_locks, node_answers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,21 +61,17 @@ case "$*" in
 *' nodes '*) cat {root}/nodes ;;
 esac
 """
-LOCK = ArtifactLock(
-    kubernetes_version="1.36.3",
-    arch="amd64",
-    artifacts=tuple(
-        LockedArtifact(
-            kind=Kind.PACKAGE,
-            name=role.value,
-            version="1",
-            arch="amd64",
-            digest="sha256:" + "0" * 64,
-            size=1,
-            source="build",
-        )
-        for role in PackageRole
-    ),
+LOCK = artifact_locks.of(
+    LockedArtifact(
+        kind=Kind.PACKAGE,
+        name=role.value,
+        version="1",
+        arch="amd64",
+        digest="sha256:" + "0" * 64,
+        size=1,
+        source="build",
+    )
+    for role in PackageRole
 )
 # Resolving is played too, and says nothing.
 STEPS = [
@@ -114,7 +110,7 @@ class Place:
         self._ssh(patch)
         patch.setattr(serve, "Tunnel", FakeTunnel)
         patch.setattr(launch, "run", self._play)
-        patch.setattr(resolve, "known", lambda *_: LOCK)
+        patch.setattr(resolve, "known", lambda *_, **__: LOCK)
         patch.setattr(workflow, "resolved", lambda *_: contextlib.nullcontext(LOCK))
 
     def _ssh(self, patch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ from ohmykube.cache.bundle import contents, document, parts, read
 from ohmykube.cache.store import Store
 from ohmykube.errors import IntegrityError, NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
-from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
+from ohmykube.model.artifact import Kind, LockedArtifact
+from tests import artifact_locks
 from tests.image_maker import image
 from tests.unit.cache.bundle.conftest import QUIET, file_ref, image_ref
 
@@ -151,7 +152,7 @@ def test_what_a_lock_needs(workshop) -> None:
         locked(app, ("control-plane", "worker")), locked(api, ("control-plane",)),
         locked(package, ("control-plane", "worker")),
     )  # fmt: skip
-    lock = ArtifactLock(kubernetes_version="1.36.3", arch="amd64", artifacts=artifacts)
+    lock = artifact_locks.of(version="1.36.3", arch="amd64", artifacts=artifacts)
     assert contents.of_lock(workshop.store, lock) == [
         (ref, role) for ref, role in zip(
             [workshop.store.ref(*r.key) for r in (app, api, package)],

@@ -1,0 +1,1 @@
+"""Add-ons: what installs something into a cluster, ours and anybody's through one entry point."""
