@@ -95,7 +95,9 @@ def decode(data, cluster):
     if content.get("sha256") != hashlib.sha256(text.encode("ascii")).hexdigest():
         raise _Damaged("its checksum does not match its content")
     texts = ("name", "provider", "kubernetes_version")
-    whole = schema in (1, SCHEMA) and isinstance(body, dict) and isinstance(body.get("document"), dict)
+    whole = (
+        schema in (1, SCHEMA) and isinstance(body, dict) and isinstance(body.get("document"), dict)
+    )
     if not whole or not all(isinstance(body.get(key), str) for key in texts):
         raise _Damaged("its content is not a record")
     if body["name"] != cluster:
