@@ -276,8 +276,9 @@ class Images:
                 waits = is_left() and self._clock() < deadline
                 attempts = 0 if waits else attempts + 1
                 if attempts >= START_ATTEMPTS:
+                    reason = "; ".join([str(error), *error.output.splitlines()[-1:]])
                     raise programs.ProgramError(
-                        "the unit that pulls images could not be started: %s" % error, error.output
+                        "the unit that pulls images could not be started: %s" % reason, error.output
                     ) from error
                 self._pause(1)
         self.running = True

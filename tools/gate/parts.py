@@ -191,7 +191,7 @@ BUDGETS = {
     "unit/state": 25,
     "unit/testing": 20,
     "unit/workflows": 40,
-    "e2e/cluster": 240,
+    "e2e/cluster": 360,
     "e2e/hosts": 300,
     "e2e/lifecycle": 240,
 }

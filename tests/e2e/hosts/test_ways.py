@@ -219,7 +219,7 @@ def estate(nodes: Nodes, source: Path, tmp_path: Path) -> tuple[Path, dict[str, 
         "ansible_user": "root",
         "ansible_ssh_common_args": f"-F {nodes.ssh_config}",
         "ansible_python_interpreter": "/usr/bin/python3",
-        "containerd_artifacts": nodes.shared["containerd_artifacts"],
+        "containerd_artifacts": nodes.artifacts("kube_node", "w1")["containerd_artifacts"],
         "containerd_artifact_token": nodes.shared["cache_token"],
         "containerd_artifact_token_scope": nodes.shared["cache_endpoint"],
     }
