@@ -273,7 +273,11 @@ class Images:
                 # or the unit of that run is still being taken away: its pulls end first.
                 if is_running():
                     break
-                waits = is_left() and self._clock() < deadline
+                # systemd may hold its name even when it says that it does not know the unit.
+                held = is_left() or "already loaded" in error.output
+                waits = held and self._clock() < deadline
+                if "already loaded" in error.output:
+                    programs.run(["systemctl", "daemon-reload"])
                 attempts = 0 if waits else attempts + 1
                 if attempts >= START_ATTEMPTS:
                     reason = "; ".join([str(error), *error.output.splitlines()[-1:]])
