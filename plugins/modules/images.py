@@ -261,8 +261,11 @@ class Images:
         words = [word for image in missing for word in pulls.words(image)]
         hosts, parallel = self._params["registry_config_path"], self._params["parallel"]
         shell = pulls.command(hosts, parallel, words)
+        # By default the command is the description; its lines break the unit's file, and after a
+        # daemon-reload systemd would neither load the unit nor let go of its name.
+        named = ["--unit=" + UNIT, "--description=Pull images for ohmykube"]
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
-        start = ["systemd-run", "--quiet", "--collect", "--unit=" + UNIT, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell]  # fmt: skip
+        start = ["systemd-run", "--quiet", "--collect", *named, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell]  # fmt: skip
         attempts = 0
         while True:
             try:
@@ -273,11 +276,7 @@ class Images:
                 # or the unit of that run is still being taken away: its pulls end first.
                 if is_running():
                     break
-                # systemd may hold its name even when it says that it does not know the unit.
-                held = is_left() or "already loaded" in error.output
-                waits = held and self._clock() < deadline
-                if "already loaded" in error.output:
-                    programs.run(["systemctl", "daemon-reload"])
+                waits = is_left() and self._clock() < deadline
                 attempts = 0 if waits else attempts + 1
                 if attempts >= START_ATTEMPTS:
                     reason = "; ".join([str(error), *error.output.splitlines()[-1:]])

@@ -121,6 +121,13 @@ def test_background(run_module: RunModule, machine: FakeNode) -> None:
     assert len(machine.calls("systemd-run")) == 1
 
 
+def test_the_unit_has_a_description_of_one_line(run_module: RunModule, machine: FakeNode) -> None:
+    """Without one, systemd writes the command into the unit's file and cannot read it again."""
+    converge(run_module, machine, images=[PAUSE])
+    (call,) = machine.calls("systemd-run")
+    assert "--description=Pull images for ohmykube" in call
+
+
 def test_a_unit_that_is_still_going_away_is_tried_again(
     run_module: RunModule, machine: FakeNode
 ) -> None:
