@@ -9,7 +9,6 @@ Survivors are listed. Ends 1 when a smaller share than ``--least`` was noticed.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import queue
 import shutil
@@ -87,8 +86,10 @@ def _end(child: subprocess.Popen[str]) -> None:
 def _fails(copy: Path, command: list[str], limit: float) -> str:
     with tempfile.TemporaryDirectory(prefix="omk-m") as scratch:
         Path(scratch).chmod(0o711)
-        words = {"{scratch}": scratch, "{kept}": str(copy.parent)}
-        argv = [functools.reduce(lambda a, b: a.replace(*b), words.items(), w) for w in command]
+        kept_there = str(copy.parent)
+        argv = [
+            word.replace("{scratch}", scratch).replace("{kept}", kept_there) for word in command
+        ]
         child = subprocess.Popen(
             sandbox.argv(copy, ROOT, argv),
             cwd=ROOT,

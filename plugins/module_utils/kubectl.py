@@ -6,10 +6,15 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    api_server,
+    kubeadm,
+    node_state,
+    programs,
+)
 
 FIELD_MANAGER = "ohmykube"
-CACHE = "/run/ohmykube-kubectl"
+CACHE = node_state.KUBECTL_CACHE
 
 
 class Kubectl:

@@ -134,13 +134,17 @@ def _json(text):
 # -- units and images ------------------------------------------------------------------------------
 
 
-def units_differ(units, shown):
-    """Return in what units differ from the record; ``shown`` is what ``systemctl show`` prints of them, in order."""
-    blocks = [
+def properties(shown):
+    """Return {property: value} of each unit of which ``systemctl show`` has printed ``shown``."""
+    return [
         dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         for block in shown.split("\n\n")
     ]
-    for (name, wanted), found in zip(sorted(units.items()), blocks):
+
+
+def units_differ(units, shown):
+    """Return in what units differ from the record; ``shown`` is what ``systemctl show`` prints of them, in order."""
+    for (name, wanted), found in zip(sorted(units.items()), properties(shown)):
         state = found.get("ActiveState", "unknown")
         if wanted.get("active") is not None and wanted["active"] is not (state in RUNNING):
             yield "%s is %s" % (name, state)

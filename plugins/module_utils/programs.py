@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 
-SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state
+
+SEARCH_PATH = node_state.SEARCH_PATH
 
 
 class ProgramError(Exception):

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, programs
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
-RUNNING = ("active", "activating", "reloading")
+RUNNING = node_state.RUNNING
 
 
 def survey(names):
@@ -17,11 +17,7 @@ def survey(names):
     shown = programs.run(
         ["systemctl", "show", "--property=" + PROPERTIES, "--", *list(names)]
     ).stdout
-    blocks = [
-        dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        for block in shown.split("\n\n")
-    ]
-    return dict(zip(names, blocks))
+    return dict(zip(names, node_state.properties(shown)))
 
 
 def full_name(name):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -13,17 +15,22 @@ from gate import parts  # noqa: E402 - it is a program, not a package that is in
 from gate.inputs import Tree  # noqa: E402
 
 
-def test_every_part_reads_its_own_tests() -> None:
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return Tree.read(ROOT)
+
+
+def test_every_part_reads_its_own_tests(tree: Tree) -> None:
     """A pattern that is too wide may take them away."""
-    tree = Tree.read(ROOT)
     for part in (*parts.everything(tree), *parts.nightly()):
         tests = tree.matching(word for test in part.tests for word in (test, f"{test}/*test_*.py"))
         assert bool(tests) == bool(part.tests), part.name
         assert tests <= tree.matching(part.inputs), part.name
 
 
-def test_the_nearest_tests_are_asked_first_about_a_change_and_those_with_nodes_never() -> None:
-    tree = Tree.read(ROOT)
+def test_the_nearest_tests_are_asked_first_about_a_change_and_those_with_nodes_never(
+    tree: Tree,
+) -> None:
     changed = mutants.Mutant("ohmykube/kit/retry.py", 1, "a", "b", "")
     near, room, rest = mutants.stages(changed, tree, parts.unit(tree))
     of_stage = [[word for argv in stage for word in argv] for stage in (near, room)]

@@ -12,20 +12,12 @@ from ansible_collections.ohmykube.cluster.plugins.modules.node_prepare import (
     without_block,
 )
 
+from tests.unit.plugins.preparation import FACTS, PARAMS
+
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
 
 pytestmark = pytest.mark.linux
-
-FACTS = {"hostname": "cp1", "default_ip": "10.0.0.11", "swap": False}
-PARAMS: dict[str, Any] = {
-    "kernel_modules": ["overlay", "br_netfilter"],
-    "sysctls": {"net.ipv4.ip_forward": 1, "vm.overcommit_memory": 1},
-    "manage_kernel": True,
-    "hosts": {"w1": "10.0.0.12"},
-    "swap": "off",
-    "directories": ["/etc/cni/net.d"],
-}
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
 )
 from ansible_collections.ohmykube.cluster.plugins.modules import node_prepare
 
+from tests.unit.plugins.preparation import FACTS, PARAMS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -30,15 +32,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.linux
 
-FACTS = {"hostname": "cp1", "default_ip": "10.0.0.11", "swap": False}
-PARAMS: dict[str, Any] = {
-    "kernel_modules": ["overlay", "br_netfilter"],
-    "sysctls": {"net.ipv4.ip_forward": 1, "vm.overcommit_memory": 1},
-    "manage_kernel": True,
-    "hosts": {"w1": "10.0.0.12"},
-    "swap": "off",
-    "directories": ["/etc/cni/net.d"],
-}
 DIGEST = "sha256:" + "a" * 64
 IMAGE = {"ref": "r.io/a:1", "digest": DIGEST}
 SYSTEMCTL = r"""

@@ -12,7 +12,6 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import LockedError, NotFoundError, PrerequisiteError
 from ohmykube.kit import locks, paths
-from ohmykube.model.artifact import Kind, LockedArtifact, PackageRole
 from ohmykube.model.machine import MachineSpec
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers import registry
@@ -27,18 +26,7 @@ from tests import artifact_locks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOCK = artifact_locks.of(
-    LockedArtifact(
-        kind=Kind.PACKAGE,
-        name=role.value,
-        version="1",
-        arch="amd64",
-        digest="sha256:" + "0" * 64,
-        size=1,
-        source="build",
-    )
-    for role in PackageRole
-)
+LOCK = artifact_locks.of_packages()
 
 
 @pytest.fixture

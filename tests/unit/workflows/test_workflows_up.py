@@ -25,7 +25,6 @@ from ohmykube.errors import NodeError, ProviderError
 from ohmykube.kit import files, paths
 from ohmykube.kit.secret import Secret
 from ohmykube.model import change
-from ohmykube.model.artifact import Kind, LockedArtifact, PackageRole
 from ohmykube.model.cluster import Role
 from ohmykube.model.node_state import ApiNode, NodeState
 from ohmykube.progress import NodeProgress, Status, StepEnded
@@ -61,18 +60,7 @@ case "$*" in
 *' nodes '*) cat {root}/nodes ;;
 esac
 """
-LOCK = artifact_locks.of(
-    LockedArtifact(
-        kind=Kind.PACKAGE,
-        name=role.value,
-        version="1",
-        arch="amd64",
-        digest="sha256:" + "0" * 64,
-        size=1,
-        source="build",
-    )
-    for role in PackageRole
-)
+LOCK = artifact_locks.of_packages()
 # Resolving is played too, and says nothing.
 STEPS = [
     "preflight", "plan", "prepare-nodes", "templates", "create-nodes", "connect-nodes",
