@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
@@ -10,7 +12,6 @@ from ohmykube.kit import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 
 def digest(names: Iterable[str], collection: Path | None = None) -> str:
@@ -26,8 +27,7 @@ def digest(names: Iterable[str], collection: Path | None = None) -> str:
     root = collection or paths.collections_root() / "ansible_collections/ohmykube/cluster"
     total = hashlib.sha256()
     for name in names:
-        top = root / name
-        files = [top] if top.is_file() else sorted(p for p in top.rglob("*") if p.is_file())
+        files = _files(root / name)
         if not files:
             raise OhmykubeError(
                 f"the collection has no {name}",
@@ -36,8 +36,14 @@ def digest(names: Iterable[str], collection: Path | None = None) -> str:
                 id="OMK-P-304",
             )
         for path in files:
-            if path.suffix == ".pyc":
-                continue
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            total.update(f"{path.relative_to(root)} {content}\n".encode())
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            total.update(f"{path.removeprefix(f'{root}/')} {content}\n".encode())
     return total.hexdigest()
+
+
+def _files(top: Path) -> list[str]:
+    """Return a file, or the files below a directory, in a fixed order; as text, which is quick."""
+    if top.is_file():
+        return [str(top)]
+    found = (f"{place}/{name}" for place, _, names in os.walk(top) for name in names)
+    return sorted(path for path in found if not path.endswith(".pyc"))

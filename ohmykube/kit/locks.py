@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 5.0
 """A look takes microseconds, but a busy machine can make it wait in the middle."""
 _BETWEEN_LOOKS = 0.001
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.2
+"""Seconds between two tries: most locks are held for milliseconds, some for minutes."""
 _CONTENDER = """
 import fcntl, sys
 with open(sys.argv[1], "r+") as stream:
@@ -125,13 +127,15 @@ def _acquire_beside_looks(stream: IO[str], wait_seconds: float, clock: Clock) ->
 def acquire(stream: IO[str] | int, wait_seconds: float, clock: Clock) -> bool:
     """Take the exclusive flock of an open file or directory; tell whether it succeeded in time."""
     end = clock.now() + wait_seconds
+    pause = _FIRST_PAUSE
     while True:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if clock.now() >= end:
                 return False
-            clock.sleep(0.2)
+            clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
         else:
             return True
 

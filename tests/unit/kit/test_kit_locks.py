@@ -32,12 +32,14 @@ class Clock:
     def __init__(self) -> None:
         self.time = 100.0
         self.on_sleep: list[object] = []
+        self.pauses: list[float] = []
 
     def now(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
+        self.pauses.append(seconds)
         if self.on_sleep:
             action = self.on_sleep.pop(0)
             assert callable(action)
@@ -88,6 +90,15 @@ def test_waiting_has_an_end(path: Path, holder: subprocess.Popen[bytes]) -> None
     with pytest.raises(LockedError), locks.exclusive(path, "it", wait_seconds=1, clock=clock):
         pass
     assert 101 <= clock.time < 101.5
+
+
+def test_a_lock_that_is_free_soon_is_had_soon(path: Path, holder: subprocess.Popen[bytes]) -> None:
+    """The pauses between tries grow: a short hold costs little, a long one little asking."""
+    clock = Clock()
+    with pytest.raises(LockedError), locks.exclusive(path, "it", wait_seconds=60, clock=clock):
+        pass
+    assert clock.pauses == sorted(clock.pauses)
+    assert (clock.pauses[0], clock.pauses[-1]) == (0.005, 0.2)
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"pid": 1}', "\udcff"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -151,6 +152,22 @@ def test_what_is_installed_is_found_in_directories_and_archives(
     (tmp_path / "egg.zip").rename(tmp_path / "sample.egg")
     monkeypatch.syspath_prepend(tmp_path / "sample.egg")
     assert entrypoints.installed(group) == (entrypoints.Plugin("x", "egg 3"),)
+
+
+def test_what_is_installed_or_removed_meanwhile_counts(plugins: None, tmp_path: Path) -> None:
+    """Packages are read once, and again when there are others."""
+    before = entrypoints.names(GROUP)
+    assert entrypoints._points(GROUP) is entrypoints._points(GROUP)
+    info = tmp_path / "later-1.dist-info"
+    for number, name in enumerate(("later", "latest"), 1):
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = sample_plugin:VALUE\n")
+        os.utime(tmp_path, ns=(0, 2 * number))  # as a clock says it that is not too coarse
+        assert entrypoints.names(GROUP) == tuple(sorted((*before, name)))
+        shutil.rmtree(info)
+        os.utime(tmp_path, ns=(0, 2 * number + 1))
+        assert entrypoints.names(GROUP) == before
 
 
 @pytest.mark.usefixtures("plugins")
