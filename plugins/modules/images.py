@@ -173,11 +173,9 @@ START_ATTEMPTS = 4
 class Images:
     """One call of the module."""
 
-    def __init__(self, params, check_mode, pause=time.sleep, clock=time.monotonic):
+    def __init__(self, params, check_mode):
         self._params = params
         self._check = check_mode
-        self._pause = pause
-        self._clock = clock
         self.present = []
         self.pulled = []
         self.running = False
@@ -207,7 +205,7 @@ class Images:
             self._note(files, absent)
         if absent or not self._params["images"]:
             return
-        deadline = self._clock() + self._params["timeout"]
+        deadline = time.monotonic() + self._params["timeout"]
         self.running = is_running()
         if self.running and self._params["wait"]:
             self._wait(deadline)
@@ -276,23 +274,23 @@ class Images:
                 # or the unit of that run is still being taken away: its pulls end first.
                 if is_running():
                     break
-                waits = is_left() and self._clock() < deadline
+                waits = is_left() and time.monotonic() < deadline
                 attempts = 0 if waits else attempts + 1
                 if attempts >= START_ATTEMPTS:
                     reason = "; ".join([str(error), *error.output.splitlines()[-1:]])
                     raise programs.ProgramError(
                         "the unit that pulls images could not be started: %s" % reason, error.output
                     ) from error
-                self._pause(1)
+                time.sleep(1)
         self.running = True
 
     def _wait(self, deadline):
         while is_running():
-            if self._clock() > deadline:
+            if time.monotonic() > deadline:
                 raise programs.ProgramError(
                     "images were not pulled within %d s" % self._params["timeout"]
                 )
-            self._pause(0.2)
+            time.sleep(0.2)
         self.running = False
 
     def _verify(self):

@@ -73,7 +73,6 @@ OPTIONS = {
     "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
 }
 LEASES = "kube-node-lease"
-pause = time.sleep
 # A kubelet renews its lease every quarter of the time for which it counts.
 LEASE_SECONDS = 40
 RENEWALS = 4
@@ -160,7 +159,7 @@ class Nodes:
             return False
         renewed_after = before.get("leaseDurationSeconds", LEASE_SECONDS) / RENEWALS
         for _look in range(6):  # one and a half times as long as a kubelet takes
-            pause(renewed_after / 4)
+            time.sleep(renewed_after / 4)
             if self._renewed(name) != before:
                 return True
         return False

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import stat
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +30,16 @@ class RunModule(Protocol):
 
 class ModuleFailed(AssertionError):
     """The module reported a failure."""
+
+
+@pytest.fixture(autouse=True)
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let waiting take no time: the clock goes on instead; return for how long was waited."""
+    pauses: list[float] = []
+    real = time.monotonic
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "monotonic", lambda: real() + sum(pauses))
+    return pauses
 
 
 @pytest.fixture

@@ -156,14 +156,6 @@ def lease(node: FakeNode, *renewals: str) -> None:
         (node.notes / file).write_text(json.dumps({"spec": spec}))
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let waiting take no time; return how long was waited."""
-    waited: list[float] = []
-    monkeypatch.setattr(kube_nodes, "pause", waited.append)
-    return waited
-
-
 @pytest.mark.parametrize(
     ("address", "ready", "renewals"),
     [
@@ -173,7 +165,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ],
     ids=["at-its-address", "not-ready", "silent"],
 )
-@pytest.mark.usefixtures("hurried")
 def test_the_node_of_a_machine_made_anew_is_deleted(
     run_module: RunModule,
     plane: tuple[FakeNode, str],
@@ -193,7 +184,7 @@ def test_the_node_of_a_machine_made_anew_is_deleted(
 
 
 def test_a_node_that_is_alive_elsewhere_stays(
-    run_module: RunModule, plane: tuple[FakeNode, str], hurried: list[float]
+    run_module: RunModule, plane: tuple[FakeNode, str], waited: list[float]
 ) -> None:
     node, kubeconfig = plane
     listed = {"items": [node_object("w1", "10.0.0.21")]}
@@ -202,7 +193,7 @@ def test_a_node_that_is_alive_elsewhere_stays(
     params = {"replaced": {"w1": "10.0.0.99"}, "kubeconfig": kubeconfig}
     said = str(run_module("kube_nodes", fails=True, **params)["msg"])
     assert "a node called w1 is alive in the cluster at 10.0.0.21" in said
-    assert hurried == [2.5]
+    assert waited == [2.5]
     assert not any(" delete " in call for call in node.calls("kubectl"))
 
 

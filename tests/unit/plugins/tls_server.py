@@ -75,7 +75,7 @@ def serving(directory: Path, *, known_clients: bool = False) -> Iterator[TlsServ
         context.verify_mode = ssl.CERT_REQUIRED
     listener.socket = context.wrap_socket(listener.socket, server_side=True)
     server.port = listener.server_address[1]
-    thread = threading.Thread(target=listener.serve_forever, daemon=True)
+    thread = threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server
