@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,13 +30,16 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Paths:
     """Return the roots for this user.
 
     ``OHMYKUBE_HOME`` moves all three; ``OHMYKUBE_CACHE_DIR`` moves the cache alone.
+
+    Raises:
+        UsageError: as ``expanded``.
     """
     env = os.environ if environ is None else environ
     if home := env.get("OHMYKUBE_HOME"):
-        root = Path(home).expanduser().absolute()
+        root = expanded(home)
         state, data, cache = root / "state", root / "data", root / "cache"
     else:
-        user = Path(env.get("HOME") or Path.home()).absolute()
+        user = absolute(Path(env.get("HOME") or Path.home()))
         if sys.platform == "darwin":
             support = user / "Library" / "Application Support" / "ohmykube"
             state, data = support / "state", support / "data"
@@ -44,8 +49,42 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Paths:
             data = _xdg(env.get("XDG_DATA_HOME"), user / ".local" / "share")
             cache = _xdg(env.get("XDG_CACHE_HOME"), user / ".cache")
     if moved := env.get("OHMYKUBE_CACHE_DIR"):
-        cache = Path(moved).expanduser().absolute()
+        cache = expanded(moved)
     return Paths(state=state, data=data, cache=cache)
+
+
+def expanded(text: str) -> Path:
+    """Return a path as an absolute one, ``~`` and ``~user`` at its beginning expanded.
+
+    Raises:
+        UsageError: there is no such user, or it is relative and the working directory is gone.
+    """
+    try:
+        return absolute(Path(text).expanduser())
+    except RuntimeError as error:
+        raise UsageError(
+            f"{text} is in the home directory of nobody",
+            why=str(error),
+            hint="write the path in full",
+            id="OMK-U-370",
+        ) from error
+
+
+def absolute(path: Path) -> Path:
+    """Return a path as an absolute one; only a relative one depends on the working directory.
+
+    Raises:
+        UsageError: it is relative, and the working directory is gone.
+    """
+    try:
+        return path.absolute()
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path} is relative to a directory that is gone",
+            why="the working directory was removed",
+            hint="cd to another directory, or write the path in full",
+            id="OMK-U-371",
+        ) from error
 
 
 def _xdg(value: str | None, default: Path) -> Path:

@@ -1,91 +1,28 @@
 """Changes a kubeconfig that others wrote: what is not ours in it stays byte for byte.
 
-The places of our entries are taken from the parser's events, and only these are written anew, so
-comments, order, quotes and even bytes that are no UTF-8 stay as they are.
+Only the entries with our names are written anew, or removed; see ``yaml_edit`` for how.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ohmykube.kube.yaml_edit import Edits, Node, NotUnderstoodError, bytes_of, parse, text_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 LISTS = ("clusters", "users", "contexts")
 _CURRENT = "current-context"
+_AUTHORITY = "certificate-authority-data"
 _BOM = b"\xef\xbb\xbf"
-_APART = 0xE000
-"""A byte above ASCII becomes one character of Unicode's private area, so that offsets in the text
-are offsets in the bytes, and the parser, which refuses some characters, takes each of them."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 _PLAIN = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
-
-
-class NotUnderstoodError(ValueError):
-    """The file is a kubeconfig, but not in a form that can be changed in part."""
-
-
-@dataclass(slots=True)
-class _Node:
-    """A piece of the document with its place; an alias is a piece of its own."""
-
-    start: int
-    end: int
-    column: int = 0
-    value: str | None = None
-    """Of a scalar."""
-    plain: bool = False
-    flow: bool = False
-    pairs: list[tuple[_Node, _Node]] | None = None
-    items: list[_Node] | None = None
-
-    @property
-    def last(self) -> int:
-        """Where its last visible part ends."""
-        inner = self.items if self.items is not None else [v for _, v in self.pairs or ()]
-        return inner[-1].last if inner and not self.flow else self.end
-
-    def get(self, key: str) -> _Node | None:
-        """Return the value of a key of a mapping; of several the one that counts."""
-        return next((v for k, v in reversed(self.pairs or []) if k.value == key), None)
-
-
-@dataclass(slots=True)
-class _Edits:
-    """Replacements in one text, which do not overlap."""
-
-    text: str
-    eol: str
-    found: list[tuple[int, int, str]] = field(default_factory=list)
-
-    def replace(self, node: _Node, new: str) -> None:
-        ends_line = node.last > node.start and self.text[node.last - 1] == "\n"
-        gap = " " if node.start == node.last else ""
-        self.found.append((node.start, node.last, gap + new + (self.eol if ends_line else "")))
-
-    def insert(self, at: int, new: str) -> None:
-        self.found.append((at, at, new))
-
-    def insert_lines(self, after: int, lines: Sequence[str]) -> None:
-        """Insert lines below the one that ends at or behind ``after``."""
-        at = after if after and self.text[after - 1] == "\n" else self.text.find("\n", after) + 1
-        if not at:
-            at = len(self.text)
-            if not any(place == at for place, _, _ in self.found):
-                self.insert(at, self.eol)
-        self.insert(at, "".join(line + self.eol for line in lines))
-
-    def result(self) -> str:
-        parts, done = [], 0
-        for start, end, new in sorted(self.found, key=lambda edit: edit[0]):  # stable
-            parts += [self.text[done:start], new]
-            done = end
-        return "".join([*parts, self.text[done:]])
 
 
 def merged(old: bytes, mine: Mapping[str, Any]) -> bytes:
@@ -100,22 +37,100 @@ def merged(old: bytes, mine: Mapping[str, Any]) -> bytes:
         NotUnderstoodError: it is one, but cannot be changed in part.
     """
     bom = _BOM if old.startswith(_BOM) else b""
-    text = _text(old[len(bom) :])
+    text = text_of(old[len(bom) :])
     before = _load(text)
-    eol = "\r\n" if re.search(r"\r\n", text) else "\n"
+    edits = Edits(text)
     if before is None:
         whole = yaml.safe_dump(dict(mine), sort_keys=False, width=1 << 20)
-        kept = text if not text or text.endswith("\n") else text + eol
-        after = kept + whole.replace("\n", eol)
+        kept = text if not text or text.endswith("\n") else text + edits.eol
+        after = kept + whole.replace("\n", edits.eol)
     else:
-        after = _changed(text, mine, eol)
+        _put(edits, mine)
+        after = edits.result()
     if _safely_loaded(after) != _expected(before, mine):
         raise NotUnderstoodError("it is written in a form that cannot be changed in part")
-    return bom + after.translate({_APART + b: b for b in range(0x80, 0x100)}).encode("latin-1")
+    return bom + bytes_of(after)
 
 
-def _text(data: bytes) -> str:
-    return data.decode("latin-1").translate({b: _APART + b for b in range(0x80, 0x100)})
+def removed(old: bytes, name: str, current: str) -> bytes:
+    """Return ``old`` without the entries called ``name``.
+
+    Args:
+        old: a kubeconfig, or nothing.
+        name: of the entries, in all lists.
+        current: the context that becomes the current one where that was ``name``; none does if it
+            is not there.
+
+    Raises:
+        ValueError, NotUnderstoodError: as ``merged``.
+    """
+    bom = _BOM if old.startswith(_BOM) else b""
+    text = text_of(old[len(bom) :])
+    before = _load(text)
+    expected = _without(before or {}, name, current)
+    if before is None or before == expected:
+        return old
+    root, edits = parse(text), Edits(text)
+    for key, value in root.pairs or ():
+        if key.value in LISTS:
+            _out_of_list(edits, key, value, name)
+        elif key.value == _CURRENT and value.value == name:
+            edits.replace(value, _scalar(expected[_CURRENT], quoted=root.flow))
+    after = edits.result()
+    if _safely_loaded(after) != expected:
+        raise NotUnderstoodError("it is written in a form that cannot be changed in part")
+    return bom + bytes_of(after)
+
+
+def current_context(old: bytes) -> str:
+    """Return the current context of a kubeconfig, or an empty string; raises as ``merged``."""
+    found = (_load(text_of(old.removeprefix(_BOM))) or {}).get(_CURRENT)
+    return found if isinstance(found, str) else ""
+
+
+def authority_of(old: bytes, name: str) -> str | None:
+    """Return the certificate authority by which the cluster called ``name`` is known.
+
+    Empty when its entry has none; None when there is no such entry. Raises as ``merged``.
+    """
+    clusters = (_load(text_of(old.removeprefix(_BOM))) or {}).get("clusters") or ()
+    for entry in clusters:
+        if entry.get("name") == name:
+            cluster = entry.get("cluster")
+            return str(cluster.get(_AUTHORITY, "")) if isinstance(cluster, dict) else ""
+    return None
+
+
+def _without(before: Mapping[str, Any], name: str, current: str) -> dict[str, Any]:
+    after = dict(before)
+    for key in LISTS:
+        if before.get(key):
+            after[key] = [entry for entry in before[key] if entry.get("name") != name]
+    if before.get(_CURRENT) == name:
+        names = {entry.get("name") for entry in after.get("contexts") or ()}
+        after[_CURRENT] = current if current in names else ""
+    return after
+
+
+def _out_of_list(edits: Edits, key: Node, value: Node, name: str) -> None:
+    items = value.items or []
+    kept = [item for item in items if _name(item) != name]
+    if len(kept) == len(items):
+        return
+    if not value.flow:
+        for item in items:
+            if item not in kept:
+                edits.remove_lines(item)
+        if not kept:
+            edits.insert(edits.text.index(":", key.end) + 1, " []")
+    elif not kept:
+        edits.remove(value.start + 1, value.end - 1)
+    else:
+        for item, after in itertools.pairwise(items):
+            if item not in kept and item.start < kept[-1].start:
+                edits.remove(item.start, after.start)
+        if items[-1] not in kept:
+            edits.remove(kept[-1].end, items[-1].end)
 
 
 def _load(text: str) -> dict[str, Any] | None:
@@ -151,11 +166,10 @@ def _expected(before: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> dict
     return {**after, _CURRENT: mine[_CURRENT]}
 
 
-def _changed(text: str, mine: Mapping[str, Any], eol: str) -> str:
-    root = _parse(text)
+def _put(edits: Edits, mine: Mapping[str, Any]) -> None:
+    root = parse(edits.text)
     if root.pairs is None:
         raise NotUnderstoodError("its mapping is not where it begins")
-    edits = _Edits(text, eol)
     missing: dict[str, Any] = {}
     for key in LISTS:
         value, entries = root.get(key), list(mine.get(key) or ())
@@ -169,10 +183,9 @@ def _changed(text: str, mine: Mapping[str, Any], eol: str) -> str:
     else:
         edits.replace(current, _scalar(mine[_CURRENT], quoted=root.flow))
     _into_root(edits, root, missing)
-    return edits.result()
 
 
-def _into_list(edits: _Edits, value: _Node, entries: Sequence[Mapping[str, Any]]) -> None:
+def _into_list(edits: Edits, value: Node, entries: Sequence[Mapping[str, Any]]) -> None:
     if value.items is None:
         if value.value not in _NULLS or not value.plain:
             raise NotUnderstoodError("a list in it is an alias")
@@ -195,7 +208,7 @@ def _into_list(edits: _Edits, value: _Node, entries: Sequence[Mapping[str, Any]]
             edits.insert(value.end - 1, json.dumps(entry))
 
 
-def _into_root(edits: _Edits, root: _Node, missing: Mapping[str, Any]) -> None:
+def _into_root(edits: Edits, root: Node, missing: Mapping[str, Any]) -> None:
     if not root.flow:
         for key, value in missing.items():
             edits.insert_lines(root.last, _block({key: value}, root.column))
@@ -206,7 +219,7 @@ def _into_root(edits: _Edits, root: _Node, missing: Mapping[str, Any]) -> None:
         edits.insert(place, f", {inner}" if pairs else inner)
 
 
-def _name(item: _Node) -> str | None:
+def _name(item: Node) -> str | None:
     name = item.get("name")
     return name.value if name is not None else None
 
@@ -218,34 +231,3 @@ def _block(value: Mapping[str, Any], column: int) -> list[str]:
 
 def _scalar(text: str, *, quoted: bool) -> str:
     return text if _PLAIN.fullmatch(text) and not quoted else json.dumps(text)
-
-
-def _parse(text: str) -> _Node:
-    events = iter(yaml.parse(text, yaml.SafeLoader))
-    for event in events:
-        if isinstance(event, yaml.DocumentStartEvent):
-            return _node(next(events), events)
-    raise NotUnderstoodError("it has no document")
-
-
-def _node(event: yaml.Event, events: Iterator[yaml.Event]) -> _Node:
-    node = _Node(_mark(event.start_mark).index, _mark(event.end_mark).index)
-    node.column = _mark(event.start_mark).column
-    if isinstance(event, yaml.ScalarEvent):
-        node.value, node.plain = event.value, event.style is None
-    elif isinstance(event, yaml.CollectionStartEvent):
-        node.flow = bool(event.flow_style)
-        inner: list[_Node] = []
-        while not isinstance(event := next(events), yaml.CollectionEndEvent):
-            inner.append(_node(event, events))
-        node.end = _mark(event.end_mark).index
-        if isinstance(event, yaml.MappingEndEvent):
-            node.pairs = list(zip(inner[::2], inner[1::2], strict=True))
-        else:
-            node.items = inner
-    return node
-
-
-def _mark(mark: Any) -> yaml.Mark:
-    found: yaml.Mark = mark  # the parser for text gives one with every event
-    return found

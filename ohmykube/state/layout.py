@@ -7,7 +7,7 @@
       clusters/<name>/             0700, one directory per cluster
         record.json  record.json.bak  lock  playbook.lock  kubeconfig  ssh_config
         cache-token
-        facts/  runs/<time>/
+        facts/  merged-kubeconfigs/  runs/<time>/
       .removing-<name>-<random>/   a cluster directory on its way out
       template-build/              only while templates are built
 """
@@ -46,6 +46,9 @@ PLAYBOOK_LOCK = "playbook.lock"
 
 KUBECONFIG = "kubeconfig"
 """Administrator's access to the cluster from this host."""
+
+MERGED = "merged-kubeconfigs"
+"""One file for each kubeconfig of the user that the cluster was merged into."""
 
 SSH_CONFIG = "ssh_config"
 """OpenSSH client configuration with one host for each node."""

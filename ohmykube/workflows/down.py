@@ -18,7 +18,7 @@ from ohmykube.steps.connect_nodes import connect_nodes, disconnect
 from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.steps.run_playbook import CLUSTER_RESET, run_playbook
 from ohmykube.steps.write_inventory import write_inventory
-from ohmykube.workflows import session
+from ohmykube.workflows import merged_kubeconfigs, session
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Cluster
@@ -59,6 +59,7 @@ def down(services: Services, name: str) -> DownResult:
             disconnect(store.directory(name))
             removed += _delete(services, provider, name)
             templates.sweep(services, provider)
+        merged_kubeconfigs.clear(services, name)
         store.remove(name)
         if services.sudo_user is not None:
             services.sudo_user.remove(users_copy(services.sudo_user, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,14 @@ import click
 from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
 from ohmykube.cli._output import document
-from ohmykube.cli.cluster import kubeconfig_merge
 from ohmykube.errors import UsageError
+from ohmykube.kit import paths
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ohmykube.cli._app import App
+    from ohmykube.kit.sudo_user import SudoUser
 
 
 @click.command(
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--into",
     type=click.Path(path_type=Path),
-    help="File for --merge (default: $KUBECONFIG, else ~/.kube/config).",
+    help="File for --merge (default: the one that kubectl uses).",
 )
 @_options.output
 @_options.talk
@@ -46,30 +50,44 @@ def kubeconfig(
     into: Path | None,
 ) -> None:
     """Print the administrator's kubeconfig of a cluster, or merge it into yours."""
-    from ohmykube.workflows import access
+    from ohmykube.workflows import access, merged_kubeconfigs
 
     if path_only and merge:
         raise UsageError("--path and --merge do not go together", id="OMK-U-110")
     if into is not None and not merge:
         raise UsageError("--into goes with --merge", id="OMK-U-110")
     name = _names.choose(app, name_argument, name_option)
-    source = app.call(access.kubeconfig, name)
     if merge:
-        target = into or _default_target(app)
+        target = (
+            paths.expanded(str(into))
+            if into is not None
+            else default_target(app.environ, app.services.sudo_user)
+        )
         app.acting()
-        kubeconfig_merge.merge(source, target)
+        app.call(merged_kubeconfigs.merge, name, target)
         app.show(
             document("Kubeconfig", {"cluster": name, "path": str(target)}),
             f'Cluster "{name}" is in {target}\n',
         )
-    elif path_only:
+        return
+    source = app.call(access.kubeconfig, name)
+    if path_only:
         app.show(document("Kubeconfig", {"cluster": name, "path": str(source)}), f"{source}\n")
     else:
         # The text itself is the result, whatever form was asked for: it is YAML already.
         app.write(source.read_text(encoding="utf-8"))
 
 
-def _default_target(app: App) -> Path:
-    named = app.environ.get("KUBECONFIG", "").split(":")[0]
-    home = Path(app.environ.get("HOME") or Path.home())
-    return Path(named) if named else home / ".kube" / "config"
+def default_target(environ: Mapping[str, str], sudo_user: SudoUser | None) -> Path:
+    """Return the file that kubectl writes: of $KUBECONFIG the first that exists, else the first.
+
+    Args:
+        environ: of the process.
+        sudo_user: who called sudo; without $KUBECONFIG it is a file of this user.
+    """
+    # To kubectl an empty part of the list is nothing, and "~" is a name like others.
+    named = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if named:
+        return paths.absolute(next((path for path in named if path.exists()), named[0]))
+    home = sudo_user.home if sudo_user is not None else Path(environ.get("HOME") or Path.home())
+    return paths.absolute(home / ".kube" / "config")

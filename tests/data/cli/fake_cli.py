@@ -284,6 +284,11 @@ class FakeWorkflows:
     def kubeconfig(self, services, name) -> Path:
         return self.kubeconfig_file or Path(os.environ["FAKE_KUBECONFIG"])
 
+    def merge(self, services, name, target) -> None:
+        from ohmykube.kube import kubeconfig_file
+
+        kubeconfig_file.merge(self.kubeconfig(services, name), target)
+
     def shell_argv(self, services, name, node, command) -> tuple[str, ...]:
         self.calls.append(("shell", name, node, tuple(command)))
         return tuple(command) or ("true",)

@@ -11,8 +11,10 @@ import yaml
 
 from ohmykube import __main__, __version__
 from ohmykube.cli import _root
+from ohmykube.cli.cluster import kubeconfig
 from ohmykube.cli.config import config as config_group
 from ohmykube.errors import ExitCode
+from ohmykube.kit.sudo_user import SudoUser
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
 from ohmykube.providers.base import Check, CheckStatus
@@ -336,6 +338,33 @@ def test_kubeconfig_merge_into(cli, fakes, tmp_path) -> None:
     third = tmp_path / "third"
     assert cli("kubeconfig", "--merge", "--into", str(third)).code == 0
     assert third.exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "chosen"),
+    [
+        ("", "", ".kube/config"),
+        (":", "", ".kube/config"),
+        (":lab", "", "lab"),
+        ("::lab:", "", "lab"),
+        ("lab:other", "", "lab"),
+        ("lab:other", "other", "other"),
+        ("lab::other:third", "third other", "other"),
+        ("lab:other", "lab other", "lab"),
+        ("~/lab", "", "~/lab"),
+    ],
+)
+def test_the_file_for_a_merge_is_the_one_that_kubectl_writes(
+    tmp_path, monkeypatch, named, there, chosen
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in there.split():
+        (tmp_path / name).touch()
+    found = kubeconfig.default_target({"KUBECONFIG": named, "HOME": str(tmp_path)}, None)
+    assert found == tmp_path / chosen
+    user = SudoUser(uid=1, gid=1, home=tmp_path / "user")
+    found = kubeconfig.default_target({"KUBECONFIG": named, "HOME": "/root"}, user)
+    assert found == tmp_path / chosen.replace(".kube", "user/.kube")
 
 
 @pytest.mark.parametrize("code", [0, 3])

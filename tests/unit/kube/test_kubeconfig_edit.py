@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ohmykube.kube import kubeconfig_edit
-from ohmykube.kube.kubeconfig_edit import NotUnderstoodError, merged
+from ohmykube.kube.kubeconfig_edit import merged, removed
+from ohmykube.kube.yaml_edit import NotUnderstoodError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,3 +179,59 @@ def test_whatever_a_program_wrote(
         assert after[key] == [*(content.get(key) or []), *MINE[key]]
     assert after.get("preferences") == content.get("preferences")
     assert merged(new, MINE) == new
+
+
+@pytest.mark.parametrize("old", FORMS.values(), ids=FORMS)
+def test_taking_ours_out_again_leaves_theirs(old: bytes) -> None:
+    before, after = semantic(old), semantic(removed(merged(old, MINE), NAME, "prod"))
+    for key in kubeconfig_edit.LISTS:
+        assert (after.get(key) or []) == (before.get(key) or [])
+    contexts = {entry["name"] for entry in before.get("contexts") or []}
+    assert after["current-context"] == ("prod" if "prod" in contexts else "")
+    for key in before.keys() - {*kubeconfig_edit.LISTS, "current-context"}:
+        assert after[key] == before[key]
+
+
+@pytest.mark.parametrize(
+    "form", ["block", "CRLF", "BOM", "head and tail", "no end of line, a comment"]
+)
+def test_merged_and_taken_out_every_byte_is_as_it_was(form: str) -> None:
+    old = FORMS[form]
+    assert removed(merged(old, MINE), NAME, "prod").rstrip(b"\r\n") == old.rstrip(b"\r\n")
+
+
+@pytest.mark.parametrize("old", FORMS.values(), ids=FORMS)
+def test_where_there_is_nothing_of_ours_no_byte_changes(old: bytes) -> None:
+    assert removed(old, NAME, "prod") == old
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        ("OAB", "AB"),
+        ("AOB", "AB"),
+        ("ABO", "AB"),
+        ("O", ""),
+        ("OO", ""),
+        ("OAO", "A"),
+        ("AOOBO", "AB"),
+    ],
+)
+@pytest.mark.parametrize("flow", [True, False])
+def test_wherever_ours_stands(names: str, left: str, flow: bool) -> None:
+    entries = [{"name": NAME if one == "O" else one, "cluster": {"server": one}} for one in names]
+    old = yaml.safe_dump({"clusters": entries, "kind": "Config"}, default_flow_style=flow).encode()
+    assert [one["name"] for one in semantic(removed(old, NAME, ""))["clusters"]] == list(left)
+
+
+@pytest.mark.parametrize("current", ["prod", "", "gone", NAME])
+def test_the_current_context_is_one_that_exists_or_none(current: str) -> None:
+    after = semantic(removed(merged(BLOCK, MINE), NAME, current))
+    assert after["current-context"] == ("prod" if current == "prod" else "")
+
+
+def test_another_current_context_stays() -> None:
+    chosen = merged(BLOCK, MINE).replace(
+        b"current-context:   ohmykube-dev", b"current-context: test"
+    )
+    assert semantic(removed(chosen, NAME, "prod"))["current-context"] == "test"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ohmykube.cli.cluster.kubeconfig_merge import merge
 from ohmykube.errors import ConfigError, LockedError
+from ohmykube.kube.kubeconfig_file import merge
 
 
 class Clock:
