@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import pydantic
@@ -25,9 +27,21 @@ Media = Annotated[str, pydantic.Field(max_length=255, pattern=r"^[!-~]+$")]
 """It becomes a header of HTTP, which a line break in it would end."""
 
 
+_LISTS = frozenset({"layers", "manifests"})
+
+
 class _Part(pydantic.BaseModel):
     # Unknown fields are other people's and stay in the bytes; ours are strict.
     model_config = pydantic.ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: object) -> object:
+        """Take a null for nothing, as Go does: its programs write one for an empty list."""
+        if not isinstance(value, dict):
+            return value
+        empty = {key: [] for key in _LISTS & value.keys() if value[key] is None}
+        return {key: inner for key, inner in value.items() if inner is not None} | empty
 
 
 class Platform(_Part):
@@ -52,6 +66,8 @@ class Manifest(_Part):
     """One image for one platform."""
 
     media_type: Annotated[Media, pydantic.Field(alias="mediaType")] = OCI_MANIFEST
+    artifact_type: Annotated[str, pydantic.Field(alias="artifactType", max_length=255)] = ""
+    """What it is, when it is no image: a signature, a list of materials, a chart."""
     config: Descriptor
     layers: Annotated[tuple[Descriptor, ...], pydantic.Field(max_length=1000, strict=False)]
 
@@ -65,6 +81,7 @@ class Index(_Part):
     """One image for several platforms."""
 
     media_type: Annotated[Media, pydantic.Field(alias="mediaType")] = OCI_INDEX
+    artifact_type: Annotated[str, pydantic.Field(alias="artifactType", max_length=255)] = ""
     manifests: Annotated[tuple[Descriptor, ...], pydantic.Field(max_length=1000, strict=False)]
 
     @property
@@ -73,13 +90,37 @@ class Index(_Part):
         linux = [e.platform for e in self.manifests if e.platform and e.platform.os == "linux"]
         return tuple(sorted({platform.architecture for platform in linux}))
 
+    def fitting(self, arch: str) -> tuple[Descriptor, ...]:
+        """Return the entries for Linux on ``arch``, first the one that runs on most processors."""
+        found = [
+            entry
+            for entry in self.manifests
+            if entry.platform
+            and (entry.platform.os, entry.platform.architecture) == ("linux", arch)
+        ]
+        return tuple(sorted(found, key=lambda entry: _demand(arch, entry.platform)))
+
     def only(self, arch: str) -> Descriptor | None:
-        """Return the entry for Linux on ``arch``, or None."""
-        for entry in self.manifests:
-            platform = entry.platform
-            if platform and (platform.os, platform.architecture) == ("linux", arch):
-                return entry
-        return None
+        """Return the entry to take for Linux on ``arch``, or None.
+
+        Which variant a node's processor has is not known here, so it is the least demanding one.
+        An entry alone that tells no platform is taken: its config tells it.
+        """
+        fitting = self.fitting(arch)
+        if not fitting and len(self.manifests) == 1 and self.manifests[0].platform is None:
+            return self.manifests[0]
+        return fitting[0] if fitting else None
+
+
+_BASELINE = {"amd64": ("", "v1"), "arm64": ("", "v8", "8")}
+"""Variants of an architecture that each of its processors has (containerd/platforms)."""
+
+
+def _demand(arch: str, platform: Platform | None) -> tuple[int, ...]:
+    variant = platform.variant if platform else ""
+    if variant in _BASELINE.get(arch, ("",)):
+        return ()
+    return tuple(map(int, re.findall(r"[0-9]+", variant))) or (0,)
 
 
 def parse(data: bytes, name: str) -> Manifest | Index:
@@ -90,19 +131,44 @@ def parse(data: bytes, name: str) -> Manifest | Index:
     """
     why = f"it has {len(data)} bytes, more than {MAX_BYTES}"
     if len(data) <= MAX_BYTES:
-        model = Index if b'"manifests"' in data else Manifest
+        fields = _fields(data)
+        model = Index if "manifests" in fields else Manifest
         try:
+            if {"manifests", "layers"} <= fields:
+                raise ValueError("it is an image and an index at once")  # noqa: TRY301 - as below
             return model.model_validate_json(data)
         except pydantic.ValidationError as error:
-            if b'"fsLayers"' in data:
+            if "fsLayers" in fields:
                 raise _schema_1(name) from error
             first = error.errors()[0]
             why = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        except ValueError as error:
+            why = str(error)
     raise IntegrityError(
         f"the manifest of {name} cannot be understood",
         why=why,
         hint="check that the registry or mirror really serves images under this name",
         id="OMK-I-115",
+    )
+
+
+def _fields(data: bytes) -> frozenset[str]:
+    """Return the names of the fields of a document that have a value."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return frozenset()
+    found = document.items() if isinstance(document, dict) else ()
+    return frozenset(name for name, value in found if value is not None)
+
+
+def no_layers(name: str) -> IntegrityError:
+    """Return the error for an image of which nothing can be started."""
+    return IntegrityError(
+        f"the image {name} has no layers",
+        why="containerd has nothing to unpack, so no container can be started from it",
+        hint="add a file to the image, such as with COPY in its Dockerfile",
+        id="OMK-I-372",
     )
 
 

@@ -16,7 +16,7 @@ from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ohmykube.cache.archive.archive_reader import ArchiveFiles
     from ohmykube.cache.store import Ref, Store
@@ -51,6 +51,7 @@ class ImageSources:
         origin: Origin = Origin.AUTO,
         reference: str = "",
         stdin: IO[bytes] | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Say how sources are read.
 
@@ -60,12 +61,14 @@ class ImageSources:
             origin: for image names.
             reference: name for an image that has none in its archive.
             stdin: what ``-`` reads; this process's standard input by default.
+            tell: takes lines for the user.
         """
         self._store = store
         self._architectures = sorted(set(architectures))
         self._origin = origin
         self._reference = image_names.full(reference) if reference else ""
         self._stdin = stdin
+        self._tell = tell
 
     def read(self, source: str) -> tuple[Ref, ...]:
         """Bring the images of one source into the store.
@@ -113,13 +116,16 @@ class ImageSources:
         """Take the images for each architecture that a node has."""
         refs: list[Ref] = []
         problems: list[OhmykubeError] = []
+        told: list[str] = []
         for arch in self._architectures:
             try:
-                found = images.read_images(contents, self._store, arch)
+                found = images.read_images(contents, self._store, arch, told.append)
             except NotFoundError as error:
                 problems.append(error)  # nodes of another architecture may still get theirs
                 continue
             refs += images.import_images(contents, found, self._store, self._reference)
+        for text in dict.fromkeys(told):
+            self._tell(text)
         if not refs and problems:
             raise problems[0]
         return tuple(refs)

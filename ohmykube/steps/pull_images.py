@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import oci
+from ohmykube.cache import manifest, oci
 from ohmykube.cache.archive import image_names
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.registry_client import Reference, RegistryClient
@@ -52,6 +52,7 @@ def pull_images(
 
     Raises:
         NetworkError, IntegrityError: as ``RegistryClient.pull``; no reference was made.
+        IntegrityError: an image has no layers.
     """
     todo = [(reference, arch) for reference in references for arch in sorted(set(architectures))]
     with PULL_IMAGES.running(services) as result:
@@ -71,6 +72,9 @@ def pull_images(
 
 def _pulled(client: RegistryClient, store: Store, reference: str, arch: str) -> Ref:
     digest = client.pull(Reference.parse(reference), arch)
+    image = manifest.read(store, digest)
+    if isinstance(image, manifest.Manifest) and not image.layers:
+        raise manifest.no_layers(reference)
     return Ref(
         kind=Kind.IMAGE,
         name=reference,

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 from ohmykube.cache.store import Store
 from ohmykube.errors import NodeError, NotFoundError, OhmykubeError
 from ohmykube.kit import parallel
+from ohmykube.progress import Message
 from ohmykube.steps.deliver_images import deliver_images
 from ohmykube.steps.import_images import ImageSources, Origin, check_sources, import_images
 from ohmykube.steps.node_images import NodeImages, exact_name
@@ -116,6 +117,7 @@ def load(services: Services, name: str, options: LoadOptions) -> DeliveryResult:
             origin=options.origin,
             reference=options.reference,
             stdin=options.stdin,
+            tell=lambda text: services.reporter.emit(Message(text=text)),
         )
         refs = import_images(services, options.sources, reader)
         deliveries = deliver_images(ctx, probed, refs, store)

@@ -9,7 +9,7 @@ be checked, and a compressed copy would have another digest with every version o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ohmykube.cache import manifest, oci
@@ -23,12 +23,14 @@ from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ohmykube.cache.store import Store
 
 SOURCE = "load"
 MAX_LAYERS = 1000
+_DEEPEST = 4
+"""Indexes that may lead to another one."""
 _TAR = "application/vnd.oci.image.layer.v1.tar"
 _PACKED = {b"\x1f\x8b": "+gzip", b"\x28\xb5\x2f\xfd": "+zstd"}
 
@@ -52,20 +54,36 @@ class ArchivedImage:
         return digests.of_bytes(self.manifest)
 
 
-def read_images(contents: ArchiveFiles, store: Store, arch: str) -> tuple[ArchivedImage, ...]:
+def read_images(
+    contents: ArchiveFiles, store: Store, arch: str, tell: Callable[[str], None] = lambda _: None
+) -> tuple[ArchivedImage, ...]:
     """Return the images for Linux on ``arch``, every one complete.
 
+    What is no image (a signature, what says how an image was built) and what is for other platforms
+    is passed over.
+
+    Args:
+        contents: the archive.
+        store: has blobs that the archive need not hold.
+        arch: of the nodes.
+        tell: takes a line that says what was passed over, if anything was.
+
     Raises:
-        IntegrityError: it is no image archive, or something is missing or not what it should be.
+        IntegrityError: it is no image archive, an image has no layers, or something is missing or
+            not what it should be.
         NotFoundError: it has no image for ``arch``.
     """
     index = contents.document("index.json")
-    if index is not None:
-        return _Layout(contents, store, arch).images(index)
-    listing = contents.document("manifest.json")
-    if listing is None:
+    reader: _Layout | _DockerArchive = _Layout(contents, store, arch)
+    if index is None:
+        reader, index = _DockerArchive(contents, store, arch), contents.document("manifest.json")
+    if index is None:
         bad(contents.label, "it has neither index.json (OCI) nor manifest.json (docker save)")
-    return _DockerArchive(contents, store, arch).images(listing)
+    found = reader.images(index)
+    if reader.passed_over:
+        what = ", ".join(sorted(reader.passed_over))
+        tell(f"{contents.label}: passed over what is no image ({what})")
+    return found
 
 
 def import_images(
@@ -137,6 +155,10 @@ class _Reader:
         self.contents = contents
         self.store = store
         self.arch = arch
+        self.passed_over: set[str] = set()
+        """What is no image."""
+        self.elsewhere: set[str] = set()
+        """Platforms of images that are not for these nodes."""
 
     def bad(self, why: str) -> NoReturn:
         bad(self.contents.label, why)
@@ -147,15 +169,22 @@ class _Reader:
         except (ValueError, RecursionError) as error:
             self.bad(f"{name} is no JSON: {error}")
 
-    def config(self, data: bytes) -> dict[str, Any]:
-        """Return an image's config; raises NotFoundError when it is for another platform."""
+    def config(self, data: bytes) -> dict[str, Any] | None:
+        """Return an image's config; None, noted, when it is no image or for another platform."""
         document = self.json(data, "the config")
         if not isinstance(document, dict):
             self.bad("the config of an image is no JSON object")
-        found = (document.get("os", ""), document.get("architecture", ""))
-        if found != ("linux", self.arch):
-            self.wrong_platform(f"it is for {'/'.join(str(part) or '?' for part in found)}")
-        return document
+        found = (document.get("os") or "", document.get("architecture") or "")
+        if found == ("linux", self.arch):
+            return document
+        self._not_for_us(*found)
+        return None
+
+    def _not_for_us(self, os: str, arch: str) -> None:
+        if {os, arch} <= {"", "unknown"}:  # how docker marks what says how an image was built
+            self.passed_over.add("what has no platform")
+        else:
+            self.elsewhere.add(f"{os or '?'}/{arch or '?'}")
 
     def wrong_platform(self, why: str) -> NoReturn:
         raise NotFoundError(
@@ -173,38 +202,50 @@ class _Layout(_Reader):
         index = self._parsed(data, "index.json")
         if not isinstance(index, Index) or not index.manifests:
             self.bad("its index.json names no image")
-        named: dict[str, list[str]] = {}
-        others: list[str] = []
+        found: dict[str, ArchivedImage] = {}
         for entry in index.manifests:
-            platform = entry.platform
-            if platform and (platform.os, platform.architecture) != ("linux", self.arch):
-                others.append(f"{platform.os}/{platform.architecture}")
+            image = self._image(entry, _DEEPEST)
+            if image is None:
                 continue
-            named.setdefault(entry.digest, []).extend(image_names.of_annotations(entry.annotations))
-        if not named:
-            self.wrong_platform(f"it has {', '.join(sorted(set(others)))}")
-        return tuple(
-            self._image(digest, tuple(dict.fromkeys(references)))
-            for digest, references in named.items()
-        )
+            names = image_names.of_annotations(entry.annotations)
+            before = found.get(image.digest, image).references
+            found[image.digest] = replace(image, references=tuple(dict.fromkeys(before + names)))
+        if not found and self.elsewhere:
+            self.wrong_platform(f"it has {', '.join(sorted(self.elsewhere))}")
+        if not found:
+            self.bad(f"it holds no image, only {', '.join(sorted(self.passed_over))}")
+        return tuple(found.values())
 
-    def _image(self, digest: str, references: tuple[str, ...]) -> ArchivedImage:
-        data = self._blob(digest)
-        parsed = self._parsed(data, digest)
-        if isinstance(parsed, Index):
-            entry = parsed.only(self.arch)
-            if entry is None:
-                platforms = [e.platform for e in parsed.manifests if e.platform]
-                there = ", ".join(f"{p.os}/{p.architecture}" for p in platforms)
-                self.wrong_platform(f"its index has {there or 'no platform'}")
-            data = self._blob(entry.digest)
-            parsed = self._parsed(data, entry.digest)
-            if isinstance(parsed, Index):
-                self.bad(f"the index {digest} leads to another index")
+    def _image(self, entry: Descriptor, levels: int) -> ArchivedImage | None:
+        """Return the image that an entry leads to; None when it is none for these nodes."""
+        platform = entry.platform
+        if platform and (platform.os, platform.architecture) != ("linux", self.arch):
+            self._not_for_us(platform.os, platform.architecture)
+            return None
+        data = self._blob(entry.digest)
+        parsed = self._parsed(data, entry.digest)
+        if parsed.artifact_type:
+            self.passed_over.add(parsed.artifact_type)
+            return None
+        if isinstance(parsed, Manifest):
+            return self._whole(data, parsed)
+        if not levels:
+            self.bad(f"its indexes lead to indexes more than {_DEEPEST} times")
+        fitting = parsed.fitting(self.arch)
+        unsaid = [one for one in parsed.manifests if one.platform is None]
+        rest = [one for one in parsed.manifests if one not in fitting and one not in unsaid]
+        found = (self._image(one, levels - 1) for one in (*fitting, *unsaid, *rest))
+        return next((image for image in found if image is not None), None)
+
+    def _whole(self, data: bytes, parsed: Manifest) -> ArchivedImage | None:
+        config = self.config(self._blob(parsed.config.digest))
+        if config is None:
+            return None
+        if not parsed.layers:
+            raise manifest.no_layers(f"in {self.contents.label}")
         blobs = {blob.digest: self._place(blob) for blob in parsed.blobs}
-        self.config(self._blob(parsed.config.digest))
         size = len(data) + sum(blob.size for blob in parsed.blobs)
-        return ArchivedImage(references, data, blobs, size, self.arch)
+        return ArchivedImage((), data, blobs, size, self.arch)
 
     def _parsed(self, data: bytes, name: str) -> Manifest | Index:
         try:
@@ -249,18 +290,26 @@ class _DockerArchive(_Reader):
         listing = self.json(data, "manifest.json")
         if not isinstance(listing, list) or not listing:
             self.bad("its manifest.json names no image")
-        return tuple(self._image(entry) for entry in listing)
+        found = [image for entry in listing if (image := self._image(entry)) is not None]
+        if not found:
+            there = ", ".join(sorted(self.elsewhere or self.passed_over))
+            self.wrong_platform(f"it has {there}")
+        return tuple(found)
 
-    def _image(self, entry: object) -> ArchivedImage:
+    def _image(self, entry: object) -> ArchivedImage | None:
         config_name, layers, tags = self._fields(entry)
         config = self.contents.document(config_name)
         if config is None:
             self.bad(f"{config_name} is missing")
         document = self.config(config)
+        if document is None:
+            return None
         rootfs = document.get("rootfs")
-        diffs = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+        diffs = rootfs.get("diff_ids") or [] if isinstance(rootfs, dict) else None
         if not isinstance(diffs, list) or len(diffs) != len(layers):
             self.bad(f"{config_name} does not describe the {len(layers)} layers")
+        if not layers:
+            raise manifest.no_layers(tags[0] if tags else f"in {self.contents.label}")
         parts = [self._layer(name, diff) for name, diff in zip(layers, diffs, strict=True)]
         own = oci.StoredBlob(oci.CONFIG, digests.of_bytes(config), len(config))
         made = oci.manifest_bytes(own, parts)
@@ -271,7 +320,7 @@ class _DockerArchive(_Reader):
 
     def _fields(self, entry: object) -> tuple[str, list[str], tuple[str, ...]]:
         given: dict[str, Any] = entry if isinstance(entry, dict) else {}
-        config, layers = given.get("Config"), given.get("Layers", [])
+        config, layers = given.get("Config"), given.get("Layers") or []
         tags = given.get("RepoTags") or []
         lists = all(
             isinstance(words, list) and all(isinstance(word, str) for word in words)

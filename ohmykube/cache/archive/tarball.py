@@ -145,6 +145,10 @@ class Tar:
             return Member(name, size, self._position)
         if header.type == tarfile.SYMTYPE and not size:
             return Member(name, 0, self._position, self._target(name, header))
+        if header.type == tarfile.LNKTYPE and not size:
+            # tar makes one of a file that it packs for the second time.
+            link = self._clean(self._long.get("linkpath", header.linkname))
+            return Member(name, 0, self._position, link)
         bad(self._label, f"{name!r} is neither a file nor a directory")
 
     def _target(self, name: str, header: tarfile.TarInfo) -> str:
@@ -222,7 +226,7 @@ class Tar:
         while len(data) < size:
             more = self._some(size - len(data))
             if not more:
-                bad(self._label, "it ends in the middle")
+                bad(self._label, "it ends in the middle" if self._position else "it is empty")
             data += more
         return data
 

@@ -6,12 +6,14 @@ import gzip
 import io
 import json
 import os
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
 
 from ohmykube.cache.archive import archive_reader, image_names, images
+from ohmykube.cache.manifest import OCI_MANIFEST
 from ohmykube.cache.store import Store
 from ohmykube.errors import (
     IntegrityError,
@@ -352,26 +354,178 @@ def test_a_faulty_archive_leaves_nothing(
     assert all(store.verify(digest) for digest in blobs)
 
 
-def test_an_index_of_an_index_is_refused(store: Store, tmp_path: Path) -> None:
-    files, _ = several()
-    inner = next(n for n, d in files.items() if n.startswith("blobs") and b'"manifests"' in d)
-    outer = json.dumps(
-        {
-            "schemaVersion": 2,
-            "manifests": [
-                {
-                    **image_maker.describe(files[inner], "application/vnd.oci.image.index.v1+json"),
-                    "platform": {"os": "linux", "architecture": "amd64"},
-                }
-            ],
-        }
-    ).encode()
-    digest = digests.of_bytes(outer)
-    top = {"manifests": [image_maker.describe(outer, "application/vnd.oci.image.index.v1+json")]}
-    files |= {f"blobs/{digest.replace(':', '/')}": outer, "index.json": json.dumps(top).encode()}
+INDEX = "application/vnd.oci.image.index.v1+json"
+SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
+
+
+def blob(data: bytes) -> Files:
+    return {f"blobs/{digests.of_bytes(data).replace(':', '/')}": data}
+
+
+def wrapped(files: Files, levels: int, **platform: str) -> Files:
+    """Put an index around what ``index.json`` names, and another around that."""
+    for _ in range(levels):
+        entries = json.loads(files["index.json"])["manifests"]
+        names = [entry.pop("annotations", None) for entry in entries]
+        inner = json.dumps(
+            {"manifests": [{**e, **({"platform": platform} if platform else {})} for e in entries]}
+        ).encode()
+        top = {**image_maker.describe(inner, INDEX), "annotations": names[0]}
+        files = {**files, **blob(inner), "index.json": json.dumps({"manifests": [top]}).encode()}
+    return files
+
+
+@forms
+@pytest.mark.parametrize("levels", [1, 2, 4])
+@pytest.mark.parametrize("platform", [{}, {"os": "linux", "architecture": "amd64"}])
+def test_an_index_may_lead_to_an_index_and_leave_platforms_out(
+    form: Callable, levels: int, platform: dict[str, str], store: Store, tmp_path: Path
+) -> None:
+    """The config of an image says what it is for."""
+    made = image_maker.image(2000)
+    files = wrapped(image_maker.oci_files(made, APP), levels, **platform)
+    (ref,) = load(form(tmp_path / "a", files), store)
+    assert (ref.name, ref.digest) == (APP, made.digest)
+
+
+def test_indexes_do_not_lead_on_for_ever(store: Store, tmp_path: Path) -> None:
+    files = wrapped(image_maker.oci_files(image_maker.image(2000), APP), 9)
     with pytest.raises(IntegrityError) as caught:
         load(as_file(tmp_path / "a", files), store)
-    assert "leads to another index" in (caught.value.why or "")
+    assert "lead to indexes" in (caught.value.why or "")
+
+
+def no_image(**fields: object) -> bytes:
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": EMPTY, "size": 2}
+    return json.dumps({"schemaVersion": 2, "config": empty, "layers": [empty], **fields}).encode()
+
+
+EMPTY = digests.of_bytes(b"{}")
+NO_IMAGES = {
+    "a signature": (no_image(artifactType=SIGNATURE), SIGNATURE),
+    "a config without a platform": (no_image(), "no platform"),
+    "an index of artifacts": (b'{"artifactType": "text/x", "manifests": []}', "text/x"),
+}
+
+
+@forms
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", NO_IMAGES)
+def test_what_is_no_image_is_passed_over_and_said(
+    form: Callable, first: bool, kind: str, store: Store, tmp_path: Path
+) -> None:
+    """One entry that is no image does not refuse the others."""
+    data, what = NO_IMAGES[kind]
+    made = image_maker.image(2000)
+    files = {**image_maker.oci_files(made, APP), **blob(data), **blob(b"{}")}
+    entries = json.loads(files["index.json"])["manifests"]
+    entries.insert(0 if first else 1, image_maker.describe(data, OCI_MANIFEST))
+    files["index.json"] = json.dumps({"manifests": entries}).encode()
+    told: list[str] = []
+    with archive_reader.open_archive(form(tmp_path / "a", files), store) as contents:
+        (found,) = images.read_images(contents, store, "amd64", told.append)
+    assert found.references == (APP,)
+    (line,) = told
+    assert what in line
+
+
+@pytest.mark.parametrize(("data", "what"), NO_IMAGES.values(), ids=NO_IMAGES)
+def test_an_archive_of_nothing_but_such_things_has_no_image(
+    data: bytes, what: str, store: Store, tmp_path: Path
+) -> None:
+    top = {"manifests": [image_maker.describe(data, OCI_MANIFEST)]}
+    files = {**blob(data), **blob(b"{}"), "index.json": json.dumps(top).encode()}
+    with pytest.raises(IntegrityError) as caught:
+        load(as_file(tmp_path / "a", files), store)
+    assert what in (caught.value.why or "")
+
+
+def test_of_several_images_those_for_the_nodes_are_taken(store: Store, tmp_path: Path) -> None:
+    ours, theirs = image_maker.image(2000), image_maker.image(3000, arch="arm64")
+    both = {**image_maker.oci_files(ours, APP), **image_maker.oci_files(theirs, APP + "-arm")}
+    entries = [
+        json.loads(image_maker.oci_files(made, name)["index.json"])["manifests"][0]
+        for made, name in ((theirs, APP + "-arm"), (ours, APP))
+    ]
+    both["index.json"] = json.dumps({"manifests": entries}).encode()
+    (ref,) = load(as_file(tmp_path / "a", both), store)
+    assert ref.digest == ours.digest
+
+
+@forms
+@pytest.mark.parametrize("empty", [None, []])
+@pytest.mark.parametrize("files", [image_maker.oci_files, docker_files])
+def test_an_image_without_layers_is_refused_before_a_node_is_touched(
+    form: Callable, files: Callable, empty: object, store: Store, tmp_path: Path
+) -> None:
+    made = image_maker.image()
+    config = next(d for d in made.blobs.values() if b"rootfs" in d)
+    changed = config.replace(b'"diff_ids": []', b'"diff_ids": ' + json.dumps(empty).encode())
+    document = {**json.loads(made.manifest), "layers": empty}
+    document["config"] = image_maker.describe(changed, document["config"]["mediaType"])
+    again = image_maker.Image(json.dumps(document).encode(), {digests.of_bytes(changed): changed})
+    content = files(again, APP) if empty is not None else files_with_nulls(files, again)
+    with pytest.raises(IntegrityError, match="has no layers"):
+        load(form(tmp_path / "a", content), store)
+
+
+def files_with_nulls(files: Callable, made: image_maker.Image) -> Files:
+    if files is image_maker.oci_files:
+        return files(made, APP)
+    config = next(iter(made.blobs))
+    listing = [{"Config": config, "RepoTags": [APP], "Layers": None}]
+    return {config: made.blobs[config], "manifest.json": json.dumps(listing).encode()}
+
+
+def test_hard_links_to_a_layer_are_followed(store: Store, tmp_path: Path) -> None:
+    """``tar`` makes one of a file that it packs for the second time."""
+    made = image_maker.image(2000)
+    files = docker_files(made, APP)
+    (layer,) = [name for name in files if name.endswith("layer.tar")]
+    listing = json.loads(files.pop("manifest.json"))
+    config = listing[0]["Config"]
+    document = json.loads(files[config])
+    document["rootfs"]["diff_ids"] *= 2
+    files[config] = json.dumps(document).encode()
+    listing[0]["Layers"] = [layer, "again/layer.tar"]
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, data in {**files, "manifest.json": json.dumps(listing).encode()}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("again/layer.tar")
+        link.type, link.linkname = tarfile.LNKTYPE, layer
+        archive.addfile(link)
+    (ref,) = load(path, store)
+    assert ref.name == APP
+
+
+@pytest.mark.parametrize("target", ["nowhere", "../etc/passwd", "/etc/passwd", "again/layer.tar"])
+def test_a_hard_link_that_leads_elsewhere_is_refused(
+    target: str, store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        link = tarfile.TarInfo("again/layer.tar")
+        link.type, link.linkname = tarfile.LNKTYPE, target
+        archive.addfile(link)
+    with pytest.raises(IntegrityError):
+        load(path, store)
+
+
+@pytest.mark.parametrize(
+    "packed", [b"", gzip.compress(b""), zstandard.ZstdCompressor().compress(b"")]
+)
+def test_nothing_is_said_to_be_empty(packed: bytes, store: Store) -> None:
+    """Such as what a program writes into a pipe that has failed."""
+    stream = io.BufferedReader(io.BytesIO(packed))  # type: ignore[arg-type]
+    with (
+        pytest.raises(IntegrityError) as caught,
+        archive_reader.read_stream(stream, "standard input", store),
+    ):
+        pass
+    assert "it is empty" in (caught.value.why or "")
 
 
 def test_a_layout_with_links_is_refused(store: Store, tmp_path: Path) -> None:

@@ -91,7 +91,9 @@ HOSTILE = {
     "zero in a name": (pax(path="a\0b") + file("a") + END, "not a name"),
     "no utf-8": (extended(b"L", b"\xff\xfe\0") + file("a") + END, "not UTF-8"),
     "twice": (file("a") + file("./a") + END, "there twice"),
-    "hard link": (header("a", kind=b"1", link="b") + END, "neither a file"),
+    "hard link with a size": (header("a", 1, kind=b"1", link="b") + END, "neither a file"),
+    "hard link up": (header("a", kind=b"1", link="../b") + END, "not a name"),
+    "absolute hard link": (header("a", kind=b"1", link="/etc/passwd") + END, "not a name"),
     "device": (header("a", kind=b"3") + END, "neither a file"),
     "fifo": (header("a", kind=b"6") + END, "neither a file"),
     "sparse": (header("a", kind=b"S") + END, "neither a file"),
@@ -113,7 +115,7 @@ HOSTILE = {
     "cut in a body": (file("a", b"1" * 5000)[:2000], "ends in the middle"),
     "no end": (file("a"), "ends in the middle"),
     "garbage behind": (file("a") + END + b"garbage", "follows its end"),
-    "nothing": (b"", "ends in the middle"),
+    "nothing": (b"", "it is empty"),
 }
 
 
