@@ -29,7 +29,7 @@ from ohmykube.ansible.outcome import (
     raise_for_failure,
 )
 from ohmykube.errors import LockedError, NodeError
-from ohmykube.kit import interrupt
+from ohmykube.kit import failures, interrupt
 
 if TYPE_CHECKING:
     from ohmykube.progress import Reporter
@@ -97,18 +97,16 @@ def run(playbook_run: PlaybookRun, reporter: Reporter) -> Outcome:
         follower,
     ):
         runner = _runner(playbook_run, place, follower)
-        try:
-            runner.run()
-        except Exception as error:
-            raise NodeError(
-                "ansible-runner failed",
-                why=f"{type(error).__name__}: {str(error).strip()[:300]}",
-                hint=f"`ohmykube up` again; full log: {playbook_run.log_file}",
-                id="OMK-N-104",
-            ) from error
-        finally:
-            if runner.rc is None or runner.canceled:
-                supervise.settle(playbook_run.lock_file, _SETTLE_SECONDS)
+        with failures.closing(lambda: _settle(runner, playbook_run)):
+            try:
+                runner.run()
+            except Exception as error:
+                raise NodeError(
+                    "ansible-runner failed",
+                    why=f"{type(error).__name__}: {str(error).strip()[:300]}",
+                    hint=f"`ohmykube up` again; full log: {playbook_run.log_file}",
+                    id="OMK-N-104",
+                ) from error
     if runner.canceled:
         raise interrupt.interrupted()
     if runner.rc == supervise.LOCKED and follower.stats is None:
@@ -156,6 +154,12 @@ def _runner(
     return ansible_runner.Runner(
         config, event_handler=follower.put, cancel_callback=interrupt.requested.is_set
     )
+
+
+def _settle(runner: ansible_runner.Runner, playbook_run: PlaybookRun) -> None:
+    """Wait for a playbook whose end was not seen."""
+    if runner.rc is None or runner.canceled:
+        supervise.settle(playbook_run.lock_file, _SETTLE_SECONDS)
 
 
 def _for_runner(artifacts: Path) -> dict[str, str]:

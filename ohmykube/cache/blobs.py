@@ -195,7 +195,7 @@ class Pool:
             # Another user of this cache began it: only a copy can get the rights of a blob.
             with path.open("rb") as stream:
                 stored = self.put(stream, expected)
-            path.unlink()
+            path.unlink(missing_ok=True)
             return stored
         with files.explained(path):
             found = digests.of_file(path)

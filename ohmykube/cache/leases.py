@@ -98,5 +98,5 @@ def _look(path: Path) -> Lease | None:
             pid, since = int(note["pid"]), float(note["since"])
             return Lease(str(note["owner"]), pid, since, frozenset(note["digests"]))
         if path.suffix == _SUFFIX or path.stat().st_mtime < time.time() - _YOUNG_SECONDS:
-            path.unlink()
+            path.unlink(missing_ok=True)
     return None

@@ -40,7 +40,9 @@ class _Part(pydantic.BaseModel):
         """Take a null for nothing, as Go does: its programs write one for an empty list."""
         if not isinstance(value, dict):
             return value
-        empty = {key: [] for key in _LISTS & value.keys() if value[key] is None}
+        empty: dict[str, list[object]] = {
+            key: [] for key in _LISTS & value.keys() if value[key] is None
+        }
         return {key: inner for key, inner in value.items() if inner is not None} | empty
 
 

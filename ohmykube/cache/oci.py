@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import zstandard
 
 from ohmykube.errors import IntegrityError, NotFoundError
-from ohmykube.kit import digest, files, interrupt
+from ohmykube.kit import digest, failures, files, interrupt
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -102,12 +102,10 @@ def pack_layer(store: Store, write: Callable[[Sink], None], level: int = LEVEL) 
         with files.explained(store.ingest):
             descriptor, name = tempfile.mkstemp(prefix="layer-", dir=store.ingest)
         temp = Path(name)
-        try:
+        with failures.closing(lambda: temp.unlink(missing_ok=True)):
             with os.fdopen(descriptor, "wb") as target, files.explained(temp):
                 diff_id = _pack(write, target, level)
             stored, size = store.adopt(temp)
-        finally:
-            temp.unlink(missing_ok=True)
     return Layer(StoredBlob(LAYER, stored, size), diff_id)
 
 

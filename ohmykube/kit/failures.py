@@ -58,11 +58,18 @@ def first(failures: Sequence[E]) -> E:
 
 
 @contextlib.contextmanager
-def undoing(undo: Callable[[], object]) -> Iterator[None]:
-    """Call ``undo`` when the block fails or is stopped; report its failures with the first one."""
+def undoing(
+    undo: Callable[[], object], *, after: type[BaseException] = BaseException
+) -> Iterator[None]:
+    """Call ``undo`` when the block fails or is stopped; report its failures with the first one.
+
+    Args:
+        undo: takes back what the block did.
+        after: only after a failure of this class.
+    """
     try:
         yield
-    except BaseException as error:
+    except after as error:
         try:
             undo()
         except BaseException as second:  # noqa: BLE001 - raised or told with the first

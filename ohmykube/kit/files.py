@@ -158,10 +158,9 @@ def explained(path: Path) -> Iterator[None]:
                 f"cannot write {path}", why=str(error), hint=f"ls -ld {path.parent}  (who owns it?)"
             ) from error
         if error.errno in _FULL:
-            free = shutil.disk_usage(_existing(path)).free
             raise ResourceError(
                 f"no space left for {path}",
-                why=f"{free // (1 << 20)} MiB are free on that file system",
+                why=_free(path),
                 hint="free some space, then run the same command again",
             ) from error
         if error.errno in _TAKEN:
@@ -169,8 +168,12 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _existing(path: Path) -> Path:
-    return next(p for p in [path, *path.parents] if p.exists())
+def _free(path: Path) -> str:
+    for place in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(place).free
+            return f"{free // (1 << 20)} MiB are free on that file system"
+    return "the file system is full"
 
 
 @contextlib.contextmanager
@@ -313,8 +316,18 @@ def remove_tree(path: Path, parent: int | None = None) -> None:
             hint=f"umount {mount}, then run the same command again",
         )
     with explained(path):
-        # Follows no link, not even one that is put in the place of a directory meanwhile.
-        shutil.rmtree(name, dir_fd=parent)
+        while _is_there(name, parent):
+            # Follows no link, not even one that is put in the place of a directory meanwhile.
+            with contextlib.suppress(FileNotFoundError):  # something else removes it, too
+                shutil.rmtree(name, dir_fd=parent)
+
+
+def _is_there(name: Path, parent: int | None) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _mounts_below(path: Path) -> Iterator[Path]:

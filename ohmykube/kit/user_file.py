@@ -15,7 +15,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from ohmykube.kit import files
+from ohmykube.kit import failures, files
 
 
 def rewrite(path: Path, content: bytes) -> None:
@@ -106,12 +106,9 @@ def _make_alike(old: int, new: int) -> None:
 def _overwrite(descriptor: int, content: bytes) -> None:
     """Write over an open file; what it grows by comes first, as there may be no space for it."""
     size = os.fstat(descriptor).st_size
-    try:
+    with failures.undoing(lambda: os.ftruncate(descriptor, size)):
         _write(descriptor, content[size:], size)
         files.sync(descriptor)
-    except OSError:
-        os.ftruncate(descriptor, size)
-        raise
     _write(descriptor, content[:size], 0)
     os.ftruncate(descriptor, len(content))
     files.sync(descriptor)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ohmykube.errors import ConfigError, LockedError, TimeoutExceeded
-from ohmykube.kit import files, user_file
+from ohmykube.kit import failures, files, user_file
 from ohmykube.kit.retry import Clock, SystemClock, Wait, until
 from ohmykube.kube import kubeconfig_edit, yaml_edit
 
@@ -128,9 +128,7 @@ def _locked(target: Path, clock: Clock) -> Iterator[None]:
             hint=f"rm {lock}  (when no kubectl is running)",
             id="OMK-U-112",
         ) from error
-    with contextlib.ExitStack() as stack:
-        if held:
-            stack.callback(lock.unlink, missing_ok=True)
+    with failures.closing(lambda: lock.unlink(missing_ok=True) if held else None):
         yield
 
 

@@ -110,7 +110,7 @@ def _install(artifact, fetcher, directory):
         path = os.path.join(directory, artifact["name"].replace("/", "_"))
         fetcher.download(url, path, checksum)
         written = archive.unpack(path, artifact["dest"], artifact.get("members"))
-        os.unlink(path)
+        _unlink(path)
         return written
     target = artifact["dest"]
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
@@ -149,7 +149,7 @@ def remove_tree(path):
     if not os.path.lexists(path):
         return False
     if os.path.islink(path) or not os.path.isdir(path):
-        os.unlink(path)
+        _unlink(path)
         return True
     names = os.listdir(path)
     for name in names:
@@ -160,5 +160,6 @@ def remove_tree(path):
             _unlink(full)
     if os.path.ismount(path):
         return bool(names)
-    os.rmdir(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path)
     return True

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -47,7 +48,8 @@ class Fetcher:
             except (OSError, http.client.HTTPException) as error:
                 self._again(attempt, url, error)
         if checksum and found != checksum:
-            os.unlink(target)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(target)
             raise FetchError("%s: wrong checksum, expected %s but got %s" % (url, checksum, found))
 
     def _again(self, attempt, url, error):

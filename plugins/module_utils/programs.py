@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -67,12 +68,17 @@ def run(argv, timeout=60, stdin=None, ok_codes=(0,), **extra_environment):
     try:
         stdout, stderr = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         stdout, stderr = process.communicate()
         raise ProgramError(_too_long(argv, timeout), last_lines(stdout + stderr)) from error
     if process.returncode not in ok_codes:
         raise ProgramError(_failed(argv, process), last_lines(stdout + stderr), process.returncode)
     return Completed(process.returncode, stdout, stderr)
+
+
+def _kill(process):
+    with contextlib.suppress(ProcessLookupError):  # it ends in this very moment
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def run_logged(argv, log, timeout, pass_fds=()):
@@ -88,7 +94,7 @@ def run_logged(argv, log, timeout, pass_fds=()):
     try:
         process.wait(timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
         process.wait()
         raise ProgramError(_too_long(argv, timeout)) from error
     if process.returncode != 0:

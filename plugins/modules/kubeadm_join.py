@@ -94,6 +94,7 @@ output:
 """
 
 import base64
+import contextlib
 import copy
 import os
 import tempfile
@@ -203,7 +204,8 @@ class Join:
             )
         finally:
             for path in self._configs:
-                os.unlink(path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
         own, wanted = kubeadm.ca_hash(), self._params["ca_cert_hash"]
         if own and wanted and own != wanted and not ran:
             raise kubeadm.KubeadmError(OTHER_CLUSTER % (own, wanted), "survey")

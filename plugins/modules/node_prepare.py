@@ -81,6 +81,7 @@ ansible_facts:
   returned: always
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -161,7 +162,8 @@ class Preparation:
             if os.path.islink(self._at(SWAP_MASK)):
                 self.changes.append(SWAP_MASK)
                 if not self._check:
-                    os.unlink(self._at(SWAP_MASK))
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self._at(SWAP_MASK))
         if not self._check:
             managed.Managed.remove()
 

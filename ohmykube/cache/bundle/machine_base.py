@@ -16,7 +16,7 @@ import zstandard
 
 from ohmykube.cache.store import Ref
 from ohmykube.errors import IntegrityError
-from ohmykube.kit import files, interrupt
+from ohmykube.kit import failures, files, interrupt
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -145,7 +145,5 @@ def _scratch(store: Store) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix="machine-", dir=store.ingest)
     os.close(descriptor)
     path = Path(name)
-    try:
+    with failures.closing(lambda: path.unlink(missing_ok=True)):
         yield path
-    finally:
-        path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from ohmykube.errors import IntegrityError, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files, flush_window
+from ohmykube.kit import failures, files, flush_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,10 +252,8 @@ class SplitWriter:
                 writer = self._next()
             piece = view[: self._left]
             summing = self._thread.submit(self._state.update, piece)
-            try:
+            with failures.closing(summing.result):
                 writer.write_at(self._limit - self._left, piece)
-            finally:
-                summing.result()
             self._left -= len(piece)
             view = view[len(piece) :]
 

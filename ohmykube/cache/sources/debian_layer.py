@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ohmykube.cache import catalog, oci
 from ohmykube.cache.store import Ref
 from ohmykube.errors import NetworkError, PrerequisiteError
-from ohmykube.kit import process
+from ohmykube.kit import failures, process
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import item
 
@@ -102,14 +102,13 @@ def _unpacked(recipe: DebianLayer, arch: str, store: Store) -> dict[str, oci.Ent
     argv = ["mmdebstrap", "--variant=extract", "--format=tar", f"--architectures={arch}"]
     argv += [f"--include={','.join(recipe.packages)}", recipe.suite]
     env = {**os.environ, "SOURCE_DATE_EPOCH": "0", "LC_ALL": "C"}
-    try:
-        with os.fdopen(descriptor, "wb") as target:
-            process.run(argv, timeout=SECONDS, stdout=target, env=env)
-        return _read(archive)
-    except process.CommandFailed as error:
-        raise _failure(error) from error
-    finally:
-        archive.unlink(missing_ok=True)
+    with failures.closing(lambda: archive.unlink(missing_ok=True)):
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                process.run(argv, timeout=SECONDS, stdout=target, env=env)
+            return _read(archive)
+        except process.CommandFailed as error:
+            raise _failure(error) from error
 
 
 def _failure(error: process.CommandFailed) -> NetworkError | PrerequisiteError:

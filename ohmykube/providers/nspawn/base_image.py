@@ -246,7 +246,7 @@ def customise(rootfs: Path, recipe: Recipe) -> None:
     link.symlink_to("/etc/systemd/system/ohmykube-cgroups.service")
     for pattern in ("etc/ssh/ssh_host_*", "var/lib/dbus/machine-id", "var/cache/apt/*.bin"):
         for path in rootfs.glob(pattern):
-            path.unlink()
+            path.unlink(missing_ok=True)
     (rootfs / "etc/machine-id").unlink(missing_ok=True)
     for directory in ("etc/cni/net.d", "opt/cni/bin", "etc/ohmykube"):
         (rootfs / directory).mkdir(parents=True, exist_ok=True)

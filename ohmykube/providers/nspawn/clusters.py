@@ -196,7 +196,7 @@ class Clusters:
         numbers = range(layout.FIRST_HOST, layout.LAST_HOST + 1)
         address = next((a for a in map(layout.address, numbers) if a not in used), None)
         if address is None:
-            node.root_dir.rmdir()
+            files.remove_tree(node.root_dir)
             raise ProviderError(
                 f"cluster {owner.cluster} has no address left for node {spec.node}",
                 why=f"{len(numbers)} nodes are the most that one cluster takes",

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError, LockedError, NotFoundError
+from ohmykube.kit import failures
 from ohmykube.model.machine import (
     Machine,
     MachineSpec,
@@ -155,13 +156,13 @@ class NspawnProvider(Provider):
             owner = clusters.open(spec.cluster)
             record = clusters.register_node(owner, spec, base)
             node = clusters.files(spec.cluster).node(spec.node)
-            try:
+            with failures.undoing(lambda: self._roll_back(record), after=LockedError):
                 clusters.set_up(owner)
-            except LockedError:
-                if not record.complete:
-                    clusters.roll_back_node(spec.cluster, spec.node)
-                raise
             return self._running(record, node)
+
+    def _roll_back(self, record: MachineRecord) -> None:
+        if not record.complete:
+            self._clusters.roll_back_node(record.cluster, record.node)
 
     def start(self, cluster: str, node: str) -> Machine:
         """Start a machine, also after a reboot of the host.

@@ -236,7 +236,7 @@ def strip(root: Path, patterns: tuple[str, ...]) -> None:
             if path.is_dir() and not path.is_symlink():
                 files.remove_tree(path)
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
 
 def _matching(directory: Path, parts: Sequence[str]) -> Iterator[Path]:

@@ -86,7 +86,7 @@ class _Copier:
                 self._reflinks = error.errno not in _NEVER_REFLINKS
             else:
                 return True
-        target.unlink()
+        target.unlink(missing_ok=True)
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 import traceback
@@ -168,3 +169,15 @@ def test_a_stop_side_by_side_with_errors_is_a_stop() -> None:
     with pytest.raises(Interrupted) as caught:
         parallel.each(range(2), call)
     assert [str(one) for one in failures.others(caught.value)] == ["ssh ended"]
+
+
+@pytest.mark.parametrize(("after", "left"), [(NodeError, 1), (Exception, 2), (BaseException, 3)])
+def test_undoing_after_failures_of_a_class_alone(after: type[BaseException], left: int) -> None:
+    done: list[str] = []
+    for error in (NodeError("a"), NetworkError("b"), Interrupted("c")):
+        with (
+            pytest.raises(type(error)),
+            failures.undoing(functools.partial(done.append, str(error)), after=after),
+        ):
+            fail(error)
+    assert done == ["a", "b", "c"][:left]

@@ -6,6 +6,7 @@ import stat
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,18 @@ def test_remove_tree_does_not_follow_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.linux
+def test_remove_tree_beside_another_that_removes_it_too(tmp_path: Path) -> None:
+    """What is gone, the tree or a part of it, is what was wanted."""
+    for _ in range(20):
+        tree = tmp_path / "tree"
+        for name in range(20):
+            (tree / str(name) / "below").mkdir(parents=True)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(files.remove_tree, tree) for _ in range(4)]:
+                done.result()
+        assert not tree.exists()
+
+
 def test_remove_tree_refuses_mounts_even_of_the_same_disk(tmp_path: Path, as_root: None) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "data").write_text("precious")

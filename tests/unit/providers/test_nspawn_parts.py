@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import threading
@@ -391,16 +392,32 @@ class TestNetwork:
         assert ("ip", "netns", "delete", "omk-dev") in v1.ran
         assert ("ip", "netns", "add", "omk-dev") in v1.ran
 
-    def test_a_left_over_port_of_the_bridge_is_replaced(self, v1: Simulation) -> None:
+    @pytest.mark.parametrize(
+        ("ended", "removed"), [("never", False), ("by us", True), ("by itself", True)]
+    )
+    def test_a_left_over_port_of_the_bridge_is_gone_whoever_ended_it(
+        self, v1: Simulation, ended: str, removed: bool
+    ) -> None:
+        """The kernel ends a pair with its namespace, also between the look and the deletion."""
+
         class Left(type(v1)):  # type: ignore[misc]
+            there = True
+
             def _program(self, argv: tuple[str, ...]) -> tuple[int, str]:
                 if argv[-1] == "v11" and "show" in argv:
-                    return 0, ""
+                    return (0, "") if self.there else (1, 'Device "v11" does not exist.')
+                if argv[-1] == "v11" and "delete" in argv:
+                    Left.there = ended == "never"
+                    return (0, "") if ended == "by us" else (1, 'Cannot find device "v11"')
                 return super()._program(argv)  # type: ignore[no-any-return]
 
         simulation = Left(root=v1.root / "again", version=1)
-        network.make_node(simulation.host(), "dev", "cp1", "10.88.0.11")
+        with (
+            contextlib.nullcontext() if removed else pytest.raises(ProviderError, match="link v11")
+        ):
+            network.make_node(simulation.host(), "dev", "cp1", "10.88.0.11")
         assert ("ip", "-n", "omk-dev", "link", "delete", "dev", "v11") in simulation.ran
+        assert (("ip", "netns", "add", "omk-dev.cp1") in simulation.ran) is removed
 
 
 class TestHost:
