@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.cache.blobs import Blob
 from ohmykube.errors import NotFoundError
-from ohmykube.kit import files
+from ohmykube.kit import files, paths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class AttachedBundles:
             NotFoundError: no such file.
             ValueError: a blob does not lie within the file.
         """
-        path = bundle.absolute()
+        path = paths.absolute(bundle)
         try:
             status = path.stat()
         except FileNotFoundError as error:
@@ -78,7 +78,7 @@ class AttachedBundles:
 
     def remove(self, bundle: Path) -> None:
         """Forget a bundle; nothing happens when it was not attached."""
-        note = self._note(bundle.absolute())
+        note = self._note(paths.absolute(bundle))
         with files.explained(note), contextlib.suppress(FileNotFoundError):
             note.unlink()
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ohmykube.cache import docker_hub
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import NetworkError, PrerequisiteError
-from ohmykube.kit import process
+from ohmykube.kit import paths, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,9 @@ class Login:
 
 def docker_config() -> Path:
     """Return where docker keeps its logins."""
-    home = os.environ.get("DOCKER_CONFIG") or str(Path("~/.docker").expanduser())
-    return Path(home) / "config.json"
+    chosen = os.environ.get("DOCKER_CONFIG")
+    home = Path(chosen) if chosen else paths.home_of(os.environ) / ".docker"
+    return home / "config.json"
 
 
 def login(config: Path, host: str) -> Login | None:

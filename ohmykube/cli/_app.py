@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from ohmykube.cli import _failure, _output
 from ohmykube.cli._log import RunLog
 from ohmykube.cli._signals import Signals
-from ohmykube.errors import ExitCode, ResourceError
-from ohmykube.kit import interrupt, paths, process
+from ohmykube.errors import ExitCode, ResourceError, UsageError
+from ohmykube.kit import interrupt, process
+from ohmykube.kit import paths as places
 from ohmykube.progress import NullReporter
 from ohmykube.ui import console
 
@@ -83,7 +84,6 @@ class App:
     results: console.Results
     terminal: console.Terminal
     """What stderr can show."""
-    paths: paths.Paths
     interactive: Callable[[Sequence[str]], int] = process.interactive
     """Runs a program on the user's terminal."""
     bind: Callable[[Callable[..., Any]], Callable[..., Any]] = _itself
@@ -103,13 +103,21 @@ class App:
             stderr=console.ErrorStream(sys.stderr),
             results=console.Results(sys.stdout),
             terminal=console.inspect(sys.stderr, env),
-            paths=paths.from_environment(env),
         )
+
+    @cached_property
+    def paths(self) -> places.Paths:
+        """Where things live; raises UsageError when the environment names no place that can be."""
+        return places.from_environment(self.environ)
 
     @cached_property
     def log(self) -> RunLog:
         """The run's log, attached to our loggers from its first use."""
-        handler = RunLog(self.paths.state / "logs", self.command)
+        try:
+            directory = self.paths.state / "logs"
+        except UsageError:  # the error of the command; there is no place for a log then
+            directory = None
+        handler = RunLog(directory, self.command)
         logger = logging.getLogger(_LOGGER)
         logger.setLevel(logging.DEBUG)
         logger.propagate = False

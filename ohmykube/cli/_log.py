@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import logging
 import os
+import re
 import traceback
 from collections import deque
 from typing import TYPE_CHECKING, TextIO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ohmykube.progress import Event
 
 KEEP_FILES = 20
+"""Of each command: the log of the `up` that matters outlives many a `kubeconfig`."""
 _KEEP_LINES = 2000
 _MODE = 0o600
 
@@ -30,7 +32,13 @@ _MODE = 0o600
 class RunLog(logging.Handler):
     """Takes log records and progress events; a disk that fails never fails the run."""
 
-    def __init__(self, directory: Path, command: str) -> None:
+    def __init__(self, directory: Path | None, command: str) -> None:
+        """Take note of what is said.
+
+        Args:
+            directory: for the file; None for no file ever.
+            command: what is run.
+        """
         super().__init__(logging.DEBUG)
         self.command = command
         self.path: Path | None = None
@@ -42,34 +50,36 @@ class RunLog(logging.Handler):
     def open(self) -> None:
         """Create the file and write what was noted so far; does nothing the second time."""
         with self.lock_or_nothing():
-            if self._file is not None:
+            if self._file is not None or self._directory is None:
                 return
             with contextlib.suppress(Exception):
                 ensure_directory(self._directory)
-                self.path, self._file = self._create()
+                self.path, self._file = self._create(self._directory)
                 self._file.writelines(self._early)
                 self._file.flush()
                 self._early.clear()
-                self._prune()
+                self._prune(self._directory)
 
     def lock_or_nothing(self) -> contextlib.AbstractContextManager[object]:
         """Return the handler's lock."""
         return self.lock if self.lock is not None else contextlib.nullcontext()
 
-    def _create(self) -> tuple[Path, TextIO]:
+    def _create(self, directory: Path) -> tuple[Path, TextIO]:
         stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         for attempt in range(100):
             suffix = f"-{attempt}" if attempt else ""
-            path = self._directory / f"{stamp}-{self.command}{suffix}.log"
+            path = directory / f"{stamp}-{self.command}{suffix}.log"
             with contextlib.suppress(FileExistsError):
                 descriptor = os.open(path, flags, _MODE)
                 return path, os.fdopen(descriptor, "w", encoding="utf-8", errors="replace")
         raise FileExistsError(path)
 
-    def _prune(self) -> None:
-        logs = sorted(self._directory.glob("*.log"), key=lambda p: p.stat().st_mtime)
-        for old in logs[:-KEEP_FILES]:
+    def _prune(self, directory: Path) -> None:
+        """Remove the oldest logs of this command: those of others are theirs to remove."""
+        names = re.compile(rf"\d+T\d+-{re.escape(self.command)}(-\d+)?\.log")
+        logs = [path for path in directory.iterdir() if names.fullmatch(path.name)]
+        for old in sorted(logs, key=lambda path: path.stat().st_mtime)[:-KEEP_FILES]:
             with contextlib.suppress(OSError):
                 old.unlink()
 

@@ -45,7 +45,7 @@ def load(path: pathlib.Path, overrides: Overrides | None = None) -> Loaded:
     """
     from ohmykube.config import yaml_source  # noqa: PLC0415 - PyYAML only when a file is read
 
-    return _finish(yaml_source.read(path), overrides or Overrides(), path.absolute().parent)
+    return _finish(yaml_source.read(path), overrides or Overrides(), path.parent)
 
 
 def load_file(path: pathlib.Path, overrides: Overrides | None = None) -> Cluster:
@@ -58,7 +58,7 @@ def load_text(text: str | bytes, label: str, overrides: Overrides | None = None)
     from ohmykube.config import yaml_source  # noqa: PLC0415 - PyYAML only when a file is read
 
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    return _finish(yaml_source.parse(data, label), overrides or Overrides(), pathlib.Path.cwd())
+    return _finish(yaml_source.parse(data, label), overrides or Overrides(), pathlib.Path())
 
 
 def from_overrides(overrides: Overrides) -> Cluster:
@@ -87,8 +87,7 @@ def from_document(
 
     data = {"apiVersion": fields.API_VERSION, "kind": fields.KIND, **document}
     source = Source(label=label, data=data)
-    base = pathlib.Path.cwd()
-    return _finish(source, overrides or Overrides(), base, desired=desired).cluster
+    return _finish(source, overrides or Overrides(), pathlib.Path(), desired=desired).cluster
 
 
 def _finish(

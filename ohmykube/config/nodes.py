@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.config import v1
 from ohmykube.config.document import FIELD
+from ohmykube.kit import paths
 from ohmykube.model.cluster import Host, Node, Role
 
 if TYPE_CHECKING:
@@ -111,8 +112,12 @@ class _Hosts:
 
 
 def absolute(text: str, base: Path) -> Path:
-    """Return the path that a text in the file means: ``~`` expanded, relative to the file."""
+    """Return the path that a text in the file means: ``~`` expanded, relative to the file.
+
+    Raises:
+        UsageError: it is relative to the working directory, and that is gone.
+    """
     path = Path(text)
     with contextlib.suppress(RuntimeError):  # no such user, no HOME: kept as it is
         path = path.expanduser()
-    return (base / path).absolute()
+    return paths.absolute(base / path)

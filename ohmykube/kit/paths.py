@@ -39,7 +39,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Paths:
         root = expanded(home)
         state, data, cache = root / "state", root / "data", root / "cache"
     else:
-        user = absolute(Path(env.get("HOME") or Path.home()))
+        user = absolute(home_of(env))
         if sys.platform == "darwin":
             support = user / "Library" / "Application Support" / "ohmykube"
             state, data = support / "state", support / "data"
@@ -53,6 +53,18 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Paths:
     return Paths(state=state, data=data, cache=cache)
 
 
+def home_of(environ: Mapping[str, str]) -> Path:
+    """Return the user's home directory: ``$HOME``, else that of the password database.
+
+    Raises:
+        UsageError: neither knows one.
+    """
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError as error:
+        raise _nowhere("this user has no home directory", str(error)) from error
+
+
 def expanded(text: str) -> Path:
     """Return a path as an absolute one, ``~`` and ``~user`` at its beginning expanded.
 
@@ -62,12 +74,11 @@ def expanded(text: str) -> Path:
     try:
         return absolute(Path(text).expanduser())
     except RuntimeError as error:
-        raise UsageError(
-            f"{text} is in the home directory of nobody",
-            why=str(error),
-            hint="write the path in full",
-            id="OMK-U-370",
-        ) from error
+        raise _nowhere(f"{text} is in the home directory of nobody", str(error)) from error
+
+
+def _nowhere(message: str, why: str) -> UsageError:
+    return UsageError(message, why=why, hint="set HOME, or write the path in full", id="OMK-U-370")
 
 
 def absolute(path: Path) -> Path:

@@ -10,7 +10,7 @@ from ohmykube.cache.bundle import parts, read, sign
 from ohmykube.cache.store import Signature
 from ohmykube.errors import IntegrityError, UsageError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import interrupt
+from ohmykube.kit import interrupt, paths
 from ohmykube.progress import Message
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def attach(
         NotFoundError, IntegrityError: as ``read.load``, ``read.verify`` and ``sign.signer``.
     """
     found, signer = open_attachable(path, allowed)
-    file = found.source.parts[0].path.absolute()
+    file = paths.absolute(found.source.parts[0].path)
     places = found.places()
     known = any(
         a.path == file and a.intact and dict(a.blobs) == dict(places) for a in store.attached()

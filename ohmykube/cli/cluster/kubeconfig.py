@@ -89,5 +89,5 @@ def default_target(environ: Mapping[str, str], sudo_user: SudoUser | None) -> Pa
     named = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
     if named:
         return paths.absolute(next((path for path in named if path.exists()), named[0]))
-    home = sudo_user.home if sudo_user is not None else Path(environ.get("HOME") or Path.home())
+    home = sudo_user.home if sudo_user is not None else paths.home_of(environ)
     return paths.absolute(home / ".kube" / "config")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples=(
-        "ohmykube shell dev-worker-1",
-        "ohmykube shell dev-worker-1 -- crictl ps",
-        "ohmykube shell --name dev dev-control-plane-1",
+        "ohmykube shell w1",
+        "ohmykube shell w1 -- crictl ps",
+        "ohmykube shell --name dev cp1",
     ),
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True},
 )

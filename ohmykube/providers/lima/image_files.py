@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import ConfigError
+from ohmykube.kit import paths
 from ohmykube.providers.lima import images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ohmykube.providers.lima.images import Image
 
@@ -39,7 +40,7 @@ class Part:
         """The file of the user's own, None for what is at a URL."""
         if "://" in self.location and not self.location.startswith("file://"):
             return None
-        return Path(self.location.removeprefix("file://")).expanduser()
+        return paths.expanded(self.location.removeprefix("file://"))
 
     @property
     def proved(self) -> bool:

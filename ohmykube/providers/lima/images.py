@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import architecture, plain_yaml
+from ohmykube.kit import architecture, paths, plain_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def choose(name: str, arch: str, *, digest: str = "", unverified: bool = False) 
             raise _wrong(f"digest {digest!r} is none of sha256:HEX, sha384:HEX, sha512:HEX")
         mine = Image(location=name, arch=architecture.KERNEL_NAMES[arch], digest=digest)
         return verified(mine, unverified=unverified)
-    path = Path(name).expanduser()
+    path = paths.expanded(name) if name.startswith("~") else Path(name)
     if path.is_absolute():
         if not path.is_file():
             raise _wrong(f"the image {path} is not there")

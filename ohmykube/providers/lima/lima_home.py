@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, PrerequisiteError, ProviderError
-from ohmykube.kit import files, locks, process
+from ohmykube.kit import files, locks, paths, process
 from ohmykube.kit.retry import SystemClock
 
 if TYPE_CHECKING:
@@ -187,11 +187,11 @@ def locate(environ: Mapping[str, str] | None = None) -> Home:
         PrerequisiteError: it is, or lies in, the user's own ``~/.lima``.
     """
     env = os.environ if environ is None else environ
-    user = Path(env.get("HOME") or Path.home())
+    user = paths.home_of(env)
     if chosen := env.get(VARIABLE):
-        root = Path(chosen).expanduser().absolute()
+        root = paths.expanded(chosen)
     elif moved := env.get("OHMYKUBE_HOME"):
-        root = Path(moved).expanduser().absolute() / "lima"
+        root = paths.expanded(moved) / "lima"
     else:
         root = user / ".omk" / "lima"
     # Whoever looks at ours with limactl may have set LIMA_HOME to it; that makes it not theirs.

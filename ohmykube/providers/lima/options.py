@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError
+from ohmykube.kit import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ohmykube.model.cluster import Cluster
 
@@ -70,7 +71,7 @@ def of(cluster: Cluster | None) -> Options:
         image=raw.get("image", ""),
         digest=raw.get("digest", ""),
         allow_unverified_image=raw.get("allowUnverifiedImage", False),
-        template=Path(raw["template"]).expanduser() if "template" in raw else None,
+        template=paths.expanded(raw["template"]) if "template" in raw else None,
         emulation=raw.get("emulation", False),
         routable=raw.get("routable", False),
         disks=disks,
@@ -94,7 +95,7 @@ def _contradictions(raw: Mapping[str, object]) -> Iterator[str]:
     if "digest" in raw and "image" not in raw:
         yield "providerOptions.digest: belongs to an image at a URL; set image too"
     # Whether it is there matters where a machine is made, and not where one is removed.
-    if "template" in raw and not Path(str(raw["template"])).expanduser().is_absolute():
+    if "template" in raw and not str(raw["template"]).startswith(("/", "~")):
         yield f"providerOptions.template: {raw['template']!r} is no absolute path"
 
 

@@ -10,6 +10,9 @@ import click
 import pytest
 
 from ohmykube.cli import _root
+from ohmykube.cli.cluster.shell import shell
+from ohmykube.config import load
+from ohmykube.config.overrides import Overrides
 
 PACKAGE = Path(_root.__file__).parents[1]
 ADVICE = re.compile(r"""(?:hint|fix|again)\s*=\s*\(?\s*f?["']((?:sudo )?ohmykube [^"']*)["']""")
@@ -44,3 +47,12 @@ def test_advice_can_be_typed(module, advice) -> None:
         assert command is not None
         known = {option for param in command.params for option in param.opts}
         assert {word for word in rest if word.startswith("-")} <= known, f"{module}: {advice}"
+
+
+def test_examples_name_nodes_that_up_makes() -> None:
+    made = {node.name for node in load.from_overrides(Overrides(control_planes=1)).nodes}
+    for example in shell.examples:
+        words = shlex.split(example.partition(" -- ")[0])[2:]
+        named = [word for word in words if not word.startswith("-") and word != "dev"]
+        assert set(named) <= made, example
+        assert named

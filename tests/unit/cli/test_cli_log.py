@@ -119,3 +119,24 @@ def test_live_without_a_terminal_is_plain(cli, fakes) -> None:
     outcome = cli("up", "--progress", "live")
     assert "\x1b" not in outcome.err
     assert re.match(r"\[\d\d:\d\d\] Check this host \.\.\.", outcome.err)
+
+
+def test_no_command_takes_the_place_of_another_s_logs(tmp_path) -> None:
+    """The log of the `up` that matters is there after any number of other commands."""
+    for command in ("up", *["kubeconfig", "cache", "up-again"] * (KEEP_FILES + 3)):
+        log = RunLog(tmp_path, command)
+        log.open()
+        log.close()
+    names = [path.name for path in tmp_path.iterdir()]
+    assert len([name for name in names if re.search(r"Z?-up(-\d+)?\.log$", name)]) == 1
+    for command in ("kubeconfig", "cache", "up-again"):
+        pattern = rf"\dT?\d+-{command}(-\d+)?\.log$"
+        assert len([name for name in names if re.search(pattern, name)]) == KEEP_FILES
+
+
+def test_without_a_place_there_is_no_file_and_no_error() -> None:
+    log = RunLog(None, "up")
+    log.open()
+    log.note("said")
+    log.close()
+    assert log.path is None
