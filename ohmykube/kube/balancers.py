@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.kube.api import ALL
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from ohmykube.kube.api import ClusterApi
 
 _PROTOCOLS = ("tcp", "udp")
 
@@ -27,17 +23,12 @@ class BalancedPort:
     """``tcp`` or ``udp``."""
 
 
-def balanced(api: ClusterApi) -> tuple[BalancedPort, ...]:
-    """Return the ports of all services that have an IPv4 address from a load balancer, sorted.
-
-    Raises:
-        OhmykubeError: the API does not answer.
-    """
-    return ports(api.get_all("services", namespace=ALL))
-
-
 def ports(services: Iterable[Mapping[str, Any]]) -> tuple[BalancedPort, ...]:
-    """Return the same of services as the API has them."""
+    """Return the ports of services that have an IPv4 address from a load balancer, sorted.
+
+    Args:
+        services: as the API has them.
+    """
     found = []
     for item in services:
         if item["spec"].get("type") != "LoadBalancer":

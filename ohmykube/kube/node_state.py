@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NodeError
 from ohmykube.kit import paths
 from ohmykube.kit.secret import Secret
 from ohmykube.kube.api import REQUEST_SECONDS
-from ohmykube.kube.readiness import dns_address
+from ohmykube.model.cluster import NO_CNI
 from ohmykube.model.node_state import ApiNode, AppliedObject, NodeState
 
 if TYPE_CHECKING:
@@ -33,15 +34,29 @@ def program() -> str:
     return (root / PROGRAM).read_text()
 
 
-def argv(network: Network, *, slowdown: int = 1) -> list[str]:
+def asks_dns(network: Network) -> bool:
+    """Tell whether a node is asked if the cluster's DNS answers: without pod network none does."""
+    return network.cni != NO_CNI
+
+
+def dns_address(service_cidr: str) -> str:
+    """Return the cluster DNS address: the tenth of the service range (kubeadm's rule)."""
+    return str(ip_network(service_cidr)[10])
+
+
+def argv(network: Network, *, slowdown: int = 1, differences: bool = True) -> list[str]:
     """Return the command that reads the program from its standard input.
 
     Args:
         network: of the cluster: where its DNS is, and what it calls the API server.
         slowdown: how many times longer than usual the node takes.
+        differences: whether it also compares itself with its record.
     """
-    options: dict[str, Any] = {"seconds": REQUEST_SECONDS * slowdown}
-    if network.cni != "none":
+    options: dict[str, Any] = {
+        "seconds": REQUEST_SECONDS * slowdown,
+        "differences": differences,
+    }
+    if asks_dns(network):
         name = f"kubernetes.default.svc.{network.dns_domain}"
         options["dns"] = [dns_address(network.service_cidr), name]
     return ["python3", "-I", "-S", "-", json.dumps(options)]

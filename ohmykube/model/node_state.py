@@ -59,11 +59,16 @@ class NodeState:
     objects: Mapping[str, AppliedObject] = field(default_factory=dict)
     """By kind, namespace and name."""
     dns_answers: bool = False
-    """The cluster's DNS resolves the API server's service."""
+    """The cluster's DNS, asked from this node, resolves the API server's service."""
     endpoint: str = ""
     """Host and port at which all nodes reach the API."""
     admin: Secret = field(default_factory=lambda: Secret(""))
     """The administrator's kubeconfig."""
+
+
+def answering(answers: Mapping[str, NodeState]) -> str:
+    """Return the first control plane, by name, whose API server answered; empty when none did."""
+    return min((name for name, one in answers.items() if one.nodes is not None), default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

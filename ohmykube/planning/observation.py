@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.model.machine import Resizing
+from ohmykube.model.node_state import answering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Observed:
     @property
     def control_plane(self) -> str:
         """The first control plane, by name, whose API server answered; empty when none did."""
-        return min((n for n, one in self.answers.items() if one.nodes is not None), default="")
+        return answering(self.answers)
 
     @property
     def kubernetes(self) -> Mapping[str, ApiNode] | None:

@@ -12,9 +12,8 @@ from ohmykube.providers.base import ExposedPort, HostExposure
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ohmykube.kube.api import ClusterApi
     from ohmykube.kube.balancers import BalancedPort
     from ohmykube.model.node_state import NodeState
     from ohmykube.steps.context import Context
@@ -23,27 +22,26 @@ if TYPE_CHECKING:
 EXPOSE_SERVICES = Step("expose-services", "Reach the load balancers")
 
 
-def expose_services(ctx: Context, api: ClusterApi) -> None:
+def expose_services(ctx: Context, state: NodeState | None) -> None:
     """Compare what is reachable with the services there are, make it so, and say where each is.
 
     A cluster is no worse for one that cannot be reached: that is a warning.
+
+    Args:
+        ctx: whose cluster.
+        state: what a control plane has just said; None when none did.
     """
-    _expose(ctx, lambda: balancers.balanced(api))
-
-
-def expose_known_services(ctx: Context, state: NodeState) -> None:
-    """Do the same with the services that a control plane has just told of."""
-    _expose(ctx, lambda: balancers.ports(state.services))
-
-
-def _expose(ctx: Context, ask: Callable[[], Sequence[BalancedPort]]) -> None:
     if not isinstance(ctx.provider, HostExposure):
         EXPOSE_SERVICES.skipped(ctx.services, f"provider {ctx.provider.name} needs none")
         return
     reporter = ctx.services.reporter
     with EXPOSE_SERVICES.running(ctx.services) as result:
+        if state is None:
+            text = "load balancers cannot be reached from this host: the API server did not answer"
+            reporter.emit(Message(text=text, level="warning"))
+            return
+        ports = balancers.ports(state.services)
         try:
-            ports = ask()
             places = ctx.provider.publish(ctx.cluster.name, _services(ports))
         except OhmykubeError as error:
             text = f"load balancers cannot be reached from this host: {error.message}"

@@ -21,7 +21,6 @@ from ohmykube.kit.secret import Secret
 from ohmykube.model.machine import Machine, MachineState
 from ohmykube.model.node_state import NodeDigests
 from ohmykube.planning.scope import nodes_in
-from ohmykube.steps.observe import ask
 from ohmykube.steps.serve import token_of
 from ohmykube.steps.tunnel import ENDPOINT
 
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 
     from ohmykube.ansible.variables import Vars
     from ohmykube.model.artifact import ArtifactLock
+    from ohmykube.model.node_state import NodeState
     from ohmykube.planning.observation import Observed
     from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context
-    from ohmykube.steps.nodes import Nodes
 
 SOURCES = (
     "playbooks/cluster_up.yml",
@@ -65,17 +64,30 @@ def expected(ctx: Context, observed: Observed) -> dict[str, NodeDigests] | None:
     return None if lock is None else wanted(ctx, lock, observed.machines)
 
 
-def left(ctx: Context, nodes: Nodes, lock: ArtifactLock, scope: Scope) -> dict[str, NodeDigests]:
-    """Return what the nodes in scope were configured from, when the playbook has just ended there.
+def left(
+    ctx: Context,
+    machines: Mapping[str, Machine],
+    answers: Mapping[str, NodeState],
+    lock: ArtifactLock,
+    scope: Scope,
+) -> dict[str, NodeDigests]:
+    """Return what the nodes in scope were configured from, when the playbook has ended there.
 
-    A node that does not say what it has recorded is left out: the next run looks at it again.
+    A node that did not say what it has recorded is left out: the next run looks at it again.
+
+    Args:
+        ctx: the cluster as it was configured.
+        machines: by node name.
+        answers: what nodes have said since.
+        lock: the artifacts.
+        scope: the nodes that the playbook was run on.
     """
-    digests = wanted(ctx, lock, nodes.machines)
-    answers, _ = ask(ctx, nodes, [node.name for node in nodes_in(ctx.cluster, scope)])
+    digests = wanted(ctx, lock, machines)
+    records = {
+        n.name: answers[n.name].record for n in nodes_in(ctx.cluster, scope) if n.name in answers
+    }
     return {
-        name: replace(digests[name], record=answer.record)
-        for name, answer in answers.items()
-        if answer.record
+        name: replace(digests[name], record=record) for name, record in records.items() if record
     }
 
 

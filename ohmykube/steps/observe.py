@@ -64,7 +64,7 @@ def provider_of(ctx: Context) -> Provider:
 
 
 def ask(
-    ctx: Context, nodes: Nodes, names: Iterable[str]
+    ctx: Context, nodes: Nodes, names: Iterable[str], *, differences: bool = True
 ) -> tuple[dict[str, NodeState], dict[str, str]]:
     """Return what each node is like, of those that answer, and why the others do not.
 
@@ -72,8 +72,10 @@ def ask(
         ctx: whose cluster.
         nodes: the way to them.
         names: whom to ask.
+        differences: whether they also compare themselves with their records.
     """
-    argv = node_state.argv(ctx.cluster.network, slowdown=ctx.slowdown)
+    network = ctx.cluster.network
+    argv = node_state.argv(network, slowdown=ctx.slowdown, differences=differences)
     program = node_state.program()
 
     answers: dict[str, NodeState] = {}

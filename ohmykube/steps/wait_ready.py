@@ -1,46 +1,77 @@
-"""Wait until every node is Ready and the cluster's DNS answers."""
+"""Wait until every node is Ready and reaches the cluster's DNS."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import ClusterError, OhmykubeError, TimeoutExceeded
+from ohmykube.errors import ClusterError, TimeoutExceeded
 from ohmykube.kit import retry
-from ohmykube.kube import readiness
-from ohmykube.model.cluster import NO_CNI
+from ohmykube.kube import node_state
+from ohmykube.model.machine import MachineState
+from ohmykube.model.node_state import answering
 from ohmykube.progress import NodeProgress, Status
+from ohmykube.steps.observe import ask
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from ohmykube.kube.api import ClusterApi
+    from collections.abc import Mapping
+
+    from ohmykube.model.cluster import Cluster
+    from ohmykube.model.machine import Machine
     from ohmykube.model.node_state import NodeState
     from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
 
 
 WAIT_READY = Step("wait-ready", "Wait for nodes and DNS")
 
 
-def wait_ready(ctx: Context, api: ClusterApi, seconds: float | None, *, usual: float) -> None:
-    """Return once all nodes are Ready: the last word on whether ``up`` has succeeded.
+def wait_ready(
+    ctx: Context, nodes: Nodes, seconds: float | None, *, usual: float
+) -> Mapping[str, NodeState]:
+    """Return once all nodes are Ready and DNS answers each: the last word on whether all went well.
 
     Args:
         ctx: whose cluster.
-        api: its API.
+        nodes: the way to all of its nodes.
         seconds: how long it may take; None for what is usual, and more where machines are slow.
         usual: seconds that are enough for machines of common speed.
+
+    Returns:
+        What each node has said last, without its differences from its record.
 
     Raises:
         ClusterError: names what is not ready and why.
     """
+    health = _Health(ctx, nodes)
     with WAIT_READY.running(ctx.services) as result:
-        result.detail = _waited(ctx, api, seconds, usual)
+        result.detail = _waited(ctx, health, seconds, usual)
+    return health.answers
 
 
-def is_healthy(ctx: Context, state: NodeState) -> bool:
-    """Tell whether what a control plane has just said leaves nothing to be waited for."""
-    ready = {node.name for node in state.nodes or () if node.ready}
-    return all(node.name in ready for node in ctx.cluster.nodes) and state.dns_answers
+def lacking(cluster: Cluster, answers: Mapping[str, NodeState]) -> dict[str, str]:
+    """Return why nodes are not healthy, by what they have said; empty when all are.
+
+    A node is healthy when the API has it as Ready and the cluster's DNS answers it, wherever the
+    pods that answer are: that takes a pod network that leads there and back.
+
+    Args:
+        cluster: its nodes are judged.
+        answers: one control plane that answered among them.
+    """
+    known = answers[control_plane].nodes or () if (control_plane := answering(answers)) else ()
+    found = {node.name: node for node in known}
+    reasons = {}
+    for node in cluster.nodes:
+        seen, answer = found.get(node.name), answers.get(node.name)
+        if seen is None:
+            reasons[node.name] = "has not joined"
+        elif not seen.ready:
+            reasons[node.name] = seen.reason
+        elif node_state.asks_dns(cluster.network) and (answer is None or not answer.dns_answers):
+            reasons[node.name] = "the cluster's DNS does not answer it"
+    return reasons
 
 
 def tell_healthy(ctx: Context) -> None:
@@ -53,71 +84,79 @@ def _healthy(ctx: Context) -> str:
     return f"{len(ctx.cluster.nodes)} Ready, DNS answers"
 
 
-def _waited(ctx: Context, api: ClusterApi, seconds: float | None, usual: float) -> str:
-    conditions = _Conditions(ctx, api)
-    wait = retry.Wait(seconds=usual, every=0.3, factor=1.2, longest=1.0).times(ctx.slowdown)
+def _waited(ctx: Context, health: _Health, seconds: float | None, usual: float) -> str:
+    wait = retry.Wait(seconds=usual, every=0.2, factor=1.2, longest=0.6).times(ctx.slowdown)
     seconds = seconds or wait.seconds
-    wait = replace(wait, seconds=seconds)
+    # Without a pod network nodes stay NotReady, by kubelet's own rule.
+    if not node_state.asks_dns(ctx.cluster.network):
+        health.look()
+        return "no pod network was asked for: nodes become Ready once you install one"
     try:
-        # Without a pod network nodes stay NotReady, by kubelet's own rule.
-        if ctx.cluster.network.cni == NO_CNI:
-            conditions.look()
-            return "no pod network was asked for: nodes become Ready once you install one"
-        retry.until(ctx.services.clock, wait, "the nodes to be Ready", conditions.are_ready)
-        _wait_dns(ctx, api, wait)
+        wait = replace(wait, seconds=seconds)
+        retry.until(ctx.services.clock, wait, "the nodes to be Ready", health.is_whole)
     except TimeoutExceeded as error:
-        # Once more: a node that is Ready may have run short of something since.
-        left = conditions.look()
-        reasons = {**conditions.pressures, **left}
+        # A node that is Ready may have run short of something.
+        reasons = health.pressures() | health.reasons
         raise ClusterError(
             f'cluster "{ctx.cluster.name}" is not healthy after {seconds:g} s',
-            why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items()))
-            or error.message,
+            why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())),
             hint="ohmykube status, then ohmykube up to go on",
             id="OMK-K-102",
         ) from error
     return _healthy(ctx)
 
 
-class _Conditions:
-    """The nodes as the API server sees them, told to the reporter as they change."""
+class _Health:
+    """The nodes as they and the API server see them, told to the reporter as they change."""
 
-    def __init__(self, ctx: Context, api: ClusterApi) -> None:
-        self._reporter = ctx.services.reporter
-        self._api = api
-        self._ready: set[str] = set()
-        self.wanted = sorted(node.name for node in ctx.cluster.nodes)
-        self.pressures: dict[str, str] = {}
-        """What nodes ran short of when last looked at."""
+    def __init__(self, ctx: Context, nodes: Nodes) -> None:
+        self._ctx = ctx
+        self._nodes = nodes
+        self.answers: dict[str, NodeState] = {}
+        self.reasons = {node.name: "was not asked" for node in ctx.cluster.nodes}
+        """Why nodes are not healthy, by name."""
 
-    def are_ready(self) -> bool | None:
-        """Return True once all are, else None."""
-        return None if self.look() else True
+    def is_whole(self) -> bool | None:
+        """Return True once all nodes are healthy, else None."""
+        self.look()
+        return None if self.reasons else True
 
-    def look(self) -> dict[str, str]:
-        """Return why nodes are not ready, by name; empty when all are."""
-        try:
-            found = {node.name: node for node in readiness.nodes(self._api)}
-        except OhmykubeError as error:
-            return dict.fromkeys(self.wanted, error.why or error.message)
-        self.pressures = {name: node.pressure for name, node in found.items() if node.pressure}
-        reasons = {}
-        for name in self.wanted:
-            node = found.get(name)
-            if node is None or not node.ready:
-                reasons[name] = node.reason if node else "has not joined"
-                self._reporter.emit(NodeProgress(node=name, activity="not Ready yet"))
-                self._ready.discard(name)
-            elif name not in self._ready:
-                self._reporter.emit(NodeProgress(node=name, activity="Ready", status=Status.OK))
-                self._ready.add(name)
-        return reasons
+    def look(self) -> None:
+        """Ask those that were not healthy, and a control plane for what the API knows."""
+        names = self.reasons.keys() | self._control_planes()
+        running = [name for name in names if _is_running(self._nodes.machines.get(name))]
+        answers, problems = ask(self._ctx, self._nodes, sorted(running), differences=False)
+        # What the API had when a node was asked before may be so no more.
+        kept = {n: replace(one, nodes=None) for n, one in self.answers.items() if n not in names}
+        self.answers = kept | answers
+        reasons = lacking(self._ctx.cluster, self.answers)
+        if not answering(self.answers):
+            planes = [node.name for node in self._ctx.cluster.control_planes]
+            silent = {n: answers[n].api_problem for n in planes if n in answers}
+            reasons = dict.fromkeys(reasons, "the API server does not answer")
+            reasons |= {name: f"its API server: {why}" for name, why in silent.items()}
+        reasons |= {name: why for name, why in problems.items() if name in reasons}
+        self._tell(reasons)
+        self.reasons = reasons
+
+    def pressures(self) -> dict[str, str]:
+        """Return what nodes run short of, by name."""
+        name = answering(self.answers)
+        nodes = self.answers[name].nodes or () if name else ()
+        return {node.name: node.pressure for node in nodes if node.pressure}
+
+    def _control_planes(self) -> set[str]:
+        """Return the control plane that answered, or all of them when none did."""
+        name = answering(self.answers)
+        return {name} if name else {node.name for node in self._ctx.cluster.control_planes}
+
+    def _tell(self, reasons: Mapping[str, str]) -> None:
+        emit = self._ctx.services.reporter.emit
+        for name in reasons:
+            emit(NodeProgress(node=name, activity="not Ready yet"))
+        for name in sorted(self.reasons.keys() - reasons.keys()):
+            emit(NodeProgress(node=name, activity="Ready", status=Status.OK))
 
 
-def _wait_dns(ctx: Context, api: ClusterApi, wait: retry.Wait) -> None:
-    network = ctx.cluster.network
-
-    def probe() -> bool | None:
-        return readiness.dns_answers(api, network.service_cidr, network.dns_domain) or None
-
-    retry.until(ctx.services.clock, wait, "the cluster's DNS", probe)
+def _is_running(machine: Machine | None) -> bool:
+    return machine is not None and machine.state is MachineState.RUNNING

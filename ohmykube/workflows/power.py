@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import parallel
 from ohmykube.progress import NodeProgress, Status
-from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import connect_nodes
-from ohmykube.steps.expose_services import expose_services
-from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig
-from ohmykube.steps.wait_ready import wait_ready
+from ohmykube.steps.hand_over import hand_over
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -48,11 +45,7 @@ def start(services: Services, name: str) -> PowerResult:
 
         parallel.each(cluster.nodes, begin)
         machines = {machine.node: machine for machine in ctx.provider.list(name)}
-        nodes = connect_nodes(ctx, machines)
-        api = cluster_api(cluster, nodes)
-        fetch_kubeconfig(ctx, nodes, api)
-        wait_ready(ctx, api, None, usual=WAIT_SECONDS)
-        expose_services(ctx, api)
+        hand_over(ctx, connect_nodes(ctx, machines), None, usual=WAIT_SECONDS)
     return _result(cluster)
 
 

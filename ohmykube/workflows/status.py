@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
-from ohmykube.kube import readiness
 from ohmykube.model.machine import MachineState
+from ohmykube.model.node_state import answering
 from ohmykube.state import layout
-from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.observe import ask
+from ohmykube.steps.wait_ready import lacking
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from ohmykube.kube.api import ClusterApi
     from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine
-    from ohmykube.model.node_state import ApiNode
-    from ohmykube.steps.context import Services
+    from ohmykube.model.node_state import ApiNode, NodeState
+    from ohmykube.steps.context import Context, Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class NodeStatus:
     ready: bool
     version: str
     detail: str
-    """Why it is not ready."""
+    """Why it is not ready, or what it lacks though it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,60 +67,63 @@ class ClusterSummary:
     """Why the cluster cannot be described, such as a damaged record."""
 
 
-def look(
-    cluster: Cluster, machines: Mapping[str, Machine], api: ClusterApi | None
+def described(
+    cluster: Cluster,
+    machines: Mapping[str, Machine],
+    answers: Mapping[str, NodeState],
+    problem: str = "not joined",
 ) -> tuple[NodeStatus, ...]:
-    """Return the state of all desired nodes; asks Kubernetes when a control plane answers.
+    """Return the state of all desired nodes.
 
     Args:
         cluster: as it is wanted.
         machines: what is there, by node name.
-        api: its API; None when no node was ever reached.
+        answers: what nodes have said.
+        problem: why nodes are not ready of which no control plane has told.
     """
-    conditions: dict[str, readiness.NodeCondition] = {}
-    problem = ""
-    running = any(_is_running(machines.get(node.name)) for node in cluster.control_planes)
-    if api is not None and running:
-        try:
-            conditions = {node.name: node for node in readiness.nodes(api)}
-        except OhmykubeError as error:
-            problem = "; ".join((error.why or error.message).splitlines())
+    control_plane = answering(answers)
+    known = answers[control_plane].nodes or () if control_plane else ()
+    found = {node.name: node for node in known}
+    reasons = lacking(cluster, answers)
     return tuple(
-        _node_status(node, machines.get(node.name), conditions.get(node.name), problem)
+        _node_status(
+            *(node, machines.get(node.name), found.get(node.name)),
+            reasons.get(node.name, "") if node.name in found else problem,
+        )
         for node in cluster.nodes
     )
-
-
-def described(
-    cluster: Cluster, machines: Mapping[str, Machine], nodes: Iterable[ApiNode]
-) -> tuple[NodeStatus, ...]:
-    """Return the same from what a control plane has said."""
-    found = {node.name: node for node in nodes}
-    return tuple(
-        _node_status(node, machines.get(node.name), found.get(node.name), "")
-        for node in cluster.nodes
-    )
-
-
-def _is_running(machine: Machine | None) -> bool:
-    return machine is not None and machine.state is MachineState.RUNNING
 
 
 def _node_status(
-    node: Node,
-    machine: Machine | None,
-    condition: readiness.NodeCondition | ApiNode | None,
-    problem: str,
+    node: Node, machine: Machine | None, seen: ApiNode | None, detail: str
 ) -> NodeStatus:
     return NodeStatus(
         name=node.name,
         role=node.role.value,
         machine=machine.state.value if machine else "missing",
         address=machine.address if machine else "",
-        ready=condition is not None and condition.ready,
-        version=condition.version if condition else "",
-        detail=condition.reason if condition else problem or "not joined",
+        ready=seen is not None and seen.ready,
+        version=seen.version if seen else "",
+        detail=detail,
     )
+
+
+def _look(ctx: Context, machines: Mapping[str, Machine]) -> tuple[NodeStatus, ...]:
+    """Return the state of all nodes; those whose machines run are asked."""
+    cluster, path = ctx.cluster, ctx.directory / layout.SSH_CONFIG
+    if not path.exists():
+        return described(cluster, machines, {})
+    nodes = Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
+    running = [
+        node.name
+        for node in cluster.nodes
+        if node.name in machines and machines[node.name].state is MachineState.RUNNING
+    ]
+    answers, problems = ask(ctx, nodes, running, differences=False)
+    silent = {name: one.api_problem for name, one in answers.items()} | problems
+    planes = [node.name for node in cluster.control_planes if node.name in silent]
+    told = "; ".join(f"{name}: {' '.join(silent[name].splitlines())}" for name in planes)
+    return described(cluster, machines, answers, told or "not joined")
 
 
 def status(services: Services, name: str) -> ClusterStatus:
@@ -132,9 +135,7 @@ def status(services: Services, name: str) -> ClusterStatus:
     record, cluster = session.recorded(services, name)
     ctx = session.looking(services, cluster)
     machines = {machine.node: machine for machine in ctx.provider.list(name)}
-    path = ctx.directory / layout.SSH_CONFIG
-    reached = Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
-    nodes = look(cluster, machines, cluster_api(cluster, reached) if path.exists() else None)
+    nodes = _look(ctx, machines)
     kubeconfig = ctx.directory / layout.KUBECONFIG
     return ClusterStatus(
         name=name,
@@ -147,7 +148,7 @@ def status(services: Services, name: str) -> ClusterStatus:
 
 
 def _health(nodes: tuple[NodeStatus, ...]) -> str:
-    if all(node.ready and node.machine == "running" for node in nodes):
+    if all(node.ready and node.machine == "running" and not node.detail for node in nodes):
         return "healthy"
     if not any(node.machine == "running" for node in nodes):
         return "stopped"

@@ -12,12 +12,10 @@ from ohmykube.planning import consent
 from ohmykube.planning.scope import scope_of
 from ohmykube.state import layout
 from ohmykube.steps import node_digests
-from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
 from ohmykube.steps.delete_nodes import delete_nodes
-from ohmykube.steps.expose_services import expose_known_services, expose_services
-from ohmykube.steps.fetch_kubeconfig import fetch_kubeconfig, keep_kubeconfig
+from ohmykube.steps.hand_over import hand_over, hand_over_healthy
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.offline import check_offline, prepare_offline
 from ohmykube.steps.plan import make_plan
@@ -26,11 +24,11 @@ from ohmykube.steps.resolve import resolved
 from ohmykube.steps.run_playbook import CLUSTER_UP, run_playbook
 from ohmykube.steps.serve import serve
 from ohmykube.steps.templates import use_templates
-from ohmykube.steps.wait_ready import is_healthy, tell_healthy, wait_ready
+from ohmykube.steps.wait_ready import lacking
 from ohmykube.steps.write_inventory import write_inventory
 from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.workflows import session
-from ohmykube.workflows.status import described, look
+from ohmykube.workflows.status import described
 from ohmykube.workflows.up_values import UpOptions, UpResult
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
-    from ohmykube.kube.api import ClusterApi
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster, Role
@@ -102,16 +99,15 @@ def _bring_about(
         tasks, left = 0, {}
         if made.server is not None:
             tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, scope)
-        api = cluster_api(ctx.cluster, made.nodes)
-        path = hand_over(ctx, made.nodes, api, options)
+        handed = hand_over(ctx, made.nodes, options.wait_seconds, usual=WAIT_SECONDS)
         nodes = delete_nodes(ctx, plan, made.nodes)
         if made.lock is not None:
-            left = node_digests.left(ctx, nodes, made.lock, scope)
+            left = node_digests.left(ctx, nodes.machines, handed.answers, made.lock, scope)
         record_end(ctx, left, made.lock)
         return _Done(
             changed=made.changed or tasks > 0 or bool(plan.deletions),
-            nodes=look(ctx.cluster, nodes.machines, api),
-            kubeconfig=path,
+            nodes=described(ctx.cluster, nodes.machines, handed.answers),
+            kubeconfig=handed.kubeconfig,
             lock=made.lock,
         )
 
@@ -119,26 +115,21 @@ def _bring_about(
 def _as_described(ctx: Context, observed: Observed, plan: Plan, options: UpOptions) -> _Done:
     """Look at the health of a cluster on whose nodes nothing is to be done.
 
-    What a control plane has just said is not asked for again.
+    What the nodes have just said is not asked for again.
     """
     machines, config = observed.machines, ctx.directory / layout.SSH_CONFIG
     nodes = Nodes(machines=machines, ssh_config=config, slowdown=ctx.slowdown)
     if plan.changes:
         # Nothing of the cluster, but it may be another way to the nodes.
         nodes = connect_nodes(ctx, machines)
-    state = observed.answers.get(observed.control_plane)
-    if state is not None and is_healthy(ctx, state):
-        path = keep_kubeconfig(ctx, machines[observed.control_plane], state)
-        tell_healthy(ctx)
-        expose_known_services(ctx, state)
-        found = described(ctx.cluster, machines, state.nodes or ())
+    if lacking(ctx.cluster, observed.answers):
+        handed = hand_over(ctx, nodes, options.wait_seconds, usual=WAIT_SECONDS)
     else:
-        api = cluster_api(ctx.cluster, nodes)
-        path = hand_over(ctx, nodes, api, options)
-        found = look(ctx.cluster, machines, api)
+        handed = hand_over_healthy(ctx, observed)
     if plan.changes:
         record_end(ctx, {})
-    return _Done(changed=False, nodes=found, kubeconfig=path)
+    found = described(ctx.cluster, machines, handed.answers)
+    return _Done(changed=False, nodes=found, kubeconfig=handed.kubeconfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,14 +179,6 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
             server=served.server if served else None,
             changed=plan.resizes or not all_running(ctx, observed),
         )
-
-
-def hand_over(ctx: Context, nodes: Nodes, api: ClusterApi, options: UpOptions) -> Path:
-    """Do what follows the playbook; return the path of the user's kubeconfig."""
-    path = fetch_kubeconfig(ctx, nodes, api)
-    wait_ready(ctx, api, options.wait_seconds, usual=WAIT_SECONDS)
-    expose_services(ctx, api)
-    return path
 
 
 def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan:

@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 DIRECTORY = "/var/lib/ohmykube"
 MANAGED = "managed.json"
@@ -222,18 +223,30 @@ def node_summary(item):
     }
 
 
-def dns_answers(server, name, seconds=1, port=53):
-    """Ask a DNS server for an address; return whether it has one."""
+def dns_answers(server, name, seconds=1, port=53, times=4):
+    """Ask a DNS server for an address, several times at once; return whether all answers have one.
+
+    Each question comes from a port of its own, so a service leads each to any of the pods behind it:
+    one that cannot be reached from here is noticed.
+    """
     question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
     packet = struct.pack(">6H", 4711, 0x100, 1, 0, 0, 0) + question + struct.pack(">2H", 1, 1)
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as client:
-            client.settimeout(seconds)
-            client.sendto(packet, (server, port))
-            ident, flags, _questions, answers = struct.unpack(">4H", client.recv(4096)[:8])
-    except (OSError, struct.error):
-        return False
+    end = time.monotonic() + seconds
+    with contextlib.ExitStack() as opened:
+        clients = []
+        try:
+            for _number in range(times):
+                clients.append(opened.enter_context(socket.socket(family, socket.SOCK_DGRAM)))
+                clients[-1].sendto(packet, (server, port))
+            return all(_has_address(client, end - time.monotonic()) for client in clients)
+        except (OSError, struct.error):
+            return False
+
+
+def _has_address(client, seconds):
+    client.settimeout(max(seconds, 0.001))
+    ident, flags, _questions, answers = struct.unpack(">4H", client.recv(4096)[:8])
     return ident == 4711 and flags & 15 == 0 and answers > 0
 
 
@@ -275,12 +288,14 @@ class _Program:
 class Look:
     """One look at this node.
 
-    ``options``: ``seconds`` for each program; ``dns``, a pair of server and name to ask it for, or None.
+    ``options``: ``seconds`` for each program; ``dns``, a pair of server and name to ask it for, or
+    None; ``differences``, false where what differs from the record is not asked.
     """
 
     def __init__(self, options, directory=DIRECTORY):
         self._seconds = options["seconds"]
         self._dns = options.get("dns")
+        self._compares = options.get("differences", True)
         texts = {
             name: _text(os.path.join(directory, name))
             for name in (MANAGED, ARTIFACTS, KUBEADM, OBJECTS)
@@ -293,14 +308,15 @@ class Look:
     def answer(self):
         """Return everything; programs run side by side."""
         api, objects = self._ask_api(), self._ask_objects()
-        local = list(self._differences())
+        local = list(self._differences()) if self._compares else []
+        dns = bool(self._dns) and self._progress() == "joined" and dns_answers(*self._dns)
         return {
             "record": hashlib.sha256(self._records.encode()).hexdigest() if self._managed else "",
             "kubeadm": self._progress(),
             "differs": [text for text in local if text],
             **self._api(api),
             **self._applied(objects),
-            "dns": bool(self._dns) and self._is_control_plane and dns_answers(*self._dns),
+            "dns": dns,
             "admin": _text(ADMIN_CONFIG),
         }
 
@@ -319,7 +335,7 @@ class Look:
 
     def _ask_objects(self):
         known = self._objects.get("objects", {})
-        if not known or not self._is_control_plane:
+        if not known or not self._is_control_plane or not self._compares:
             return None
         items = [entry["identity"] for _name, entry in sorted(known.items())]
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})

@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 from ohmykube import __version__
-from ohmykube.kube import api, readiness
+from ohmykube.kube import api, node_state
+from ohmykube.model.cluster import Network
 from tests.e2e import test_packaging as packaging
 from tests.e2e.bare import LEFT
 from tests.e2e.conftest import NOTHING, wait_gone
@@ -360,10 +361,10 @@ def test_services_go_through_nftables(nodes: Nodes, cluster: Play) -> None:
         assert "10.43.0.1" in nodes(node, ["nft", "list", "table", "ip", "kube-proxy"])
         assert "KUBE-SERVICES" not in nodes(node, ["iptables-save"])
     nodes.kubectl("rollout", "status", "deployment/coredns", "-nkube-system", "--timeout=100s")
-    name = "kubernetes.default.svc.cluster.local"
+    network = Network(service_cidr=SERVICE_CIDR)
     for node in ("cp1", "w1"):
-        address = readiness.dns_address(SERVICE_CIDR)
-        nodes(node, ["python3", "-", address, name], readiness._QUERY)
+        answer = nodes(node, node_state.argv(network, differences=False), node_state.program())
+        assert node_state.parse(node, answer).dns_answers
 
 
 def unchanged(done: Play) -> None:

@@ -26,7 +26,7 @@ from ansible_collections.ohmykube.cluster.plugins.modules import node_prepare
 from tests.unit.plugins.preparation import FACTS, PARAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from .conftest import FakeNode, RunModule
 
@@ -401,18 +401,22 @@ def test_applying_records_the_objects_and_removing_their_absence(
 
 
 @pytest.fixture
-def dns() -> Iterator[Callable[[int, int], int]]:
-    """Return what starts a DNS server that gives one answer with these flags and answers."""
+def dns() -> Iterator[Callable[[Sequence[tuple[int, int]]], int]]:
+    """Return what starts a DNS server; each answer to it has given flags and number of answers."""
     with contextlib.ExitStack() as stack:
 
-        def start(flags: int, answers: int) -> int:
+        def start(given: Sequence[tuple[int, int]]) -> int:
             server = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             server.bind(("127.0.0.1", 0))
 
             def answer() -> None:
-                packet, peer = server.recvfrom(512)
-                assert b"\x07default\x03svc" in packet
-                server.sendto(struct.pack(">6H", 4711, flags, 1, answers, 0, 0), peer)
+                peers = set()
+                for flags, answers in given:
+                    packet, peer = server.recvfrom(512)
+                    peers.add(peer)
+                    assert b"\x07default\x03svc" in packet
+                    server.sendto(struct.pack(">6H", 4711, flags, 1, answers, 0, 0), peer)
+                assert len(peers) == len(given), "a service may lead each to another pod"
 
             thread = threading.Thread(target=answer, daemon=True)
             thread.start()
@@ -422,15 +426,64 @@ def dns() -> Iterator[Callable[[int, int], int]]:
         yield start
 
 
+RIGHT, REFUSED, EMPTY = (0x8180, 1), (0x8183, 0), (0x8180, 0)
+
+
 @pytest.mark.parametrize(
-    ("flags", "answers", "expected"), [(0x8180, 1, True), (0x8183, 0, False), (0x8180, 0, False)]
+    ("given", "expected"),
+    [
+        ([RIGHT] * 4, True),
+        ([REFUSED] * 4, False),
+        ([EMPTY] * 4, False),
+        ([RIGHT, RIGHT, RIGHT, REFUSED], False),
+        ([REFUSED, RIGHT, RIGHT, RIGHT], False),
+    ],
 )
-def test_the_dns_is_asked(
-    dns: Callable[[int, int], int], flags: int, answers: int, expected: bool
+def test_all_of_the_dns_is_asked(
+    dns: Callable[[Sequence[tuple[int, int]]], int],
+    given: Sequence[tuple[int, int]],
+    expected: bool,
 ) -> None:
-    port = dns(flags, answers)
+    """One of several pods behind it that gives no answer is enough for a no."""
+    port = dns(given)
     asked = node_state.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 10, port=port)
     assert asked is expected
+
+
+def test_a_dns_of_which_a_pod_is_silent(
+    dns: Callable[[Sequence[tuple[int, int]]], int],
+) -> None:
+    port = dns([RIGHT] * 3)
+    assert not node_state.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 0.2, port=port)
+
+
+def test_dns_is_asked_from_each_node_that_has_joined(
+    play: Callable[[], None], machine: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's answer crosses the pod network, a control plane's may not."""
+    asked: list[tuple[str, ...]] = []
+
+    def answers(*words: str) -> bool:
+        asked.append(words)
+        return True
+
+    monkeypatch.setattr(node_state, "dns_answers", answers)
+    play()
+    assert look(dns=["10.96.0.10", "n"])["dns"] is False
+    record = kubeadm.Record()
+    record.begin("join", "0", "1.36.3")
+    assert look(dns=["10.96.0.10", "n"])["dns"] is False
+    record.finish("join")
+    assert look(dns=["10.96.0.10", "n"])["dns"] is True
+    assert asked == [("10.96.0.10", "n")]
+
+
+def test_what_differs_is_not_asked_for_in_vain(play: Callable[[], None], machine: FakeNode) -> None:
+    play()
+    machine.path("etc/tool.conf").write_text("22")
+    whole, brief = look(), look(differences=False)
+    assert whole["differs"]
+    assert brief == {**whole, "differs": [], "objects": {}}
 
 
 def test_a_dns_that_is_not_there() -> None:

@@ -10,12 +10,10 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError, NodeError, UnreachableError
 from ohmykube.kit import paths, retry
-from ohmykube.kube import balancers, readiness
 from ohmykube.kube.api import ClusterApi
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
 from ohmykube.providers.base import Capabilities, ProviderContext
-from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.connect_nodes import ANSWER, connect_nodes
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.node_shell import NodeShell
@@ -101,7 +99,7 @@ def test_nodes_are_waited_for(
     ctx, machines = of(tmp_path, clock, slowdown)
     nodes = Nodes(machines=machines, ssh_config=tmp_path / "ssh_config", slowdown=slowdown)
     with pytest.raises(ClusterError, match=f"not healthy after {waited} s"):
-        wait_ready(ctx, cluster_api(ctx.cluster, nodes), seconds, usual=50)
+        wait_ready(ctx, nodes, seconds, usual=50)
     assert clock.slept == pytest.approx(waited)
 
 
@@ -142,8 +140,7 @@ def test_questions_to_the_api_have_more_time() -> None:
         return '{"items": []}'
 
     usual, slow = (ClusterApi("dev", {"cp1": shell}, slowdown=factor) for factor in (1, 6))
-    assert readiness.nodes(usual) == ()
-    assert readiness.nodes(slow) == ()
-    assert balancers.balanced(slow) == ()
+    for api in (usual, slow):
+        assert api.get_all("nodes") == []
     limits = [word for argv in asked for word in argv if word.startswith("--request-timeout")]
-    assert limits == ["--request-timeout=5s", "--request-timeout=30s", "--request-timeout=30s"]
+    assert limits == ["--request-timeout=5s", "--request-timeout=30s"]

@@ -15,6 +15,7 @@ from ohmykube.state import layout
 from ohmykube.steps import node_digests
 from ohmykube.steps.create_nodes import create_nodes
 from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.observe import ask
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
 from ohmykube.steps.write_record import record_end, record_start
@@ -56,7 +57,7 @@ def end(ctx: Context) -> None:
             begun=True,
             joined=True,
             nodes=nodes if plane else None,
-            dns_answers=plane,
+            dns_answers=True,
             admin=Secret(KUBECONFIG if plane else ""),
         )
         node_answers.say(ctx.directory, node.name, state)
@@ -65,5 +66,5 @@ def end(ctx: Context) -> None:
     if lock is None:
         record_end(ctx, {})
         return
-    left = node_digests.left(ctx, Nodes(machines=machines, ssh_config=path), lock, None)
-    record_end(ctx, left, lock)
+    answers, _ = ask(ctx, Nodes(machines=machines, ssh_config=path), machines)
+    record_end(ctx, node_digests.left(ctx, machines, answers, lock, None), lock)

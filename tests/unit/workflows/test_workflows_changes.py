@@ -37,6 +37,7 @@ from ohmykube.steps import node_digests
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.create_nodes import create_nodes
 from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.observe import ask
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
 from ohmykube.steps.write_inventory import removed
@@ -238,7 +239,8 @@ class Place:
                 node_answers.refuse(ctx.directory, one.node)
             nodes = Nodes(machines=machines, ssh_config=ctx.directory / layout.SSH_CONFIG)
             if ends:
-                record_end(ctx, node_digests.left(ctx, nodes, lock, scope), lock)
+                answers, _ = ask(ctx, nodes, names)
+                record_end(ctx, node_digests.left(ctx, machines, answers, lock, scope), lock)
             self.tell(ctx.directory)
 
     def _play(self, ctx: Context, machines: dict[str, Machine], names: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError
 from ohmykube.kit import paths
-from ohmykube.steps.cluster_api import cluster_api
+from ohmykube.model.node_state import NodeState
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.context import Services
+from ohmykube.steps.hand_over import hand_over
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import power, session, up
 from ohmykube.workflows.up_values import UpOptions
+from tests import node_answers
 from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
@@ -49,9 +52,10 @@ def services(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Give services for a cluster whose only node answers, and is never Ready."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
+    state = json.dumps(node_answers.document(NodeState(nodes=(), dns_answers=True)))
     program.write_text(
         '#!/bin/sh\ncase "$*" in\n'
-        f"*' cat '*) echo '{ADMIN}' ;;\n*kubectl*) echo '{{\"items\": []}}' ;;\nesac\n"
+        f"*' cat '*) echo '{ADMIN}' ;;\n*python3*) echo '{state}' ;;\nesac\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -67,7 +71,7 @@ def run_again(services: Services, options: UpOptions) -> None:
     _, cluster = session.recorded(services, "dev")
     with session.working(services, cluster) as ctx:
         nodes = connect_nodes(ctx, begin(ctx))
-        up.hand_over(ctx, nodes, cluster_api(ctx.cluster, nodes), options)
+        hand_over(ctx, nodes, options.wait_seconds, usual=up.WAIT_SECONDS)
 
 
 def waited(error: pytest.ExceptionInfo[ClusterError]) -> int:

@@ -1,0 +1,226 @@
+"""A cluster is healthy when each node is Ready and the cluster's DNS answers each."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ohmykube.errors import ClusterError
+from ohmykube.kit.paths import Paths
+from ohmykube.model.cluster import Cluster, Network, Node, Role
+from ohmykube.model.machine import MachineSpec
+from ohmykube.model.node_state import ApiNode, NodeState
+from ohmykube.progress import NodeProgress, Status, StepEnded
+from ohmykube.providers.base import ProviderContext
+from ohmykube.steps.context import Context, Services
+from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.wait_ready import lacking, wait_ready
+from ohmykube.testing.fake_provider import FakeProvider
+from ohmykube.testing.reporter import RecordingReporter
+from tests import node_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CLUSTER = Cluster(
+    name="dev",
+    kubernetes_version="1.36.3",
+    provider="fake",
+    nodes=(
+        *(Node(name=name, role=Role.CONTROL_PLANE) for name in ("cp1", "cp2")),
+        Node(name="w1", role=Role.WORKER),
+    ),
+)
+NAMES = tuple(node.name for node in CLUSTER.nodes)
+KNOWN = tuple(ApiNode(name=name) for name in NAMES)
+HEALTHY = {
+    "cp1": NodeState(nodes=KNOWN, dns_answers=True),
+    "cp2": NodeState(nodes=KNOWN, dns_answers=True),
+    "w1": NodeState(dns_answers=True),
+}
+SILENT = "the cluster's DNS does not answer it"
+
+
+def not_ready(name: str, why: str) -> tuple[ApiNode, ...]:
+    return tuple(
+        replace(one, ready=False, reason=why) if one.name == name else one for one in KNOWN
+    )
+
+
+@pytest.mark.parametrize(
+    "deaf", [set(some) for n in range(4) for some in itertools.combinations(NAMES, n)]
+)
+def test_each_node_is_asked_whether_dns_answers_it(deaf: set[str]) -> None:
+    """Pods reach each other only when all nodes say so, whatever a control plane says alone."""
+    answers = {n: replace(one, dns_answers=n not in deaf) for n, one in HEALTHY.items()}
+    assert lacking(CLUSTER, answers) == dict.fromkeys(sorted(deaf), SILENT)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_node_is_as_the_api_has_it(name: str) -> None:
+    said = replace(HEALTHY["cp1"], nodes=not_ready(name, "no network"))
+    assert lacking(CLUSTER, {**HEALTHY, "cp1": said}) == {name: "no network"}
+    rest = tuple(one for one in KNOWN if one.name != name)
+    assert lacking(CLUSTER, {**HEALTHY, "cp1": replace(said, nodes=rest)}) == {
+        name: "has not joined"
+    }
+
+
+def test_without_a_pod_network_there_is_no_dns() -> None:
+    cluster = replace(CLUSTER, network=Network(cni="none"))
+    assert lacking(cluster, {"cp1": NodeState(nodes=KNOWN)}) == {}
+
+
+class Clock:
+    """Waiting takes no time; what comes next may be said at each pause."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+        self.then: list[Callable[[], object]] = []
+
+    def now(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        if self.then:
+            self.then.pop(0)()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def world(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
+    """Give a healthy cluster, whose nodes answer by ssh."""
+    node_answers.install(tmp_path / "bin", monkeypatch)
+    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+    reporter = RecordingReporter()
+    provider = FakeProvider(ProviderContext(paths=paths, reporter=reporter, cluster=CLUSTER))
+    made = {name: provider.create(MachineSpec(cluster="dev", node=name)) for name in NAMES}
+    for name, state in HEALTHY.items():
+        node_answers.say(tmp_path, name, state)
+    ctx = Context(
+        services=Services(paths=paths, reporter=reporter, clock=clock),
+        cluster=CLUSTER,
+        provider=provider,
+        directory=tmp_path,
+        run_directory=tmp_path,
+    )
+    return ctx, Nodes(machines=made, ssh_config=tmp_path / "ssh_config")
+
+
+def ended(ctx: Context) -> StepEnded:
+    assert isinstance(ctx.services.reporter, RecordingReporter)
+    (found,) = ctx.services.reporter.of(StepEnded)
+    return found
+
+
+def test_a_healthy_cluster_is_asked_once(world: tuple[Context, Nodes], clock: Clock) -> None:
+    ctx, nodes = world
+    assert wait_ready(ctx, nodes, None, usual=50) == HEALTHY
+    assert clock.slept == 0
+    assert ended(ctx).detail == "3 Ready, DNS answers"
+    assert sorted((ctx.directory / "asked").read_text().split()) == sorted(NAMES)
+
+
+def test_only_who_was_not_healthy_is_asked_again(
+    world: tuple[Context, Nodes], clock: Clock
+) -> None:
+    ctx, nodes = world
+    node_answers.say(ctx.directory, "w1", NodeState())
+    asked = ctx.directory / "asked"
+    clock.then = [
+        asked.unlink,
+        lambda: node_answers.say(ctx.directory, "w1", HEALTHY["w1"]),
+    ]
+    wait_ready(ctx, nodes, None, usual=50)
+    assert sorted(asked.read_text().split()) == ["cp1", "cp1", "w1", "w1"]
+    reporter = ctx.services.reporter
+    assert isinstance(reporter, RecordingReporter)
+    told = [one.activity for one in reporter.of(NodeProgress) if one.node == "w1"]
+    assert told == ["not Ready yet", "not Ready yet", "Ready"]
+    ready = [one.node for one in reporter.of(NodeProgress) if one.status is Status.OK]
+    assert ready == ["cp1", "cp2", "w1"]
+
+
+def test_another_control_plane_is_asked_when_one_answers_no_more(
+    world: tuple[Context, Nodes], clock: Clock
+) -> None:
+    ctx, nodes = world
+    node_answers.say(ctx.directory, "w1", NodeState())
+
+    def fail() -> None:
+        node_answers.say(ctx.directory, "cp1", NodeState(api_problem="starting", dns_answers=True))
+        node_answers.say(ctx.directory, "w1", HEALTHY["w1"])
+
+    clock.then = [fail]
+    answers = wait_ready(ctx, nodes, None, usual=50)
+    assert [name for name, one in answers.items() if one.nodes is not None] == ["cp2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "told"),
+    [
+        ("w1", NodeState(), SILENT),
+        ("w1", None, "ssh: connect to host w1: Connection refused"),
+        ("cp1", NodeState(nodes=not_ready("w1", "no network"), dns_answers=True), "no network"),
+    ],
+)
+def test_what_does_not_come_is_named_in_the_end(
+    world: tuple[Context, Nodes], clock: Clock, name: str, said: NodeState | None, told: str
+) -> None:
+    ctx, nodes = world
+    if said is None:
+        node_answers.refuse(ctx.directory, name)
+    else:
+        node_answers.say(ctx.directory, name, said)
+    with pytest.raises(ClusterError, match="not healthy after 50 s") as caught:
+        wait_ready(ctx, nodes, None, usual=50)
+    assert caught.value.why == f"w1: {told}"
+    assert clock.slept == pytest.approx(50)
+    assert ended(ctx).status is Status.FAILED
+
+
+def test_an_api_that_does_not_answer_is_named_with_its_reason(
+    world: tuple[Context, Nodes],
+) -> None:
+    ctx, nodes = world
+    for name in ("cp1", "cp2"):
+        node_answers.say(ctx.directory, name, NodeState(api_problem=f"{name} is starting"))
+    with pytest.raises(ClusterError) as caught:
+        wait_ready(ctx, nodes, 7, usual=50)
+    assert (caught.value.why or "").splitlines() == [
+        "cp1: its API server: cp1 is starting",
+        "cp2: its API server: cp2 is starting",
+        "w1: the API server does not answer",
+    ]
+
+
+def test_what_a_ready_node_is_short_of_is_told_with_the_rest(world: tuple[Context, Nodes]) -> None:
+    ctx, nodes = world
+    full = tuple(
+        replace(one, pressure="DiskPressure: full") if one.name == "cp2" else one
+        for one in not_ready("w1", "no network")
+    )
+    node_answers.say(ctx.directory, "cp1", NodeState(nodes=full, dns_answers=True))
+    with pytest.raises(ClusterError) as caught:
+        wait_ready(ctx, nodes, 7, usual=50)
+    assert (caught.value.why or "").splitlines() == ["cp2: DiskPressure: full", "w1: no network"]
+
+
+def test_a_cluster_without_pod_network_is_looked_at_once(
+    world: tuple[Context, Nodes], clock: Clock
+) -> None:
+    ctx, nodes = world
+    cluster = replace(CLUSTER, network=Network(cni="none"))
+    node_answers.say(ctx.directory, "cp1", NodeState(nodes=not_ready("w1", "no network")))
+    wait_ready(replace(ctx, cluster=cluster), nodes, None, usual=50)
+    assert clock.slept == 0
+    assert "no pod network was asked for" in ended(ctx).detail
