@@ -226,8 +226,7 @@ def node_summary(item):
 def dns_answers(server, name, seconds=1, port=53, times=4):
     """Ask a DNS server for an address, several times at once; return whether all answers have one.
 
-    Each question comes from a port of its own, so a service leads each to any of the pods behind it:
-    one that cannot be reached from here is noticed.
+    A service leads questions from several ports to several pods: one out of reach is noticed.
     """
     question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
     packet = struct.pack(">6H", 4711, 0x100, 1, 0, 0, 0) + question + struct.pack(">2H", 1, 1)
