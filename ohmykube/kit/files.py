@@ -29,6 +29,8 @@ _TAKEN = (
     errno.ELOOP,  # a link where none is followed
 )
 _MOUNTS = Path("/proc/self/mountinfo")
+_REMOVALS = 100
+"""How often a tree is gone through of which others remove parts meanwhile."""
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -316,10 +318,18 @@ def remove_tree(path: Path, parent: int | None = None) -> None:
             hint=f"umount {mount}, then run the same command again",
         )
     with explained(path):
-        while _is_there(name, parent):
-            # Follows no link, not even one that is put in the place of a directory meanwhile.
-            with contextlib.suppress(FileNotFoundError):  # something else removes it, too
+        for more in reversed(range(_REMOVALS)):
+            try:
+                # Follows no link, not even one put in the place of a directory meanwhile.
                 shutil.rmtree(name, dir_fd=parent)
+            except FileNotFoundError:
+                # Somebody else removes it too: on with what is left.
+                if not more:
+                    raise
+                if not _is_there(name, parent):
+                    return
+            else:
+                return
 
 
 def _is_there(name: Path, parent: int | None) -> bool:

@@ -21,6 +21,7 @@ from ohmykube.steps.offline import check_offline, prepare_offline
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
 from ohmykube.steps.resolve import resolved
+from ohmykube.steps.restart_kubelets import restart_kubelets
 from ohmykube.steps.run_playbook import CLUSTER_UP, run_playbook
 from ohmykube.steps.serve import serve
 from ohmykube.steps.templates import use_templates
@@ -171,6 +172,7 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
             lock, templates = found, use_templates(ctx, found, observed.machines)
         machines = create_nodes(ctx, observed, plan, templates, None if plan.resizes else scope)
         nodes = connect_nodes(ctx, machines, scope)
+        restart_kubelets(ctx, observed, plan, nodes)
         served = held.enter_context(serve(ctx, nodes, lock, scope)) if lock else None
         yield Made(
             lock=lock,

@@ -100,14 +100,24 @@ def fake_cloning_subject(tmp_path: Path) -> Subject:
 
 
 def _limits(cluster: str, node: str) -> tuple[float, int]:
-    """Return the limits of a node's cgroup, as the kernel has them."""
+    """Return the limits of a node's cgroup, as the kernel has them, which the node sees too."""
     found: dict[str, str] = {}
     for top in (CGROUP, *CGROUP.iterdir()):
         group = top / "omk" / cluster / node
         for name in ("cpu.cfs_quota_us", "cpu.max", "memory.limit_in_bytes", "memory.max"):
             if (group / name).exists():
                 found[name.partition(".")[0]] = (group / name).read_text().split()[0]
-    return int(found["cpu"]) / 100_000, int(found["memory"]) >> 20
+    limits = int(found["cpu"]) / 100_000, int(found["memory"]) >> 20
+    for top in (CGROUP, *CGROUP.iterdir()):
+        for process in (top / "omk" / cluster / node).glob("**/cgroup.procs"):
+            for pid in process.read_text().split():
+                root = Path("/proc", pid, "root")
+                if (root / "etc/ohmykube/machine.json").exists():
+                    online = (root / "sys/devices/system/cpu/online").read_text()
+                    total = (root / "proc/meminfo").read_text().split()[1]
+                    assert (online.count(",") + 1, int(total) >> 10) == limits
+                    return limits
+    return limits
 
 
 @pytest.mark.nodes

@@ -79,6 +79,9 @@ def live(cli: Cli, cluster: str, file: File) -> None:
         assert [taint["key"] for taint in found["spec"]["taints"]] == [TAINT]
         limit = cli.on(cluster, name, "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
         assert int(limit) == 3 << 30
+        # The kubelet has been restarted, and tells it.
+        size = "--for=jsonpath={.status.capacity.memory}=3Gi"
+        cli.kubectl(cluster, "wait", "node", name, size, "--timeout=60s")
     assert "host-gw" in backend(cli, cluster)
     file.write(
         {"labels": {LABEL: "1"}, "taints": [f"{TAINT}:PreferNoSchedule"], "memory": "3GiB"},

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from ohmykube import progress
 from ohmykube.errors import NetworkError, ProviderError, ResourceError
 from ohmykube.kit import failures, files, locks, process
-from ohmykube.providers.nspawn import base_archive
-from ohmykube.providers.nspawn.host_system import run_checked
+from ohmykube.providers.nspawn import base_archive, node_root
 
 if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
@@ -203,7 +202,7 @@ class BaseImages:
     def _discard(self, path: Path) -> None:
         inside = [p for p, _, _ in self._host.mounts() if Path(p).is_relative_to(path)]
         for point in sorted(inside, reverse=True):
-            run_checked(self._host, f"unmount {point}", ["umount", "--lazy", point])
+            node_root.unmount_lazily(self._host, point)
         files.remove_tree(path)
 
 

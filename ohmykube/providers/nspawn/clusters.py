@@ -299,13 +299,13 @@ def _empty(directory: Path, *, last: str) -> None:
     Looks again when it was not empty then: a program that a killed creation of ours had begun, such
     as ssh-keygen, may have ended only meanwhile.
     """
-    if not directory.is_dir():
-        return
     for more in reversed(range(_LOOKS)):
-        for entry in sorted(directory.iterdir(), key=lambda path: path.name == last):
-            files.remove_tree(entry)
         try:
+            for entry in sorted(directory.iterdir(), key=lambda path: path.name == last):
+                files.remove_tree(entry)
             directory.rmdir()
+        except (FileNotFoundError, NotADirectoryError):
+            return
         except OSError as error:
             if error.errno != errno.ENOTEMPTY or not more:
                 raise

@@ -16,7 +16,7 @@ from ohmykube.kit import process
 from ohmykube.kit.retry import Clock, SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Joins the cgroups given before `--`, then becomes the command after it. The shell moves itself, so
 # nothing of the command ever runs outside of them.
@@ -106,6 +106,7 @@ class HostSystem:
 
     cgroup: Path = Path("/sys/fs/cgroup")
     proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
     netns: Path = Path("/run/netns")
     run: Path = Path("/run/ohmykube")
     """Locks and claims of names; empty after a reboot, as namespaces and cgroups are."""
@@ -137,6 +138,27 @@ def run_checked(
         ProviderError: code other than 0, or it did not end in time.
     """
     return _explained(host, what, argv, timeout, None)
+
+
+def run_deletion(
+    host: HostSystem, what: str, argv: Sequence[str], there: Callable[[], bool]
+) -> None:
+    """As ``run_checked``, for a program that ends something: it may be gone before that.
+
+    Args:
+        host: where.
+        what: as in "could not <what>".
+        argv: the program.
+        there: tells whether the thing is still there; asked when the program has failed.
+
+    Raises:
+        ProviderError: it failed, and the thing is still there.
+    """
+    try:
+        run_checked(host, what, argv)
+    except ProviderError:
+        if there():
+            raise
 
 
 def run_with_input(

@@ -61,6 +61,11 @@ class NodeFiles:
         )
 
     @property
+    def size(self) -> Path:
+        """Files by which the node sees its own size instead of the host's."""
+        return self.root_dir / "size"
+
+    @property
     def console(self) -> Path:
         """What the node wrote on its console since it was last started."""
         return self.root_dir / "console.log"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import ProviderError, ResourceError, TimeoutExceeded
 from ohmykube.kit import failures, process, retry
 from ohmykube.model.machine import MachineState
-from ohmykube.providers.nspawn import layout, network, node_root
+from ohmykube.providers.nspawn import layout, network, node_root, visible_size
 from ohmykube.providers.nspawn.cgroups import Limits
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Machines:
             return MachineState.BROKEN
         return MachineState.STOPPED
 
-    def limit(self, record: MachineRecord) -> None:
-        """Apply the record's limits to its running machine.
+    def limit(self, record: MachineRecord, node: NodeFiles) -> None:
+        """Apply the record's limits to its running machine, which then sees them as its size.
 
         Raises:
             ProviderError: the kernel refuses, such as less memory than the machine uses.
@@ -62,6 +62,7 @@ class Machines:
                 hint=f"ohmykube stop {record.cluster}, then run the same command again",
                 id="OMK-P-126",
             ) from error
+        visible_size.write(self._host, node, limits)
 
     def boot(self, record: MachineRecord, node: NodeFiles) -> None:
         """Start the machine, whose root is mounted, and wait until it takes ssh connections.
@@ -73,7 +74,7 @@ class Machines:
         group = layout.node_group(record.cluster, record.node)
         network.make_node(host, record.cluster, record.node, record.address)
         self._cgroups.make(group)
-        self.limit(record)
+        self.limit(record, node)
         node.console.unlink(missing_ok=True)
         joined = self._cgroups.join_files(group)
         pid = host.launch(joined, self._argv(record, node), node.console)
@@ -82,6 +83,7 @@ class Machines:
 
     def _argv(self, record: MachineRecord, node: NodeFiles) -> list[str]:
         binds = [f"--bind={_colons(source)}:{target}" for source, target in node.binds]
+        own_size = [f"--bind-ro={_colons(a)}:{b}" for a, b in visible_size.binds(node)]
         netns = self._host.netns / layout.node_netns(record.cluster, record.node)
         return [
             *("env", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=1", "systemd-nspawn", "--quiet"),
@@ -92,6 +94,7 @@ class Machines:
             f"--network-namespace-path={netns}",
             *("--resolv-conf=off", "--timezone=off", "--capability=all", "--bind=/dev/kmsg"),
             *binds,
+            *own_size,
             f"--system-call-filter={CALLS}",
             "--boot",
         ]
@@ -155,7 +158,7 @@ class Machines:
                 path.rmdir()
 
 
-def _colons(path: Path) -> str:
+def _colons(path: Path | str) -> str:
     return str(path).replace("\\", "\\\\").replace(":", "\\:")
 
 

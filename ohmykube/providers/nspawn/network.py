@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
 from ohmykube.providers.nspawn import layout
-from ohmykube.providers.nspawn.host_system import run_checked, run_with_input
+from ohmykube.providers.nspawn.host_system import run_checked, run_deletion, run_with_input
 
 if TYPE_CHECKING:
     from ohmykube.providers.nspawn.host_system import HostSystem
@@ -56,7 +56,9 @@ def make_node(host: HostSystem, cluster: str, node: str, address: str) -> None:
     port = "v" + address.rpartition(".")[2]
     remove(host, netns)
     # After a crash the old pair can outlive its namespace's name; the kernel ends both together.
-    remove_link(host, bridge, port)
+    if has_link(host, bridge, port):
+        argv = ["ip", "-n", bridge, "link", "delete", "dev", port]
+        run_deletion(host, what, argv, lambda: has_link(host, bridge, port))
     run_checked(host, what, ["ip", "netns", "add", netns])
     lines = [
         f"link add name {port} type veth peer name eth0 address {mac(address)} netns {netns}",
@@ -70,25 +72,6 @@ def make_node(host: HostSystem, cluster: str, node: str, address: str) -> None:
         f"route add default via {layout.GATEWAY}",
     ]
     run_with_input(host, what, ["ip", "-n", netns, "-batch", "-"], lines)
-
-
-def remove_link(host: HostSystem, netns: str, link: str) -> None:
-    """Remove a link and its peer; none is fine, also when it ends by itself meanwhile.
-
-    Raises:
-        ProviderError: it is still there.
-    """
-    if not has_link(host, netns, link):
-        return
-    argv = ["ip", "-n", netns, "link", "delete", "dev", link]
-    result = host.commands.run(argv, timeout=30, check=False)
-    if has_link(host, netns, link):
-        raise ProviderError(
-            f"link {link} of network namespace {netns} could not be removed",
-            why=result.stderr.strip() or None,
-            hint=f"ip -n {netns} link show",
-            id="OMK-P-373",
-        )
 
 
 def mac(address: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.kit import files
 from ohmykube.providers.nspawn import layout
-from ohmykube.providers.nspawn.host_system import run_checked
+from ohmykube.providers.nspawn.host_system import run_checked, run_deletion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,17 @@ def unmount(host: HostSystem, node: NodeFiles) -> None:
     """Unmount everything at and below the node's root."""
     for point in mounts_below(host, node.root_dir):
         if host.commands.run(["umount", point], timeout=30, check=False).code != 0:
-            run_checked(host, f"unmount {point}", ["umount", "--lazy", point])
+            unmount_lazily(host, point)
+
+
+def unmount_lazily(host: HostSystem, point: str) -> None:
+    """Take a mount out of the tree, in use or not; one that is gone is fine."""
+    run_deletion(
+        host,
+        f"unmount {point}",
+        ["umount", "--lazy", point],
+        lambda: point in [mounted for mounted, _, _ in host.mounts()],
+    )
 
 
 def make_host_key(host: HostSystem, node: NodeFiles) -> str:

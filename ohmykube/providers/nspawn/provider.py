@@ -185,7 +185,7 @@ class NspawnProvider(Provider):
         """Return the machine of a record, brought up if it is not. The node's lock is held."""
         if self._machines.state(record, node) is not MachineState.RUNNING:
             return self._up(record, node)
-        self._machines.limit(record)
+        self._machines.limit(record, node)
         self._clusters.resume_forwards(record.cluster, record.address)
         return self._described(record)
 

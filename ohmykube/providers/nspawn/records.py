@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,5 +93,4 @@ def write(path: Path, record: ClusterRecord | MachineRecord) -> None:
 
 def remove(path: Path) -> None:
     """Remove a record; none is fine."""
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    path.unlink(missing_ok=True)

@@ -167,9 +167,9 @@ class TemplateStore:
 
     def remove(self, key: str) -> None:
         """Remove a template; none is fine."""
-        if key not in self._names():
-            return
         with self._held(fcntl.LOCK_EX):
+            if key not in self._names():
+                return
             discarded = self._discard(self._root / key)
         files.remove_tree(discarded)
         self._remove_if_empty()

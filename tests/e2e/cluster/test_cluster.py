@@ -116,6 +116,23 @@ def test_limits_of_the_file_are_applied(cli: Cli, cluster: str) -> None:
     """Memory and CPU of the node are those that were asked for (the default: 2 GiB workers)."""
     limit = cli.on(cluster, "w1", "sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes")
     assert 0 < int(limit) < 1 << 50
+    nodes = json.loads(cli.kubectl(cluster, "get", "nodes", "-ojson"))["items"]
+    seen = {node["metadata"]["name"]: node["status"]["capacity"] for node in nodes}
+    assert {(size["cpu"], size["memory"]) for size in seen.values()} == {("2", "4Gi")}
+
+
+def test_a_pod_that_does_not_fit_stays_pending(cli: Cli, cluster: str) -> None:
+    """The scheduler counts by what the file gives nodes, and not by what the host has."""
+    request = {"requests": {"memory": "4Gi"}}
+    container = {"name": "c", "image": "none.invalid/x", "resources": request}
+    spec = {"containers": [container], "tolerations": [{"operator": "Exists"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "big"}, "spec": spec}
+    cli.kubectl(cluster, "apply", "-f", "-", stdin=json.dumps(pod))
+    unscheduled = "--for=condition=PodScheduled=False"
+    cli.kubectl(cluster, "wait", "pod", "big", unscheduled, "--timeout=60s")
+    said = cli.kubectl(cluster, "get", "pod", "big", "-ojsonpath={.status.conditions[0].message}")
+    assert "3 Insufficient memory" in said
+    cli.kubectl(cluster, "delete", "pod", "big", "--wait=false")
 
 
 def test_a_described_cluster_is_the_same_as_the_default_one(

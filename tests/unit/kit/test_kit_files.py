@@ -329,3 +329,16 @@ def test_nothing_is_appended_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(file)
     with pytest.raises(OSError, match="symbolic links"):
         files.appending(tmp_path / "link")
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_remove_tree_of_what_others_remove_too(tmp_path: Path, workers: int) -> None:
+    """What is gone is removed: nobody fails because somebody else was faster."""
+    for number in range(20):
+        tree = tmp_path / str(number)
+        for name in range(30):
+            (tree / f"d{name}" / "below").mkdir(parents=True)
+            (tree / f"d{name}" / "file").touch()
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(files.remove_tree, [tree] * workers))
+        assert not tree.exists()

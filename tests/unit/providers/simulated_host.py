@@ -45,6 +45,10 @@ class Simulation(KernelCalls):
     """What a node writes on its console before it ends at once."""
     silent: bool = False
     """Nodes start but their sshd never listens."""
+    vanishing: bool = False
+    """Others are always faster: what a program or call is to delete is gone when it begins."""
+    links: set[tuple[str, str]] = field(default_factory=set)
+    """Namespace and name of network links on bridges."""
     ran: list[tuple[str, ...]] = field(default_factory=list)
     signals: list[tuple[int, int]] = field(default_factory=list)
     listening: set[int] = field(default_factory=set)
@@ -58,6 +62,10 @@ class Simulation(KernelCalls):
         self.netns, self.run_dir = self.root / "netns", self.root / "run"
         for path in (self.cgroup, self.proc / "self", self.netns):
             path.mkdir(parents=True)
+        self.sys = self.root / "sys"
+        (self.sys / "devices/system/cpu").mkdir(parents=True)
+        (self.sys / "devices/system/cpu/online").write_text("0-2,5\n")
+        (self.proc / "meminfo").write_text("MemTotal:       8000000 kB\nMemFree: 1 kB\n")
         (self.proc / "filesystems").write_text("nodev\toverlay\n\text4\n")
         self.table: list[tuple[str, str, str]] = [("/", "ext4", "rw")]
         if self.version == 1:
@@ -76,6 +84,7 @@ class Simulation(KernelCalls):
         return HostSystem(
             cgroup=self.cgroup,
             proc=self.proc,
+            sys=self.sys,
             netns=self.netns,
             run=self.run_dir,
             commands=self,
@@ -138,6 +147,12 @@ class Simulation(KernelCalls):
 
     def rmdir(self, group: Path) -> None:
         with self._lock:
+            if self.vanishing:
+                self._rmdir(group)
+            self._rmdir(group)
+
+    def _rmdir(self, group: Path) -> None:
+        with self._lock:
             if (group / "cgroup.procs").read_text().split():
                 raise OSError(16, "Device or resource busy")
             if any(path.is_dir() for path in group.iterdir()):
@@ -154,6 +169,8 @@ class Simulation(KernelCalls):
             if number != 9 and self.deaf:
                 return
             self._end(pid)
+            if self.vanishing:
+                raise ProcessLookupError
 
     def _end(self, pid: int) -> None:
         status = (self.proc / str(pid) / "status").read_text()
@@ -215,23 +232,27 @@ class Simulation(KernelCalls):
             self.ran.append(argv)
             line = " ".join(argv)
             faults = [text for start, text in self.failing.items() if line.startswith(start)]
-            code, text = (1, faults[0]) if faults else self._program(argv)
+            code, text = (1, faults[0]) if faults else self._program(argv, input or "")
         result = Result(argv, code, "", text)
         if check and code:
             raise CommandFailed(result)
         return result
 
-    def _program(self, argv: tuple[str, ...]) -> tuple[int, str]:
+    def _program(self, argv: tuple[str, ...], text: str) -> tuple[int, str]:
+        deletes = argv[0] == "umount" or "delete" in argv
+        if deletes and self.vanishing:
+            self._effect(argv, text)
+        return self._effect(argv, text)
+
+    def _effect(self, argv: tuple[str, ...], text: str) -> tuple[int, str]:
         match argv:
-            case ["ip", "netns", "add", name]:
-                (self.netns / name).touch(exist_ok=False)
-            case ["ip", "netns", "delete", name]:
-                (self.netns / name).unlink()
-            case ["ip", "-n", name, "link", "show", "dev", device]:
-                return (0 if (self.netns / name).exists() and device == "br0" else 1), ""
+            case ["ip", *_]:
+                return self._ip(argv, text)
             case ["mount", *_, options, target]:
                 self._mount(options, Path(target))
             case ["umount", *_, target]:
+                if target not in [point for point, _, _ in self.table]:
+                    return 32, f"umount: {target}: not mounted."
                 self._umount(Path(target))
             case ["ssh-keygen", *_, path]:
                 Path(path).write_text("private\n")
@@ -242,6 +263,26 @@ class Simulation(KernelCalls):
                 return int(self.silent or bool(self.stillborn)), ""
             case _:
                 pass
+        return 0, ""
+
+    def _ip(self, argv: tuple[str, ...], text: str) -> tuple[int, str]:
+        match argv:
+            case ["ip", "netns", "add", name]:
+                (self.netns / name).touch(exist_ok=False)
+            case ["ip", "netns", "delete", name]:
+                if not (self.netns / name).exists():
+                    return 1, "No such file or directory"
+                (self.netns / name).unlink()
+                # The other end of a veth pair goes a little later.
+                self.links = {link for link in self.links if link[0] != name}
+            case ["ip", "-n", name, "-batch", "-"]:
+                made = re.findall("link add name ([^ ]+)", text)
+                self.links.update((name, link) for link in made)
+            case ["ip", "-n", name, "link", verb, "dev", device]:
+                if not (self.netns / name).exists() or (name, device) not in self.links:
+                    return 1, f'Cannot find device "{device}"'
+                if verb == "delete":
+                    self.links.discard((name, device))
         return 0, ""
 
     @staticmethod

@@ -22,7 +22,7 @@ from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
-from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.base import NewTemplate, ProviderContext
 from ohmykube.providers.nspawn import clusters
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.conformance import ProviderConformance, Subject
@@ -162,6 +162,105 @@ def test_limits_that_the_kernel_refuses(simulation: Simulation, provider: Nspawn
     assert error.value.id == "OMK-P-126"
     assert "more memory than it is to have" in str(error.value.why)
     provider.create(ONE)
+
+
+@pytest.mark.parametrize("ends", ["stop", "delete", "reboot", "death", "freeze"])
+def test_what_is_gone_is_deleted(
+    simulation: Simulation, provider: NspawnProvider, tmp_path: Path, ends: str
+) -> None:
+    """Deleting succeeds when the kernel, or anybody else, is faster, however a machine ends."""
+    made = provider.create(ONE)
+    provider.create(TWO)
+    provider.api_endpoint("dev", made.address, 6443)
+    simulation.vanishing = True
+    match ends:
+        case "stop":
+            provider.stop("dev", "cp1")
+        case "delete":
+            provider.delete("dev", "cp1")
+        case "freeze":
+            new = NewTemplate(key="0123456789abcdef", role="worker", summary="s")
+            provider.freeze("dev", "cp1", new)
+            provider.remove_template(new.key)
+            provider.remove_template(new.key)
+        case "reboot":
+            simulation.reboot()
+        case "death":
+            for path in simulation.proc.glob("[0-9]*"):
+                simulation._end(int(path.name))
+    assert provider.create(ONE) == made
+    assert provider.start("dev", "w1").state is MachineState.RUNNING
+    for node in ("cp1", "w1"):
+        provider.delete("dev", node)
+    assert simulation.traces() == []
+    assert files_left(tmp_path) == []
+
+
+@pytest.mark.parametrize("program", ["umount", "ip -n omk-dev link delete"])
+def test_what_stays_is_not_called_deleted(
+    simulation: Simulation, provider: NspawnProvider, program: str
+) -> None:
+    """Only what is gone counts as such: a deletion that the kernel refuses is an error."""
+    provider.create(ONE)
+    for path in simulation.proc.glob("[0-9]*"):
+        simulation._end(int(path.name))
+    simulation.links.add(("omk-dev", "v11"))
+    simulation.failing[program] = "Operation not permitted"
+    with pytest.raises(ProviderError) as error:
+        provider.start("dev", "cp1")
+    assert "not permitted" in str(error.value.why)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory_mib", "online", "kib"),
+    [
+        (1, 1024, "0", 1024 << 10),
+        (1.5, 2048, "0,1", 2048 << 10),
+        (0.5, 512, "0", 512 << 10),
+        (3, 4096, "0,1,2", 4096 << 10),
+        (64, 1 << 20, "0,1,2,5", 8_000_000),
+        (None, None, "0,1,2,5", 8_000_000),
+    ],
+)
+def test_a_node_sees_its_limits_as_its_size(
+    simulation: Simulation,
+    provider: NspawnProvider,
+    tmp_path: Path,
+    *,
+    cpus: float | None,
+    memory_mib: int | None,
+    online: str,
+    kib: int,
+) -> None:
+    """A kubelet takes what these files say for the node's capacity; what it never is is the host's.
+
+    They stay the same files: a node that runs has them mounted.
+    """
+    size = tmp_path / "d/nspawn/dev/nodes/cp1/size"
+    provider.create(ONE)
+    inodes = {path.name: path.stat().st_ino for path in size.iterdir()}
+    (argv,) = [argv for argv in simulation.ran if "systemd-nspawn" in argv]
+    binds = [one.removeprefix("--bind-ro=") for one in argv if one.startswith("--bind-ro=")]
+    assert binds == [
+        f"{size}:/run/ohmykube/size",
+        "/run/ohmykube/size/meminfo:/proc/meminfo",
+        f"{size}/cpus-online:/sys/devices/system/cpu/online",
+    ]
+    provider.create(replace(ONE, cpus=cpus, memory_mib=memory_mib))
+    assert {path.name: path.stat().st_ino for path in size.iterdir()} == inodes
+    assert (size / "cpus-online").read_text() == online + "\n"
+    told = dict(line.split(":") for line in (size / "meminfo").read_text().splitlines())
+    assert told["MemTotal"].split() == [str(kib), "kB"]
+    assert told["SwapTotal"].split() == ["0", "kB"]
+
+
+def test_a_host_that_keeps_all_cpus_online_tells_nothing_of_them(
+    simulation: Simulation, provider: NspawnProvider
+) -> None:
+    (simulation.sys / "devices/system/cpu/online").unlink()
+    provider.create(ONE)
+    (argv,) = [argv for argv in simulation.ran if "systemd-nspawn" in argv]
+    assert not [one for one in argv if one.endswith("cpu/online")]
 
 
 def test_nodes_come_back_after_a_reboot_as_they_were(
