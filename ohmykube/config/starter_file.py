@@ -58,7 +58,7 @@ spec:
     # apiServerEndpoint: lb.example.com:6443
     certSANs: []               # further names in the API server's certificate
 
-  kubeadm:                     # merged over ours; lists are replaced
+  kubeadm:                     # merged over ours
     initConfiguration: {{}}
     joinConfiguration: {{}}
     clusterConfiguration: {{}}

@@ -284,7 +284,8 @@ class Network(Strict):
 
 
 class Kubeadm(Strict):
-    """Fields of kubeadm's own configuration, merged over ours; lists are replaced."""
+    """Fields of kubeadm's own configuration, merged over ours. What is added to a list of
+    arguments, of ignored preflight errors or of names comes beside our own entries."""
 
     init_configuration: Annotated[Free, AT_CREATION] = Field(
         default_factory=dict,

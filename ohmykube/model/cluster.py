@@ -116,7 +116,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeadmPatches:
-    """The user's own fields, merged over ours, lists replaced."""
+    """The user's own fields, merged over ours."""
 
     init_configuration: Document = field(default_factory=dict)
     join_configuration: Document = field(default_factory=dict)

@@ -6,9 +6,20 @@ from __future__ import annotations
 
 import json
 
-from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import merged
+from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import (
+    by_name,
+    merged,
+    united,
+)
 
 KUBEADM = "kubeadm.k8s.io/v1beta4"
+# Lists of kubeadm's configuration that hold what our nodes need: what the user adds comes beside that.
+LISTS = {
+    "certSANs": united,
+    "extraArgs": by_name,
+    "ignorePreflightErrors": united,
+    "kubeletExtraArgs": by_name,
+}
 # Its controllers each ask for a token of their own when it starts, 20 a second by default: nobody makes
 # pods or signs certificates for five seconds.
 CONTROLLER_MANAGER = {"kube-api-qps": "100", "kube-api-burst": "200"}
@@ -256,7 +267,7 @@ def cluster_document(settings):
     patch = dict(settings.get("cluster_configuration") or {})
     if "external" in (patch.get("etcd") or {}):
         document.pop("etcd")
-    return merged(compact(document), patch)
+    return merged(compact(document), patch, LISTS)
 
 
 def kubeadm_init_documents(settings, node):
@@ -272,7 +283,7 @@ def kubeadm_init_documents(settings, node):
         "timeouts": timeouts(settings),
     }
     return [
-        merged(compact(init), settings.get("init_configuration") or {}),
+        merged(compact(init), settings.get("init_configuration") or {}, LISTS),
         cluster_document(settings),
         kubelet_document(settings, node),
         kube_proxy_document(settings, node),
@@ -291,7 +302,7 @@ def kubeadm_join_document(settings, node, control_plane=False):
     if control_plane:
         join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": settings["node_ip"]}}
         join["patches"] = patches(settings)
-    return merged(compact(join), settings.get("join_configuration") or {})
+    return merged(compact(join), settings.get("join_configuration") or {}, LISTS)
 
 
 def kube_nodes_wanted(hosts):

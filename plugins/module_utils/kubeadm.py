@@ -214,11 +214,11 @@ def failed_phase(output):
 
 
 def _why(output):
-    lines = [
-        line
-        for line in output.splitlines()
-        if re.match(r"\s*(error|\[ERROR|unable|couldn't)", line)
-    ]
+    """Return the checks that failed, each with its name; else the last line that tells of an error."""
+    failed = re.findall(r"^\s*(\[ERROR [^]]+\]: .*?)\s*$", output, re.MULTILINE)
+    if failed:
+        return "; ".join(dict.fromkeys(failed))
+    lines = [line for line in output.splitlines() if re.match(r"\s*(error|unable|couldn't)", line)]
     return lines[-1].strip() if lines else ""
 
 

@@ -84,7 +84,7 @@ def test_patches_are_merged_last() -> None:
     )
     assert found["InitConfiguration"]["nodeRegistration"]["criSocket"] == "unix:///x"
     assert found["InitConfiguration"]["nodeRegistration"]["name"] == "cp1"
-    assert found["ClusterConfiguration"]["apiServer"]["certSANs"] == ["only.this"]
+    assert found["ClusterConfiguration"]["apiServer"]["certSANs"] == ["a.example", "only.this"]
     assert found["KubeletConfiguration"]["failSwapOn"] is True
     assert found["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0, "min": 7}
 
@@ -385,3 +385,114 @@ def test_all_problems_at_once() -> None:
         "a: 'x' is not a network such as 10.244.0.0/16 (no host bits, no leading zeros)",
         "c: None is not an IP address",
     ]
+
+
+def _arguments(entries: list[dict[str, str]]) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in entries}
+
+
+def _argument_lists(found: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
+    """Return every list of arguments of the documents, by its place."""
+    lists: dict[str, list[dict[str, str]]] = {}
+
+    def walk(value: Any, place: str) -> None:
+        if isinstance(value, dict):
+            for key, below in value.items():
+                walk(below, f"{place}.{key}")
+        if place.lower().endswith("extraargs"):
+            lists[place] = value
+
+    for kind, document in found.items():
+        walk(document, kind)
+    return lists
+
+
+def _laid(place: str, entries: Any) -> dict[str, Any]:
+    """Return the settings by which a user says something at a place of a document."""
+    kind, *keys = place.split(".")
+    value = entries
+    for key in reversed(keys):
+        value = {key: value}
+    sections = {
+        "ClusterConfiguration": "cluster_configuration",
+        "InitConfiguration": "init_configuration",
+        "JoinConfiguration": "join_configuration",
+    }
+    return {sections[kind]: value}
+
+
+def _documents(node: dict[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
+    settings = {**SETTINGS, "slowdown": 6, "node_labels": {"a": "b"}, **more}
+    found = init(node, **{key: settings[key] for key in settings.keys() - SETTINGS.keys()})
+    return {**found, "JoinConfiguration": kubeadm.kubeadm_join_document(settings, node)}
+
+
+PLACES = sorted(_argument_lists(_documents(CONTAINER)))
+
+
+def test_our_arguments_stand_where_they_are_expected() -> None:
+    assert PLACES == [
+        "ClusterConfiguration.apiServer.extraArgs",
+        "ClusterConfiguration.controllerManager.extraArgs",
+        "ClusterConfiguration.etcd.local.extraArgs",
+        "ClusterConfiguration.scheduler.extraArgs",
+        "InitConfiguration.nodeRegistration.kubeletExtraArgs",
+        "JoinConfiguration.nodeRegistration.kubeletExtraArgs",
+    ]
+
+
+@pytest.mark.parametrize("node", [NODE, CONTAINER])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_users_arguments_stand_beside_ours(place: str, node: dict[str, Any]) -> None:
+    """What a user adds to a list takes nothing away that our nodes need but what it names."""
+    ours = _argument_lists(_documents(node))[place]
+    for theirs in (
+        [{"name": "v", "value": "4"}],
+        [{"name": "x", "value": "1"}, {"name": "x", "value": "2"}],
+        [],
+        None,
+    ):
+        found = _argument_lists(_documents(node, **_laid(place, theirs)))
+        assert found[place] == [*ours, *(theirs or [])]
+        others = _argument_lists(_documents(node))
+        assert {k: v for k, v in found.items() if k != place} == {
+            k: v for k, v in others.items() if k != place
+        }
+    for entry in ours:
+        mine = {"name": entry["name"], "value": "mine"}
+        found = _argument_lists(_documents(node, **_laid(place, [mine])))
+        assert _arguments(found[place]) == {**_arguments(ours), entry["name"]: "mine"}
+        assert len(found[place]) == len(ours)
+
+
+@pytest.mark.parametrize("kind", ["InitConfiguration", "JoinConfiguration"])
+@pytest.mark.parametrize("theirs", [["NumCPU", "Mem"], ["Swap"], ["all"], [], None])
+def test_ignored_preflight_errors_are_those_of_both(kind: str, theirs: list[str] | None) -> None:
+    """A node cannot help some of them, whatever else the user wants to be ignored."""
+    field = "nodeRegistration.ignorePreflightErrors"
+    ours = _documents(CONTAINER)[kind]["nodeRegistration"]["ignorePreflightErrors"]
+    assert "SystemVerification" in ours
+    found = _documents(CONTAINER, **_laid(f"{kind}.{field}", theirs))
+    assert found[kind]["nodeRegistration"]["ignorePreflightErrors"] == [
+        *ours,
+        *(one for one in theirs or [] if one not in ours),
+    ]
+
+
+@pytest.mark.parametrize("theirs", [["kube.corp.example"], ["a", "b"], [], None])
+def test_names_in_the_certificate_are_those_of_both(theirs: list[str] | None) -> None:
+    more = _laid("ClusterConfiguration.apiServer.certSANs", theirs)
+    found = init(cert_sans=["127.0.0.1", "a"], **more)["ClusterConfiguration"]["apiServer"]
+    assert set(found["certSANs"]) == {"127.0.0.1", "a", *(theirs or [])}
+    assert len(found["certSANs"]) == len(set(found["certSANs"]))
+
+
+def test_a_mapping_that_is_null_takes_nothing_away() -> None:
+    found = init(cert_sans=["a"], cluster_configuration={"apiServer": None})
+    assert found["ClusterConfiguration"]["apiServer"]["certSANs"] == ["a"]
+
+
+def test_a_list_of_another_form_is_for_kubeadm_to_judge() -> None:
+    mapping = {"apiServer": {"extraArgs": {"v": "4"}}}
+    cluster = init(slowdown=6, cluster_configuration=mapping)["ClusterConfiguration"]
+    assert cluster["apiServer"]["extraArgs"] == {"v": "4"}

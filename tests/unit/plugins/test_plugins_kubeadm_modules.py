@@ -114,6 +114,24 @@ def test_half_done_init_is_reset_first(run_module: RunModule, machine: FakeNode)
     assert verbs == ["reset", "config", "init"]
 
 
+@pytest.mark.parametrize("checks", [["NumCPU"], ["SystemVerification", "Mem", "Port-10250"]])
+def test_every_check_that_failed_is_named(
+    run_module: RunModule, machine: FakeNode, checks: list[str]
+) -> None:
+    """What kubeadm says last is that checks failed; which ones stands above it."""
+    failed = "".join(f"\t[ERROR {name}]: reason of {name}\n" for name in checks)
+    said = (
+        "[preflight] Some fatal errors occurred:\n"
+        f"{failed}[preflight] If you know what you are doing, you can make a check non-fatal\n"
+        "error: error execution phase preflight: preflight checks failed\n"
+    )
+    (machine.notes / "said").write_text(said)
+    fails = '[ "$1" != init ] || { cat $NOTES/said >&2; exit 1; }\n'
+    machine.program("kubeadm", fails + FAKE_KUBEADM)
+    message = str(init(run_module, machine, fails=True)["msg"])
+    assert [name for name in checks if f"[ERROR {name}]: reason of {name}" in message] == checks
+
+
 def test_reset_of_half_done_init_clears_etcd(run_module: RunModule, machine: FakeNode) -> None:
     (machine.notes / "fail").touch()
     init(run_module, machine, fails=True)
