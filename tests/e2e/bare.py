@@ -78,6 +78,28 @@ class Bare:
             spec = MachineSpec(cluster=self.name, node=node, cpus=2.0, memory_mib=3072)
             self.machines[node] = provider.create(spec)
 
+    def second_network(self) -> None:
+        """Give each node a second card, ``eth1``; by the first one they no longer meet."""
+        outer = f"omk-{self.name}"
+        self._ip(outer, "link add name br1 type bridge")
+        self._ip(outer, "address add 10.99.0.1/24 dev br1")
+        self._ip(outer, "link set dev br1 up")
+        for node in self.machines:
+            number, inner = self.address(node).rpartition(".")[2], f"omk-{self.name}.{node}"
+            self._ip(outer, f"link add name w{number} type veth peer name eth1 netns {inner}")
+            self._ip(outer, f"link set dev w{number} master br1 up")
+            self._ip(outer, f"link set dev v{number} type bridge_slave isolated on")
+            self._ip(inner, f"address add {self.second_address(node)}/24 dev eth1")
+            self._ip(inner, "link set dev eth1 up")
+
+    def second_address(self, node: str) -> str:
+        """Return a node's address in the second network."""
+        return "10.99.0." + self.address(node).rpartition(".")[2]
+
+    @staticmethod
+    def _ip(netns: str, command: str) -> None:
+        subprocess.run(["ip", "-n", netns, *command.split()], check=True, capture_output=True)
+
     def remove(self) -> None:
         """Remove all of them."""
         provider = self.provider

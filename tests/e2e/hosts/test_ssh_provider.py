@@ -186,11 +186,16 @@ def test_a_fault_is_told_and_nothing_is_touched(
 def up(
     hosts: Bare, user: InsideCli, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
-    """Make the cluster; give what ``up`` said and its file.
+    """Make the cluster; give what ``up`` said and its file. Its nodes meet by their second cards.
 
     A cluster of its own, as its machines must not be ours.
     """
-    file = written(tmp_path_factory.mktemp("file"), description(hosts))
+    hosts.second_network()
+    document = description(hosts)
+    for group, node in (("controlPlane", "a"), ("workers", "b")):
+        host = document["spec"]["nodes"][group]["hosts"][0]
+        host["nodeIP"] = hosts.second_address(node)
+    file = written(tmp_path_factory.mktemp("file"), document)
     said = json.loads(user.run("up", "-f", file, "-o", "json").stdout)
     yield {"said": said, "file": file}
     user.run("down", NAME, "--yes", check=False)
@@ -207,22 +212,40 @@ def test_up_makes_a_healthy_cluster(user: InsideCli, up: dict[str, Any]) -> None
     ]
 
 
-def test_the_kubeconfig_works_where_the_command_runs(
-    hosts: Bare, user: InsideCli, up: dict[str, Any]
-) -> None:
+def api_nodes(user: InsideCli) -> list[dict[str, Any]]:
+    """Return the Node objects, by the cluster's kubeconfig."""
     config = user.run("kubeconfig", NAME, "--path").stdout.strip()
     programs = sorted((user.home / "data" / "bin").glob("kubectl-*"))
     program = str(programs[-1]) if programs else "kubectl"
     argv = [*user.inside, program, "--kubeconfig", config, "get", "nodes", "-ojson"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    nodes = json.loads(done.stdout)["items"]
+    found: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+    return found
+
+
+def test_the_kubeconfig_works_where_the_command_runs(
+    hosts: Bare, user: InsideCli, up: dict[str, Any]
+) -> None:
     addresses = {
         node["metadata"]["name"]: address["address"]
-        for node in nodes
+        for node in api_nodes(user)
         for address in node["status"]["addresses"]
         if address["type"] == "InternalIP"
     }
-    assert addresses == {"cp1": hosts.address("a"), "w1": hosts.address("b")}
+    assert addresses == {"cp1": hosts.second_address("a"), "w1": hosts.second_address("b")}
+
+
+def test_pods_meet_by_the_addresses_that_nodes_were_given(
+    hosts: Bare, user: InsideCli, up: dict[str, Any]
+) -> None:
+    """The pod network goes by a node's address in the cluster, and not by its default route."""
+    nodes = {node["metadata"]["name"]: node for node in api_nodes(user)}
+    annotation = "flannel.alpha.coreos.com/public-ip"
+    public = {name: node["metadata"]["annotations"][annotation] for name, node in nodes.items()}
+    assert public == {"cp1": hosts.second_address("a"), "w1": hosts.second_address("b")}
+    for here, there in (("cp1", "w1"), ("w1", "cp1")):
+        overlay = nodes[there]["spec"]["podCIDR"].partition("/")[0]
+        assert "1 received" in user.on(NAME, here, "ping", "-c1", "-W10", overlay)
 
 
 def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> None:
