@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.config import addons, checks, fields, host_inventory, nodes, translate
+from ohmykube.config import (
+    addons,
+    checks,
+    fields,
+    host_inventory,
+    kubeadm_types,
+    nodes,
+    translate,
+)
 from ohmykube.config.problems import closest, echo
 from ohmykube.errors import ConfigError
+from ohmykube.model import versions
 from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Role, Sources, TemplateUse
 
 if TYPE_CHECKING:
@@ -49,6 +58,9 @@ def build(
         sure = ("spec", "kubernetes", "version") not in left_out
         placed_nodes = [one.node for one in placed]
         problems += addons.problems(document.spec, placed_nodes, source, version_known=sure)
+        sections = document.spec.kubeadm.model_dump(by_alias=True)
+        version = document.spec.kubernetes.version if sure else versions.DEFAULT
+        problems += kubeadm_types.problems(sections, version, source)
     if problems:
         return None, problems, []
     cluster = _cluster(document, placed)

@@ -285,7 +285,8 @@ class Network(Strict):
 
 class Kubeadm(Strict):
     """Fields of kubeadm's own configuration, merged over ours. What is added to a list of
-    arguments, of ignored preflight errors or of names comes beside our own entries."""
+    arguments, of ignored preflight errors or of names comes beside our own entries. Names and forms
+    are checked against the types of the Kubernetes version."""
 
     init_configuration: Annotated[Free, AT_CREATION] = Field(
         default_factory=dict,

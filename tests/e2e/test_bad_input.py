@@ -111,7 +111,7 @@ def test_template_expressions_are_text(own: Cli, tmp_path: Path) -> None:
         "provider": {"name": "fake"},
         "kubeadm": {
             "clusterConfiguration": {"apiServer": {"extraArgs": [{"name": "x", "value": evil}]}},
-            "kubeletConfiguration": {evil: evil},
+            "kubeletConfiguration": {"evictionHard": {evil: evil}},
         },
     }
     file.write_text(yaml.safe_dump(document))

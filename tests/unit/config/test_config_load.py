@@ -95,8 +95,8 @@ def test_merge_bomb_is_refused() -> None:
 
 def test_depth_of_fifty_is_accepted() -> None:
     patch = "{a: " * 45 + "1" + "}" * 45
-    text = HEAD + f"spec: {{kubeadm: {{kubeletConfiguration: {patch}}}}}\n"
-    assert load.load_text(text, "c.yaml").cluster.kubeadm.kubelet_configuration
+    text = HEAD + f"spec: {{provider: {{name: nspawn, options: {patch}}}}}\n"
+    assert load.load_text(text, "c.yaml").cluster.provider_options
 
 
 def test_byte_order_mark_and_crlf_are_accepted() -> None:
@@ -315,7 +315,7 @@ def test_warnings_are_returned() -> None:
 def test_templates_stay_text() -> None:
     cluster = load.load_file(DATA / "valid-templates-are-data.yaml")
     assert cluster.provider_options["note"] == "{{ lookup('pipe', 'id') }}"
-    assert "{% raw %}" in cluster.kubeadm.kubelet_configuration
+    assert "{% raw %}" in cluster.kubeadm.kubelet_configuration["evictionHard"]
 
 
 def test_v1alpha1_is_converted() -> None:
