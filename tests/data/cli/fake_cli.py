@@ -227,6 +227,13 @@ class FakeWorkflows:
         Path(os.environ["FAKE_PID"]).write_text(str(companion.pid))
         threading.Event().wait(300)
 
+    def _up_detached(self, services) -> None:
+        companion = process.Companion(["sleep", "300"], Path(os.environ["FAKE_PID"] + ".log"))
+        detached = process.detach(["sleep", "300"], Path(os.environ["FAKE_PID"] + ".log"))
+        Path(os.environ["FAKE_PID"]).write_text(f"{companion.pid} {detached}")
+        services.reporter.emit(StepStarted(step="detached", title="Two children"))
+        threading.Event().wait(300)
+
     def _up_node_error(self, services) -> None:
         raise NodeError(
             "kubeadm join failed on dev-worker-1",

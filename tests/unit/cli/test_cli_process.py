@@ -275,6 +275,54 @@ def test_a_second_signal_ends_it_and_its_children(environ) -> None:
     assert not Path(f"/proc/{grandchild}").exists()
 
 
+def _twice(number: int, send):
+    """Return what sends a signal as a user does who does not want to wait."""
+
+    def stop(child: subprocess.Popen[bytes], terminal: int) -> None:
+        send(child.pid, number)
+        _drain(terminal, b"stopping")
+        send(child.pid, number)
+
+    return stop
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        *(_twice(n, os.kill) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+        *(_twice(n, os.killpg) for n in (signal.SIGINT, signal.SIGHUP)),
+        lambda _child, terminal: os.write(terminal, b"\x03"),
+        lambda child, _terminal: os.killpg(child.pid, signal.SIGKILL),
+        lambda _child, _terminal: None,
+    ],
+    ids=["INT", "TERM", "HUP", "group-INT", "group-HUP", "typed", "group-KILL", "closed"],
+)
+def test_what_was_detached_outlives_every_end_of_the_command(environ, stop) -> None:
+    """Nodes and forwarders stay, however the command ends: signals, or its terminal closed.
+
+    What works beside it does not stay.
+    """
+    ours, theirs = pty.openpty()
+    argv = ["setsid", "--ctty", sys.executable, str(FAKE), "up", "--progress", "plain"]
+    child = subprocess.Popen(
+        argv, env=environ | {"FAKE_UP": "detached"}, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    pids = Path(environ["FAKE_PID"])
+    try:
+        _drain(ours, b"Two children")
+        companion, detached = map(int, pids.read_text().split())
+        stop(child, ours)
+    finally:
+        os.close(ours)
+    try:
+        child.wait(DEADLINE)
+        _wait_for(lambda: not Path(f"/proc/{companion}").exists())
+        assert Path(f"/proc/{detached}").exists()
+    finally:
+        os.kill(detached, signal.SIGKILL)
+
+
 def test_what_does_not_listen_is_ended_after_a_while(environ) -> None:
     child = _start(environ, "deaf", "--progress", "json")
     _read_until(child, b"Something deaf")
