@@ -6,7 +6,7 @@ import shlex
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import NodeError
-from ohmykube.kit import pipe, process
+from ohmykube.kit import pipe, process, remote_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,14 +32,25 @@ class NodeShell:
     def __call__(self, argv: Sequence[str], stdin: str = "", timeout: float = TIMEOUT) -> str:
         """Return the command's output; ``timeout`` in seconds.
 
+        What the login shell prints before is no part of it.
+
         Raises:
-            NodeError: it failed or did not end in time.
+            NodeError: it failed, did not end in time, or the login shell did not run it.
         """
+        full = [*self._prefix, "--", remote_output.command(self._words(argv))]
         try:
-            limit = timeout * self._slowdown
-            return process.run(self._argv(argv), timeout=limit, input=stdin).stdout
+            told = process.run(full, timeout=timeout * self._slowdown, input=stdin).stdout
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
+        output = remote_output.of(told)
+        if output is None:
+            raise NodeError(
+                f"the login shell of node {self.node} does not run commands",
+                why=process.tail(told, 4) or "it printed nothing",
+                hint=f"ssh -F {self._prefix[2]} {self.node} true  (its start-up files end it?)",
+                id="OMK-N-350",
+            )
+        return output
 
     def feed(self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float) -> None:
         """Run a command whose standard input is what ``write`` writes.
@@ -65,7 +76,10 @@ class NodeShell:
             raise self._failed(argv, error) from error
 
     def _argv(self, argv: Sequence[str]) -> list[str]:
-        return [*self._prefix, "--", shlex.join([*self._become, *argv])]
+        return [*self._prefix, "--", self._words(argv)]
+
+    def _words(self, argv: Sequence[str]) -> str:
+        return shlex.join([*self._become, *argv])
 
     def _failed(self, argv: Sequence[str], error: process.CommandFailed) -> NodeError:
         return NodeError(

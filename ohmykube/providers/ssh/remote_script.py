@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.errors import NodeError, OhmykubeError, PrerequisiteError
-from ohmykube.kit import files, process
+from ohmykube.kit import files, process, remote_output
 from ohmykube.providers import ssh_config
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class ScriptRunner(Protocol):
     ) -> str:
         """Return the output of ``script``, run as root if ``target.become``.
 
+        What the login shell prints before is no part of it.
+
         Args:
             node: name for messages.
             target: how to reach it.
@@ -38,7 +40,7 @@ class ScriptRunner(Protocol):
             UnreachableError: no connection, or our key is refused.
             IntegrityError: the host key is not the expected one.
             PrerequisiteError: sudo wants a password.
-            NodeError: the script failed.
+            NodeError: the script failed, or the login shell did not run it.
         """
         ...
 
@@ -63,9 +65,13 @@ class OpenSsh:
             command = _SUDO if target.become else _PLAIN
             argv = ["ssh", "-F", str(config), *once, node, "--", command]
             try:
-                return process.run(argv, timeout=timeout, input=script).stdout
+                told = process.run(argv, timeout=timeout, input=remote_output.script(script)).stdout
             except process.CommandFailed as error:
                 raise _explained(node, target, error) from error
+            output = remote_output.of(told)
+            if output is None:
+                raise _not_run(node, target, told)
+            return output
 
 
 def _explained(node: str, target: SshTarget, error: process.CommandFailed) -> OhmykubeError:
@@ -85,4 +91,14 @@ def _explained(node: str, target: SshTarget, error: process.CommandFailed) -> Oh
         why=process.tail(text, 4) or f"code {error.result.code}",
         hint=f"ohmykube shell {node}",
         id="OMK-V-121",
+    )
+
+
+def _not_run(node: str, target: SshTarget, told: str) -> NodeError:
+    return NodeError(
+        f"the login shell on node {node} ({target.user}@{target.address}) does not run commands",
+        why=process.tail(told, 4) or "it printed nothing",
+        hint=f"ssh {target.user}@{target.address} true  (its start-up files end it, "
+        "or read the standard input?)",
+        id="OMK-V-350",
     )

@@ -459,9 +459,8 @@ class TestOpenSsh:
     def test_the_script_goes_over_standard_input(
         self, fake: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("FAKE", "echo out")
-        assert self.call(become=True, trusted="h ssh-ed25519 A\n") == "out\n"
-        assert (fake / "stdin").read_text() == "echo hi\n"
+        monkeypatch.setenv("FAKE", f"sh -s <{fake}/stdin")
+        assert self.call(become=True, trusted="h ssh-ed25519 A\n") == "hi\n"
         assert (fake / "known").read_text() == "h ssh-ed25519 A\n"
         arguments = (fake / "args").read_text().splitlines()
         assert arguments[-3:-1] == ["n", "--"]
@@ -477,6 +476,7 @@ class TestOpenSsh:
             ("echo 'sh: 1: exec: sudo: not found' >&2; exit 127", PrerequisiteError, "sudo on"),
             ("echo boom >&2; exit 3", NodeError, "command failed"),
             ("exit 3", NodeError, "command failed"),
+            ("echo Welcome; exit 0", NodeError, "does not run commands"),
             (
                 "echo 'REMOTE HOST IDENTIFICATION HAS CHANGED' >&2; exit 255",
                 IntegrityError,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.errors import ClusterError
+from ohmykube.kit import remote_output
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.steps.cluster_api import cluster_api
@@ -26,6 +27,9 @@ CLUSTER = Cluster(
 )
 
 
+OK = f"echo '{remote_output.BEGIN}'\necho ok\n"
+
+
 def machine(node: str, state: MachineState = MachineState.RUNNING) -> Machine:
     ssh = SshTarget(address="127.0.0.1", user="root")
     return Machine(cluster="dev", node=node, state=state, address="10.0.0.1", ssh=ssh)
@@ -35,7 +39,7 @@ def machine(node: str, state: MachineState = MachineState.RUNNING) -> Machine:
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     """Give nodes of which cp1 has no machine and cp2 is stopped; ssh notes whom it reaches."""
     program = tmp_path / "ssh"
-    program.write_text(f'#!/bin/sh\necho "$3" >>{tmp_path / "reached"}\necho ok\n')
+    program.write_text(f'#!/bin/sh\necho "$3" >>{tmp_path / "reached"}\n{OK}')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     found = (machine("cp2", MachineState.STOPPED), machine("cp3"), machine("w1"))

@@ -22,7 +22,7 @@ from ohmykube.cache import resolve
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import NodeError, ProviderError
-from ohmykube.kit import files, paths
+from ohmykube.kit import files, paths, remote_output
 from ohmykube.kit.secret import Secret
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
@@ -49,8 +49,12 @@ if TYPE_CHECKING:
     from ohmykube.progress import Reporter
 
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
-SSH = """\
+SSH = (
+    f"""\
 #!/bin/sh
+echo '{remote_output.BEGIN}'
+"""
+    + """\
 case "$*" in
 *' python3 -I '*) cat >/dev/null; exec cat "{root}/states/$3" ;;
 esac
@@ -59,6 +63,7 @@ case "$*" in
 *' cat '*) echo '{admin}' ;;
 esac
 """
+)
 LOCK = artifact_locks.of_packages()
 # Resolving is played too, and says nothing.
 STEPS = [
