@@ -31,6 +31,15 @@ class StartNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReachNode:
+    """Reach a machine again that cannot be judged."""
+
+    node: str
+    problem: str
+    """Why not, one line, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReconfigureNode:
     """Bring another value of a field about on one node."""
 
@@ -117,6 +126,7 @@ Change: TypeAlias = (
     CreateNode
     | RepairNode
     | StartNode
+    | ReachNode
     | ReconfigureNode
     | ReconfigureCluster
     | ConfigureNode

@@ -14,6 +14,8 @@ class MachineState(enum.StrEnum):
     STOPPED = "stopped"
     BROKEN = "broken"
     """Half made or half removed: ``create`` makes it whole, ``delete`` removes it."""
+    UNKNOWN = "unknown"
+    """It belongs to the cluster and cannot be judged; ``Machine.problem`` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,12 @@ class Machine:
     address: str
     """Address by which other nodes reach it; empty while unknown."""
     ssh: SshTarget | None = None
-    """None while it cannot be reached (stopped or broken)."""
+    """None while it cannot be reached (stopped, broken or unknown)."""
     arch: str = ""
     """``amd64`` or ``arm64``; empty while it does not answer, and where a provider's machines are
     all alike."""
+    problem: str = ""
+    """Why its state is unknown, one line, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

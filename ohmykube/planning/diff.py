@@ -13,6 +13,7 @@ from ohmykube.model.change import (
     FinishRun,
     InstallAddon,
     Plan,
+    ReachNode,
     ReconfigureCluster,
     ReconfigureNode,
     Refuse,
@@ -42,6 +43,7 @@ _ORDER: Mapping[type[Change], int] = {
     CreateNode: 0,
     RepairNode: 0,
     StartNode: 0,
+    ReachNode: 0,
     ReconfigureNode: 1,
     ReconfigureCluster: 2,
     InstallAddon: 2,
@@ -99,6 +101,8 @@ def _machines(desired: Cluster, observed: Observed) -> Iterator[Change]:
             yield RepairNode(node=node.name)
         elif machine.state is MachineState.STOPPED:
             yield StartNode(node=node.name)
+        elif machine.state is MachineState.UNKNOWN:
+            yield ReachNode(node=node.name, problem=machine.problem)
 
 
 def _cluster(desired: Cluster, recorded: Cluster, observed: Observed) -> Iterator[Change | Refuse]:

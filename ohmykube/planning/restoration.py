@@ -55,7 +55,9 @@ def compare(
     made = {
         one.node
         for one in changes
-        if isinstance(one, change.CreateNode | change.RepairNode | change.StartNode)
+        if isinstance(
+            one, change.CreateNode | change.RepairNode | change.StartNode | change.ReachNode
+        )
     }
     applied = _who_applies(desired, observed)
     for node in desired.nodes:

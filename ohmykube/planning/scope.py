@@ -11,6 +11,7 @@ from ohmykube.model.change import (
     DeleteNode,
     FinishRun,
     InstallAddon,
+    ReachNode,
     ReconfigureCluster,
     ReconfigureNode,
     RemoveAddon,
@@ -47,7 +48,7 @@ def scope_of(plan: Plan, cluster: Cluster) -> Scope:
                 return None
             case InstallAddon() | UpgradeAddon() | RemoveAddon():
                 return None  # its images go to all nodes
-            case CreateNode() | RepairNode() | StartNode():
+            case CreateNode() | RepairNode() | StartNode() | ReachNode():
                 if one.node in planes:
                     return None  # every node knows the control planes
                 found.add(one.node)

@@ -273,6 +273,15 @@ class HostExposure(Protocol):
 
 
 @runtime_checkable
+class Forgets(Protocol):
+    """A provider of machines that exist on their own, and may be lost without having been reset."""
+
+    def forget(self, cluster: str, node: str) -> None:
+        """Forget a machine and all that is on it, without asking it; only when the user says so."""
+        ...
+
+
+@runtime_checkable
 class Fixable(Protocol):
     """A provider that can install what ``check`` found missing beyond Debian packages."""
 

@@ -27,7 +27,8 @@ def cluster_api(cluster: Cluster, nodes: Nodes) -> ClusterApi:
         if machine is None:
             absent[node.name] = "it has no machine"
         elif machine.state is not MachineState.RUNNING:
-            absent[node.name] = f"its machine is {machine.state.value}"
+            why = f": {machine.problem}" if machine.problem else ""
+            absent[node.name] = f"its machine is {machine.state.value}{why}"
         else:
             shells[node.name] = nodes.shell(node.name)
     return ClusterApi(cluster.name, shells, absent=absent, slowdown=nodes.slowdown)

@@ -6,26 +6,60 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible import inventory
+from ohmykube.errors import UnreachableError
 from ohmykube.kit import parallel
 from ohmykube.model.machine import Machine, MachineState
 from ohmykube.planning import recording
-from ohmykube.progress import NodeProgress, Status
+from ohmykube.progress import Message, NodeProgress, Status
+from ohmykube.providers.base import Forgets
 from ohmykube.steps.connect_nodes import connect_nodes, disconnect
 from ohmykube.steps.observe import provider_of
+from ohmykube.steps.release_hosts import STAYS
 from ohmykube.steps.run_playbook import CLUSTER_RESET, NODE_REMOVE, run_playbook
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from ohmykube.model.change import Plan
+    from ohmykube.planning.observation import Observed
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
 
 DELETE_NODES = Step("delete-nodes", "Delete the machines")
 
 
-def delete_nodes(ctx: Context, plan: Plan, nodes: Nodes) -> Nodes:
+def must_be_reset(
+    ctx: Context, observed: Observed, plan: Plan, *, forget_unreachable: bool
+) -> None:
+    """Refuse a plan that takes away hosts that cannot be reset, unless they are to be forgotten.
+
+    Raises:
+        UnreachableError: names them; nothing was touched.
+    """
+    if ctx.provider.capabilities.creates or forget_unreachable:
+        return
+    lost = {
+        one.node: machine.problem
+        for one in plan.deletions
+        if (machine := observed.machines.get(one.node)) is not None
+        and machine.state is not MachineState.RUNNING
+    }
+    if lost:
+        names = ", ".join(sorted(lost))
+        raise UnreachableError(
+            f"the hosts of nodes that are to be deleted cannot be reset: {names}",
+            why="\n".join(f"{node}: {lost[node]}" for node in sorted(lost)),
+            hint=f"the same command once {names} can be reached; if never, with "
+            f"--forget-unreachable ({STAYS})",
+            id="OMK-V-353",
+        )
+
+
+def delete_nodes(
+    ctx: Context, plan: Plan, nodes: Nodes, *, forget_unreachable: bool = False
+) -> Nodes:
     """Drain nodes, take them out of the cluster, and remove their machines; return what is left.
 
     Can be repeated wherever it was stopped. A host that was there before is reset instead.
@@ -34,6 +68,7 @@ def delete_nodes(ctx: Context, plan: Plan, nodes: Nodes) -> Nodes:
         ctx: the cluster as it is wanted.
         plan: names the nodes, in the order in which they go.
         nodes: the way to all nodes, those that go among them.
+        forget_unreachable: let go of hosts that cannot be reached, too, with all that is on them.
 
     Raises:
         UnreachableError, NodeError: a node cannot leave the cluster; its machine is untouched.
@@ -51,16 +86,17 @@ def delete_nodes(ctx: Context, plan: Plan, nodes: Nodes) -> Nodes:
         variables={
             "node_remove_nodes": ",".join(names),
             # A machine of ours goes for good, whatever is on it and whether it answers or not.
-            "node_remove_gone": made,
+            "node_remove_gone": made or forget_unreachable,
             "node_remove_force": True,
         },
     )
-    if not made:
-        run_playbook(ctx, CLUSTER_RESET, path, scope=frozenset(names))
+    lost = frozenset() if made else _not_running(names, nodes)
+    if not made and lost != frozenset(names):
+        run_playbook(ctx, CLUSTER_RESET, path, scope=frozenset(names) - lost)
     with DELETE_NODES.running(ctx.services) as result:
         # A connection that is shared would keep what it leads to.
         disconnect(ctx.directory)
-        parallel.each(names, lambda node: _delete(ctx, node))
+        parallel.each(names, lambda node: _delete(ctx, node, lost=node in lost))
         result.detail = ", ".join(names)
     left = {name: machine for name, machine in nodes.machines.items() if name not in names}
     return connect_nodes(ctx, left)
@@ -87,8 +123,21 @@ def _machine(ctx: Context, node: str, nodes: Nodes) -> Machine:
     return machine if machine.address else replace(machine, address="-")
 
 
-def _delete(ctx: Context, node: str) -> None:
+def _not_running(names: Iterable[str], nodes: Nodes) -> frozenset[str]:
+    """Return the nodes whose hosts are known and cannot be reached."""
+    found = {name: nodes.machines[name] for name in names if name in nodes.machines}
+    return frozenset(
+        name for name, machine in found.items() if machine.state is not MachineState.RUNNING
+    )
+
+
+def _delete(ctx: Context, node: str, *, lost: bool) -> None:
     reporter = ctx.services.reporter
     reporter.emit(NodeProgress(node=node, activity="removing"))
-    provider_of(ctx).delete(ctx.cluster.name, node)
+    provider = provider_of(ctx)
+    if lost and isinstance(provider, Forgets):
+        provider.forget(ctx.cluster.name, node)
+        reporter.emit(Message(text=f"node {node} is forgotten: {STAYS}", level="warning"))
+    else:
+        provider.delete(ctx.cluster.name, node)
     reporter.emit(NodeProgress(node=node, activity="removed", status=Status.OK))

@@ -87,7 +87,10 @@ def _ask(ctx: Context, path: Path, node: str, machine: Machine | None) -> Answer
     if machine is None or machine.state is not MachineState.RUNNING or machine.ssh is None:
         state = "not there" if machine is None else machine.state.value
         raise UnreachableError(
-            f"node {node} is {state}", hint=f"ohmykube start {ctx.cluster.name}", id="OMK-V-501"
+            f"node {node} is {state}",
+            why=(machine.problem if machine is not None else "") or None,
+            hint=f"ohmykube start {ctx.cluster.name}",
+            id="OMK-V-501",
         )
     ssh_config.probe(path, node, timeout=ANSWER_SECONDS * ctx.slowdown)
     shell = NodeShell(path, node, become=machine.ssh.become, slowdown=ctx.slowdown)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ohmykube.ansible import launch
 from ohmykube.ansible.outcome import PlaybookStatus
-from ohmykube.kit import files
+from ohmykube.kit import amounts, files
 from ohmykube.state import layout
 from ohmykube.steps.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ohmykube.cache.serve import Server
@@ -57,22 +57,9 @@ def run_playbook(
         UnreachableError, NodeError: names node, task and reason.
         IntegrityError: the reason is a damaged artifact in the cache on this host.
     """
-    step = Step(playbook.rpartition(".")[2].replace("_", "-"), TITLES[playbook])
-    with step.running(ctx.services) as result:
+    with _step(playbook).running(ctx.services) as result:
         outcome = launch.run(
-            launch.PlaybookRun(
-                playbook=playbook,
-                inventory=inventory,
-                run_dir=ctx.run_directory / "ansible",
-                fact_cache=ctx.directory / layout.FACTS,
-                forks=max(10, len(ctx.cluster.nodes)),
-                vars_files=_written(ctx, variables),
-                limit=() if scope is None else tuple(sorted(scope)),
-                verbosity=ctx.services.verbosity,
-                log_file=ctx.run_directory / layout.ANSIBLE_LOG,
-                lock_file=ctx.directory / layout.PLAYBOOK_LOCK,
-            ),
-            ctx.services.reporter,
+            _asked(ctx, playbook, inventory, scope, variables), ctx.services.reporter
         )
         damaged = server.damaged if server is not None else None
         if damaged is not None and outcome.status is not PlaybookStatus.OK:
@@ -81,6 +68,55 @@ def run_playbook(
         changed = sum(stats.changed for stats in outcome.stats.values())
         result.detail = f"{changed} changed" if changed else "nothing changed"
     return changed
+
+
+def reset_hosts(ctx: Context, inventory: Path, names: Sequence[str]) -> dict[str, str]:
+    """Take Kubernetes off hosts, off each as far as it goes; return why it stayed, by name of host.
+
+    Args:
+        ctx: whose cluster.
+        inventory: has the hosts.
+        names: of the hosts.
+
+    Raises:
+        NodeError: the playbook itself is broken, or touched no host.
+    """
+    with _step(CLUSTER_RESET).running(ctx.services) as result:
+        asked = _asked(ctx, CLUSTER_RESET, inventory, frozenset(names), None)
+        outcome = launch.run(asked, ctx.services.reporter)
+        failed = {one.host: f"{one.title}: {one.message}" for one in outcome.failures}
+        if outcome.status is not PlaybookStatus.OK and not failed:
+            launch.raise_for_failure(outcome)
+        for name in names:
+            if name not in outcome.stats:
+                failed.setdefault(name, "the playbook did not come to it")
+        result.detail = f"{len(names) - len(failed)} of {amounts.count(len(names), 'host')}"
+    return failed
+
+
+def _step(playbook: str) -> Step:
+    return Step(playbook.rpartition(".")[2].replace("_", "-"), TITLES[playbook])
+
+
+def _asked(
+    ctx: Context,
+    playbook: str,
+    inventory: Path,
+    scope: Scope,
+    variables: Mapping[str, object] | None,
+) -> launch.PlaybookRun:
+    return launch.PlaybookRun(
+        playbook=playbook,
+        inventory=inventory,
+        run_dir=ctx.run_directory / "ansible",
+        fact_cache=ctx.directory / layout.FACTS,
+        forks=max(10, len(ctx.cluster.nodes)),
+        vars_files=_written(ctx, variables),
+        limit=() if scope is None else tuple(sorted(scope)),
+        verbosity=ctx.services.verbosity,
+        log_file=ctx.run_directory / layout.ANSIBLE_LOG,
+        lock_file=ctx.directory / layout.PLAYBOOK_LOCK,
+    )
 
 
 def _written(ctx: Context, variables: Mapping[str, object] | None) -> tuple[Path, ...]:

@@ -6,22 +6,24 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.ansible import workspace
 from ohmykube.config.load import from_document
-from ohmykube.errors import ConfigError, IntegrityError, NotFoundError, OhmykubeError
+from ohmykube.errors import ConfigError, IntegrityError, OhmykubeError
 from ohmykube.kit import entrypoints, parallel
-from ohmykube.model.machine import MachineState
+from ohmykube.model import versions
+from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.progress import Message, NodeProgress, Status
 from ohmykube.providers import registry
+from ohmykube.state import layout
 from ohmykube.state.store import NEWER
 from ohmykube.steps import templates
-from ohmykube.steps.connect_nodes import connect_nodes, disconnect
+from ohmykube.steps.connect_nodes import disconnect
+from ohmykube.steps.context import Context
 from ohmykube.steps.fetch_kubeconfig import users_copy
-from ohmykube.steps.run_playbook import CLUSTER_RESET, run_playbook
-from ohmykube.steps.write_inventory import write_inventory
+from ohmykube.steps.release_hosts import raise_for_kept, release_hosts
 from ohmykube.workflows import merged_kubeconfigs, session
 
 if TYPE_CHECKING:
-    from ohmykube.model.cluster import Cluster
     from ohmykube.providers.base import Provider
     from ohmykube.state.store import StateStore
     from ohmykube.steps.context import Services
@@ -36,15 +38,23 @@ class DownResult:
     """Node names."""
     existed: bool
     """False when there was neither a record nor a machine."""
+    forgotten: tuple[str, ...] = ()
+    """Nodes whose hosts could not be reached: they left the cluster with all that is on them."""
 
 
-def down(services: Services, name: str) -> DownResult:
+def down(services: Services, name: str, *, forget_unreachable: bool = False) -> DownResult:
     """Remove a cluster; can be repeated until nothing is left.
 
     A damaged record does not stop it: the machines carry markers, all providers are asked.
 
+    Args:
+        services: of the command.
+        name: of the cluster.
+        forget_unreachable: let go of hosts that cannot be reset because they cannot be reached.
+
     Raises:
         IntegrityError: a newer release made the cluster.
+        UnreachableError, NodeError: hosts could not be reset; all others were, and are released.
     """
     store = services.state
     known = name in store.names()
@@ -52,18 +62,26 @@ def down(services: Services, name: str) -> DownResult:
         return DownResult(cluster=name, removed=(), existed=False)
     with store.locked(name):
         removed: list[str] = []
+        forgotten: list[str] = []
         cluster, providers = _owners(services, store, name)
         for provider in providers:
-            if cluster is not None and not provider.capabilities.creates:
-                _reset_hosts(services, cluster)
             disconnect(store.directory(name))
-            removed += _delete(services, provider, name)
-            templates.sweep(services, provider)
+            if provider.capabilities.creates:
+                removed += _delete(services, provider, name)
+                templates.sweep(services, provider)
+            else:
+                ctx = _context(services, provider, cluster, name)
+                released = release_hosts(ctx, forget_unreachable=forget_unreachable)
+                raise_for_kept(name, released)
+                removed += released.reset
+                forgotten += released.forgotten
         merged_kubeconfigs.clear(services, name)
         store.remove(name)
         if services.sudo_user is not None:
             services.sudo_user.remove(users_copy(services.sudo_user, name))
-    return DownResult(cluster=name, removed=tuple(removed), existed=True)
+    return DownResult(
+        cluster=name, removed=tuple(removed), existed=True, forgotten=tuple(forgotten)
+    )
 
 
 def _owners(
@@ -74,15 +92,11 @@ def _owners(
     except IntegrityError as error:
         if error.id == NEWER:
             raise
-        text = (
-            f"{error.message}; looking for its machines with every provider that makes some. "
-            "Hosts of your own are not known without the record: run the playbook "
-            "ohmykube.cluster.cluster_reset on them"
-        )
+        text = f"{error.message}; looking for its machines with every provider"
         services.reporter.emit(Message(text=text, level="warning"))
         record = None
     if record is None:
-        return None, tuple(_all_providers(services))
+        return None, tuple(_all_providers(services, name))
     try:
         cluster = from_document(record.document)
     except ConfigError as error:
@@ -92,18 +106,19 @@ def _owners(
     return cluster, (session.provider_of(services, record.provider, cluster),)
 
 
-def _all_providers(services: Services) -> list[Provider]:
+def _all_providers(services: Services, name: str) -> list[Provider]:
+    """Return the providers that may have machines of a cluster."""
     found = []
     for candidate in entrypoints.names(registry.GROUP):
         with contextlib.suppress(OhmykubeError):
             provider = session.provider_of(services, candidate, None)
-            if provider.capabilities.creates:
+            if provider.capabilities.creates or name in provider.clusters():
                 found.append(provider)
     return found
 
 
 def _orphaned(services: Services, name: str) -> bool:
-    return any(name in provider.clusters() for provider in _all_providers(services))
+    return any(name in provider.clusters() for provider in _all_providers(services, name))
 
 
 def _delete(services: Services, provider: Provider, name: str) -> list[str]:
@@ -118,13 +133,24 @@ def _delete(services: Services, provider: Provider, name: str) -> list[str]:
     return parallel.each([machine.node for machine in machines], delete)
 
 
-def _reset_hosts(services: Services, cluster: Cluster) -> None:
-    """Hosts that stay get their Kubernetes removed by the collection's own playbook."""
-    try:
-        ctx = session.opened(services, cluster)
-        machines = {machine.node: machine for machine in ctx.provider.list(cluster.name)}
-        if any(machine.state is MachineState.RUNNING for machine in machines.values()):
-            nodes = connect_nodes(ctx, machines)
-            run_playbook(ctx, CLUSTER_RESET, write_inventory(ctx, nodes))
-    except NotFoundError:
-        return
+def _context(services: Services, provider: Provider, cluster: Cluster | None, name: str) -> Context:
+    """Return the context of a run on hosts that stay; what describes them may be lost."""
+    store = services.state
+    workspace.sweep(store.directory(name) / layout.RUNS)
+    if cluster is None:
+        nodes = tuple(
+            Node(name=machine.node, role=Role.CONTROL_PLANE) for machine in provider.list(name)
+        )
+        cluster = Cluster(
+            name=name,
+            kubernetes_version=versions.DEFAULT,
+            provider=provider.name,
+            nodes=nodes,
+        )
+    return Context(
+        services=services,
+        cluster=cluster,
+        provider=provider,
+        directory=store.directory(name),
+        run_directory=store.new_run(name),
+    )

@@ -32,12 +32,12 @@ class NodeStatus:
     name: str
     role: str
     machine: str
-    """``running``, ``stopped``, ``broken`` or ``missing``."""
+    """``running``, ``stopped``, ``broken``, ``unknown`` or ``missing``."""
     address: str
     ready: bool
     version: str
     detail: str
-    """Why it is not ready, or what it lacks though it is."""
+    """Why it is not ready or its machine's state is unknown, or what it lacks though it is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _node_status(
         address=machine.address if machine else "",
         ready=seen is not None and seen.ready,
         version=seen.version if seen else "",
-        detail=detail,
+        detail=machine.problem if machine and machine.problem else detail,
     )
 
 
@@ -150,7 +150,8 @@ def status(services: Services, name: str) -> ClusterStatus:
 def _health(nodes: tuple[NodeStatus, ...]) -> str:
     if all(node.ready and node.machine == "running" and not node.detail for node in nodes):
         return "healthy"
-    if not any(node.machine == "running" for node in nodes):
+    states = {node.machine for node in nodes}
+    if not states & {"running", "unknown"}:
         return "stopped"
     if any(node.ready for node in nodes):
         return "degraded"

@@ -14,7 +14,7 @@ from ohmykube.state import layout
 from ohmykube.steps import node_digests
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
-from ohmykube.steps.delete_nodes import delete_nodes
+from ohmykube.steps.delete_nodes import delete_nodes, must_be_reset
 from ohmykube.steps.hand_over import hand_over, hand_over_healthy
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.offline import check_offline, prepare_offline
@@ -63,6 +63,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         preflight(ctx)
         observed, plan = make_plan(ctx)
         consent.check(cluster.name, plan, options.may_delete)
+        must_be_reset(ctx, observed, plan, forget_unreachable=options.forget_unreachable)
         scope = None if options.verify else scope_of(plan, cluster)
         if scope != frozenset() or plan.resizes or plan.deletions:
             done = _bring_about(ctx, observed, plan, scope, options)
@@ -101,7 +102,8 @@ def _bring_about(
         if made.server is not None:
             tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, scope)
         handed = hand_over(ctx, made.nodes, options.wait_seconds, usual=WAIT_SECONDS)
-        nodes = delete_nodes(ctx, plan, made.nodes)
+        forget = options.forget_unreachable
+        nodes = delete_nodes(ctx, plan, made.nodes, forget_unreachable=forget)
         if made.lock is not None:
             left = node_digests.left(ctx, nodes.machines, handed.answers, made.lock, scope)
         record_end(ctx, left, made.lock)

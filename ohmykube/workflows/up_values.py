@@ -23,6 +23,8 @@ class UpOptions(RunOptions):
     """Let the playbook look at every node, also where nothing seems to differ."""
     may_delete: frozenset[str] | None = frozenset()
     """Nodes that may be deleted where the description does not have them; None for all."""
+    forget_unreachable: bool = False
+    """Also delete nodes whose hosts cannot be reset because they cannot be reached."""
     wait_seconds: float | None = None
     """How long nodes and DNS may take to become ready; None for what suits the machines."""
 

@@ -16,30 +16,50 @@ if TYPE_CHECKING:
     from ohmykube.cli._app import App
 
 
-@click.command(cls=Command, examples=("ohmykube down dev", "ohmykube down dev --yes"))
+@click.command(
+    cls=Command,
+    examples=(
+        "ohmykube down dev",
+        "ohmykube down dev --yes",
+        "ohmykube down lab --forget-unreachable",
+    ),
+)
 @_options.cluster
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--forget-unreachable",
+    is_flag=True,
+    help="Also let go of hosts that cannot be reached; what is on them stays.",
+)
 @_options.output
 @_options.talk
 @_options.pass_app
-def down(app: App, *, name_argument: str | None, name_option: str | None, yes: bool) -> None:
+def down(
+    app: App,
+    *,
+    name_argument: str | None,
+    name_option: str | None,
+    yes: bool,
+    forget_unreachable: bool,
+) -> None:
     """Remove a cluster, its machines and everything in them.
 
     Asks for the name of the cluster first. Machines that ohmykube did not make (provider ssh)
-    stay, but what it set up on them is removed.
+    stay, but what it set up on them is removed; one that cannot be reached belongs to the cluster
+    until it can be, or is forgotten.
     """
     from ohmykube.workflows import down as workflow
 
     name = _names.choose(app, name_argument, name_option)
     if not yes:
-        _confirm(app, name)
+        _confirm(app, name, " --forget-unreachable" if forget_unreachable else "")
     app.acting()
-    result = app.call(workflow.down, name)
+    result = app.call(workflow.down, name, forget_unreachable=forget_unreachable)
     app.show(results.down(result), texts.down(result))
 
 
-def _confirm(app: App, name: str) -> None:
-    again = f"ohmykube down {name} --yes"
+def _confirm(app: App, name: str, options: str) -> None:
+    again = f"ohmykube down {name}{options} --yes"
     if not console.can_ask(app.stderr):
         raise UsageError(
             f'removing cluster "{name}" needs a yes',

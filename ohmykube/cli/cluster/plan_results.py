@@ -23,6 +23,7 @@ class PlannedChange(TypedDict):
         "CreateNode",
         "RepairNode",
         "StartNode",
+        "ReachNode",
         "ReconfigureNode",
         "ReconfigureCluster",
         "ConfigureNode",
@@ -98,6 +99,8 @@ def _reasons(one: change.Change) -> list[str]:
             return list(one.reasons)
         case change.DeleteNode():
             return [one.reason]
+        case change.ReachNode():
+            return [one.problem]
         case _:
             return []
 
@@ -148,12 +151,16 @@ def _row(one: change.Change) -> Row:
             return "~", f"node {one.node}", _to_a_node(one)
 
 
-def _to_a_node(one: change.RepairNode | change.StartNode | change.ConfigureNode) -> str:
+def _to_a_node(
+    one: change.RepairNode | change.StartNode | change.ReachNode | change.ConfigureNode,
+) -> str:
     match one:
         case change.RepairNode():
             return "make its machine whole: it is half made"
         case change.StartNode():
             return "start its machine: it is stopped"
+        case change.ReachNode():
+            return f"reach its machine, whose state is unknown: {one_line(one.problem)}"
         case change.ConfigureNode():
             return f"configure: {_shortly(one.reasons)}"
 

@@ -20,7 +20,7 @@ class Node(TypedDict):
 
     name: str
     role: Literal["control-plane", "worker"]
-    machine: Literal["running", "stopped", "broken", "missing"]
+    machine: Literal["running", "stopped", "broken", "unknown", "missing"]
     address: str
     ready: bool
     version: str
@@ -44,6 +44,7 @@ class Down(TypedDict):
     cluster: str
     existed: bool
     removed: list[str]
+    forgotten: list[str]
 
 
 class Status(TypedDict):
@@ -120,7 +121,12 @@ def down(result: DownResult) -> dict[str, Any]:
     """Return what ``down`` removed."""
     return document(
         "DownResult",
-        {"cluster": result.cluster, "existed": result.existed, "removed": list(result.removed)},
+        {
+            "cluster": result.cluster,
+            "existed": result.existed,
+            "removed": list(result.removed),
+            "forgotten": list(result.forgotten),
+        },
     )
 
 

@@ -41,7 +41,11 @@ def nodes(found: Sequence[NodeStatus]) -> str:
         ("name", "role", "address", "version", "state"),
         [(n.name, n.role, n.address, n.version, _state(n)) for n in found],
     )
-    reasons = [f"{n.name}: {one_line(n.detail)}\n" for n in found if n.detail and not n.ready]
+    reasons = [
+        f"{n.name}: {one_line(n.detail)}\n"
+        for n in found
+        if n.detail and (n.machine == "unknown" or not n.ready)
+    ]
     return text + ("\n" + "".join(reasons) if reasons else "")
 
 
@@ -56,7 +60,8 @@ def down(result: DownResult) -> str:
     if not result.existed:
         return f'There is no cluster "{result.cluster}": nothing to remove\n'
     nodes = amounts.count(len(result.removed), "node")
-    return f'Cluster "{result.cluster}" is gone ({nodes} removed)\n'
+    lost = f", {', '.join(result.forgotten)} forgotten" if result.forgotten else ""
+    return f'Cluster "{result.cluster}" is gone ({nodes} removed{lost})\n'
 
 
 def status(found: ClusterStatus) -> str:

@@ -44,6 +44,11 @@ LONGEST_WAIT = 86_400
 )
 @click.option("--yes", is_flag=True, help="Do not ask before nodes are deleted.")
 @click.option(
+    "--forget-unreachable",
+    is_flag=True,
+    help="Also delete nodes whose hosts cannot be reached; what is on them stays.",
+)
+@click.option(
     "--timeout",
     type=click.IntRange(1, LONGEST_WAIT),
     metavar="SECONDS",
@@ -61,6 +66,7 @@ def up(
     exit_code: bool,
     verify: bool,
     yes: bool,
+    forget_unreachable: bool,
     timeout: int | None,
     **chosen: Any,
 ) -> None:
@@ -80,6 +86,7 @@ def up(
         plan_only=plan_only,
         verify=verify,
         may_delete=None if yes else frozenset(),
+        forget_unreachable=forget_unreachable,
         wait_seconds=timeout,
         offline=chosen["offline"],
         bundles=chosen["bundles"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import (
@@ -12,14 +11,14 @@ from ohmykube.errors import (
     OhmykubeError,
     PrerequisiteError,
     ProviderError,
-    UnreachableError,
 )
 from ohmykube.kit import architecture, failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.ssh import host_facts, preflight
-from ohmykube.providers.ssh.records import Records
+from ohmykube.providers.ssh.host_keys import known_hosts_line
+from ohmykube.providers.ssh.records import Records, Remembered
 from ohmykube.providers.ssh.remote_script import OpenSsh, ScriptRunner
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 15.0
 AT_ONCE = 16
-_KEY = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*(?: [ -~]*)?")
 
 
 class SshProvider(Provider):
@@ -80,14 +78,18 @@ class SshProvider(Provider):
         """Look at all hosts that are not set up yet, before any of them is touched.
 
         Raises:
-            LockedError: a host belongs to another cluster, or to another node of this one.
+            LockedError: a host belongs to another cluster, or to another node of this one; or a
+                node has another host already.
             PrerequisiteError: hosts miss something; names all of it.
             UnreachableError, IntegrityError: a host cannot be reached as it should.
         """
         cluster = self.context.cluster
         if cluster is None:
             return
-        new = [node for node in cluster.nodes if not self._known(cluster.name, node.name)[1]]
+        known = {node.name: self._records.get(cluster.name, node.name) for node in cluster.nodes}
+        for node in cluster.nodes:
+            _refuse_move(node.name, _host_of(node), known[node.name])
+        new = [node for node in cluster.nodes if not _is_set_up(known[node.name])]
         found = parallel.each(new, self._free, at_most=AT_ONCE)
         self._insist([check for checks in found for check in checks])
 
@@ -132,23 +134,28 @@ class SshProvider(Provider):
             )
 
     def list(self, cluster: str) -> Sequence[Machine]:
-        """Return the hosts with this cluster's marker, and those set up that do not answer now."""
+        """Return the hosts with this cluster's marker, and those that may have it, as unknown."""
         names = sorted(set(self._records.nodes(cluster)) | set(self._desired(cluster)))
         found = parallel.each(names, lambda name: self._seen(cluster, name), at_most=AT_ONCE)
         return [machine for machine in found if machine is not None]
 
     def _seen(self, cluster: str, node: str) -> Machine | None:
-        host, address = self._known(cluster, node)
+        host, known = self._known(cluster, node)
         if host is None:
             return None
         try:
             facts = self._look(cluster, node, host)
         except OhmykubeError as error:
-            if not address:
+            if known is None or not known.marked:
                 return None
-            text = f"{error.message}: {error.why}"
-            self.context.reporter.emit(Message(text=text, level="warning"))
-            return Machine(cluster=cluster, node=node, state=MachineState.STOPPED, address=address)
+            why = [error.message, *(error.why or "").splitlines()]
+            return Machine(
+                cluster=cluster,
+                node=node,
+                state=MachineState.UNKNOWN,
+                address=known.address,
+                problem=": ".join(line.strip() for line in why if line.strip()),
+            )
         if not self._is_ours(cluster, node, facts):
             return None
         return self._machine(cluster, node, host, facts)
@@ -173,7 +180,8 @@ class SshProvider(Provider):
         """Take a host: look whether it can be a node, then mark it.
 
         Raises:
-            LockedError: another cluster, or another node of this one, has the host.
+            LockedError: another cluster, or another node of this one, has the host; or the node has
+                another host.
             PrerequisiteError: something is missing on it.
             UnreachableError, IntegrityError: it cannot be reached as it should.
             ConfigError: the cluster file names no host for this node.
@@ -182,28 +190,39 @@ class SshProvider(Provider):
         if node is None:
             raise _no_host(spec.node)
         host = _host_of(node)
+        _refuse_move(spec.node, host, self._records.get(spec.cluster, spec.node))
         identity = self._records.register(spec.cluster, spec.node, host)
         self._records.write_known_hosts(spec.cluster, self._pinned())
-        with failures.undoing(lambda: self._forget_unset(spec)):
+        with failures.undoing(lambda: self._forget_unmarked(spec)):
             facts = self._look(spec.cluster, spec.node, host)
             if not self._is_ours(spec.cluster, spec.node, facts):
                 _refuse_taken(spec.node, facts.marker)
                 self._insist(preflight.checks_of(node, facts, ours=False))
                 self._mark(spec, host, identity)
         machine = self._machine(spec.cluster, spec.node, host, facts)
-        self._records.put(spec.cluster, spec.node, host, machine.address)
+        self._remember(spec, host, address=machine.address)
         return machine
 
-    def _forget_unset(self, spec: MachineSpec) -> None:
-        """Forget a host that was not set up."""
-        if not self._known(spec.cluster, spec.node)[1]:
+    def _remember(self, spec: MachineSpec, host: Host, *, address: str = "") -> None:
+        known = Remembered(host=host, address=address, marked=True)
+        self._records.put(spec.cluster, spec.node, known)
+
+    def _forget_unmarked(self, spec: MachineSpec) -> None:
+        """Forget a host that certainly has no marker of ours."""
+        known = self._records.get(spec.cluster, spec.node)
+        if known is not None and not known.marked:
             self._records.forget(spec.cluster, spec.node)
 
     def _mark(self, spec: MachineSpec, host: Host, identity: str) -> None:
+        """Put our marker on a host; until it is known whether it is there, it may be there."""
+        before = self._records.get(spec.cluster, spec.node)
+        self._remember(spec, host, address=before.address if before is not None else "")
         marker = host_facts.Marker(cluster=spec.cluster, node=spec.node, id=identity)
         script = host_facts.script(host_facts.PUT_MARKER_SCRIPT, CONTENT=marker.text())
         found = host_facts.parse_marker(self._run(spec.cluster, spec.node, host, script))
         if found != marker:
+            if before is not None:
+                self._records.put(spec.cluster, spec.node, before)
             _refuse_taken(spec.node, found)
 
     def start(self, cluster: str, node: str) -> Machine:
@@ -217,7 +236,7 @@ class SshProvider(Provider):
             if machine.node == node:
                 if machine.state is MachineState.RUNNING:
                     return machine
-                raise _no_power(node, "start")
+                raise _no_power(node, "start", machine.problem)
         raise NotFoundError(
             f'cluster "{cluster}" has no host for node "{node}"',
             hint="ohmykube status",
@@ -225,31 +244,36 @@ class SshProvider(Provider):
         )
 
     def stop(self, cluster: str, node: str) -> None:
-        """Refuse for a machine that runs; nothing here can switch it on again.
+        """Refuse for a machine that may run; nothing here can switch it on again.
 
         Raises:
-            ProviderError: it runs.
+            ProviderError: it runs, or cannot be judged.
         """
         for machine in self.list(cluster):
-            if machine.node == node and machine.state is MachineState.RUNNING:
-                raise _no_power(node, "stop")
+            if machine.node == node:
+                raise _no_power(node, "stop", machine.problem)
 
     def delete(self, cluster: str, node: str) -> None:
         """Take our marker off the host; the machine and all else on it stay.
 
         Raises:
-            UnreachableError: the host has our marker, as far as we know, but does not answer.
+            OhmykubeError: the host may have our marker, and it cannot be taken off: the host does
+                not answer, or not as it should.
         """
-        host, address = self._known(cluster, node)
+        host, known = self._known(cluster, node)
         identity = self._records.identity(cluster)
-        if host is not None and identity:
+        if host is not None and identity and (known is None or known.marked):
             marker = host_facts.Marker(cluster=cluster, node=node, id=identity)
             script = host_facts.script(host_facts.REMOVE_MARKER_SCRIPT, CONTENT=marker.text())
             try:
                 self._run(cluster, node, host, script)
-            except UnreachableError:
-                if address:
+            except OhmykubeError:
+                if known is not None:
                     raise
+        self._records.forget(cluster, node)
+
+    def forget(self, cluster: str, node: str) -> None:
+        """Forget a host with all that is on it, our marker too; it is not asked."""
         self._records.forget(cluster, node)
 
     # Below: how the above look at hosts.
@@ -260,14 +284,18 @@ class SshProvider(Provider):
             return {}
         return {node.name: node for node in wanted.nodes}
 
-    def _known(self, cluster: str, node: str) -> tuple[Host | None, str]:
-        """Return a node's host, and its address if it was set up before."""
-        remembered = self._records.get(cluster, node)
+    def _known(self, cluster: str, node: str) -> tuple[Host | None, Remembered | None]:
+        """Return the host that a node is on, and what is remembered of it.
+
+        How to log in there is the description's. A node whose host may have our marker stays on
+        that host, whatever the description says of its address.
+        """
+        known = self._records.get(cluster, node)
         desired = self._desired(cluster).get(node)
         host = desired.host if desired is not None else None
-        if remembered is None:
-            return host, ""
-        return host or remembered[0], remembered[1]
+        if known is not None and (host is None or _moves(host, known)):
+            host = known.host
+        return host, known
 
     def _is_ours(self, cluster: str, node: str, facts: Facts) -> bool:
         identity = self._records.identity(cluster)
@@ -282,13 +310,13 @@ class SshProvider(Provider):
     def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
         target = self._target(cluster, host)
         # All pinned keys, because a jump host may be another node.
-        trusted = _known_hosts_line(host) and self._pinned(host)
+        trusted = known_hosts_line(host) and self._pinned(host)
         return self._remote.run(node, target, script, trusted=trusted, timeout=LOOK_SECONDS)
 
     def _pinned(self, *more: Host) -> str:
         nodes = self.context.cluster.nodes if self.context.cluster else ()
         hosts = [*more, *(node.host for node in nodes if node.host is not None)]
-        lines = {_known_hosts_line(host) for host in hosts}
+        lines = {known_hosts_line(host) for host in hosts}
         return "".join(sorted(lines))
 
     def _target(self, cluster: str, host: Host) -> SshTarget:
@@ -319,19 +347,23 @@ def _host_of(node: Node) -> Host:
     return node.host
 
 
-def _known_hosts_line(host: Host) -> str:
-    """Return a known_hosts line for a pinned key, or nothing."""
-    if host.host_key is None:
-        return ""
-    if _KEY.fullmatch(host.host_key) is None:
-        raise ConfigError(
-            f"the host key of {host.address} is no public key",
-            why=f"it is {host.host_key[:60]!r}",
-            hint="ssh-keyscan -t ed25519 HOST shows it as `ssh-ed25519 AAAA...`; compare it",
-            id="OMK-C-193",
+def _is_set_up(known: Remembered | None) -> bool:
+    return known is not None and bool(known.address)
+
+
+def _moves(host: Host, known: Remembered) -> bool:
+    return known.marked and known.host.address != host.address
+
+
+def _refuse_move(node: str, host: Host, known: Remembered | None) -> None:
+    """Refuse another host for a node: what is on its host would be forgotten."""
+    if known is not None and _moves(host, known):
+        raise LockedError(
+            f"node {node} is on host {known.host.address} already",
+            why=f"the description says {host.address}, and a host leaves when it was reset",
+            hint="give the new host a node name of its own; the old node is reset then",
+            id="OMK-V-351",
         )
-    name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
-    return f"{name} {host.host_key}\n"
 
 
 def _no_host(node: str) -> ConfigError:
@@ -356,10 +388,10 @@ def _refuse_taken(node: str, marker: host_facts.Marker | None) -> None:
     )
 
 
-def _no_power(node: str, verb: str) -> ProviderError:
+def _no_power(node: str, verb: str, problem: str) -> ProviderError:
     return ProviderError(
         f"provider ssh cannot {verb} node {node}",
-        why="its machines exist on their own",
+        why=problem or "its machines exist on their own",
         hint="switch the machine by its own means",
         id="OMK-V-113",
     )

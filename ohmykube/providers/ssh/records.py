@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,17 @@ from ohmykube.model.cluster import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """A node as it was set up, or was about to be."""
+
+    host: Host
+    address: str
+    """Address for other nodes; empty until it was set up."""
+    marked: bool
+    """The host may have our marker. It was noted before the marker was put there."""
 
 
 class Records:
@@ -63,7 +74,7 @@ class Records:
                 content = json.dumps({"schema": 1, "cluster": cluster, "id": identity})
                 files.write(self.directory(cluster) / "cluster.json", content)
             if self.get(cluster, node) is None:
-                self.put(cluster, node, host, "")
+                self.put(cluster, node, Remembered(host=host, address="", marked=False))
             return identity
 
     def write_known_hosts(self, cluster: str, text: str) -> None:
@@ -77,24 +88,31 @@ class Records:
     def _node(self, cluster: str, node: str) -> Path:
         return self.directory(cluster) / "nodes" / f"{node}.json"
 
-    def put(self, cluster: str, node: str, host: Host, address: str) -> None:
-        """Remember a node; ``address`` is empty until it has our marker."""
-        content = {"schema": 1, "address": address, "host": _plain(host)}
+    def put(self, cluster: str, node: str, known: Remembered) -> None:
+        """Remember a node."""
+        content = {
+            "schema": 1,
+            "address": known.address,
+            "host": _plain(known.host),
+            "marked": known.marked,
+        }
         text = json.dumps(content, sort_keys=True)
         path = self._node(cluster, node)
         if not path.exists() or path.read_text() != text:
             files.ensure_directory(path.parent)
             files.write(path, text)
 
-    def get(self, cluster: str, node: str) -> tuple[Host, str] | None:
-        """Return a remembered node's host and its address (empty: not set up yet)."""
+    def get(self, cluster: str, node: str) -> Remembered | None:
+        """Return what is remembered of a node."""
         content = _read(self._node(cluster, node))
         if content is None:
             return None
         fields = dict(content["host"])
         if fields.get("identity_file"):
             fields["identity_file"] = Path(fields["identity_file"])
-        return Host(**fields), str(content["address"])
+        # Releases that did not say whether it is marked wrote this down before they put the marker.
+        marked = bool(content.get("marked", True))
+        return Remembered(host=Host(**fields), address=str(content["address"]), marked=marked)
 
     def forget(self, cluster: str, node: str) -> None:
         """Forget a node; with the last one, the cluster."""

@@ -244,10 +244,10 @@ class FakeWorkflows:
     def _up_bug(self, services) -> None:
         raise KeyError("secret of the machine room")
 
-    def down(self, services, name) -> DownResult:
+    def down(self, services, name, *, forget_unreachable) -> DownResult:
         from ohmykube.workflows.down import DownResult
 
-        self.calls.append(("down", name))
+        self.calls.append(("down", name, forget_unreachable))
         existed = name in self.clusters
         return DownResult(cluster=name, removed=NODES if existed else (), existed=existed)
 

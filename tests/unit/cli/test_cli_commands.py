@@ -221,7 +221,7 @@ def test_a_plan_takes_the_description_as_up_does() -> None:
         for name in ("plan", "up")
     ]
     assert plan <= up
-    assert up - plan == {"--plan", "--timeout", "--verify", "--yes"}
+    assert up - plan == {"--plan", "--timeout", "--verify", "--yes", "--forget-unreachable"}
 
 
 def test_up_from_a_file_and_from_stdin(cli, fakes, tmp_path, monkeypatch) -> None:
@@ -259,7 +259,16 @@ def test_down_wants_the_name_typed(cli, fakes, monkeypatch, answer, code) -> Non
     monkeypatch.setattr(console, "can_ask", lambda _talk: True)
     monkeypatch.setattr(console, "ask", lambda _question, _talk: answer)
     assert cli("down").code == code
-    assert fakes.calls == ([("down", "dev")] if code == 0 else [])
+    assert fakes.calls == ([("down", "dev", False)] if code == 0 else [])
+
+
+def test_hosts_are_forgotten_only_where_that_is_said(cli, fakes) -> None:
+    assert cli("down", "dev", "--yes", "--forget-unreachable").code == 0
+    assert fakes.calls == [("down", "dev", True)]
+    outcome = cli("down", "dev", "--forget-unreachable")
+    assert "try: ohmykube down dev --forget-unreachable --yes" in outcome.err
+    assert cli("up", "--forget-unreachable").code == 0
+    assert [call[2].forget_unreachable for call in fakes.calls if call[0] == "up"] == [True]
 
 
 def test_down_yes(cli, fakes) -> None:

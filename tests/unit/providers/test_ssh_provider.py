@@ -14,6 +14,7 @@ import pytest
 from ohmykube.errors import (
     ConfigError,
     IntegrityError,
+    Interrupted,
     LockedError,
     NodeError,
     NotFoundError,
@@ -55,6 +56,15 @@ GOOD = {
     "route": "10.0.0.5",
     "arrived": "10.0.0.1 5000 10.0.0.5 22",
 }
+NOISE = (
+    b"welcome to h, disk=42% full\n",
+    b"no end of line",
+    b'uid=1000\nmarker={"cluster": "other"}\n',
+    b"hi\n",
+    b"\xff\x1b[1mbold\r\n\n\n",
+    b"x" * 100_000 + b"\n",
+)
+"""What start-up files of shells print, some of it like our own answers."""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBnnBqBUr1rQ"
 
 
@@ -220,22 +230,78 @@ def test_an_unreachable_host_is_an_error_and_changes_nothing(
     assert provider.clusters() == []
 
 
-def test_a_host_that_went_silent_is_listed_as_stopped(
-    provider: SshProvider, hosts: FakeHosts
+@pytest.mark.parametrize("kind", [UnreachableError, IntegrityError, PrerequisiteError, NodeError])
+def test_a_host_that_cannot_be_judged_is_listed_as_unknown_with_the_reason(
+    provider: SshProvider, hosts: FakeHosts, kind: type[OhmykubeError]
 ) -> None:
     made = provider.create(SPEC)
-    hosts.errors["a"] = unreachable("timed out")
+    hosts.errors["a"] = kind("node cannot be judged", why="timed out\ntwice")
     (seen,) = provider.list("dev")
-    assert seen == replace(made, state=MachineState.STOPPED, ssh=None, arch="")
-    assert warnings(provider) == ["node cannot be reached: timed out"]
-    with pytest.raises(ProviderError, match="cannot start"):
-        provider.start("dev", "cp1")
-    with pytest.raises(UnreachableError):
+    problem = "node cannot be judged: timed out: twice"
+    unknown = replace(made, state=MachineState.UNKNOWN, ssh=None, arch="", problem=problem)
+    assert seen == unknown
+    for act in (provider.start, provider.stop):
+        with pytest.raises(ProviderError, match="provider ssh cannot") as error:
+            act("dev", "cp1")
+        assert error.value.why == problem
+    with pytest.raises(kind):
         provider.delete("dev", "cp1")
     assert provider.clusters() == ["dev"]
-    provider.stop("dev", "cp1")
     del hosts.errors["a"]
     provider.delete("dev", "cp1")
+    assert not hosts.marker("a").exists()
+
+
+@pytest.mark.parametrize("kind", [UnreachableError, NodeError, Interrupted])
+def test_the_identity_is_kept_while_its_marker_may_be_on_a_host(
+    tmp_path: Path, kind: type[OhmykubeError]
+) -> None:
+    """Whatever fails once the marker was sent: the next run goes on, and `delete` takes it off."""
+
+    class Cut(FakeHosts):
+        cut = True
+
+        def run(self, node: str, target: SshTarget, script: str, **more: object) -> str:
+            output = super().run(node, target, script, **more)  # type: ignore[arg-type]
+            if self.cut and host_facts.PUT_MARKER_SCRIPT in script:
+                raise kind("the answer was lost")
+            return output
+
+    hosts = Cut(tmp_path / "cut")
+    with pytest.raises(kind):
+        provider_of(hosts, tmp_path, ONE).create(SPEC)
+    marker = hosts.marker("a").read_text()
+    assert provider_of(hosts, tmp_path, None).clusters() == ["dev"]
+    hosts.cut = False
+    assert provider_of(hosts, tmp_path, ONE).create(SPEC).state is MachineState.RUNNING
+    assert hosts.marker("a").read_text() == marker
+    hosts.marker("a").unlink()
+    hosts.cut = True
+    with pytest.raises(kind):
+        provider_of(hosts, tmp_path, ONE).create(SPEC)
+    provider_of(hosts, tmp_path, None).delete("dev", "cp1")
+    assert not hosts.marker("a").exists()
+
+
+def test_a_host_is_forgotten_without_being_asked(provider: SshProvider, hosts: FakeHosts) -> None:
+    provider.create(SPEC)
+    hosts.errors["a"] = unreachable()
+    asked = len(hosts.seen)
+    provider.forget("dev", "cp1")
+    assert (len(hosts.seen), provider.clusters()) == (asked, [])
+    assert hosts.marker("a").exists()
+
+
+def test_another_host_for_a_node_that_is_set_up_is_refused(
+    provider: SshProvider, hosts: FakeHosts, tmp_path: Path
+) -> None:
+    made = provider.create(SPEC)
+    moved = provider_of(hosts, tmp_path, cluster_of("dev", Host(address="z"), Host(address="b")))
+    for attempt in (moved.prepare, lambda: moved.create(SPEC)):
+        with pytest.raises(LockedError, match="is on host a already"):
+            attempt()
+    assert list(moved.list("dev")) == [made]
+    moved.delete("dev", "cp1")
     assert not hosts.marker("a").exists()
 
 
@@ -467,6 +533,14 @@ class TestOpenSsh:
         assert arguments[-1].startswith("exec sudo -n -- env")
         assert not Path(arguments[1]).exists(), "the temporary configuration is gone"
         assert "UserKnownHostsFile" in (fake / "config").read_text()
+
+    @pytest.mark.parametrize("noise", NOISE)
+    def test_what_the_login_shell_prints_is_no_output_of_ours(
+        self, fake: Path, monkeypatch: pytest.MonkeyPatch, noise: bytes
+    ) -> None:
+        (fake / "noise").write_bytes(noise)
+        monkeypatch.setenv("FAKE", f"cat {fake}/noise; sh -s <{fake}/stdin")
+        assert self.call() == "hi\n"
 
     @pytest.mark.parametrize(
         ("script", "kind", "text"),

@@ -49,12 +49,9 @@ if TYPE_CHECKING:
     from ohmykube.progress import Reporter
 
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
-SSH = (
-    f"""\
+SSH = """\
 #!/bin/sh
-echo '{remote_output.BEGIN}'
-"""
-    + """\
+echo '{begin}'
 case "$*" in
 *' python3 -I '*) cat >/dev/null; exec cat "{root}/states/$3" ;;
 esac
@@ -63,7 +60,6 @@ case "$*" in
 *' cat '*) echo '{admin}' ;;
 esac
 """
-)
 LOCK = artifact_locks.of_packages()
 # Resolving is played too, and says nothing.
 STEPS = [
@@ -108,7 +104,7 @@ class Place:
     def _ssh(self, patch: pytest.MonkeyPatch) -> None:
         program = self.root / "bin" / "ssh"
         program.parent.mkdir()
-        program.write_text(SSH.format(root=self.root, admin=ADMIN))
+        program.write_text(SSH.format(root=self.root, admin=ADMIN, begin=remote_output.BEGIN))
         program.chmod(0o755)
         patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
@@ -348,6 +344,6 @@ def test_hosts_that_stay_are_reset_before_they_are_forgotten(
     services = Services(paths=paths.from_environment(), reporter=place.reporter)
     down(services, "dev")
     (play,) = place.plays
-    assert (play.playbook, play.limit) == ("ohmykube.cluster.cluster_reset", ())
+    assert (play.playbook, play.limit) == ("ohmykube.cluster.cluster_reset", ("cp1", "w1"))
     assert place.hosts == {"cp1", "w1"}
     assert services.state.names() == ()
