@@ -28,7 +28,7 @@ cat >/dev/null
 case "$*" in
 *"-- true") exit 0 ;;
 *"systemctl try-restart kubelet.service") echo "$3" >>"$directory/restarted"; exit 0 ;;
-*"exec python3 -I -S -"*)
+*" python3 -I -S -"*)
     echo "ohmykube: output of the command"
     cat "$directory/answers/$3" 2>/dev/null && exit 0 ;;
 esac

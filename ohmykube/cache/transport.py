@@ -14,13 +14,13 @@ import re
 import threading
 import time
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError
 
+from ohmykube.cache import proxies
 from ohmykube.errors import Interrupted, NetworkError, OhmykubeError
 from ohmykube.kit import interrupt
 from ohmykube.kit.retry import Clock, SystemClock
@@ -86,7 +86,7 @@ class Transport:
     def __init__(self, timing: Timing | None = None, clock: Clock | None = None) -> None:
         self.timing = timing or Timing()
         self.clock = clock or SystemClock()
-        self._pool = functools.cache(_pool)
+        self._pool = functools.cache(proxies.pool)
 
     @contextlib.contextmanager
     def open(
@@ -232,7 +232,7 @@ class Transport:
             basic = urllib.parse.unquote(credentials)
             all_headers = {**urllib3.make_headers(basic_auth=basic), **all_headers}
         try:
-            return self._pool(_proxy_for(parts)).request(
+            return self._pool(proxies.proxy_for(parts)).request(
                 method,
                 parts._replace(netloc=netloc, fragment="").geturl(),
                 headers=all_headers,
@@ -365,22 +365,3 @@ def _retry_after(response: BaseHTTPResponse) -> float:
             now = email.utils.parsedate_to_datetime(response.headers["Date"]).timestamp()
         return max(0.0, until - now)
     return 0.0
-
-
-def _proxy_for(parts: urllib.parse.SplitResult) -> str | None:
-    if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    proxies = urllib.request.getproxies_environment()
-    return proxies.get(parts.scheme) or proxies.get("all")
-
-
-def _pool(proxy: str | None) -> urllib3.PoolManager:
-    if proxy is None:
-        return urllib3.PoolManager(maxsize=8)
-    parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    credentials, _, netloc = parts.netloc.rpartition("@")
-    basic = urllib.parse.unquote(credentials)
-    headers = urllib3.make_headers(proxy_basic_auth=basic) if credentials else None
-    return urllib3.ProxyManager(
-        parts._replace(netloc=netloc).geturl(), maxsize=8, proxy_headers=headers
-    )

@@ -6,7 +6,7 @@ import shlex
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import NodeError
-from ohmykube.kit import pipe, process, remote_output
+from ohmykube.kit import pipe, process, remote_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,8 +16,9 @@ TIMEOUT = 30
 
 
 class NodeShell:
-    """Runs argv lists on one node; ``become`` puts sudo before them.
+    """Runs argv lists on one node, as root; ``become`` puts sudo before them.
 
+    Nothing of the environment of the login reaches them.
     On a node that is so many times slower than usual (``slowdown``) all may take that much longer.
     """
 
@@ -37,12 +38,12 @@ class NodeShell:
         Raises:
             NodeError: it failed, did not end in time, or the login shell did not run it.
         """
-        full = [*self._prefix, "--", remote_output.command(self._words(argv))]
+        full = [*self._prefix, "--", remote_command.framed(self._words(argv))]
         try:
             told = process.run(full, timeout=timeout * self._slowdown, input=stdin).stdout
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
-        output = remote_output.of(told)
+        output = remote_command.output_of(told)
         if output is None:
             raise NodeError(
                 f"the login shell of node {self.node} does not run commands",
@@ -79,7 +80,7 @@ class NodeShell:
         return [*self._prefix, "--", self._words(argv)]
 
     def _words(self, argv: Sequence[str]) -> str:
-        return shlex.join([*self._become, *argv])
+        return shlex.join([*self._become, "env", "-i", *remote_command.ENVIRONMENT, *argv])
 
     def _failed(self, argv: Sequence[str], error: process.CommandFailed) -> NodeError:
         return NodeError(

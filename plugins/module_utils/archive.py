@@ -44,7 +44,8 @@ def _zstd(path):
     if program is None:
         raise ArchiveError("%s is packed with zstd, and this node has no zstd" % path)
     argv = [program, "-dcq", "--long=27", path]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipe, environment = subprocess.PIPE, programs.environment()
+    with subprocess.Popen(argv, stdout=pipe, stderr=pipe, env=environment) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|", bufsize=COPY_BUFFER) as archive:
                 yield archive

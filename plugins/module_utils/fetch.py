@@ -1,13 +1,18 @@
 # Copyright: the ohmykube authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch one file by URL, checked by its sum while it arrives. Proxy variables are honoured by urllib."""
+"""Fetch one file by URL, checked by its sum while it arrives.
+
+Proxy variables are honoured, except for what is on this machine, and for a token that the proxy could read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import http.client
+import ipaddress
 import os
+import socket
 import time
 import urllib.error
 import urllib.parse
@@ -31,7 +36,7 @@ class Fetcher:
         self._timeout = timeout
         self._pause = pause
         # Not Ansible's open_url: it changes the opener of the whole process, and we run in threads.
-        self._opener = urllib.request.build_opener()
+        self._opener = urllib.request.build_opener(Proxies())
 
     def download(self, url, target, checksum):
         """Write the content of ``url`` to ``target``; raises FetchError unless ``checksum`` matches."""
@@ -72,6 +77,33 @@ class Fetcher:
                 digest.update(chunk)
                 stream.write(chunk)
         return "%s:%s" % (algorithm, digest.hexdigest())
+
+
+class Proxies(urllib.request.ProxyHandler):
+    """The proxies of the environment, asked for each request, also after a redirect."""
+
+    def proxy_open(self, req, proxy, scheme):
+        """Return None for a request that goes straight to its server."""
+        if is_loopback(req.host) or (scheme == "http" and req.has_header("Authorization")):
+            return None
+        return super().proxy_open(req, proxy, scheme)
+
+
+def is_loopback(netloc):
+    """Return True when a URL's ``[user@]host[:port]`` is this machine itself, in whatever notation."""
+    host = (urllib.parse.urlsplit("//" + netloc).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # What else inet_aton reads: 127.1, 0x7f000001, 2130706433.
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
 
 
 def in_scope(url, scope):

@@ -34,12 +34,10 @@ class Completed:
 
 
 def environment(**extra):
-    """Return our environment with the usual directories on PATH, a plain locale and ``extra``."""
-    merged = dict(os.environ, LC_ALL="C.UTF-8", **extra)
-    present = [part for part in merged.get("PATH", "").split(":") if part]
+    """Return the environment of a program (``node_state.environment``): our PATH and the usual directories."""
+    present = [part for part in os.environ.get("PATH", "").split(":") if part]
     wanted = [part for part in SEARCH_PATH.split(":") if part not in present]
-    merged["PATH"] = ":".join(present + wanted)
-    return merged
+    return node_state.environment(PATH=":".join(present + wanted), **extra)
 
 
 def find(name):

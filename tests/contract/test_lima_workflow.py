@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.kit import files, process, remote_output
+from ohmykube.kit import files, process, remote_command
 from ohmykube.kit.paths import Paths
 from ohmykube.model import change
 from ohmykube.model.machine import MachineState
@@ -40,7 +40,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give an ssh that reaches every node, and the file with what it was called with."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\necho "{remote_output.BEGIN}"\n')
+    program.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\necho "{remote_command.BEGIN}"\n')
     program.chmod(0o755)
     (program.parent / "qemu-system-x86_64").symlink_to("/bin/true")
     (program.parent / "qemu-img").symlink_to("/bin/true")

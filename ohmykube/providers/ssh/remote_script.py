@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.errors import NodeError, OhmykubeError, PrerequisiteError
-from ohmykube.kit import files, process, remote_output
+from ohmykube.kit import files, process, remote_command
 from ohmykube.providers import ssh_config
 
 if TYPE_CHECKING:
     from ohmykube.model.machine import SshTarget
 
-# sudo empties the environment; the address at which we arrived is wanted on the other side.
-_PLAIN = "exec sh -s"
-_SUDO = 'exec sudo -n -- env "SSH_CONNECTION=$SSH_CONNECTION" sh -s'
+# Of the login's environment only the address at which we arrived is wanted on the other side.
+_CLEAN = f'env -i {" ".join(remote_command.ENVIRONMENT)} "SSH_CONNECTION=$SSH_CONNECTION" sh -s'
+_PLAIN = f"exec {_CLEAN}"
+_SUDO = f"exec sudo -n -- {_CLEAN}"
 
 
 class ScriptRunner(Protocol):
@@ -63,12 +64,13 @@ class OpenSsh:
             # Options on the command line come first and win over the file's.
             once = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
             command = _SUDO if target.become else _PLAIN
+            framed = remote_command.script(script)
             argv = ["ssh", "-F", str(config), *once, node, "--", command]
             try:
-                told = process.run(argv, timeout=timeout, input=remote_output.script(script)).stdout
+                told = process.run(argv, timeout=timeout, input=framed).stdout
             except process.CommandFailed as error:
                 raise _explained(node, target, error) from error
-            output = remote_output.of(told)
+            output = remote_command.output_of(told)
             if output is None:
                 raise _not_run(node, target, told)
             return output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.errors import ClusterError
-from ohmykube.kit import remote_output
+from ohmykube.kit import remote_command
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.steps.cluster_api import cluster_api
@@ -27,7 +27,7 @@ CLUSTER = Cluster(
 )
 
 
-OK = f"echo '{remote_output.BEGIN}'\necho ok\n"
+OK = f"echo '{remote_command.BEGIN}'\necho ok\n"
 
 
 def machine(node: str, state: MachineState = MachineState.RUNNING) -> Machine:

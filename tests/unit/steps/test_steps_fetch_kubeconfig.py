@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ohmykube.errors import ClusterError
-from ohmykube.kit import remote_output
+from ohmykube.kit import remote_command
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import MachineSpec
@@ -59,7 +59,7 @@ def run(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(
-        f"#!/bin/sh\necho '{remote_output.BEGIN}'\n"
+        f"#!/bin/sh\necho '{remote_command.BEGIN}'\n"
         f'case "$*" in\n*" cat "*) echo "{ADMIN % "$3"}" ;;\n'
         f'*) [ -e "{tmp_path}/$3" ] || {{ echo "$3 refused" >&2; exit 1; }} ;;\nesac\n'
     )

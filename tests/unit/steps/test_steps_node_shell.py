@@ -50,3 +50,12 @@ def test_a_login_shell_that_runs_nothing_is_named(
     with pytest.raises(NodeError, match="login shell of node cp1") as error:
         ask(["true"])
     assert error.value.why == "This account is closed"
+
+
+def test_commands_get_nothing_of_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What PAM and start-up files set is for people: proxies, sockets, languages."""
+    hostile = ("https_proxy", "HTTP_PROXY", "CONTAINERD_ADDRESS", "KUBECONFIG", "LD_LIBRARY_PATH")
+    ask = node(tmp_path, monkeypatch, "\n".join(f"export {name}=/x LC_ALL=de" for name in hostile))
+    found = dict(line.split("=", 1) for line in ask(["env"]).splitlines())
+    assert found.keys() == {"HOME", "LC_ALL", "PATH"}
+    assert (found["HOME"], found["LC_ALL"]) == ("/root", "C.UTF-8")

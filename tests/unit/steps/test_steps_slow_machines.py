@@ -9,7 +9,7 @@ import pytest
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError, NodeError, UnreachableError
-from ohmykube.kit import paths, remote_output, retry
+from ohmykube.kit import paths, remote_command, retry
 from ohmykube.kube.api import ClusterApi
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
@@ -107,7 +107,7 @@ def test_a_command_on_a_slow_node_has_more_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "ssh"
-    program.write_text(f"#!/bin/sh\necho '{remote_output.BEGIN}'\nexec sleep 1\n")
+    program.write_text(f"#!/bin/sh\necho '{remote_command.BEGIN}'\nexec sleep 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(NodeError):

@@ -22,7 +22,7 @@ from ohmykube.cache import resolve
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import NodeError, ProviderError
-from ohmykube.kit import files, paths, remote_output
+from ohmykube.kit import files, paths, remote_command
 from ohmykube.kit.secret import Secret
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
@@ -104,7 +104,7 @@ class Place:
     def _ssh(self, patch: pytest.MonkeyPatch) -> None:
         program = self.root / "bin" / "ssh"
         program.parent.mkdir()
-        program.write_text(SSH.format(root=self.root, admin=ADMIN, begin=remote_output.BEGIN))
+        program.write_text(SSH.format(root=self.root, admin=ADMIN, begin=remote_command.BEGIN))
         program.chmod(0o755)
         patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 

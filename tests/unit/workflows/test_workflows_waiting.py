@@ -12,7 +12,7 @@ from ohmykube.cli._run import run as command
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import ClusterError
-from ohmykube.kit import paths, remote_output
+from ohmykube.kit import paths, remote_command
 from ohmykube.model.node_state import NodeState
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.context import Services
@@ -54,7 +54,7 @@ def services(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     program.parent.mkdir()
     state = json.dumps(node_answers.document(NodeState(nodes=(), dns_answers=True)))
     program.write_text(
-        f"#!/bin/sh\necho '{remote_output.BEGIN}'\n"
+        f"#!/bin/sh\necho '{remote_command.BEGIN}'\n"
         'case "$*" in\n'
         f"*' cat '*) echo '{ADMIN}' ;;\n*python3*) echo '{state}' ;;\nesac\n"
     )

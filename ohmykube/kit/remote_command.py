@@ -1,15 +1,22 @@
-"""Output of our commands on another machine, apart from what its login shell prints before them.
+"""Our commands on another machine, apart from what its logins print and set.
 
 A shell that runs one command by ssh reads its start-up files first (``.bashrc``, ``.zshenv``), and
-those may print a greeting. So every command says first that its output begins.
+those may print a greeting. So every command says first that its output begins. They, and PAM with
+``/etc/environment``, also set variables that are meant for people, such as proxies.
 """
 
 from __future__ import annotations
 
+ENVIRONMENT = (
+    "HOME=/root",
+    "LC_ALL=C.UTF-8",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+)
+"""The whole environment of a command that is run as root, as arguments of ``env -i``."""
 BEGIN = "ohmykube: output of the command"
 
 
-def command(words: str) -> str:
+def framed(words: str) -> str:
     """Return shell words that print ``BEGIN``, then become the command; for any login shell."""
     return f"echo '{BEGIN}'; exec {words}"
 
@@ -19,7 +26,7 @@ def script(text: str) -> str:
     return f"echo '{BEGIN}'\n{text}"
 
 
-def of(text: str) -> str | None:
+def output_of(text: str) -> str | None:
     """Return what follows ``BEGIN`` in all that came; None when the command was never run."""
     _, begin, output = text.partition(f"{BEGIN}\n")
     return output if begin else None
