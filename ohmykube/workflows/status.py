@@ -37,7 +37,7 @@ class NodeStatus:
     ready: bool
     version: str
     detail: str
-    """Why it is not ready or its machine's state is unknown, or what it lacks though it is ready."""
+    """Why it is not ready, or its machine's state unknown, or what it lacks though it is ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
