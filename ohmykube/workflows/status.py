@@ -121,7 +121,7 @@ def _look(ctx: Context, machines: Mapping[str, Machine]) -> tuple[NodeStatus, ..
     ]
     answers, problems = ask(ctx, nodes, running, differences=False)
     silent = {name: one.api_problem for name, one in answers.items()} | problems
-    planes = [node.name for node in cluster.control_planes if node.name in silent]
+    planes = [node.name for node in cluster.control_planes if silent.get(node.name)]
     told = "; ".join(f"{name}: {' '.join(silent[name].splitlines())}" for name in planes)
     return described(cluster, machines, answers, told or "not joined")
 
