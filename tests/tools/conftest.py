@@ -27,6 +27,7 @@ FILES = {
         [tool.pytest.ini_options]
         pythonpath = ["."]
         markers = ["nodes: makes nodes"]
+        addopts = "-p no:hypothesispytest -p no:xdist -p no:xdist.looponfail"  # half of a start
         [tool.coverage.run]
         source = ["ohmykube"]
         parallel = true
@@ -198,10 +199,20 @@ def project(tmp_path: Path) -> Project:
     return make(tmp_path)
 
 
+@dataclass(frozen=True)
+class PassedOnce:
+    """A run of the unit tests of a small project that passed."""
+
+    kept: Path
+    """The directory of what it keeps."""
+    stdout: str
+    """What it said."""
+
+
 @pytest.fixture(scope="session")
-def passed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of what a passed run of the small project keeps."""
+def passed_once(tmp_path_factory: pytest.TempPathFactory) -> PassedOnce:
+    """Return the first run of a small project: what it keeps is good for all of them."""
     made = make(tmp_path_factory.mktemp("passed"))
     done = made.gate("unit")
     assert done.returncode == 0, done.stdout + done.stderr
-    return made.kept
+    return PassedOnce(made.kept, done.stdout)

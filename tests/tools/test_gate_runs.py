@@ -17,13 +17,13 @@ from tests.tools.conftest import NODES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.tools.conftest import Project
+    from tests.tools.conftest import PassedOnce, Project
 
 pytestmark = pytest.mark.usefixtures("as_root")  # the sandbox needs it
 ALPHA, BETA = "unit/alpha", "unit/beta"
 
 
-def parts(done: subprocess.CompletedProcess[str], word: str) -> set[str]:
+def parts(done: subprocess.CompletedProcess[str] | PassedOnce, word: str) -> set[str]:
     """Return the parts that ended with a word."""
     return set(re.findall(rf"^    {word} +(\S+) +[\d.]+ s", done.stdout, re.M))
 
@@ -39,11 +39,12 @@ def passed(done: subprocess.CompletedProcess[str]) -> set[str]:
     return parts(done, "passed")
 
 
-def test_what_passed_is_not_run_again(project: Project) -> None:
-    first = project.gate("unit")
-    assert passed(first) == {ALPHA, BETA}
-    assert "2 parts to run, 0 kept" in first.stdout
-    assert "2 passed in" in first.stdout, "the runner's own summary"
+def test_what_passed_is_not_run_again(project: Project, passed_once: PassedOnce) -> None:
+    """Nor in another checkout of the same state."""
+    assert parts(passed_once, "passed") == {ALPHA, BETA}
+    assert "2 parts to run, 0 kept" in passed_once.stdout
+    assert "2 passed in" in passed_once.stdout, "the runner's own summary"
+    shutil.copytree(passed_once.kept, project.kept)
     again = project.gate("unit")
     assert passed(again) == set()
     assert "0 parts to run, 2 kept" in again.stdout
@@ -82,8 +83,8 @@ def test_a_file_that_no_part_names_is_not_there(project: Project) -> None:
     assert passed(project.gate("unit", SUDO_USER="ohmykube/words.txt")) == {BETA}
 
 
-def test_a_damaged_result_is_told_and_run_again(project: Project, passed_once: Path) -> None:
-    shutil.copytree(passed_once, project.kept)
+def test_a_damaged_result_is_told_and_run_again(project: Project, passed_once: PassedOnce) -> None:
+    shutil.copytree(passed_once.kept, project.kept)
     path = kept(project, ALPHA)
     path.write_text(path.read_text()[:40])
     done = project.gate("unit")

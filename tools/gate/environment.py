@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,8 +61,7 @@ def fingerprint() -> str:
         "path": _path(),
         "root": os.geteuid() == 0,
         "python": [sys.version, sys.implementation.name, os.path.realpath(sys.executable)],
-        "packages": sorted(f"{one.name}=={one.version}" for one in metadata.distributions()),
-        "modules": _sizes(Path(sysconfig.get_path("purelib"))),
+        "packages": _sizes(sysconfig.get_path("purelib")),
         "machine": [*platform.uname(), _text("/etc/machine-id"), os.cpu_count()],
         "debian": _output("dpkg-query", "-W"),
         "go": _output("go", "version"),
@@ -80,10 +78,19 @@ def _output(program: str, *arguments: str) -> str:
     return f"{path}\n{done.stdout}"
 
 
-def _sizes(place: Path) -> str:
-    """Return a digest of the installed modules by name and size: somebody may have edited one."""
-    found = sorted((str(p.relative_to(place)), p.stat().st_size) for p in place.rglob("*.py"))
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+def _sizes(place: str) -> str:
+    """Return a digest of what is installed: packages with their versions, modules with their sizes.
+
+    A size tells of most edits.
+    """
+    found = []
+    for directory, directories, names in os.walk(place):
+        below = directory.removeprefix(place)
+        found += [(f"{below}/{name}", 0) for name in directories if name.endswith(".dist-info")]
+        for name in names:
+            if name.endswith(".py"):
+                found.append((f"{below}/{name}", Path(directory, name).stat().st_size))
+    return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()
 
 
 def _text(path: str) -> str:
