@@ -10,7 +10,7 @@ from typing import Any
 
 from ohmykube.kit import process
 from tests import unmeasured
-from tests.ansible_forks import Ansible
+from tests.ansible_programs import Ansible
 
 ROOT = Path(__file__).resolve().parents[1]
 
