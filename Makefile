@@ -30,10 +30,14 @@ test: packages dev ## What CI runs, less what passed before (FULL=1: all; ARGS="
 	@$(GATE) all $(if $(filter-out 0,$(FULL)),--full) -- $(ARGS)
 
 .PHONY: packages
-packages: ## Only install the Debian packages that the tests need
+packages: $(if $(ARGS),understood) ## Only install the Debian packages that the tests need
 	@tools/packages.sh $(or $(PACKAGES),test)
 nightly: packages
 nightly: PACKAGES := nightly
+
+.PHONY: understood
+understood: dev
+	@$(GATE) $(or $(filter nightly,$(MAKECMDGOALS)),all) --check -- $(ARGS)
 
 .PHONY: lint unit static contract molecule e2e nightly
 lint: dev ## Static gates: ruff, mypy, import-linter, ansible-lint, yamllint and others

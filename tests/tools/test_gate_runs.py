@@ -127,7 +127,16 @@ def test_options_are_for_pytest_in_the_foreground(project: Project) -> None:
     assert "test_module" not in done.stdout
 
 
-@pytest.mark.parametrize("words", [["all", "--", "nowhere.py"], ["nothing"], []])
+def test_a_check_runs_nothing(project: Project) -> None:
+    done = project.gate("nightly", "--check", "--", "unit/beta", "-k", "deep")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (project.kept / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["all", "--", "nowhere.py"], ["nightly", "--check", "--", "nowhere.py"], ["nothing"], []],
+)
 def test_what_cannot_be_understood_is_told(project: Project, words: list[str]) -> None:
     done = project.gate(*words)
     assert done.returncode == 2

@@ -1,7 +1,8 @@
-"""Runs the gate: ``python -m gate all|nightly|STAGE... [--full] [-- WORDS]``.
+"""Runs the gate: ``python -m gate all|nightly|STAGE... [--full] [--check] [-- WORDS]``.
 
 WORDS are names of parts, paths, or options of pytest: a path of tests runs these tests, any other
-path the parts that read it. With an option, pytest runs in the foreground and nothing is kept.
+path the parts that read it. With an option, pytest runs in the foreground and nothing is kept. With
+``--check`` nothing runs: it ends with 2 when something is asked for that there is not.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .selection import Selection, UnknownError, select
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NIGHTLY = "nightly"
+NIGHTLY, CHECK = "nightly", "--check"
 
 
 def handle_signals() -> None:
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     os.chdir(ROOT)
     machine.token()
     full = "--full" in what or os.environ.get("FULL") == "1" or what[0] == NIGHTLY
-    stages = [word for word in what if word not in {"all", NIGHTLY, "--full"}]
+    stages = [word for word in what if word not in {"all", NIGHTLY, "--full", CHECK}]
     try:
         tree = Tree.read(ROOT)
         there = [*parts.everything(tree), *(parts.nightly() if what[0] == NIGHTLY else ())]
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     except UnknownError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if CHECK in what:
+        return 0
     try:
         if selection.options:
             return in_foreground(selection)
