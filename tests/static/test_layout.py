@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -61,6 +62,18 @@ def test_no_module_is_a_catch_all() -> None:
     assert [name_of(path) for path in MODULES if path.parent.name in CATCH_ALLS] == []
 
 
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Return all nodes of a module, itself first; parsed once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
+def module_of(path: Path) -> ast.Module:
+    module = nodes_of(path)[0]
+    assert isinstance(module, ast.Module)
+    return module
+
+
 def words_of(name: str) -> set[str]:
     """Return the words of a name in either style, in lower case."""
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
@@ -69,8 +82,9 @@ def words_of(name: str) -> set[str]:
 def test_names_are_words_of_the_field() -> None:
     found = {}
     for path in MODULES:
-        nodes = ast.walk(ast.parse(path.read_text()))
-        defined = [node.name for node in nodes if isinstance(node, FUNCTION | ast.ClassDef)]
+        defined = [
+            node.name for node in nodes_of(path) if isinstance(node, FUNCTION | ast.ClassDef)
+        ]
         for name in (path.stem, *defined):
             if retired := words_of(name) & RETIRED.keys():
                 found[f"{name_of(path)}: {name}"] = [RETIRED[word] for word in sorted(retired)]
@@ -94,7 +108,7 @@ def test_names_of_files_of_the_state_are_written_once() -> None:
         f"{name_of(path)}:{node.lineno}: {node.value}"
         for path in MODULES
         if path.is_relative_to(ROOT / "ohmykube") and path != Path(layout.__file__)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.Constant) and node.value in names
     ]
     assert written == []
@@ -108,7 +122,7 @@ def test_modules_are_short() -> None:
 def test_functions_are_short() -> None:
     long = {}
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             if isinstance(node, FUNCTION):
                 # From the def to its last line, its documentation not counted.
                 first = node.body[0]
@@ -126,7 +140,7 @@ def test_every_module_says_what_it_is_for() -> None:
         for path in MODULES
         if path.parent.name != "modules"  # those have Ansible's DOCUMENTATION
         and path.read_text().strip()
-        and not ast.get_docstring(ast.parse(path.read_text()))
+        and not ast.get_docstring(module_of(path))
     ]
     assert silent == []
     assert [name_of(p) for p in MODULES if "See the modules of this package" in p.read_text()] == []
@@ -211,7 +225,7 @@ def test_no_trace_of_any_machine(what: str) -> None:
 
 def imports_ansible(path: Path) -> bool:
     """Tell whether a plugin imports Ansible's GPL code: all but its BSD module_utils."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
