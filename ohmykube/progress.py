@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+WAITING = "waiting for the other nodes"
+"""Activity of a node whose part of a common task is done."""
+
+
 class Status(enum.StrEnum):
     """How a step, or a node within it, ended."""
 

@@ -17,7 +17,7 @@ from ohmykube.ansible import events
 from ohmykube.ansible.events import HostStats, Result, TaskEnded, TaskRetried, TaskStarted
 from ohmykube.ansible.outcome import TaskFailure
 from ohmykube.kit import files
-from ohmykube.progress import Message, NodeProgress, Reporter, Status
+from ohmykube.progress import WAITING, Message, NodeProgress, Reporter, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,8 @@ class Follower:
         self.stats: Mapping[str, HostStats] | None = None
         self.errors: list[str] = []
         self.tasks_run = 0
+        self._busy: set[str] = set()
+        """Hosts in the middle of a task."""
         self._failures: list[TaskFailure] = []
         self._log_file = log_file
         self._reporter = reporter
@@ -125,12 +127,14 @@ class Follower:
 
     def _started(self, event: TaskStarted) -> None:
         if event.host:
+            self._busy.add(event.host)
             self._show(event.host, _title(event))
         else:
             self.tasks_run += 1
 
     def _ended(self, event: TaskEnded, raw: Mapping[str, object]) -> None:
         title = _title(event)
+        self._busy.discard(event.host)
         word = "failed (ignored)" if event.ignored else event.result.value
         line = f"{event.host}  {title}  {word}  {event.seconds:.2f}s"
         self._write(line)
@@ -152,6 +156,8 @@ class Follower:
                 )
             )
             self._show(event.host, title, Status.FAILED, event.message.partition("\n")[0])
+        elif self._busy:
+            self._show(event.host, WAITING)
 
     def _over(self, stats: Mapping[str, HostStats]) -> None:
         self.stats = stats

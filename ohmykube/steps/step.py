@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import OhmykubeError
 from ohmykube.kit import interrupt
 from ohmykube.progress import Status, StepEnded, StepStarted
 
@@ -53,8 +54,10 @@ class Step:
         result = Result()
         try:
             yield result
-        except BaseException:
-            self._ended(services, Status.FAILED, services.clock.now() - started)
+        except BaseException as error:
+            # At once: what is done beside it can take minutes, and only then the error is told.
+            reason = error.message if isinstance(error, OhmykubeError) else ""
+            self._ended(services, Status.FAILED, services.clock.now() - started, reason)
             raise
         self._ended(services, Status.OK, services.clock.now() - started, result.detail)
 

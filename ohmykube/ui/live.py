@@ -37,6 +37,9 @@ _STYLES = {
 }
 
 
+_DONE = (Status.OK, Status.CHANGED)
+
+
 @dataclass(slots=True)
 class _Part:
     """A node or an item."""
@@ -107,6 +110,8 @@ class LiveReporter:
     def _take(self, event: Event) -> Text | None:
         match event:
             case StepStarted():
+                if not self._steps:
+                    self._forget_ended()
                 self._steps[event.step] = _Step(event.title, self._now(), event.expect_seconds)
             case StepEnded():
                 return self._end(event)
@@ -137,11 +142,16 @@ class LiveReporter:
     def _end(self, event: StepEnded) -> Text:
         self._steps.pop(event.step, None)
         line = self._ended(event)
-        for pool in (self._nodes, self._items):
-            over = [n for n, p in pool.items() if p.status is not None or not self._steps]
-            for name in over:
-                del pool[name]
+        self._forget_ended()
+        if not self._steps:
+            self._nodes.clear()
+            self._items.clear()
         return line
+
+    def _forget_ended(self) -> None:
+        for pool in (self._nodes, self._items):
+            for name in [name for name, part in pool.items() if part.status is not None]:
+                del pool[name]
 
     def _message(self, event: Message) -> Text | None:
         text = one_line(event.text)
@@ -175,12 +185,11 @@ class LiveReporter:
         return self._cut(line)
 
     def frame(self) -> Group:
-        """Return what is drawn now: running steps, then nodes, then items."""
+        """Return what is drawn now: steps, nodes and items that are under way, also of no step."""
         with self._lock:
             most = min(MOST_ROWS, max(self._console.size.height - 2, 2)) - self._stopping
             rows = [self._step_row(step) for step in self._steps.values()]
-            if self._steps:
-                rows += [*self._pool_rows(self._nodes), *self._pool_rows(self._items)]
+            rows += [*self._pool_rows(self._nodes), *self._pool_rows(self._items)]
             if len(rows) > most:
                 hidden = len(rows) - most + 1
                 rows = [*rows[: most - 1], Text(f"    {self._symbols.ellipsis} {hidden} more")]
@@ -200,7 +209,7 @@ class LiveReporter:
     def _pool_rows(self, pool: dict[str, _Part]) -> list[Text]:
         # Few parts: all stay in place, so that rows do not jump; many: what is done is counted.
         few = len(pool) <= MOST_IN_PLACE
-        shown = [(n, p) for n, p in pool.items() if few or p.status is not Status.OK]
+        shown = [(n, p) for n, p in pool.items() if few or p.status not in _DONE]
         width = max((len(name) for name, _ in shown), default=0)
         rows = [self._part_row(name, part, width) for name, part in shown]
         if len(shown) < len(pool):
@@ -211,10 +220,12 @@ class LiveReporter:
     def _part_row(self, name: str, part: _Part, width: int) -> Text:
         took = self._now() - part.since if part.status is None else part.ended - part.first
         row = Text(f"    {name.ljust(width)}  ")
-        if part.status is Status.OK:
+        if part.status in _DONE:
             row.append(f"{self._symbols.ok} ", "green")
         elif part.status is Status.FAILED:
             row.append(f"{self._symbols.failed} FAILED ", "bold red")
+        elif part.status is Status.SKIPPED:
+            row.append(f"{self._symbols.skipped} skipped ", "dim")
         row.append(one_line(part.activity))
         if part.amount:
             row.append(f" {part.amount}", "dim")
@@ -230,7 +241,8 @@ class LiveReporter:
 
     def _start(self) -> None:
         with self._lock:
-            if self._live is not None or self._closed or not self._steps:
+            busy = self._steps or self._nodes or self._items
+            if self._live is not None or self._closed or not busy:
                 return
             self._live = Live(
                 console=self._console,

@@ -9,7 +9,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
+from ohmykube.progress import (
+    WAITING,
+    ItemProgress,
+    Message,
+    NodeProgress,
+    Status,
+    StepEnded,
+    StepStarted,
+)
 from ohmykube.ui.console import one_line, seconds
 from ohmykube.ui.transfer_rate import TransferRates, amount
 
@@ -92,6 +100,7 @@ class PlainReporter:
         if status is None:
             news = self._doing.get(name) != activity
             self._doing[name] = activity
+            news = news and activity != WAITING
             if news and self._verbosity:
                 self._line(f"  {name}: {activity} ...")
             return

@@ -24,10 +24,12 @@ from ohmykube.cache.bundle import (
 )
 from ohmykube.cache.store import Store
 from ohmykube.errors import NotFoundError
-from ohmykube.kit import paths, process
+from ohmykube.kit import amounts, paths, process
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
 from ohmykube.providers.base import Portable
+from ohmykube.steps.resolve import RESOLVE
+from ohmykube.steps.step import Step
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from ohmykube.steps.context import Services
 
 SUFFIX = ".omk.tar"
+WRITE_BUNDLE = Step("write-bundle", "Write the bundle")
 _COLLECTION = Path("ansible_collections/ohmykube/cluster")
 _BUILD_SECONDS = 300.0
 _UNSAID = re.compile(r"[^ -~]")
@@ -91,7 +94,8 @@ def create(services: Services, cluster: Cluster, options: CreateOptions) -> writ
     store, reporter = Store(services.paths.cache), services.reporter
     older = read.load(options.since) if options.since else None
     with contextlib.ExitStack() as stack:
-        with store.using():  # nobody may prune between finding them and the lease
+        with RESOLVE.running(services) as result, store.using():
+            # Nobody may prune between finding them and the lease.
             lock = resolve.resolve(
                 cluster,
                 selection.release_of(cluster),
@@ -104,7 +108,9 @@ def create(services: Services, cluster: Cluster, options: CreateOptions) -> writ
             wanted += [(ref, "node") for ref in _images(store, options.images, lock.architectures)]
             found = [ref.digest for ref, _ in wanted]
             stack.enter_context(store.lease(f"bundle of {cluster.name}", found))
-        return _create(services, cluster, options, older=older, lock=lock, wanted=wanted)
+            result.detail = amounts.count(len(wanted), "artifact")
+        with WRITE_BUNDLE.running(services):
+            return _create(services, cluster, options, older=older, lock=lock, wanted=wanted)
 
 
 def _create(
@@ -276,7 +282,8 @@ def export(
             entries=contents.entries(store, wanted),
             components=contents.components(refs, None),
         )
-        return write.write(store, made, target, form, services.reporter)
+        with WRITE_BUNDLE.running(services):
+            return write.write(store, made, target, form, services.reporter)
 
 
 def _named(ref: Ref) -> set[str]:

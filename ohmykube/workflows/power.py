@@ -10,6 +10,7 @@ from ohmykube.kit import parallel
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.hand_over import hand_over
+from ohmykube.steps.step import Step
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ohmykube.steps.context import Context, Services
 
 WAIT_SECONDS = 300.0
+START_NODES = Step("start-nodes", "Start the machines")
+STOP_NODES = Step("stop-nodes", "Stop the machines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,8 @@ def start(services: Services, name: str) -> PowerResult:
                 NodeProgress(node=node.name, activity="started", status=Status.OK)
             )
 
-        parallel.each(cluster.nodes, begin)
+        with START_NODES.running(services):
+            parallel.each(cluster.nodes, begin)
         machines = {machine.node: machine for machine in ctx.provider.list(name)}
         hand_over(ctx, connect_nodes(ctx, machines), None, usual=WAIT_SECONDS)
     return _result(cluster)
@@ -62,8 +66,9 @@ def stop(services: Services, name: str) -> PowerResult:
                 NodeProgress(node=node.name, activity="stopped", status=Status.OK)
             )
 
-        parallel.each(cluster.workers, halt)
-        parallel.each(cluster.control_planes, halt)
+        with STOP_NODES.running(services):
+            parallel.each(cluster.workers, halt)
+            parallel.each(cluster.control_planes, halt)
     return _result(cluster)
 
 

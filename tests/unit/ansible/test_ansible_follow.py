@@ -8,7 +8,7 @@ import pytest
 
 from ohmykube.ansible.follow import Follower
 from ohmykube.errors import LockedError
-from ohmykube.progress import Event, Message, NodeProgress, Status
+from ohmykube.progress import WAITING, Event, Message, NodeProgress, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,3 +171,15 @@ def test_a_log_that_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     follower = Follower(tmp_path, Recorder())
     with pytest.raises(LockedError, match="is in the way"):
         follower.__enter__()
+
+
+@pytest.mark.parametrize("result", ["runner_on_ok", "runner_on_skipped"])
+def test_a_node_that_has_done_its_part_is_not_shown_at_it(tmp_path: Path, result: str) -> None:
+    def event(kind: str, host: str) -> dict[str, Any]:
+        return {"event": kind, "event_data": {"host": host, "task": "Join", "res": {}}}
+
+    raw = [event("runner_on_start", host) for host in ("cp1", "w1", "w2")]
+    raw += [event(result, host) for host in ("w1", "cp1", "w2")]
+    _, reporter = _follow(raw, tmp_path / "log")
+    shown = [(e.node, e.activity) for e in reporter.events if isinstance(e, NodeProgress)]
+    assert shown[3:] == [("w1", WAITING), ("cp1", WAITING)], "the last one waits for nobody"

@@ -6,6 +6,8 @@ import io
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from ohmykube.progress import ItemProgress, Message, NodeProgress, Status, StepEnded, StepStarted
@@ -196,3 +198,59 @@ def test_it_makes_its_own_console() -> None:
     assert "+ Own" in text
     assert "\x1b[?25h" in text, "the cursor is shown again"
     assert not re.search(r"\x1b\[[0-9;]*m", text), "no colour was asked for"
+
+
+EVENTS = st.tuples(st.sampled_from("sni"), st.integers(0, 3), st.sampled_from([None, *Status]))
+
+
+@given(st.lists(EVENTS, max_size=30))
+def test_what_is_under_way_is_on_the_screen(told: list[tuple[str, int, Status | None]]) -> None:
+    """Whatever the order of events, and whether or not a step is told around them."""
+    scene = Scene(height=60)
+    busy: dict[str, None] = {}
+    steps: set[str] = set()
+    for kind, number, status in told:
+        name = f"{kind}{number}"
+        if kind == "s" and name not in steps:
+            scene.reporter.emit(StepStarted(step=name, title=name))
+            steps.add(name)
+        elif kind == "s":
+            scene.reporter.emit(StepEnded(step=name, title=name, status=Status.OK, seconds=1))
+            steps.discard(name)
+            if not steps:
+                busy.clear()
+        else:
+            made = (
+                NodeProgress(node=name, activity="x", status=status)
+                if kind == "n"
+                else (ItemProgress(item=name, activity="x", status=status))
+            )
+            scene.reporter.emit(made)
+            busy.pop(name, None)
+            if status is None:
+                busy[name] = None
+        shown = " ".join(scene.frame()).split()
+        assert {*steps, *busy} <= set(shown)
+    scene.reporter.close()
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_no_ended_part_looks_as_if_it_worked(stage, status) -> None:
+    scene = stage()
+    scene.reporter.emit(NodeProgress(node="w1", activity="join"))
+    scene.time += 5
+    (working,) = scene.frame()
+    scene.reporter.emit(NodeProgress(node="w1", activity="join", status=status))
+    (ended,) = scene.frame()
+    assert ended != working
+    scene.time += 60
+    assert scene.frame() == [ended], "its clock has stopped"
+    assert {Status.SKIPPED: "skipped", Status.FAILED: "FAILED"}.get(status, UNICODE.ok) in ended
+
+
+def test_the_end_of_what_no_step_was_told_of_goes_with_the_next_step(stage) -> None:
+    scene = stage()
+    scene.reporter.emit(NodeProgress(node="w1", activity="removed", status=Status.OK))
+    assert len(scene.frame()) == 1
+    scene.reporter.emit(StepStarted(step="s", title="Wait"))
+    assert scene.frame() == ["* Wait  0.0s"]

@@ -27,7 +27,7 @@ from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.planning import deletion
 from ohmykube.planning.consent import ConsentNeeded
-from ohmykube.progress import Message, StepEnded
+from ohmykube.progress import Message, NodeProgress, StepEnded, StepStarted
 from ohmykube.providers.base import CheckStatus, ProviderContext
 from ohmykube.state import layout
 from ohmykube.steps.context import Services
@@ -302,6 +302,10 @@ def test_stop_stops_all_and_status_says_so(services: Services) -> None:
     half_up(services, cluster(workers=1))
     assert stop(services, "dev").nodes == ("cp1", "w1")
     assert status(services, "dev").health == "stopped"
+    assert isinstance(services.reporter, RecordingReporter)
+    begun = [isinstance(event, StepStarted) for event in services.reporter.events]
+    told = [isinstance(event, NodeProgress) for event in services.reporter.events]
+    assert begun.index(True) < told.index(True), "what is done has a line that stays"
 
 
 class Stopped(FakeProvider):
