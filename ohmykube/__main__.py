@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     from ohmykube.cli._run import run  # noqa: PLC0415 - keep the import lazy
 
-    return run(arguments)
+    return run(arguments, called=sys.argv[0] if argv is None else None)
 
 
 def _print(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,12 +15,15 @@ from ohmykube.cli._signals import Signals
 from ohmykube.errors import ExitCode, ResourceError, UsageError
 from ohmykube.kit import interrupt, process
 from ohmykube.kit import paths as places
-from ohmykube.progress import NullReporter
+from ohmykube.progress import Message, NullReporter
 from ohmykube.ui import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import click
+
+    from ohmykube.cli._advice import Advice
     from ohmykube.cli._plugins import Plugin
     from ohmykube.progress import Event, Reporter
     from ohmykube.sdk import CommandContext
@@ -50,12 +53,15 @@ class Settings:
 class Tee:
     """Sends every event to the log and to the screen."""
 
-    def __init__(self, log: RunLog, screen: Reporter) -> None:
+    def __init__(self, log: RunLog, screen: Reporter, advice: Callable[[str], str]) -> None:
         self._log = log
         self._screen = screen
+        self._advice = advice
 
     def emit(self, event: Event) -> None:
         """Record and show."""
+        if isinstance(event, Message):
+            event = replace(event, text=self._advice(event.text))
         self._log.event(event)
         self._screen.emit(event)
 
@@ -92,6 +98,12 @@ class App:
     plugin: Plugin | None = None
     """Whose command it is, when it is none of ours."""
     settings: Settings = field(default_factory=Settings)
+    called: str | None = None
+    """By which name the program was called; None when it was not called as a program."""
+    context: click.Context | None = None
+    """Of the command that runs."""
+    cluster: str | None = None
+    """The one that it works on, once that is known."""
     _shown: bool = False
 
     @classmethod
@@ -153,7 +165,7 @@ class App:
     @cached_property
     def reporter(self) -> Reporter:
         """The screen and the log together."""
-        return Tee(self.log, self.screen or NullReporter())
+        return Tee(self.log, self.screen or NullReporter(), self.advised)
 
     @cached_property
     def services(self) -> Services:
@@ -178,6 +190,18 @@ class App:
         result: T = self.bind(workflow)(self.services, *args, **kwargs)
         return result
 
+    def advised(self, text: str) -> str:
+        """Return a text in which commands are written so that they can be typed."""
+        return self.advice.text(text) if _PROGRAM in text else text
+
+    @property
+    def advice(self) -> Advice:
+        """What commands in texts are completed with."""
+        from ohmykube.cli import _advice
+
+        called = _advice.program(self.called, self.environ)
+        return _advice.of(self.context, called, self.cluster)
+
     def acting(self) -> None:
         """Call before changing anything: from now on there is a log file."""
         self.log.open()
@@ -188,7 +212,7 @@ class App:
         """Say a line on stderr, unless asked to be quiet or to speak JSON only."""
         if not self.settings.quiet and self.settings.progress != "json":
             self.close_screen()
-            self.stderr.line(text)
+            self.stderr.line(self.advised(text))
 
     def show(
         self, content: Mapping[str, Any], text: str | Callable[[], str], *, final: bool = True
@@ -207,7 +231,7 @@ class App:
         self.close_screen()
         form = self.settings.output
         if form == "table":
-            out = text if isinstance(text, str) else text()
+            out = self.advised(text if isinstance(text, str) else text())
         else:
             out = _output.render(content, form, unicode=self.results.unicode)
         self._shown = True
@@ -239,7 +263,7 @@ class App:
         if ExitCode.BUG in {failure.code, *(one.code for one in failure.others)}:
             self.log.error_with_traceback(error)
         self.close_screen()
-        failure = _failure.with_log(failure, self.log.path)
+        failure = _failure.with_log(_failure.advised(failure, self.advised), self.log.path)
         for told, one in (("failed", failure), *(("also", other) for other in failure.others)):
             self.log.note(f"{told}: {one.id} {one.message}\n{one.why}", "ERROR")
         content = _failure.document(failure)

@@ -19,7 +19,7 @@ from ohmykube.kit import failures
 from ohmykube.ui.console import clean, one_line, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ohmykube.ui.console import Terminal
@@ -141,6 +141,18 @@ def stopped(cause: Failure | None, code: ExitCode) -> Failure:
         why=f"at that moment: {cause.message}" if cause is not None and told else "",
         hint="run the same command again to go on",
         others=cause.others if cause is not None else (),
+    )
+
+
+def advised(failure: Failure, advice: Callable[[str], str]) -> Failure:
+    """Return the failure with the commands in its texts written so that they can be typed."""
+    return replace(
+        failure,
+        message=advice(failure.message),
+        why=advice(failure.why),
+        hint=advice(failure.hint),
+        problems=tuple(map(advice, failure.problems)),
+        others=tuple(advised(other, advice) for other in failure.others),
     )
 
 

@@ -61,6 +61,11 @@ class Command(_Helpful):
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; what is said meanwhile names it as it was called."""
+        _options.app_of(ctx).context = ctx
+        return super().invoke(ctx)
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what it does, examples, usage, arguments and options, in this order."""
         formatter.write_text(inspect.cleandoc(self.help or ""))

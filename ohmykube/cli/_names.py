@@ -24,12 +24,11 @@ def checked(name: str) -> str:
     return name
 
 
-def choose(app: App, argument: str | None, option: str | None) -> str:
-    """Return the name that was given, else that of the only cluster.
+def given(argument: str | None, option: str | None) -> str | None:
+    """Return the name that was given in one of two ways, or None.
 
     Raises:
-        UsageError: two different names, or several clusters and none named.
-        NotFoundError: there is no cluster.
+        UsageError: two different names, or one that none can have.
     """
     if argument is not None and option is not None and argument != option:
         raise UsageError(
@@ -37,19 +36,31 @@ def choose(app: App, argument: str | None, option: str | None) -> str:
             id="OMK-U-106",
         )
     # An empty name is a variable of somebody's script that is not set: never "the only cluster".
+    name = option if argument is None else argument
+    return None if name is None else checked(name)
+
+
+def choose(app: App, argument: str | None, option: str | None) -> str:
+    """Return the name that was given, else that of the only cluster.
+
+    Raises:
+        UsageError: two different names, or several clusters and none named.
+        NotFoundError: there is no cluster.
+    """
     from ohmykube.workflows import names
 
-    given = option if argument is None else argument
-    if given is not None:
-        return checked(given)
+    app.cluster = given(argument, option)
+    if app.cluster is not None:
+        return app.cluster
     known = app.call(names.clusters)
     if not known:
         raise NotFoundError("there is no cluster", hint="ohmykube up", id="OMK-U-107")
+    app.cluster = known[0]
     if len(known) > 1:
         raise UsageError(
             "there are several clusters: name one",
             why="clusters: " + ", ".join(known),
-            hint=f"ohmykube {app.command} {known[0]}",
+            hint=app.advice.named(),
             id="OMK-U-108",
         )
-    return known[0]
+    return app.cluster

@@ -26,6 +26,7 @@ def run(
     *,
     bind: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None,
     environ: Mapping[str, str] | None = None,
+    called: str | None = None,
 ) -> int:
     """Run one command and return its exit code; never raises.
 
@@ -33,9 +34,11 @@ def run(
         argv: arguments without the program's name.
         bind: returns what to call for a workflow; None to call the workflow itself.
         environ: the environment; None for the process's.
+        called: by which name the program was called, for what is said of it.
     """
     console.hold_standard_descriptors()
     app = App.for_process(environ)
+    app.called = called
     if bind is not None:
         app.bind = bind
     with contextlib.closing(app), app.signals:

@@ -214,8 +214,8 @@ class ClusterApi:
             raise ClusterError(
                 f'no control plane of cluster "{self._cluster}" answers',
                 why="\n".join(f"{name}: {reason}" for name, reason in health.items()) or None,
-                hint=f"ohmykube status {self._cluster}; ohmykube start {self._cluster} starts what "
-                "is stopped",
+                hint=f"ohmykube status {self._cluster}; `ohmykube start {self._cluster}` starts "
+                "what is stopped",
                 id="OMK-K-260",
             )
         return self._answering

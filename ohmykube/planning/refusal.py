@@ -18,7 +18,7 @@ def error(cluster: str, plan: Plan) -> ConfigError:
     return ConfigError(
         f'cluster "{cluster}" exists and differs in what cannot be changed in place',
         problems=tuple(problem(one) for one in plan.refusals),
-        hint=f"ohmykube up --name OTHER, or ohmykube down {cluster} first",
+        hint=f"ohmykube up --name OTHER, or first ohmykube down {cluster}",
         id="OMK-C-180",
     )
 

@@ -309,7 +309,7 @@ class StateStore:
         if isinstance(good, Record):
             return f"cp {copy} {path}  (whole, written {good.updated})"
         return (
-            f"mv {path} {path}.damaged, then ohmykube up with the same cluster.yaml: "
+            f"mv {path} {path}.damaged, then `ohmykube up` with the same cluster.yaml: "
             "machines that exist are found and kept"
         )
 

@@ -100,7 +100,7 @@ def _waited(ctx: Context, health: _Health, seconds: float | None, usual: float) 
         raise ClusterError(
             f'cluster "{ctx.cluster.name}" is not healthy after {seconds:g} s',
             why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())),
-            hint="ohmykube status, then ohmykube up to go on",
+            hint="ohmykube status, then `ohmykube up` to go on",
             id="OMK-K-102",
         ) from error
     return _healthy(ctx)

@@ -57,7 +57,7 @@ def _keeping(provider: Provider) -> Templates:
         raise PrerequisiteError(
             f"provider {provider.name} keeps no templates",
             why="it cannot freeze and clone machines",
-            hint="ohmykube up works without them; the providers nspawn and lima keep some",
+            hint="`ohmykube up` works without them; the providers nspawn and lima keep some",
             id="OMK-P-306",
         )
     return provider

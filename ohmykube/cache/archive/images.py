@@ -134,7 +134,7 @@ def _with_names(
         raise UsageError(
             f"{contents.label} holds {len(found)} images: one name does not do",
             why="images: " + ", ".join(r for image in found for r in image.references),
-            hint="ohmykube image load without --ref",
+            hint="`ohmykube image load` without --ref",
             id="OMK-I-504",
         )
     named = [(image, (name,) if name else image.references) for image in found]

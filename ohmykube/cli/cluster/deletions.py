@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
+from ohmykube.cli import _advice
 from ohmykube.errors import UsageError
 from ohmykube.ui import console
 
@@ -26,7 +25,7 @@ def ask(app: App, needed: ConsentNeeded) -> frozenset[str]:
     Raises:
         UsageError: there is nobody to ask, or the answer was not yes.
     """
-    needed.hint = again = f"{typed(click.get_current_context())} --yes"
+    needed.hint = again = f"{_advice.typed(click.get_current_context())} --yes"
     if not console.can_ask(app.stderr):
         raise needed
     app.pause_screen()
@@ -35,20 +34,3 @@ def ask(app: App, needed: ConsentNeeded) -> frozenset[str]:
     if (answer or "").strip().lower() not in ("y", "yes"):
         raise UsageError("not confirmed: nothing was changed", hint=again, id="OMK-U-281")
     return frozenset(needed.nodes)
-
-
-def typed(context: click.Context) -> str:
-    """Return the command as it was typed, without the options that every command has."""
-    words = context.command_path.split()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not given or name not in context.params:
-            continue
-        value: Any = context.params[name]
-        if value is True:
-            words.append(parameter.opts[-1])
-            continue
-        for one in value if parameter.multiple else (value,):
-            words += [parameter.opts[0], str(one)]
-    return shlex.join(words)

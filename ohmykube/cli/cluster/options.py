@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_NAME = "dev"
+FILE = Path("cluster.yaml")
+"""Describes the cluster where neither a file nor a cluster is named."""
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "-f",
         "--file",
         type=click.Path(path_type=Path, allow_dash=True),
-        help="Description of the cluster; - reads stdin.",
+        help=f"Description of the cluster; - reads stdin (default: {FILE}, where there is one).",
     ),
-    click.option("--name", help=f"Cluster name (default: {DEFAULT_NAME})."),
+    click.option("--name", metavar="NAME", help=f"Cluster name (default: {DEFAULT_NAME})."),
     click.option("--workers", type=click.IntRange(0, 100), metavar="N", help="Worker nodes."),
     click.option(
         "--control-planes", type=click.IntRange(1, 9), metavar="N", help="Control-plane nodes."
@@ -66,10 +68,15 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 def described(function: F) -> F:
-    """Add ``-f`` and the options that change single values, or say where artifacts come from."""
+    """Add ``NAME``, ``-f`` and options that change values or say where artifacts come from."""
     for option in reversed(_OPTIONS):
         function = option(function)
-    return function
+    return click.argument(
+        "name_argument",
+        metavar="[NAME]",
+        required=False,
+        shell_complete=_options.complete_clusters,
+    )(function)
 
 
 def exit_code(function: F) -> F:
@@ -80,17 +87,23 @@ def exit_code(function: F) -> F:
 
 
 def cluster(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
-    """Return the cluster that the options describe.
+    """Return the cluster that the options describe, or ``cluster.yaml`` of this directory.
 
     Raises:
         UsageError, ConfigError: they do not go together, or are wrong.
     """
+    chosen["name"] = _names.given(chosen["name_argument"], chosen["name"])
+    if file is None and chosen["name"] is None and FILE.is_file():
+        file = FILE
+        app.note(f"described by {FILE} in this directory")
     bundles: tuple[Path, ...] = chosen["bundles"]
     if chosen["allowed_signers"] is not None and not bundles:
         raise UsageError("--allowed-signers goes with --bundle", id="OMK-I-433")
     if file is None and bundles and chosen["kubernetes"] is None:
         chosen["kubernetes"] = _version(app, chosen["name"] or DEFAULT_NAME, bundles[0])
-    return _load(app, file, chosen)
+    found = _load(app, file, chosen)
+    app.cluster = found.name
+    return found
 
 
 def _version(app: App, name: str, bundle: Path) -> str | None:
@@ -106,7 +119,5 @@ def _version(app: App, name: str, bundle: Path) -> str | None:
 def _load(app: App, file: Path | None, chosen: dict[str, Any]) -> Cluster:
     from ohmykube.cli import _cluster_file
 
-    if chosen["name"] is not None:
-        _names.checked(chosen["name"])
     default = DEFAULT_NAME if file is None else None
     return _cluster_file.load(app, file, _cluster_file.overrides(chosen, default))

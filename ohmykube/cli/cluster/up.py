@@ -29,7 +29,7 @@ LONGEST_WAIT = 86_400
         "ohmykube up",
         "ohmykube up --workers 3 --kubernetes 1.36.3",
         "ohmykube up --workers 1 --yes",
-        "ohmykube up -f cluster.yaml --plan",
+        "ohmykube up -f other.yaml --plan",
         "ohmykube config template | ohmykube up -f -",
         "ohmykube up -f cluster.yaml --offline --bundle dev.omk.tar",
     ),
@@ -72,7 +72,8 @@ def up(
 ) -> None:
     """Make a cluster, or bring an existing one to what is described.
 
-    Without a file: one control plane and two workers. Can be stopped at any moment and run again;
+    Without a file and a name it is that of cluster.yaml in this directory; where there is none, it
+    has one control plane and two workers. Can be stopped at any moment and run again;
     it then finishes the job. Nodes that are not described any more are deleted, after a question.
     """
     from ohmykube.workflows.up_values import UpOptions

@@ -463,3 +463,47 @@ def test_options_may_stand_before_the_command(cli) -> None:
     assert cli("-o", "json", "list").document["kind"] == "ClusterList"
     assert cli("-q", "up").err == ""
     assert cli("-v", "up", "-q").code == ExitCode.USAGE
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+FILE = "apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata: {name: fromfile}\n"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("command", ["up", "plan"])
+@pytest.mark.parametrize(
+    ("words", "there", "name"),
+    [
+        ((), True, "fromfile"),
+        ((), False, "dev"),
+        (("--workers", "1"), True, "fromfile"),
+        (("other",), True, "other"),
+        (("--name", "other"), True, "other"),
+        (("other", "--name", "other"), False, "other"),
+        (("other", "-f", "cluster.yaml"), True, "other"),
+        (("-f", "cluster.yaml"), True, "fromfile"),
+    ],
+    ids=str,
+)
+def test_up_means_the_cluster_that_other_commands_mean(  # noqa: PLR0917 - fixtures
+    cli, fakes, tmp_path, command, words, there, name
+) -> None:
+    """A name as for `down`; without one the file that `config` and `bundle` take."""
+    if there:
+        (tmp_path / "cluster.yaml").write_text(FILE)
+    outcome = cli(command, *words)
+    assert outcome.code == 0
+    (_, cluster, _) = fakes.calls[-1]
+    assert cluster.name == name
+    taken = there and name == "fromfile" and "-f" not in words
+    assert ("described by cluster.yaml" in outcome.err) is taken
+
+
+@pytest.mark.parametrize("words", [("a", "--name", "b"), ("a", "b"), ("",), ("A_b",)])
+def test_up_refuses_names_as_other_commands_do(cli, words) -> None:
+    assert cli("up", *words).code == ExitCode.USAGE
+    assert cli("down", *words).code == ExitCode.USAGE
