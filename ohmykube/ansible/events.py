@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ohmykube.kit import excerpt
+
 _TAIL_LINES = 5
 _LINE_LENGTH = 400
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -206,7 +208,10 @@ def reason(res: Mapping[str, object]) -> str:
         return reason(failed)
     parts = [_text(res.get("msg"))]
     for key in ("stderr", "module_stderr", "stdout", "module_stdout"):
-        lines = [line.rstrip()[:_LINE_LENGTH] for line in _text(res.get(key)).splitlines()]
+        lines = [
+            excerpt.both_ends(line.rstrip(), _LINE_LENGTH)
+            for line in _text(res.get(key)).splitlines()
+        ]
         found = [line for line in lines if line][-_TAIL_LINES:]
         if found:
             parts += found

@@ -29,7 +29,7 @@ from ohmykube.ansible.outcome import (
     raise_for_failure,
 )
 from ohmykube.errors import LockedError, NodeError
-from ohmykube.kit import failures, interrupt
+from ohmykube.kit import excerpt, failures, interrupt
 
 if TYPE_CHECKING:
     from ohmykube.progress import Reporter
@@ -103,7 +103,7 @@ def run(playbook_run: PlaybookRun, reporter: Reporter) -> Outcome:
             except Exception as error:
                 raise NodeError(
                     "ansible-runner failed",
-                    why=f"{type(error).__name__}: {str(error).strip()[:300]}",
+                    why=f"{type(error).__name__}: {excerpt.both_ends(str(error).strip(), 300)}",
                     hint=f"`ohmykube up` again; full log: {playbook_run.log_file}",
                     id="OMK-N-104",
                 ) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import NodeError, UnreachableError
+from ohmykube.kit import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +117,7 @@ def raise_for_failure(outcome: Outcome) -> None:
     lines = [line for text in outcome.errors for line in text.splitlines() if line.strip()]
     raise NodeError(
         "the playbook could not be run to its end",
-        why="\n".join(lines[:_WHY_LINES]) or "Ansible ended without a recap",
+        why="\n".join(excerpt.first_and_last(lines, _WHY_LINES)) or "Ansible ended without a recap",
         hint=hint,
         id="OMK-N-103",
     )
@@ -124,9 +125,7 @@ def raise_for_failure(outcome: Outcome) -> None:
 
 def _failed(failures: tuple[TaskFailure, ...], hint: str) -> NodeError | UnreachableError:
     first = failures[0]
-    lines = first.message.splitlines()
-    if len(lines) > _WHY_LINES:  # the message first, then the end of the output
-        lines = [lines[0], *lines[-(_WHY_LINES - 1) :]]
+    lines = excerpt.first_and_last(first.message.splitlines(), _WHY_LINES)
     others = sorted({failure.host for failure in failures[1:]} - {first.host})
     if others:
         lines.append(f"also failed: {', '.join(others)}")

@@ -15,7 +15,7 @@ from ohmykube.errors import (
     Interrupted,
     UsageError,
 )
-from ohmykube.kit import failures
+from ohmykube.kit import excerpt, failures
 from ohmykube.ui.console import clean, one_line, shorten
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _one(error: BaseException, usage: str = "ohmykube --help") -> Failure:
         case KeyboardInterrupt() | click.Abort():
             return _one(Interrupted("stopped on request"))
         case _:
-            text = shorten(one_line(f"{type(error).__name__}: {error}"), 400)
+            text = excerpt.both_ends(one_line(f"{type(error).__name__}: {error}"), 400)
             return Failure(
                 id="OMK-Z-001",
                 code=ExitCode.BUG,
@@ -191,12 +191,19 @@ def text(failure: Failure, terminal: Terminal) -> str:
         tail.append(f"{bold}try:{off} {line.strip()}" if index == 0 else f"     {line.strip()}")
     if failure.log:
         tail.append(f"log: {failure.log}")
-    why: list[str] = []
-    for line in clean(failure.why).splitlines():
-        if line.strip():
-            why += _wrap(line.expandtabs(2).rstrip(), width, 2, mark, indent="  ")
-    why = _bound(why, MOST_LINES - len(head) - len(tail), mark, ends=not failure.first_lines)
+    why = _why(failure, width, MOST_LINES - len(head) - len(tail), mark)
     return "\n".join([*head, *why, *tail])
+
+
+def _why(failure: Failure, width: int, most: int, mark: str) -> list[str]:
+    """Return the cause in at most ``most`` rows; of what does not fit, the middle is left out."""
+    lines = [line.expandtabs(2).rstrip() for line in clean(failure.why).splitlines()]
+    lines = [line for line in lines if line.strip()]
+    for each in range(most, 1, -1):
+        rows = [row for line in lines for row in _wrap(line, width, each, mark, indent="  ")]
+        if len(rows) <= most:
+            return rows
+    return _bound(rows, most, mark, ends=not failure.first_lines) if lines else []
 
 
 def _also(others: Sequence[Failure], width: int, mark: str) -> list[str]:
@@ -210,7 +217,8 @@ def _also(others: Sequence[Failure], width: int, mark: str) -> list[str]:
 
 
 def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[str]:
-    words = " ".join(_both_ends(word, mark) for word in line.split(" "))
+    # The end of a long path is what tells: the file, and the line in it.
+    words = " ".join(excerpt.both_ends(w, _LONGEST_WORD, mark) for w in line.split(" "))
     rows = textwrap.wrap(
         words,
         max(width, 20),
@@ -220,18 +228,10 @@ def _wrap(line: str, width: int, most: int, mark: str, *, indent: str) -> list[s
         break_long_words=False,
     ) or [indent]
     if len(rows) > most:
-        rows = rows[:most]
-        rows[-1] = shorten(rows[-1] + " " * width, width, mark).rstrip()
-        rows[-1] = rows[-1].removesuffix(mark).rstrip() + f" {mark}"
+        front = (most + 1) // 2
+        head = shorten(rows[front - 1], width - len(mark) - 1, "").rstrip()
+        rows = [*rows[: front - 1], f"{head} {mark}", *rows[front - most :]]
     return rows
-
-
-def _both_ends(word: str, mark: str) -> str:
-    # The end of a long path is what tells: the file, and the line in it.
-    if len(word) <= _LONGEST_WORD:
-        return word
-    begin = _LONGEST_WORD // 4
-    return word[:begin] + mark + word[begin + len(mark) - _LONGEST_WORD :]
 
 
 def _bound(rows: list[str], most: int, mark: str, *, ends: bool) -> list[str]:

@@ -147,6 +147,26 @@ def test_of_a_long_path_the_end_is_kept() -> None:
     assert len(word) == 76
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("lines", [1, 2, 5, 40])
+@pytest.mark.parametrize("length", [50, 300, 1000, 9000])
+def test_of_a_long_cause_the_end_is_kept(width, lines, length) -> None:
+    """There kubeadm, Ansible and others say what is wrong."""
+    why = "\n".join(f"begin {'word ' * (length // 5)}end{n}" for n in range(lines))
+    rows = _failure.text(_failure.describe(NodeError("x", why=why)), _terminal(width=width))
+    assert len(rows.splitlines()) <= 12
+    assert all(len(row) <= width for row in rows.splitlines())
+    assert rows.split()[-1] == f"end{lines - 1}"
+    assert rows.split()[2] == "begin"
+
+
+def test_a_cause_is_cut_only_where_there_is_no_room() -> None:
+    why = " ".join(f"word{n}" for n in range(60))
+    text = _failure.text(_failure.describe(NodeError("x", why=why, hint="y")), _terminal())
+    assert "…" not in text
+    assert " ".join(text.split()).endswith(f"{why} try: y")
+
+
 def test_hints_are_never_broken() -> None:
     hint = "ohmykube kubeconfig --merge --into /a/very/long/path/" + "x" * 100
     text = _failure.text(_failure.describe(NodeError("x", hint=hint)), _terminal(width=40))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ohmykube.errors import NotFoundError, PrerequisiteError
-from ohmykube.kit import architecture, digest, entrypoints, paths
+from ohmykube.kit import architecture, digest, entrypoints, excerpt, paths
 from ohmykube.kit.secret import Secret
 
 GROUP = "ohmykube.test_group"
@@ -207,3 +207,18 @@ def test_an_architecture_that_is_not_known_keeps_its_name() -> None:
     assert (architecture.go_name("riscv64"), architecture.kernel_name("riscv64")) == (
         "riscv64",
     ) * 2
+
+
+@given(st.text(max_size=60), st.integers(8, 50))
+def test_of_a_long_text_both_ends_are_kept(text: str, longest: int) -> None:
+    short = excerpt.both_ends(text, longest)
+    assert len(short) <= longest
+    assert short == text or (text.startswith(short[:2]) and text.endswith(short[-3:]))
+
+
+@given(st.lists(st.text(max_size=3), max_size=9), st.integers(2, 6))
+def test_of_many_lines_the_first_and_the_last_are_kept(lines: list[str], most: int) -> None:
+    kept = excerpt.first_and_last(lines, most)
+    assert len(kept) == min(len(lines), most)
+    assert kept[:1] == lines[:1]
+    assert kept[1:] == lines[len(lines) - len(kept) + 1 :]
