@@ -127,6 +127,8 @@ class ConfigError(OhmykubeError):
     exit_code = ExitCode.CONFIG
     default_id = "OMK-C-001"
     problems: tuple[str, ...] = ()
+    shows_all: bool = False
+    """Whether all are shown, however many there are."""
 
     def __init__(
         self,

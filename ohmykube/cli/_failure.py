@@ -77,6 +77,8 @@ class Failure:
     """All of them, where ``why`` shows some."""
     first_lines: bool = False
     """When ``why`` is too long: keep its beginning (a list) instead of both ends (an output)."""
+    all_lines: bool = False
+    """Show all of ``why``, however long it is."""
     others: tuple[Failure, ...] = ()
     """What went wrong beside it, or while the run cleaned up."""
 
@@ -94,16 +96,11 @@ def describe(error: BaseException, usage: str = "ohmykube --help") -> Failure:
 
 def _one(error: BaseException, usage: str = "ohmykube --help") -> Failure:
     match error:
+        case ConfigError(shows_all=True):
+            failure = _explained(error, usage)
+            return replace(failure, why="\n".join(error.problems) or failure.why, all_lines=True)
         case Explained():
-            return Failure(
-                id=error.id,
-                code=error.exit_code,
-                message=error.message,
-                why=error.why or "",
-                hint=error.hint or (usage if isinstance(error, UsageError) else ""),
-                problems=error.problems if isinstance(error, ConfigError) else (),
-                first_lines=isinstance(error, ConfigError),
-            )
+            return _explained(error, usage)
         case click.ClickException():
             return _one(_usage(error, usage))
         case KeyboardInterrupt() | click.Abort():
@@ -117,6 +114,18 @@ def _one(error: BaseException, usage: str = "ohmykube --help") -> Failure:
                 why=text,
                 hint="report it with the log file; running the same command again is safe",
             )
+
+
+def _explained(error: Explained, usage: str) -> Failure:
+    return Failure(
+        id=error.id,
+        code=error.exit_code,
+        message=error.message,
+        why=error.why or "",
+        hint=error.hint or (usage if isinstance(error, UsageError) else ""),
+        problems=error.problems if isinstance(error, ConfigError) else (),
+        first_lines=isinstance(error, ConfigError),
+    )
 
 
 def _usage(error: click.ClickException, usage: str) -> UsageError:
@@ -179,7 +188,10 @@ def document(failure: Failure) -> dict[str, Any]:
 
 
 def text(failure: Failure, terminal: Terminal) -> str:
-    """Return at most 12 lines for people: what, why, what to type, where the log is."""
+    """Return what, why, what to type and where the log is, for people.
+
+    At most 12 lines, unless all are to be shown.
+    """
     width, mark = terminal.width, terminal.symbols.ellipsis
     red, bold, off = (_RED, _BOLD, _OFF) if terminal.colour else ("", "", "")
     head = _wrap(
@@ -199,11 +211,12 @@ def _why(failure: Failure, width: int, most: int, mark: str) -> list[str]:
     """Return the cause in at most ``most`` rows; of what does not fit, the middle is left out."""
     lines = [line.expandtabs(2).rstrip() for line in clean(failure.why).splitlines()]
     lines = [line for line in lines if line.strip()]
-    for each in range(most, 1, -1):
+    rows: list[str] = []
+    for each in range(most, 1, -1) if len(lines) < most else (2,):
         rows = [row for line in lines for row in _wrap(line, width, each, mark, indent="  ")]
-        if len(rows) <= most:
+        if len(rows) <= most or failure.all_lines:
             return rows
-    return _bound(rows, most, mark, ends=not failure.first_lines) if lines else []
+    return _bound(rows, most, mark, ends=not failure.first_lines)
 
 
 def _also(others: Sequence[Failure], width: int, mark: str) -> list[str]:

@@ -86,13 +86,15 @@ def error(label: str, problems: Sequence[Problem]) -> ConfigError:
     shown = list(lines[:SHOWN])
     if len(lines) > SHOWN + 1:
         shown.append(f"... and {len(lines) - SHOWN} more")
+        first = "ohmykube config validate  (all of them)"
     else:
         shown = list(lines)
+        first = "ohmykube config template  (an example)"
     count = amounts.count(len(lines), "problem")
     return ConfigError(
         f"{label} has {count}",
         problems=lines,
         why="\n".join(shown),
-        hint="ohmykube config schema  (all fields), ohmykube config template  (an example)",
+        hint=f"ohmykube config schema  (all fields), {first}",
         id="OMK-C-101",
     )

@@ -9,6 +9,7 @@ import click
 from ohmykube.cli import _options, _output
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.config import options
+from ohmykube.errors import ConfigError
 from ohmykube.kit import amounts
 
 if TYPE_CHECKING:
@@ -44,8 +45,14 @@ def validate(app: App, *, file: Path) -> None:
     The exit code is 3 when there are problems.
     """
     from ohmykube.cli import _cluster_file
+    from ohmykube.workflows.provider_options import check_provider_options
 
-    cluster = _cluster_file.load(app, file)
+    try:
+        cluster = _cluster_file.load(app, file)
+        app.call(check_provider_options, cluster)
+    except ConfigError as error:
+        error.shows_all = True
+        raise
     planes = amounts.count(len(cluster.control_planes), "control plane")
     workers = amounts.count(len(cluster.workers), "worker")
     found = {"file": str(file), "valid": True, "cluster": cluster.name, "nodes": len(cluster.nodes)}

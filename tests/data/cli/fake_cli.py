@@ -291,6 +291,9 @@ class FakeWorkflows:
     def kubeconfig(self, services, name) -> Path:
         return self.kubeconfig_file or Path(os.environ["FAKE_KUBECONFIG"])
 
+    def check_provider_options(self, services, cluster) -> None:
+        self.calls.append(("check_provider_options", cluster))
+
     def merge(self, services, name, target) -> None:
         from ohmykube.kube import kubeconfig_file
 

@@ -507,3 +507,27 @@ def test_up_means_the_cluster_that_other_commands_mean(  # noqa: PLR0917 - fixtu
 def test_up_refuses_names_as_other_commands_do(cli, words) -> None:
     assert cli("up", *words).code == ExitCode.USAGE
     assert cli("down", *words).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("number", [1, 7, 8, 9, 11, 60])
+def test_validate_shows_every_problem(cli, tmp_path, number) -> None:
+    file = tmp_path / "c.yaml"
+    labels = "".join(f"      'bad {n}': x\n" for n in range(number))
+    file.write_text(
+        f"apiVersion: ohmykube.dev/v1\nkind: Cluster\nspec:\n  nodes:\n    workers:\n"
+        f"     labels:\n{labels}"
+    )
+    outcome = cli("config", "validate", "-f", str(file))
+    assert outcome.code == ExitCode.CONFIG
+    said = " ".join(outcome.err.split())
+    assert all(f"bad {n}" in said for n in range(number))
+    assert f"{number} problem" in said
+    shown = " ".join(cli("up", "-f", str(file)).err.split())
+    assert (f"ohmykube config validate -f {file} (all of them)" in shown) is (number > 8)
+
+
+def test_validate_asks_the_provider(cli, fakes, tmp_path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(FILE)
+    assert cli("config", "validate", "-f", str(file)).code == 0
+    assert [call[0] for call in fakes.calls] == ["check_provider_options"]
