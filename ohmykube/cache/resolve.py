@@ -134,8 +134,9 @@ def _wanted(
     *,
     offline: bool,
 ) -> Wanted:
-    # Whoever made a bundle may have had a mirror that this host has not.
-    order = cluster.sources.order if offline else _order(cluster)
+    # Offline no source is asked: what is here was given by the user, in a bundle for example, and
+    # whoever made that may have had other sources.
+    order = None if offline else _order(cluster)
     return Wanted(release, architectures or (host_arch(),), store, order)
 
 

@@ -102,12 +102,24 @@ class Wanted:
     """What is wanted, and what of it was found or brought."""
 
     def __init__(
-        self, release: Release, architectures: Sequence[str], store: Store, order: Sequence[str]
+        self,
+        release: Release,
+        architectures: Sequence[str],
+        store: Store,
+        order: Sequence[str] | None,
     ) -> None:
+        """Look for nothing yet.
+
+        Args:
+            release: has the sets.
+            architectures: of the nodes.
+            store: the cache.
+            order: the sources whose artifacts are taken; None for all.
+        """
         self.release = release
         self.architectures = tuple(sorted(set(architectures)))
         self.store = store
-        self._order = frozenset(order)
+        self._order = None if order is None else frozenset(order)
         self.all = tuple(wants(release, self.architectures))
         self.found: dict[Want, Ref] = {}
 
@@ -128,7 +140,7 @@ class Wanted:
         return [want for want in self.all if want not in self.found]
 
     def _usable(self, want: Want, ref: Ref) -> bool:
-        if not set(ref.source.split("+")) <= self._order:
+        if self._order is not None and not set(ref.source.split("+")) <= self._order:
             return False
         if ref.url != want.identity(ref.source):
             return False

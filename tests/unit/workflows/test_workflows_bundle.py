@@ -338,6 +338,16 @@ def test_a_mirror_that_only_the_maker_had(tmp_path: Path, there: Services) -> No
     offline(there, target, cluster=described("fake"))
 
 
+@pytest.mark.parametrize(
+    "order", [("mirror",), ("upstream",), ("build",), ("mirror", "build"), ("build", "upstream")]
+)
+def test_what_a_bundle_holds_is_taken_whichever_sources_are_named(
+    there: Services, made: Path, order: tuple[str, ...]
+) -> None:
+    """Offline no source is asked, so none is missing."""
+    offline(there, made, cluster=described("fake", sources=order))
+
+
 def test_a_bundle_helps_a_run_with_a_network_too(there: Services, made: Path) -> None:
     with session.working(there, described("fake"), RunOptions(bundles=(made,))) as ctx:
         prepare_offline(ctx)
