@@ -11,28 +11,30 @@ NEXT_UNKNOWN = (
 )
 
 
-def kubeadm_choice(hosts, planes, looked, leaving=()):
+def kubeadm_choice(hosts, planes, looked, leaving=(), workers=()):
     """Return which control plane speaks for the cluster.
 
     ``hosts``: variables of the hosts of this play. ``planes``: the group of control planes. ``looked``:
     results of ``node_info`` on others. ``leaving``: hosts that are about to leave the cluster.
+    ``workers``: the group of workers, which may know a cluster that the control planes do not have.
 
     The result has ``leader`` (a host, or ''), ``init`` (True: there is no cluster, and it makes one),
     ``facts`` (its own), ``look`` (hosts that must be looked at first) and ``problem`` (why nothing can
     be done).
     """
     facts = {host["inventory_hostname"]: _facts(host) for host in hosts}
-    return Choice(planes, facts, looked, leaving).result()
+    return Choice(planes, facts, looked, leaving, workers).result()
 
 
 class Choice:
     """What is known of the control planes."""
 
-    def __init__(self, hosts, facts, looked, leaving=()):
+    def __init__(self, hosts, facts, looked, leaving=(), workers=()):
         self._hosts = list(hosts)
+        self._workers = [host for host in workers if host not in self._hosts]
         self._play = {host: dict(found or {}) for host, found in facts.items()}
         self._leaving = set(leaving)
-        self._known = {host: self._play.get(host, {}) for host in self._hosts}
+        self._known = {host: self._play.get(host, {}) for host in [*self._hosts, *self._workers]}
         self._unreached = {}
         self._looked = set()
         for result in looked:
@@ -77,11 +79,11 @@ class Choice:
         return (host not in self._play, self._hosts.index(host))
 
     def _to_look_at(self, members):
-        return [
-            host
-            for host in self._hosts
-            if host not in self._looked and (host in members or not self._known[host])
-        ]
+        wanted = [host for host in self._hosts if host in members or not self._known[host]]
+        if not members and not self._leaving and any(self._play.get(host) for host in self._hosts):
+            # One of the play may have to make the cluster: nobody else may have one.
+            wanted += [host for host in self._workers if host not in self._play]
+        return [host for host in wanted if host not in self._looked]
 
     def _maker(self):
         """Return who makes the cluster: who has begun to, else the first one in the play."""
@@ -105,7 +107,7 @@ class Choice:
             return ""
         reasons = {host: self._known[host].get("api_problem") or "" for host in members}
         reasons.update({host: "it is about to leave" for host in members if host in self._leaving})
-        reasons.update(self._unreached)
+        reasons.update({h: why for h, why in self._unreached.items() if h in self._hosts})
         shown = "; ".join(
             "%s: %s" % (host, why or "no API server is set up here")
             for host, why in reasons.items()
@@ -135,21 +137,26 @@ class Choice:
                 "none of the control planes has a cluster that a node could leave: %s"
                 % ", ".join(self._hosts)
             )
-        return self._of_workers() or self._of_maker(self._maker())
+        maker = self._maker()
+        return self._of_others(maker) or self._of_maker(maker)
 
-    def _of_workers(self):
-        workers = {
-            host: found.get("cluster_ca", "")
-            for host, found in self._play.items()
-            if found.get("joined") and host not in self._hosts
+    def _of_others(self, maker):
+        others = {
+            host: found.get("cluster_ca") or "not known"
+            for host, found in {**self._known, **self._play}.items()
+            if host != maker and has_cluster(found)
         }
-        if not workers:
+        if not others:
             return ""
         return (
-            "no control plane of this inventory has a cluster, but %s belongs to one (certificate authority %s). Next: "
-            "add a control plane of that cluster to the group, or restore one; the playbook "
-            "ohmykube.cluster.cluster_reset gives the cluster up. Nothing was changed"
-            % (" and ".join(sorted(workers)), ", ".join(sorted(set(workers.values()))))
+            "no control plane of this inventory has a cluster, but %s belongs to one (certificate authority %s), and a "
+            "second one is not made. Next: add a control plane of that cluster to the group, or restore one; to make a "
+            "new cluster, take %s out of this inventory. Nothing was changed"
+            % (
+                " and ".join(sorted(others)),
+                ", ".join(sorted(set(others.values()))),
+                "it" if len(others) == 1 else "them",
+            )
         )
 
     def _of_maker(self, maker):
@@ -169,6 +176,12 @@ class Choice:
         if host in self._play:
             return "it is in this play, but was not looked at; the play needs a strategy that keeps hosts in step, as linear"
         return self._unreached.get(host, "it was not looked at")
+
+
+def has_cluster(found):
+    """Return True for the facts of a node that belongs to a cluster, whoever let it join."""
+    made_by_others = found.get("cluster_ca") and not found.get("begun")
+    return bool(found.get("joined") or found.get("control_plane") or made_by_others)
 
 
 def kubeadm_addresses(hosts):

@@ -230,3 +230,48 @@ def test_every_filter_is_documented(path: Path) -> None:
             *function.__code__.co_varnames[1 : function.__code__.co_argcount],
         ]
         assert set(about["options"]) == set(positional)
+
+
+DESTROYS = re.compile(r"cluster_reset|tasks_from: reset|kubeadm reset|rm -rf|force", re.IGNORECASE)
+
+
+def strings(value: Any) -> list[str]:
+    """Return all texts in a document."""
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in strings(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in strings(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+def messages(path: Path) -> list[str]:
+    """Return what a file may say to a user: all texts of tasks, and those of Python that document nothing."""
+    if path.suffix == ".yml":
+        return strings(load(path))
+    tree = ast.parse(path.read_text())
+    named = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+    described = {
+        id(part.value)
+        for part in ast.walk(tree)
+        if isinstance(part, ast.Expr)
+        or (isinstance(part, ast.Assign) and getattr(part.targets[0], "id", "") in named)
+    }
+    return [
+        part.value
+        for part in ast.walk(tree)
+        if isinstance(part, ast.Constant)
+        and isinstance(part.value, str)
+        and id(part) not in described
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((ROOT / "plugins").rglob("*.py")), *sorted((ROOT / "roles").glob("*/tasks/*.yml"))],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_no_message_advises_to_destroy(path: Path) -> None:
+    """Who is refused something is never told to reset, delete or force something next."""
+    for text in messages(path):
+        advice = text.partition("Next:")[2]
+        assert not DESTROYS.search(advice), text

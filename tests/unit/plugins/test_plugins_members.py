@@ -38,9 +38,12 @@ PLANES = ["cp1", "cp2", "cp3"]
 
 
 def choose(
-    facts: dict[str, Any], *others: dict[str, Any], leaving: tuple[str, ...] = ()
+    facts: dict[str, Any],
+    *others: dict[str, Any],
+    leaving: tuple[str, ...] = (),
+    workers: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    chosen: dict[str, Any] = members.kubeadm_choice(hosts(facts), PLANES, others, leaving)
+    chosen: dict[str, Any] = members.kubeadm_choice(hosts(facts), PLANES, others, leaving, workers)
     return chosen
 
 
@@ -122,9 +125,52 @@ def test_two_clusters_in_one_group_are_refused() -> None:
     assert "cp2 (certificate authority sha256:bb)" in chosen["problem"]
 
 
-def test_a_worker_of_a_cluster_that_no_control_plane_has() -> None:
-    chosen = choose({**dict.fromkeys(PLANES, BARE), "w1": WORKER})
-    assert "w1 belongs to one (certificate authority sha256:aa)" in chosen["problem"]
+FOREIGN = {**BARE, "cluster_ca": "sha256:ff"}
+
+
+@pytest.mark.parametrize("limited", [False, True], ids=["whole play", "with --limit"])
+@pytest.mark.parametrize("order", [PLANES, PLANES[::-1]], ids=["in order", "turned round"])
+@pytest.mark.parametrize("member", [WORKER, FOREIGN], ids=["ours", "of others"])
+@pytest.mark.parametrize("host", ["w1", "w2", "cp2", "cp3"])
+def test_no_cluster_is_made_while_any_other_host_belongs_to_one(
+    host: str, member: dict[str, Any], order: list[str], limited: bool
+) -> None:
+    """Whatever the order of the inventory, and also when the play is limited to the new host."""
+    everyone = dict.fromkeys([*order, "w1", "w2"], BARE) | {host: member}
+    play = {"cp1": BARE} if limited else everyone
+    seen = tuple(looked(name, found) for name, found in everyone.items() if name not in play)
+    chosen: dict[str, Any] = members.kubeadm_choice(
+        hosts(play), order, seen if limited else (), (), ["w1", "w2"]
+    )
+    # The host itself may be the one that would make it: kubeadm_init refuses what it finds there.
+    assert chosen["leader"] == host or (chosen["problem"] and not chosen["init"]), chosen
+    if host not in PLANES:
+        assert (
+            f"{host} belongs to one (certificate authority {member['cluster_ca']})"
+            in (chosen["problem"])
+        )
+
+
+def test_who_must_be_looked_at_before_a_cluster_is_made() -> None:
+    """Workers too, but not where the play has nobody who could make one."""
+    workers = ("w1", "w2")
+    limited = choose({"cp1": BARE}, workers=workers)
+    assert limited["look"] == ["cp2", "cp3", "w1", "w2"]
+    assert choose({"w9": BARE}, workers=workers)["look"] == PLANES
+    assert choose({"cp1": plane()}, workers=workers)["look"] == []
+    whole = choose(dict.fromkeys((*PLANES, *workers), BARE), workers=workers)
+    assert (whole["look"], whole["init"]) == ([], True)
+
+
+def test_a_worker_that_cannot_be_looked_at_does_not_stop_the_first_cluster() -> None:
+    seen = (looked("cp2", BARE), looked("cp3", BARE), looked("w1", msg="no route"))
+    chosen = choose({"cp1": BARE}, *seen, workers=("w1",))
+    assert (chosen["leader"], chosen["init"], chosen["problem"]) == ("cp1", True, "")
+
+
+def test_a_join_that_has_begun_is_no_cluster_yet() -> None:
+    begun = {**BARE, "begun": "join", "cluster_ca": "sha256:aa"}
+    assert choose({**dict.fromkeys(PLANES, BARE), "w1": begun})["init"]
 
 
 def test_without_a_control_plane_in_the_play_none_is_made() -> None:
