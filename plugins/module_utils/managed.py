@@ -30,6 +30,11 @@ def file_entry(item):
     }
 
 
+def files():
+    """Return the paths of files that our modules wrote or removed."""
+    return set(storage.read_json(_path(node_state.MANAGED), {}).get("files", {}))
+
+
 class Managed:
     """What is looked after on this node."""
 

@@ -245,7 +245,7 @@ def strings(value: Any) -> list[str]:
 
 
 def messages(path: Path) -> list[str]:
-    """Return what a file may say to a user: all texts of tasks, and those of Python that document nothing."""
+    """Return what a file may say to a user: texts of tasks, and in Python all but documentation."""
     if path.suffix == ".yml":
         return strings(load(path))
     tree = ast.parse(path.read_text())

@@ -415,7 +415,8 @@ def test_reset_by_a_clone_leaves_clean_nodes(
     """
     assert nodes.left("cp1"), "the look at what is left sees nothing at all"
     book = packaging.PLAYBOOK.replace("cluster_up", "cluster_reset")
-    play(book, "-i", str(inventory), directory=source)
+    agreed = ("-i", str(inventory), "-e", "cluster_reset_confirmed=true")
+    play(book, *agreed, directory=source)
     assert [nodes.left(node) for node in ("cp1", "w1")] == [[], []]
-    again = play(book, "-i", str(inventory), directory=source)
+    again = play(book, *agreed, directory=source)
     assert again.changed == {"cp1": 0, "w1": 0}, again.output

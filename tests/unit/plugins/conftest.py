@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.ohmykube.cluster.plugins.module_utils import artifacts, kubeadm, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    artifacts,
+    kubeadm,
+    leftovers,
+    storage,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,11 +119,17 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
         "KUBELET_CONFIG": etc + "/kubelet.conf",
         "CA_CERTIFICATE": etc + "/pki/ca.crt",
         "CLIENT_CERTIFICATE": str(fake.path("var/lib/kubelet/pki/kubelet-client-current.pem")),
-        "ETCD_DATA": str(fake.path("var/lib/etcd")),
+        "ETCD_MANIFEST": etc + "/manifests/etcd.yaml",
         "TRACES": tuple(
             f"{etc}/{name}" for name in ("admin.conf", "kubelet.conf", "manifests", "pki")
         ),
     }
     for name, value in places.items():
         monkeypatch.setattr(kubeadm, name, value)
+    monkeypatch.setattr(leftovers, "PATHS", tuple(str(fake.path(one)) for one in leftovers.PATHS))
+    monkeypatch.setattr(leftovers, "ETCD_DATA", str(fake.path(leftovers.ETCD_DATA)))
+    for family in leftovers.FAMILIES:
+        fake.program(family + "-save", f"cat $NOTES/{family} 2>/dev/null || true")
+        fake.program(family + "-restore", f"cat >$NOTES/{family}")
+    fake.program("nft", """echo '{"nftables": []}'""")
     return fake

@@ -1,4 +1,4 @@
-"""kube_apply, kube_nodes and kubeadm_reset."""
+"""kube_apply and kube_nodes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.module_utils import pods
-from ansible_collections.ohmykube.cluster.plugins.modules import kube_nodes, kubeadm_reset
+from ansible_collections.ohmykube.cluster.plugins.modules import kube_nodes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import FakeNode, RunModule
 
 pytestmark = pytest.mark.linux
@@ -310,74 +308,3 @@ def test_a_budget_holds_pods_of_its_own_namespace_alone() -> None:
 )
 def test_taint_spelling(text: str, normal: str) -> None:
     assert kube_nodes.normal_taint(text) == normal
-
-
-def test_packet_filter_keeps_other_rules() -> None:
-    saved = (
-        "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n"
-        ":MINE - [0:0]\n:FLANNEL-POSTRTG - [0:0]\n"
-        '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES\n'
-        "-A PREROUTING -p tcp -j MINE\n"
-        "-A KUBE-SERVICES -j RETURN\n"
-        '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG\n'
-        "COMMIT\n"
-    )
-    rest = kubeadm_reset.without_kubernetes(saved)
-    assert rest == (
-        "*nat\n:PREROUTING ACCEPT [0:0]\n:MINE - [0:0]\n-A PREROUTING -p tcp -j MINE\nCOMMIT\n"
-    )
-
-
-TABLES = json.dumps(
-    {"nftables": [{"table": {"family": "ip", "name": name}} for name in ("kube-proxy", "mine")]}
-)
-RESET_FAKES = {
-    "kubeadm": "rm -rf $ROOT/etc/kubernetes/pki $ROOT/etc/kubernetes/manifests",
-    "ip": "true",
-    "nft": f"case $2 in list) echo '{TABLES}' ;; esac",
-}
-
-
-@pytest.fixture
-def used(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    for name, body in RESET_FAKES.items():
-        node.program(name, body)
-    for family in ("iptables", "ip6tables"):
-        node.program(family + "-save", f"cat $NOTES/{family} 2>/dev/null || true")
-        node.program(family + "-restore", f"cat >$NOTES/{family}")
-    (node.notes / "iptables").write_text(":KUBE-X - [0:0]\n:MINE - [0:0]\n")
-    node.write("etc/kubernetes/pki/ca.crt")
-    node.write("var/lib/etcd/member/x")
-    etc, etcd = str(node.path("etc/kubernetes")), str(node.path("var/lib/etcd"))
-    monkeypatch.setattr(kubeadm_reset, "PATHS", (etc, etcd))
-    monkeypatch.setattr(
-        kubeadm_reset, "CNI_FILES", (str(node.write("etc/cni/net.d/10-flannel.conflist")),)
-    )
-    monkeypatch.setattr(kubeadm_reset, "links", lambda: {"lo", "cni0"})
-    monkeypatch.setattr(kubeadm_reset, "running_pods", lambda: False)
-    return node
-
-
-def test_reset(run_module: RunModule, used: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = run_module("kubeadm_reset", check=True)
-    assert used.path("etc/kubernetes/pki/ca.crt").exists()
-    assert used.calls("kubeadm") == []
-    result = run_module("kubeadm_reset")
-    # What kubeadm itself empties needs no second removal.
-    assert set(result["changes"]) <= set(checked["changes"])
-    assert not used.path("etc/kubernetes").exists()
-    assert not used.path("var/lib/etcd").exists()
-    assert used.calls("ip ") == ["ip link delete cni0"]
-    assert (used.notes / "iptables").read_text() == ":MINE - [0:0]\n"
-    assert [c for c in used.calls("nft") if "delete" in c] == ["nft delete table ip kube-proxy"]
-    monkeypatch.setattr(kubeadm_reset, "links", lambda: {"lo"})
-    used.program("nft", """echo '{"nftables": []}'""")
-    assert run_module("kubeadm_reset")["changed"] is False
-
-
-def test_remove_keeps_a_tree_beside(tmp_path: Path) -> None:
-    (tmp_path / "a/b").mkdir(parents=True)
-    (tmp_path / "ab").mkdir()
-    kubeadm_reset.remove(str(tmp_path / "a"))
-    assert (tmp_path / "ab").is_dir()
-    assert not (tmp_path / "a").exists()

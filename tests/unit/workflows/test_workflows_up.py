@@ -117,6 +117,9 @@ class Place:
             self.joined -= set(self.removed[-1]["node_remove_nodes"].split(","))
             self._show()
             return Outcome(status=PlaybookStatus.OK, stats={})
+        if ask.playbook == CLUSTER_RESET:  # it refuses to run otherwise
+            (told,) = ask.vars_files
+            assert json.loads(told.read_text()) == {"cluster_reset_confirmed": True}
         nodes = set(ask.limit) or self.hosts
         if self.fails:
             failure = TaskFailure(host=min(nodes), task="Join", message="no")
