@@ -58,10 +58,10 @@ def _zstd(path):
             process.kill()  # no effect on one that has ended
 
 
-def unpack(path, destination, members=None):
+def unpack(path, destination, members=None, before=None):
     """Unpack ``path`` below ``destination``; return the paths of files and links that were written.
 
-    ``members`` maps archive members to absolute paths; then only those are taken, and all must be there.
+    ``before`` is called with each of them before it is written. ``members`` maps archive members to absolute paths; then only those are taken, and all must be there.
     """
     wanted = {posixpath.normpath(name): target for name, target in (members or {}).items()}
     written = []
@@ -74,6 +74,8 @@ def unpack(path, destination, members=None):
                 target = wanted.pop(name)
             else:
                 target = os.path.normpath(os.path.join(destination, name))
+            if before is not None and not member.isdir():
+                before(target)
             if _extract(archive, member, target, destination):
                 written.append(target)
     if wanted:

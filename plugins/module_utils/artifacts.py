@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     archive,
     node_state,
+    ownership,
     programs,
     storage,
 )
@@ -24,13 +25,28 @@ WORKERS = 4
 class Inventory:
     """The record of installed artifacts: name -> checksum and {path: [size, mtime in ns]}."""
 
-    def __init__(self, path=None):
+    def __init__(self, path=None, owned=None):
         self._path = path or RECORD
         self._known = storage.read_json(self._path, {}).get("artifacts", {})
+        self._owned = owned or ownership.Ownership()
+
+    def claim(self, path):
+        """Keep what somebody else has at ``path``, which is about to be written."""
+        self._owned.claim(path, ours=path in self.all_files())
+
+    def _release(self, path):
+        if self._owned.has(path):
+            self._owned.release(path)
+        else:
+            _unlink(path)
 
     def files(self, name):
         """Return the paths that artifact ``name`` put on this node."""
         return sorted(self._known.get(name, {}).get("files", {}))
+
+    def all_files(self):
+        """Return the paths of all artifacts."""
+        return {path for known in self._known.values() for path in known["files"]}
 
     def has(self, artifact):
         """Return True when this very artifact is installed and none of its files was touched since."""
@@ -42,7 +58,7 @@ class Inventory:
     def add(self, artifact, paths):
         """Record an artifact that was just installed; files of its former version that are gone now are removed."""
         for path in set(self.files(artifact["name"])) - set(paths):
-            _unlink(path)
+            self._release(path)
         self._known[artifact["name"]] = {
             "source": source(artifact),
             "files": {path: _mark(path) for path in paths},
@@ -50,10 +66,10 @@ class Inventory:
         self._save()
 
     def remove(self, name):
-        """Remove an artifact's files and forget it; return their paths."""
+        """Remove an artifact's files, put back what they replaced, and forget it; return their paths."""
         paths = self.files(name)
         for path in paths:
-            _unlink(path)
+            self._release(path)
         if self._known.pop(name, None) is not None:
             self._save()
         return paths
@@ -90,7 +106,8 @@ def install_all(artifacts, fetcher, inventory):
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=storage.STATE_DIRECTORY) as directory:
         with ThreadPoolExecutor(max_workers=WORKERS) as pool:
             futures = [
-                pool.submit(_install, artifact, fetcher, directory) for artifact in artifacts
+                pool.submit(_install, artifact, fetcher, directory, inventory.claim)
+                for artifact in artifacts
             ]
         failure = None
         for artifact, future in zip(artifacts, futures):
@@ -102,14 +119,14 @@ def install_all(artifacts, fetcher, inventory):
             raise failure
 
 
-def _install(artifact, fetcher, directory):
+def _install(artifact, fetcher, directory, claim):
     url, checksum = artifact["url"], artifact.get("checksum") or ""
     if artifact.get("content_checksum") and programs.find("zstd") is None:
         url, checksum = with_identity(url), artifact["content_checksum"]
     if artifact.get("unpack"):
         path = os.path.join(directory, artifact["name"].replace("/", "_"))
         fetcher.download(url, path, checksum)
-        written = archive.unpack(path, artifact["dest"], artifact.get("members"))
+        written = archive.unpack(path, artifact["dest"], artifact.get("members"), claim)
         _unlink(path)
         return written
     target = artifact["dest"]
@@ -119,6 +136,7 @@ def _install(artifact, fetcher, directory):
     try:
         fetcher.download(url, temporary, checksum)
         os.chmod(temporary, int(artifact.get("mode") or "0755", 8))
+        claim(target)
         os.replace(temporary, target)
     except BaseException:
         _unlink(temporary)

@@ -24,6 +24,7 @@ MANAGED = "managed.json"
 OBJECTS = "objects.json"
 ARTIFACTS = "artifacts.json"
 KUBEADM = "kubeadm.json"
+OWNED = "owned.json"
 SUCCESS = {
     "init": "Your Kubernetes control-plane has initialized successfully",
     "join": "This node has joined the cluster",

@@ -11,9 +11,9 @@ import json
 import os
 import re
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import fetch, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import fetch, ownership, storage
 
-MARK = "# Managed by ohmykube.\n"
+MARK = ownership.MARK
 CA_PREFIX = "ohmykube-"
 NOT_READ = """containerd does not read host files in %s: its config_path is %s.
 Add this to /etc/containerd/config.toml (the second line for containerd 1.x) and restart containerd:

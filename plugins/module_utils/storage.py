@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import json
 import os
@@ -32,7 +33,15 @@ def write_atomically(path, data, mode=0o644, *, uid=0, gid=0, sync=True):
                 os.fchown(stream.fileno(), uid, gid)
             if sync:
                 os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # A file that is mounted, as containers have them, can only be written in place.
+            with open(path, "wb") as stream:
+                stream.write(data)
+            os.unlink(temporary)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -46,6 +55,20 @@ def read_text(path, default=""):
             return stream.read()
     except (FileNotFoundError, NotADirectoryError):
         return default
+
+
+def read_exactly(path):
+    """Return the text of a file of others, whose bytes ``encode`` gives back; '' when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read().decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def encode(text):
+    """Return the bytes of a text that may have come from ``read_exactly``."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def read_json(path, default):
@@ -77,7 +100,7 @@ class DesiredFile:
         path,
         content="",
         *,
-        mode="0644",
+        mode="",
         owner="root",
         group="root",
         state="present",
@@ -85,7 +108,7 @@ class DesiredFile:
     ):
         self.path = path
         self.content = content
-        self.mode = int(mode, 8)
+        self.mode = int(mode or ("0600" if sensitive else "0644"), 8)
         self.owner = owner
         self.group = group
         self.state = state
@@ -95,6 +118,16 @@ class DesiredFile:
     def from_params(cls, params):
         """Make one from a module's suboptions; keys that are None take their defaults."""
         return cls(**{key: value for key, value in params.items() if value is not None})
+
+    @classmethod
+    def like(cls, path, content):
+        """Make one with mode and owner of the file that is there; those of a new file where none is."""
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return cls(path, content)
+        mode = "%o" % stat.S_IMODE(found.st_mode)
+        return cls(path, content, mode=mode, owner=str(found.st_uid), group=str(found.st_gid))
 
     def differs(self):
         """Return True when the node's file is not as desired."""
@@ -109,7 +142,7 @@ class DesiredFile:
         if os.geteuid() == 0 and (found.st_uid, found.st_gid) != owner_ids(self.owner, self.group):
             return True
         with open(self.path, "rb") as stream:
-            return stream.read() != self.content.encode()
+            return stream.read() != encode(self.content)
 
     def difference(self):
         """Return Ansible's diff structure for the change that ``apply`` would make."""
@@ -117,7 +150,7 @@ class DesiredFile:
         if os.path.lexists(self.path):
             before = SECRET_TEXT if self.sensitive else read_text(self.path)
         if self.state == "present":
-            after = SECRET_TEXT if self.sensitive else self.content
+            after = SECRET_TEXT if self.sensitive else encode(self.content).decode(errors="replace")
         return {
             "before": before,
             "after": after,
@@ -132,11 +165,14 @@ class DesiredFile:
                 os.unlink(self.path)
             return
         uid, gid = owner_ids(self.owner, self.group) if os.geteuid() == 0 else (0, 0)
-        write_atomically(self.path, self.content.encode(), self.mode, uid=uid, gid=gid)
+        write_atomically(self.path, encode(self.content), self.mode, uid=uid, gid=gid)
 
 
-def converge_files(files, check_mode):
-    """Bring ``files`` to their desired state; return (paths changed, diffs)."""
+def converge_files(files, check_mode, before=None):
+    """Bring ``files`` to their desired state; return (paths changed, diffs).
+
+    ``before`` is called with the path of each before it is written or removed.
+    """
     changed, diffs = [], []
     for item in files:
         if not item.differs():
@@ -144,6 +180,8 @@ def converge_files(files, check_mode):
         changed.append(item.path)
         diffs.append(item.difference())
         if not check_mode:
+            if before is not None:
+                before(item.path)
             item.apply()
     return changed, diffs
 

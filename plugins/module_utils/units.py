@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, programs
 
-PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
 RUNNING = node_state.RUNNING
 
 
@@ -66,6 +66,13 @@ class Desired:
     def is_stale(self, changes):
         """Return True when it runs with something that ``changes`` (paths, artifact names) replaced."""
         return self.runs and any(change in self._triggers for change in changes)
+
+
+def state_of(found):
+    """Return the verbs of systemctl that bring a unit back to how it was found."""
+    enabled = found.get("UnitFileState") == "enabled"
+    runs = found.get("ActiveState") in RUNNING
+    return {"verbs": ["enable"] * enabled + ["start"] * runs}
 
 
 def reload_daemon():

@@ -13,12 +13,16 @@ description:
   - Writes files atomically, reloads systemd when one of its files changed, then enables and starts units.
   - What is installed is recorded in C(/var/lib/ohmykube/artifacts.json). An artifact counts as installed when the
     record names the same checksum and each of its files still has the recorded size and time.
+  - A file of somebody else that is replaced is copied first, and put back with O(state=absent). What this module wrote is
+    recorded in C(/var/lib/ohmykube/owned.json); nothing else is removed.
   - Never restarts a unit. Units that run with replaced files are returned in RV(stale_units) for a handler.
 author:
   - The ohmykube authors (@monshunter)
 options:
   state:
-    description: V(absent) stops and disables the units and removes the artifacts, files and directories.
+    description:
+      - V(absent) stops and disables the units and removes the artifacts, files and directories. A unit that was
+        somebody else's before is then as it was.
     type: str
     choices: [present, absent]
     default: present
@@ -79,7 +83,7 @@ options:
         description: The whole text.
         type: str
       mode:
-        description: Octal; C(0644) when not given.
+        description: Octal; C(0644) when not given, C(0600) for one that is sensitive.
         type: str
       owner:
         description: Name or number; root when not given.
@@ -95,7 +99,14 @@ options:
         description: The diff does not show the text.
         type: bool
   directories:
-    description: Directories to make with mode 0755. With O(state=absent) they are removed with all they hold.
+    description: Directories to make with mode 0755. With O(state=absent) they are removed when no file is left in them.
+    type: list
+    elements: path
+    default: []
+  data:
+    description:
+      - Directories in which the programs keep what is theirs; not made. With O(state=absent) they are removed with all they
+        hold, unless they held something when they were first named with O(state=present).
     type: list
     elements: path
     default: []
@@ -181,6 +192,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     artifacts,
     fetch,
     managed,
+    ownership,
     programs,
     storage,
     units,
@@ -208,6 +220,7 @@ OPTIONS = {
     "alternatives": {"type": "list", "elements": "str", "default": []},
     "files": {"type": "list", "elements": "dict", "options": storage.FILE_OPTIONS, "default": []},
     "directories": {"type": "list", "elements": "path", "default": []},
+    "data": {"type": "list", "elements": "path", "default": []},
     "units": {"type": "list", "elements": "dict", "options": UNIT_OPTIONS, "default": []},
     "token": {"type": "str", "default": "", "no_log": True},
     "token_scope": {"type": "str", "default": "", "no_log": False},
@@ -223,7 +236,8 @@ class Deployment:
     def __init__(self, params, check_mode):
         self._params = params
         self._check = check_mode
-        self._inventory = artifacts.Inventory()
+        self._owned = ownership.Ownership()
+        self._inventory = artifacts.Inventory(owned=self._owned)
         self._names = [units.full_name(unit["name"]) for unit in params["units"]]
         self.changes = []
         self.installed = []
@@ -232,6 +246,8 @@ class Deployment:
 
     def present(self):
         """Install everything."""
+        if not self._check:
+            self._claim()
         for path in self._params["directories"]:
             if not os.path.isdir(path):
                 self.changes.append(path)
@@ -246,12 +262,22 @@ class Deployment:
         self.installed = [item["name"] for item in missing]
         self.changes += self.installed
         files = [storage.DesiredFile.from_params(item) for item in self._params["files"]]
-        changed, diffs = storage.converge_files(files, self._check)
+        changed, diffs = storage.converge_files(files, self._check, self._owned.claim)
         self.changes += changed
         self.diffs += diffs
         self._converge_units(any(path.startswith(RELOADED) for path in changed))
         if not self._check:
             managed.Managed().note(files, self._params["directories"], self._wanted_units())
+
+    def _claim(self):
+        """Note what is somebody else's, before anything is touched."""
+        for path in self._params["data"]:
+            self._owned.claim_directory(path)
+        written = {item["path"] for item in self._params["files"] if self._owned.has(item["path"])}
+        for name, unit in units.survey(self._names).items():
+            path = unit.get("FragmentPath")
+            if path and path not in written:
+                self._owned.claim_unit(name, units.state_of(unit))
 
     def _wanted_units(self):
         runs = {"started": True, "stopped": False}
@@ -297,22 +323,49 @@ class Deployment:
                 self.changes.append(name)
                 if not self._check:
                     self._inventory.remove(name)
-        files = [
-            storage.DesiredFile(item["path"], state="absent") for item in self._params["files"]
-        ]
-        changed, self.diffs = storage.converge_files(files, self._check)
-        self.changes += changed
-        for path in self._params["directories"]:
-            if os.path.isdir(path) and (os.listdir(path) or not os.path.ismount(path)):
+        changed = self._release_files()
+        for path in sorted(self._params["directories"], key=len, reverse=True):
+            if ownership.is_empty(path):
                 self.changes.append(path)
                 if not self._check:
-                    artifacts.remove_tree(path)
-        if self._check:
-            return
-        paths = [item.path for item in files]
-        managed.Managed().forget(paths, self._params["directories"], self._names)
-        if any(path.startswith(RELOADED) for path in changed):
+                    ownership.remove_empty(path)
+        for path in self._params["data"]:
+            self._remove_data(path)
+        if not self._check:
+            paths = [item["path"] for item in self._params["files"]]
+            managed.Managed().forget(paths, self._params["directories"], self._names)
+            self._put_units_back(any(path.startswith(RELOADED) for path in changed))
+
+    def _release_files(self):
+        changed = []
+        for params in self._params["files"]:
+            item = storage.DesiredFile(
+                params["path"], state="absent", sensitive=bool(params.get("sensitive"))
+            )
+            if not self._owned.has(item.path) or not item.differs():
+                continue
+            changed.append(item.path)
+            self.diffs.append(item.difference())
+            if not self._check:
+                self._owned.release(item.path)
+        self.changes += changed
+        return changed
+
+    def _remove_data(self, path):
+        held = bool(ownership.contents(path))
+        made = self._owned.is_made(path) if self._check else self._owned.release_directory(path)
+        if made and (held or ownership.is_empty(path)):
+            self.changes.append(path)
+            if not self._check:
+                artifacts.remove_tree(path)
+
+    def _put_units_back(self, reload):
+        if reload:
             units.reload_daemon()
+        for name in self._names:
+            for verb in self._owned.release_unit(name).get("verbs", []):
+                self.changes.append("%s %s" % (verb, name))
+                units.apply(verb, name)
 
 
 def main():

@@ -9,7 +9,8 @@ module: images
 short_description: Tell containerd where images come from, and pull them ahead of time
 version_added: 0.1.0
 description:
-  - Writes one C(hosts.toml) for each registry that has mirrors, and removes those it wrote before that are not wanted.
+  - Writes one C(hosts.toml) for each registry that has mirrors, and removes those it wrote before that are not wanted. One of
+    somebody else is copied before, and put back then.
   - Pulls the images that are missing or have another digest, several at a time in the order given, and pins them, so
     that the kubelet's garbage collection leaves them.
   - Pulling is done by a transient systemd unit. It goes on when the caller dies, and a second call joins it.
@@ -159,6 +160,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     managed,
     node_state,
+    ownership,
     programs,
     pulls,
     registries,
@@ -198,9 +200,12 @@ class Images:
             options=self._params["mirror_options"],
             fallback=self._params["fallback"],
         )
-        self.files, self.diffs = storage.converge_files(files, self._check)
+        owned = ownership.Ownership()
+        self.files, self.diffs = storage.converge_files(files, self._check, owned.claim)
         if not self._check:
             gone = [item.path for item in files if item.state == "absent"]
+            for path in gone:
+                owned.release(path)
             registries.remove_empty(gone)
             self._note(files, absent)
         if absent or not self._params["images"]:

@@ -50,6 +50,18 @@ options:
     type: list
     elements: path
     default: []
+  programs:
+    description:
+      - Programs that must be there. All that are missing are named before anything is changed. C(modprobe) and C(swapoff)
+        count only where modules are loaded and swap is turned off.
+    type: list
+    elements: str
+    default: []
+  foreign_containerd:
+    description: V(refuse) fails before anything is changed on a node with a containerd that these modules did not install.
+    type: str
+    choices: [allow, refuse]
+    default: allow
 attributes:
   check_mode:
     description: Reports what would change.
@@ -70,6 +82,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+problems:
+  description: What is missing or in the way, found before anything was changed.
+  type: list
+  elements: str
+  returned: failure
 changes:
   description: What was changed, or would be.
   type: list
@@ -81,13 +98,15 @@ ansible_facts:
   returned: always
 """
 
-import contextlib
 import os
+import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     managed,
     node,
+    ownership,
+    preflight,
     programs,
     storage,
 )
@@ -99,6 +118,8 @@ FSTAB = "/etc/fstab"
 SWAP_MASK = "/etc/systemd/system/swap.target"
 BEGIN = "# BEGIN ohmykube"
 END = "# END ohmykube"
+# The file's last line had no end before our block came.
+OPEN_LINE = BEGIN + ", after a line without an end"
 SWAP_OFF = "#ohmykube# "
 HEADER = "# Managed by ohmykube.\n"
 OWN_NAMESPACE = ("net.ipv4.", "net.ipv6.")
@@ -115,6 +136,7 @@ class Preparation:
         self.changes = []
         self.diffs = []
         self._kept = []
+        self._owned = ownership.Ownership()
         self._noted = {"modules": [], "sysctls": {}, "swap_off": False}
 
     def _at(self, path):
@@ -153,17 +175,16 @@ class Preparation:
         """Remove what ``present`` wrote."""
         for path in (MODULES_FILE, SYSCTL_FILE):
             self._file(path, None)
-        text = storage.read_text(self._at(HOSTS_FILE))
+        text = storage.read_exactly(self._at(HOSTS_FILE))
         if BEGIN in text:
-            self._file(HOSTS_FILE, without_block(text))
-        fstab = storage.read_text(self._at(FSTAB))
+            self._edit(HOSTS_FILE, without_block(text))
+        fstab = storage.read_exactly(self._at(FSTAB))
         if SWAP_OFF in fstab:
-            self._file(FSTAB, fstab.replace(SWAP_OFF, ""))
-            if os.path.islink(self._at(SWAP_MASK)):
+            self._edit(FSTAB, fstab.replace(SWAP_OFF, ""))
+            if self._owned.has(self._at(SWAP_MASK)):
                 self.changes.append(SWAP_MASK)
                 if not self._check:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(self._at(SWAP_MASK))
+                    self._owned.release(self._at(SWAP_MASK))
         if not self._check:
             managed.Managed.remove()
 
@@ -174,6 +195,14 @@ class Preparation:
         changed, diffs = storage.converge_files([wanted], self._check)
         self.changes += [path for _changed in changed]
         self.diffs += diffs
+
+    def _edit(self, path, content):
+        """Change a file that is not ours: mode, owner and all other bytes stay, and a link leads where it led."""
+        item = storage.DesiredFile.like(os.path.realpath(self._at(path)), content)
+        self.changes.append(path)
+        self.diffs.append(item.difference())
+        if not self._check:
+            item.apply()
 
     def _load_modules(self, names):
         if not names:
@@ -216,19 +245,20 @@ class Preparation:
             self.changes.append("swapoff")
             if not self._check:
                 programs.run(["swapoff", "--all"], timeout=300)
-        fstab = storage.read_text(self._at(FSTAB))
-        quiet = "".join(_without_swap(line) for line in fstab.splitlines(keepends=True))
+        fstab = storage.read_exactly(self._at(FSTAB))
+        quiet = "".join(_without_swap(line) for line in lines_of(fstab))
         if quiet != fstab:
-            self._file(FSTAB, quiet)
+            self._edit(FSTAB, quiet)
         if (quiet != fstab or self._facts["swap"]) and not os.path.lexists(self._at(SWAP_MASK)):
             self.changes.append(SWAP_MASK)
             if not self._check:
+                self._owned.claim(self._at(SWAP_MASK))
                 os.symlink("/dev/null", self._at(SWAP_MASK))
         self._noted["swap_off"] = True
         self._kept += [path for path in (FSTAB, SWAP_MASK) if os.path.lexists(self._at(path))]
 
     def _write_hosts(self):
-        text = storage.read_text(self._at(HOSTS_FILE))
+        text = storage.read_exactly(self._at(HOSTS_FILE))
         rest = without_block(text)
         names = {name for line in rest.splitlines() for name in line.partition("#")[0].split()[1:]}
         lines = [] if "localhost" in names else ["127.0.0.1 localhost"]
@@ -239,20 +269,28 @@ class Preparation:
         if own and own not in names and own not in self._params["hosts"]:
             lines.append("%s %s" % (self._facts["default_ip"] or "127.0.1.1", own))
         if lines:
-            separator = "" if not rest or rest.endswith("\n") else "\n"
-            rest += separator + "\n".join([BEGIN, *lines, END]) + "\n"
+            is_open = bool(rest) and not rest.endswith("\n")
+            begin = "\n" + OPEN_LINE if is_open else BEGIN
+            rest += "\n".join([begin, *lines, END]) + "\n"
         if rest != text:
-            self._file(HOSTS_FILE, rest)
+            self._edit(HOSTS_FILE, rest)
         if lines:
             self._kept.append(HOSTS_FILE)
+
+
+def lines_of(text):
+    """Return the lines of a text with their ends; only a line feed ends one."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def without_block(text):
     """Return ``text`` without our block; a block whose end was cut off reaches to the end of the file."""
     kept, inside = [], False
-    for line in text.splitlines(keepends=True):
-        if line.strip() == BEGIN:
+    for line in lines_of(text):
+        if line.strip() in (BEGIN, OPEN_LINE):
             inside = True
+            if line.strip() == OPEN_LINE and kept:
+                kept[-1] = kept[-1][: -len("\n")]
         if not inside:
             kept.append(line)
         if line.strip() == END:
@@ -274,12 +312,18 @@ OPTIONS = {
     "hosts": {"type": "dict", "default": {}},
     "swap": {"type": "str", "choices": ["off", "keep"], "default": "off"},
     "directories": {"type": "list", "elements": "path", "default": []},
+    "programs": {"type": "list", "elements": "str", "default": []},
+    "foreign_containerd": {"type": "str", "choices": ["allow", "refuse"], "default": "allow"},
 }
 
 
 def main():
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     facts = node.gather()
+    if module.params["state"] == "present":
+        problems = preflight.problems(module.params, facts)
+        if problems:
+            module.fail_json(msg="; ".join(problems), problems=problems, changes=[])
     preparation = Preparation(module.params, module.check_mode, facts)
     try:
         preparation.present() if module.params["state"] == "present" else preparation.absent()
