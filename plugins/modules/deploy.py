@@ -186,8 +186,8 @@ stale_units:
 
 import os
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     archive,
     artifacts,
     fetch,
@@ -369,7 +369,7 @@ class Deployment:
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     deployment = Deployment(module.params, module.check_mode)
     try:
         deployment.present() if module.params["state"] == "present" else deployment.absent()

@@ -51,8 +51,7 @@ members:
   returned: success
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import etcd
+from ansible_collections.ohmykube.cluster.plugins.module_utils import ansible_module, etcd
 
 OPTIONS = {
     "nodes": {"type": "dict", "required": True},
@@ -105,7 +104,7 @@ class Removal:
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     if not etcd.is_here():
         module.exit_json(changed=False, removed=[], members=[])
     try:

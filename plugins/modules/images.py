@@ -156,8 +156,8 @@ config_path:
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     managed,
     node_state,
     ownership,
@@ -366,7 +366,7 @@ OPTIONS = {
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     images = Images(module.params, module.check_mode)
     try:
         check(module.params)

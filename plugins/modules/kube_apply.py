@@ -30,6 +30,10 @@ options:
     description: Owner of the fields.
     type: str
     default: ohmykube
+  sensitive:
+    description: Shows neither the difference nor what kubectl prints. Objects of kind Secret are never shown.
+    type: bool
+    default: false
   rollouts:
     description: Workloads to wait for, each as C(namespace/kind/name).
     type: list
@@ -68,13 +72,15 @@ applied:
 
 import json
 import os
+import re
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     kubectl,
     managed,
     node_state,
     programs,
+    storage,
 )
 
 OPTIONS = {
@@ -82,9 +88,23 @@ OPTIONS = {
     "manifest": {"type": "str", "required": True},
     "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
     "field_manager": {"type": "str", "default": kubectl.FIELD_MANAGER},
+    "sensitive": {"type": "bool", "default": False},
     "rollouts": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 180},
 }
+
+
+# The key of a mapping, in any spelling of YAML; kubectl masks what it shows of objects that are there.
+SECRET = re.compile(
+    r"""(?:^\s*(?:-\s+)?|[{,]\s*)["']?kind["']?\s*:\s*["']?Secret\b""", re.MULTILINE
+)
+DOCUMENT = re.compile(r"^---.*\n", re.MULTILINE)
+
+
+def without_secrets(text):
+    """Return documents of which those that hold a Secret are not shown."""
+    parts = DOCUMENT.split(text)
+    return "---\n".join(storage.SECRET_TEXT if SECRET.search(part) else part for part in parts)
 
 
 class Manifest:
@@ -93,6 +113,7 @@ class Manifest:
     def __init__(self, params):
         self._kubectl = kubectl.Kubectl(params["kubeconfig"])
         self._text = params["manifest"]
+        self._shown = without_secrets(self._text)
         self._apply = [
             "--server-side",
             "--force-conflicts",
@@ -110,7 +131,7 @@ class Manifest:
         in between, a status, looks like a difference of ours; it is none if the next look has none.
         """
         found = self._look()
-        return found if found in ("", self._text) else self._look()
+        return found if found in ("", self._shown) else self._look()
 
     def _look(self):
         """Look once. The dry run of an object in a namespace that is itself new fails with NotFound: that
@@ -120,13 +141,13 @@ class Manifest:
         except programs.ProgramError as error:
             if "NotFound" not in error.output:
                 raise
-            return self._text
+            return self._shown
         if found.code == 0:
             return ""
         if found.stdout:
             return found.stdout
         if "NotFound" in found.stderr:
-            return self._text
+            return self._shown
         raise programs.ProgramError("kubectl diff failed", programs.last_lines(found.stderr))
 
     def apply(self):
@@ -175,15 +196,16 @@ def converge(params, check_mode):
     if not check_mode:
         manifest.wait()
         managed.Applied().note(manifest.items())
-    return {"changed": bool(difference), "applied": lines, "diff": {"prepared": difference}}
+    shown = storage.SECRET_TEXT if params["sensitive"] and difference else difference
+    return {"changed": bool(difference), "applied": lines, "diff": {"prepared": shown}}
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     try:
         result = converge(module.params, module.check_mode)
     except (programs.ProgramError, OSError) as error:
-        output = getattr(error, "output", "")
+        output = "" if module.params["sensitive"] else getattr(error, "output", "")
         last = output.splitlines()[-1:] or [""]
         module.fail_json(
             msg=": ".join(part for part in (str(error), last[0]) if part), output=output

@@ -70,8 +70,12 @@ output:
   returned: failure
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, pods, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
+    kubectl,
+    pods,
+    programs,
+)
 
 OPTIONS = {
     "nodes": {"type": "list", "elements": "str", "required": True},
@@ -152,7 +156,7 @@ class Drain:
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     drain = Drain(module.params, module.check_mode)
     try:
         drain.run()

@@ -63,8 +63,11 @@ changes:
 import os
 import time
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import kubectl, programs
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
+    kubectl,
+    programs,
+)
 
 OPTIONS = {
     "nodes": {"type": "dict", "default": {}},
@@ -186,7 +189,7 @@ class Nodes:
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     if module.check_mode and not os.path.exists(module.params["kubeconfig"]):
         module.exit_json(changed=True, changes=[])
     try:

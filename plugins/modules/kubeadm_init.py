@@ -82,9 +82,10 @@ output:
 """
 
 import os
+import re
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     kubeadm,
     kubectl,
     node,
@@ -100,6 +101,7 @@ OPTIONS = {
     "lock_timeout": {"type": "int", "default": 600},
 }
 API_SECONDS = 60
+SECRET_FIELDS = re.compile(r'("(?:token|certificateKey)": ")[^"]*')
 MANIFESTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -125,6 +127,11 @@ def is_complete():
     return True
 
 
+def without_secrets(difference):
+    """Return a diff in which no token and no key is shown."""
+    return {name: SECRET_FIELDS.sub(r"\1(not shown)", text) for name, text in difference.items()}
+
+
 def initialise(params, check_mode):
     """Do it; return the module's result."""
     documents = params["documents"]
@@ -135,7 +142,7 @@ def initialise(params, check_mode):
         kubeadm.validate(params["config_path"])
         return params["config_path"]
 
-    difference = wanted.difference()
+    difference = without_secrets(wanted.difference())
     ran = kubeadm.run_once(
         "init",
         documents,
@@ -156,7 +163,7 @@ def initialise(params, check_mode):
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     try:
         result = initialise(module.params, module.check_mode)
     except kubeadm.KubeadmError as error:

@@ -99,8 +99,8 @@ import copy
 import os
 import tempfile
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     api_server,
     kubeadm,
     programs,
@@ -267,7 +267,7 @@ def aim_at_the_endpoint():
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     try:
         result = Join(module.params).run(module.check_mode)
     except kubeadm.KubeadmError as error:

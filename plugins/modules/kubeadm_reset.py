@@ -60,8 +60,8 @@ kept:
 
 import glob
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     kubeadm,
     kubectl,
     leftovers,
@@ -157,7 +157,7 @@ def traces():
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     reset = Reset(module.params, module.check_mode)
     try:
         reset.run()

@@ -72,8 +72,8 @@ import re
 import secrets
 import tempfile
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     api_server,
     kubeadm,
     kubectl,
@@ -148,7 +148,7 @@ def create(params):
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     if not os.path.exists(kubeadm.ADMIN_CONFIG):
         if module.check_mode:
             module.exit_json(changed=True, **NOTHING)

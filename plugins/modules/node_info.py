@@ -53,14 +53,13 @@ ansible_facts:
       returned: always
 """
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ohmykube.cluster.plugins.module_utils import node
+from ansible_collections.ohmykube.cluster.plugins.module_utils import ansible_module, node
 
 OPTIONS = {"wait_for_api": {"type": "int", "default": 0}}
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     facts = node.gather(wait_for_api=module.params["wait_for_api"])
     module.exit_json(changed=False, ansible_facts={"ohmykube_node": facts})
 

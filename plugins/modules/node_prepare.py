@@ -101,8 +101,8 @@ ansible_facts:
 import os
 import re
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
     managed,
     node,
     ownership,
@@ -318,7 +318,7 @@ OPTIONS = {
 
 
 def main():
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = ansible_module.Module(OPTIONS)
     facts = node.gather()
     if module.params["state"] == "present":
         problems = preflight.problems(module.params, facts)

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,13 @@ import pytest
 import yaml
 
 from ohmykube import __version__
-from ohmykube.kube import api, node_state
+from ohmykube.kube import node_state
 from ohmykube.model.cluster import Network
 from tests.e2e import test_packaging as packaging
-from tests.e2e.bare import LEFT
-from tests.e2e.conftest import NOTHING, wait_gone
+from tests.e2e.playbooks import Nodes, Play, bare_nodes, play
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.nodes
 
@@ -65,146 +63,14 @@ ARTIFACTS = (
     *("kubeadm_etcd_image_tag", "kubeadm_dns_image_tag"),
     *("flannel_image", "flannel_cni_plugin_image"),
 )
-OF_A_NODE = ("cache_images", "containerd_artifacts", "kubeadm_artifacts")
-
-
-class Reader(yaml.SafeLoader):
-    """Reads inventories whose text is tagged as data."""
-
-
-Reader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-
-
-def read(path: Path) -> Any:
-    """Return a YAML file's content."""
-    return yaml.load(path.read_text(), Loader=Reader)  # a SafeLoader
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Bare nodes ``cp1`` and ``w1``, and what their holder wrote for Ansible."""
-
-    directory: Path
-
-    @property
-    def ssh_config(self) -> str:
-        """Return the ssh configuration in which they are."""
-        return (self.directory / "ready").read_text()
-
-    @property
-    def shared(self) -> dict[str, Any]:
-        """Return the variables of all nodes, secrets included."""
-        everything = read(self.directory / "hosts.yml")["all"]["children"]["k8s_cluster"]["vars"]
-        secrets = read(self.directory / "group_vars" / "k8s_cluster" / "secrets.yml")
-        return {**everything, **secrets}
-
-    def artifacts(self, group: str, node: str) -> dict[str, Any]:
-        """Return the variables of a node that lead to its packages and images."""
-        groups = read(self.directory / "hosts.yml")["all"]["children"]
-        own = groups[group]["hosts"][node]
-        return {name: own[name] for name in OF_A_NODE}
-
-    def __call__(self, node: str, argv: Sequence[str], stdin: str = "") -> str:
-        """Run a command on a node as root; raises CalledProcessError."""
-        return subprocess.run(
-            ["ssh", "-F", self.ssh_config, node, "--", *argv],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        ).stdout
-
-    def left(self, node: str) -> list[str]:
-        """Return what of our roles is on a node."""
-        return self(node, ["sh", "-s"], LEFT).split("\n")[:-1]
-
-    def kubectl(self, *arguments: str) -> str:
-        """Return what kubectl on the control plane says; nothing of it stays in root's home."""
-        base = ["kubectl", "--kubeconfig", api.ADMIN, "--cache-dir", api.CACHE]
-        return self("cp1", [*base, *arguments])
-
-    def get(self, *what: str) -> Any:
-        """Return objects of the cluster as a document."""
-        return json.loads(self.kubectl("get", *what, "-ojson"))
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Iterator[Nodes]:
     """Return bare nodes; a process in the background serves the cache to them."""
-    made = Nodes(tmp_path_factory.mktemp("nodes") / "inventory")
-    home = str(made.directory.parent / "omk")
-    env = packaging.environment(OHMYKUBE_HOME=home, OHMYKUBE_CACHE_DIR=str(shared_cache))
-
-    def do(verb: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "ohmykube.testing.nodes", verb, "--name", NAME]
-        return subprocess.run(
-            [*argv, "--workers", "1", "--inventory", str(made.directory)],
-            env=env,
-            cwd=packaging.ROOT,
-            capture_output=True,
-            text=True,
-            timeout=2700,
-            check=False,
-        )
-
-    try:
-        done = do("up")
-        assert done.returncode == 0, done.stderr
+    with bare_nodes(NAME, tmp_path_factory.mktemp("nodes"), shared_cache) as made:
         assert [made.left(node) for node in ("cp1", "w1")] == [[], []]
         yield made
-    finally:
-        gone = do("down")
-    assert gone.returncode == 0, gone.stderr
-    assert wait_gone(NAME) == NOTHING
-
-
-@dataclass(frozen=True)
-class Play:
-    """What a playbook run came to: tasks executed and changed, by node."""
-
-    ran: dict[str, int]
-    changed: dict[str, int]
-    output: str
-
-    @property
-    def tasks_with_changes(self) -> set[str]:
-        """Return the tasks and handlers that changed something."""
-        parts = TASK.split(self.output)[1:]
-        return {
-            name
-            for name, said in zip(parts[::2], parts[1::2], strict=True)
-            if re.search(r"^changed: ", said, re.MULTILINE)
-        }
-
-
-TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.+)\] \*+$", re.MULTILINE)
-RECAP = re.compile(r"^(\S+)\s*: ok=(\d+)\s+changed=(\d+)\s+unreachable=0\s+failed=0", re.MULTILINE)
-
-
-def play(
-    book: str, *arguments: str, directory: Path, python: Path = Path(sys.executable), **extra: str
-) -> Play:
-    """Run a playbook in ``directory`` to its end; it must succeed on every node."""
-    argv = [str(python), "-m", "ansible", "playbook", book, *arguments]
-    done = subprocess.run(
-        argv,
-        env=packaging.environment(ANSIBLE_PIPELINING="true", ANSIBLE_NOCOLOR="true", **extra),
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
-    found = RECAP.findall(done.stdout)
-    assert found, done.stdout
-    return Play(
-        ran={node: int(ok) for node, ok, _ in found},
-        changed={node: int(changed) for node, _, changed in found},
-        output=done.stdout,
-    )
 
 
 # -- one role in somebody's playbook ---------------------------------------------------------------

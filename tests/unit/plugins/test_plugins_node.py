@@ -162,6 +162,6 @@ def test_unknown_capabilities_count_as_there() -> None:
     assert facts.has_capability("", 24) is True
 
 
-def test_node_info(run_module: RunModule) -> None:
+def test_node_info(run_module: RunModule, node: FakeNode) -> None:
     found = run_module("node_info")["ansible_facts"]["ohmykube_node"]
     assert found["architecture"] in ("amd64", "arm64")
