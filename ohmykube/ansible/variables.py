@@ -201,6 +201,8 @@ def host_vars(
         "kubeadm_node_ip": _address(machine),
         "kubeadm_node_labels": dict(node.labels),
     }
+    if node.host is not None and node.host.containerd_takeover:
+        result["containerd_takeover"] = True
     if node.taints is not None:
         result["kubeadm_node_taints"] = [str(taint) for taint in node.taints]
     if before is not None:

@@ -126,6 +126,7 @@ def _host(name: str, host: Host) -> dict[str, Any]:
         "identityFile": str(host.identity_file) if host.identity_file else None,
         "jump": host.jump,
         "become": host.become,
+        "containerdTakeover": host.containerd_takeover or None,
         "hostKey": host.host_key,
         "nodeIP": host.node_ip,
     }

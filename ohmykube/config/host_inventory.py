@@ -1,6 +1,6 @@
 """Hosts from an Ansible inventory file, INI or YAML, for the provider ssh.
 
-Only what says how to reach a host is taken: ``ansible_host``, ``ansible_port``, ``ansible_user``,
+Only what says how to reach a host, and ``containerd_takeover``, is taken: ``ansible_host``, ``ansible_port``, ``ansible_user``,
 ``ansible_ssh_private_key_file``, ``ansible_become``, and kubespray's ``ip`` for the address inside
 the cluster. Everything is data; no template is evaluated and Ansible is not asked.
 """
@@ -30,6 +30,7 @@ TAKEN = {
     "ansible_user": "user",
     "ansible_ssh_private_key_file": "identityFile",
     "ansible_become": "become",
+    "containerd_takeover": "containerdTakeover",
     "ip": "nodeIP",
 }
 """Inventory variable to field of a host."""
@@ -131,8 +132,9 @@ def _host(
             ignored.add(key[:40])
     if "port" in entry and str(entry["port"]).isdecimal():
         entry["port"] = int(str(entry["port"])[:9])
-    if "become" in entry:
-        entry["become"] = str(entry["become"]).lower() in _TRUE
+    for switch in ("become", "containerdTakeover"):
+        if switch in entry:
+            entry[switch] = str(entry[switch]).lower() in _TRUE
     if isinstance(entry.get("identityFile"), str):
         text = entry["identityFile"]
         entry["identityFile"] = text if text.startswith("~") else str(path.parent / text)

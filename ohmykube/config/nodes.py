@@ -106,6 +106,7 @@ class _Hosts:
             identity_file=absolute(identity, self._base) if identity else None,
             jump=host.jump or ssh.jump,
             become=ssh.become if host.become is None else host.become,
+            containerd_takeover=host.containerd_takeover,
             host_key=host.host_key,
             node_ip=host.node_ip,
         )

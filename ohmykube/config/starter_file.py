@@ -46,6 +46,7 @@ spec:
       # hosts:                 # only for provider ssh, instead of count
       #   - address: 192.0.2.11
       #     nodeIP: 10.0.0.11
+      #     containerdTakeover: false  # whether a docker's containerd may be replaced
 
   network:
     podCIDR: 10.244.0.0/16     # each node gets a /24

@@ -152,6 +152,12 @@ class Host(Strict):
     become: Annotated[StrictBool | None, SETTING] = Field(
         default=None, description="Overrides spec.provider.ssh.become."
     )
+    containerd_takeover: Annotated[StrictBool, LIVE] = Field(
+        default=False,
+        alias="containerdTakeover",
+        description="Replace a containerd that is there already, such as docker's; `down` puts it "
+        "back. Without this such a host is refused.",
+    )
     host_key: Annotated[HostKey | None, SETTING] = Field(
         default=None,
         alias="hostKey",

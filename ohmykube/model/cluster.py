@@ -59,6 +59,8 @@ class Host:
     """``[user@]host[:port]`` of a jump host."""
     become: bool = False
     """Use sudo (without a password) for everything."""
+    containerd_takeover: bool = False
+    """Replace a containerd that is there already."""
     host_key: str | None = None
     """Expected public host key, ``ssh-ed25519 AAAA…``; None uses the user's known_hosts."""
     node_ip: str | None = None

@@ -35,6 +35,11 @@ def files():
     return set(storage.read_json(_path(node_state.MANAGED), {}).get("files", {}))
 
 
+def units():
+    """Return the full names of units that our modules look after."""
+    return set(storage.read_json(_path(node_state.MANAGED), {}).get("units", {}))
+
+
 class Managed:
     """What is looked after on this node."""
 

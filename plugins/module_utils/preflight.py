@@ -30,8 +30,8 @@ PACKAGES = {
 }
 FOREIGN = (
     "this node has a containerd that these roles did not install: %s. It stays as it is. Next: use another host, or set "
-    "containerd_takeover, if all that it runs may go on with ours; what is replaced is copied and put back by "
-    "containerd_state=absent. Nothing was changed"
+    "containerd_takeover (containerdTakeover in cluster.yaml), if all that it runs may go on with ours; what is replaced is "
+    "copied and put back when ours is removed. Nothing was changed"
 )
 MISSING = "this node lacks %s. Next: install %s (packages of Debian: %s). Nothing was changed"
 

@@ -313,10 +313,7 @@ class Deployment:
 
     def absent(self):
         """Remove everything that ``present`` with the same options would have made."""
-        gone = [dict(params, enabled=False, state="stopped") for params in self._params["units"]]
-        found = units.survey(self._names)
-        for params in gone:
-            self._bring(units.Desired(params, found))
+        self._stop_units()
         listed = [item["name"] for item in self._params["artifacts"]]
         for name in dict.fromkeys(listed + self._params["alternatives"]):
             if self._inventory.knows(name):
@@ -335,6 +332,16 @@ class Deployment:
             paths = [item["path"] for item in self._params["files"]]
             managed.Managed().forget(paths, self._params["directories"], self._names)
             self._put_units_back(any(path.startswith(RELOADED) for path in changed))
+
+    def _stop_units(self):
+        found = units.survey(self._names)
+        looked_after = managed.units()
+        for params in self._params["units"]:
+            name = units.full_name(params["name"])
+            # One that is not ours, or was put back by an earlier run, is none of our business.
+            if name in looked_after or self._owned.has(found.get(name, {}).get("FragmentPath", "")):
+                gone = dict(params, enabled=False, state="stopped")
+                self._bring(units.Desired(gone, found))
 
     def _release_files(self):
         changed = []

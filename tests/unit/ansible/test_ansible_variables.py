@@ -13,7 +13,7 @@ from ohmykube.errors import ProviderError
 from ohmykube.kit.secret import Secret
 from ohmykube.model.addon import AppliedAddon
 from ohmykube.model.artifact import Kind, LockedArtifact
-from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, Role, Taint
+from ohmykube.model.cluster import Cluster, Host, KubeadmPatches, Network, Node, Role, Taint
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from tests import artifact_locks
 
@@ -352,3 +352,10 @@ def test_a_machine_without_address_is_an_error() -> None:
 def test_groups_have_the_names_that_other_inventories_use() -> None:
     assert variables.group_of(Role.CONTROL_PLANE) == "kube_control_plane"
     assert variables.group_of(Role.WORKER) == "kube_node"
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_a_containerd_that_is_there_is_taken_over_where_the_host_says_so(takeover: bool) -> None:
+    host = Host(address="192.0.2.1", containerd_takeover=takeover)
+    found = host_vars(replace(WORKER, host=host), MACHINES[1], None, None)
+    assert found.get("containerd_takeover", False) is takeover

@@ -81,6 +81,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
                 identity_file=draw(st.none() | st.just(Path("/keys/id"))),
                 jump=draw(st.none() | st.just("me@bastion:22")),
                 become=draw(st.booleans()),
+                containerd_takeover=draw(st.booleans()),
                 node_ip=draw(st.none() | st.just(f"198.51.100.{number}")),
             )
         role = Role.CONTROL_PLANE if number < planes else Role.WORKER

@@ -182,8 +182,16 @@ def test_a_unit_that_was_taken_over_is_as_it_was_again(
     calls = [call.split()[1] for call in node.calls("systemctl") if "show" not in call]
     assert calls[len(calls) - len(verbs) :] == verbs
     node.forget()
-    run_module("deploy", state="absent", **params)
-    assert not [call for call in node.calls("systemctl") if call.split()[1] in ("enable", "start")]
+    assert run_module("deploy", state="absent", **params)["changed"] is False
+    assert {call.split()[1] for call in node.calls("systemctl")} == {"show"}
+
+
+def test_a_unit_that_was_never_ours_is_not_stopped(run_module: RunModule, node: FakeNode) -> None:
+    node.program("systemctl", SYSTEMCTL.replace("ACTIVE", "active", 1).replace("STATE", "enabled"))
+    path = str(node.path("etc/systemd/system/containerd.service"))
+    params = {"files": [{"path": path, "content": "x"}], "units": [{"name": "containerd"}]}
+    assert run_module("deploy", state="absent", **params)["changed"] is False
+    assert {call.split()[1] for call in node.calls("systemctl")} == {"show"}
 
 
 @pytest.mark.parametrize("registry", ["_default", "docker.io", "registry.example.com:5000"])

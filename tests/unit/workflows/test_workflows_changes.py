@@ -119,6 +119,7 @@ _GROUP = {
     "hosts.identityFile": Row(None, "/keys/id", SETTING, SSH),
     "hosts.jump": Row(None, "me@bastion:22", SETTING, SSH),
     "hosts.become": Row(False, True, SETTING, SSH),
+    "hosts.containerdTakeover": Row(False, True, APPLIED, SSH),
     "hosts.hostKey": Row(None, HOST_KEY, SETTING, SSH),
     "hosts.nodeIP": Row(None, "198.51.100.7", REFUSED, SSH),
 }
