@@ -1,8 +1,9 @@
 """Hosts from an Ansible inventory file, INI or YAML, for the provider ssh.
 
-Only what says how to reach a host, and ``containerd_takeover``, is taken: ``ansible_host``, ``ansible_port``, ``ansible_user``,
+Only what says how to reach a host is taken: ``ansible_host``, ``ansible_port``, ``ansible_user``,
 ``ansible_ssh_private_key_file``, ``ansible_become``, and kubespray's ``ip`` for the address inside
-the cluster. Everything is data; no template is evaluated and Ansible is not asked.
+the cluster; ``containerd_takeover`` as well. Everything is data; no template is evaluated and
+Ansible is not asked.
 """
 
 from __future__ import annotations

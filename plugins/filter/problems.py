@@ -61,6 +61,27 @@ def complaint(kind, value):
     return CHECKS[kind](text)
 
 
+def unknown_versions(versions, checksums, artifacts):
+    """Return messages for versions without checksums.
+
+    ``versions``: component -> [name of the variable, version]. ``checksums``: component -> architecture -> version ->
+    sum. ``artifacts``: the variable that takes files of other versions.
+    """
+    messages = []
+    for component, (variable, version) in versions.items():
+        known = sorted(set().union(*checksums[component].values()), key=_numbers)
+        if str(version) not in known:
+            messages.append(
+                "%s: the checksums of %s are not known. Next: take one of %s, or name files and checksums in %s"
+                % (variable, version, ", ".join(known), artifacts)
+            )
+    return messages
+
+
+def _numbers(version):
+    return [int(part) for part in re.findall("[0-9]+", version)]
+
+
 def cidr_complaint(text):
     """Return what a network ought to be; kubeadm refuses leading zeros and host bits."""
     try:
@@ -110,4 +131,4 @@ class FilterModule:
     """The filters of this file."""
 
     def filters(self):
-        return {"format_problems": format_problems}
+        return {"format_problems": format_problems, "unknown_versions": unknown_versions}

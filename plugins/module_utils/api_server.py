@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import os
 import re
+import socket
 import ssl
 import tempfile
 import time
@@ -22,6 +23,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, s
 ANNOTATION = re.compile(r"kube-apiserver\.advertise-address\.endpoint: *[\"']?([^\s\"']+)")
 SERVER = re.compile(r"^(\s*server: *[\"']?https://)([^\s\"'/]+)", re.MULTILINE)
 REQUEST_SECONDS = 10
+CONNECT_SECONDS = 5
 
 
 def manifest():
@@ -94,6 +96,23 @@ def problem(server, authority, timeout=REQUEST_SECONDS):
         return ""
     failed = re.findall(r"^\[-\](\S+)", text, re.MULTILINE)
     return "%s is not ready (%d%s)" % (server, answer.status, "".join(": " + one for one in failed))
+
+
+def unreachable(server, seconds, clock=time.monotonic, pause=time.sleep):
+    """Return why no connection to ``host:port`` comes about within ``seconds``, or '' when one does."""
+    place = urllib.parse.urlsplit("//" + server)
+    deadline = clock() + seconds
+    while True:
+        try:
+            with socket.create_connection(
+                (place.hostname, place.port or 443), timeout=CONNECT_SECONDS
+            ):
+                return ""
+        except OSError as error:
+            why = error.strerror or str(error)
+        if clock() >= deadline:
+            return why
+        pause(1)
 
 
 def wait(seconds, at=lambda path: path):

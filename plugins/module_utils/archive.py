@@ -61,7 +61,8 @@ def _zstd(path):
 def unpack(path, destination, members=None, before=None):
     """Unpack ``path`` below ``destination``; return the paths of files and links that were written.
 
-    ``before`` is called with each of them before it is written. ``members`` maps archive members to absolute paths; then only those are taken, and all must be there.
+    ``members`` maps archive members to absolute paths; then only those are taken, and all must be there.
+    ``before`` is called with each path before it is written.
     """
     wanted = {posixpath.normpath(name): target for name, target in (members or {}).items()}
     written = []

@@ -32,6 +32,12 @@ options:
     description: Version that is kept in the node's record, and returned as a fact by M(ohmykube.cluster.node_info).
     type: str
     default: ""
+  control_planes:
+    description:
+      - How many control planes the cluster is to have. With several, a warning says so when the endpoint of all nodes is the
+        address of this one alone.
+    type: int
+    default: 1
   timeout:
     description: Seconds that kubeadm may take.
     type: int
@@ -97,10 +103,16 @@ OPTIONS = {
     "documents": {"type": "list", "elements": "dict", "required": True},
     "config_path": {"type": "path", "default": "/etc/kubernetes/kubeadm.yaml"},
     "kubernetes_version": {"type": "str", "default": ""},
+    "control_planes": {"type": "int", "default": 1},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
 }
 API_SECONDS = 60
+ONE_ENDPOINT = (
+    "the cluster is to have %d control planes, and all nodes reach it at the address of one, %s: without that one no node "
+    "reaches the others. Set kubeadm_control_plane_endpoint to a load balancer before the cluster is made; it cannot be "
+    "changed later"
+)
 SECRET_FIELDS = re.compile(r'("(?:token|certificateKey)": ")[^"]*')
 MANIFESTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
@@ -130,6 +142,18 @@ def is_complete():
 def without_secrets(difference):
     """Return a diff in which no token and no key is shown."""
     return {name: SECRET_FIELDS.sub(r"\1(not shown)", text) for name, text in difference.items()}
+
+
+def endpoint_warning(documents, control_planes):
+    """Return what is to be known of a cluster with several control planes and the address of one; else ''."""
+    fields = {}
+    for document in documents:
+        fields.update(document)
+    endpoint = fields.get("controlPlaneEndpoint") or ""
+    own = (fields.get("localAPIEndpoint") or {}).get("advertiseAddress")
+    if control_planes < 2 or not own or endpoint.rpartition(":")[0].strip("[]") != own:
+        return ""
+    return ONE_ENDPOINT % (control_planes, endpoint)
 
 
 def initialise(params, check_mode):
@@ -170,6 +194,9 @@ def main():
         module.fail_json(msg=str(error), phase=error.phase, output=error.output)
     except (programs.ProgramError, OSError) as error:
         module.fail_json(msg=str(error), output=getattr(error, "output", ""))
+    warning = endpoint_warning(module.params["documents"], module.params["control_planes"])
+    if warning and result["diff"]:
+        module.warn(warning)
     module.exit_json(**result)
 
 

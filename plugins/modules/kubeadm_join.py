@@ -119,6 +119,12 @@ OPTIONS = {
     "lock_timeout": {"type": "int", "default": 600},
 }
 ENDPOINT_SECONDS = 3
+# Of the time that kubeadm may take: 20 seconds by default.
+REACH_SHARE = 30
+UNREACHABLE = (
+    "this node does not reach the API server of the cluster at %s: %s. Next: let TCP port %s of %s through the firewalls "
+    "between them, and run this again. kubeadm was not run"
+)
 OTHER_CLUSTER = (
     "this node belongs to another cluster: its certificate authority is %s, and that of this cluster %s. Nothing was "
     "changed; look whether it is the node that you mean. To move it, take it out of its cluster first: playbook "
@@ -220,6 +226,7 @@ class Join:
             raise kubeadm.KubeadmError(
                 "this node has not joined yet, and no token was given", "discovery"
             )
+        self._reach()
         info_path = ""
         if params["ca_certificate"] and knows_only_the_endpoint(document):
             server = self._server or endpoint_of(document)
@@ -227,6 +234,16 @@ class Join:
         path = self._keep(with_secrets(params, info_path))
         kubeadm.validate(path)
         return path
+
+    def _reach(self):
+        """Tell within seconds what kubeadm tells after minutes, as behind a firewall that answers nothing."""
+        discovery = self._document.get("discovery") or {}
+        endpoint = (discovery.get("bootstrapToken") or {}).get("apiServerEndpoint")
+        server = self._server or endpoint
+        why = server and api_server.unreachable(server, self._params["timeout"] / REACH_SHARE)
+        if why:
+            host, _colon, port = server.rpartition(":")
+            raise kubeadm.KubeadmError(UNREACHABLE % (server, why, port, host), "discovery")
 
     def _keep(self, content):
         descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")

@@ -496,3 +496,15 @@ def test_a_list_of_another_form_is_for_kubeadm_to_judge() -> None:
     mapping = {"apiServer": {"extraArgs": {"v": "4"}}}
     cluster = init(slowdown=6, cluster_configuration=mapping)["ClusterConfiguration"]
     assert cluster["apiServer"]["extraArgs"] == {"v": "4"}
+
+
+@pytest.mark.parametrize("version", ["1.37.0", "9.9.9", "v1.2.0", ""])
+def test_a_version_that_is_not_known_is_told_with_those_that_are(version: str) -> None:
+    sums = {
+        "runc": {"amd64": {"1.10.0": "a", "1.2.0": "b"}, "arm64": {"1.10.0": "c", "1.2.0": "d"}}
+    }
+    (said,) = problems.unknown_versions({"runc": ["runc_version", version]}, sums, "artifacts")
+    assert said.startswith(f"runc_version: the checksums of {version} are not known")
+    assert "1.2.0, 1.10.0" in said
+    assert "artifacts" in said
+    assert problems.unknown_versions({"runc": ["runc_version", "1.2.0"]}, sums, "artifacts") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, storage
+from ansible_collections.ohmykube.cluster.plugins.modules import kubeadm_init
 
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
@@ -61,8 +63,9 @@ echo "ActiveState=$state"
 
 
 @pytest.fixture
-def machine(node: FakeNode) -> FakeNode:
+def machine(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     node.program("kubeadm", FAKE_KUBEADM)
+    monkeypatch.setattr(api_server, "unreachable", lambda _server, _seconds: "")
     node.program("systemctl", SYSTEMCTL)
     (node.notes / "ca.crt").write_text((DATA / "ca-rsa.crt").read_text())
     return node
@@ -477,3 +480,75 @@ def test_a_kubelet_that_somebody_stopped_is_started(
     assert init(run_module, machine)["changed"] is True
     assert machine.calls("systemctl start") == ["systemctl start -- kubelet.service"]
     assert init(run_module, machine)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "document", [PLANE, {k: v for k, v in PLANE.items() if k != "controlPlane"}]
+)
+@pytest.mark.parametrize("why", ["timed out", "Connection refused", "No route to host"])
+def test_a_port_that_is_shut_is_named_before_kubeadm_runs(
+    run_module: RunModule,
+    machine: FakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    document: dict[str, object],
+    why: str,
+) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def shut(server: str, seconds: float) -> str:
+        asked.append((server, seconds))
+        return why
+
+    monkeypatch.setattr(api_server, "unreachable", shut)
+    said = str(run_module("kubeadm_join", document=document, token=SECRET, fails=True)["msg"])
+    for part in (ENDPOINT, why, "TCP port 6443 of 10.0.0.11"):
+        assert part in said
+    assert [(server, seconds <= 30) for server, seconds in asked] == [(ENDPOINT, True)]
+    assert machine.calls("kubeadm join") == []
+    assert not kubeadm.Record().value, "the next run has nothing to undo"
+
+
+def test_a_server_is_reached_or_the_time_runs_out() -> None:
+    times = iter(range(100))
+    pauses: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert api_server.unreachable(f"127.0.0.1:{port}", 20) == ""
+    why = api_server.unreachable(f"127.0.0.1:{port}", 3, lambda: next(times), pauses.append)
+    assert why == "Connection refused"
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("planes", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("endpoint", "own", "alone"),
+    [
+        ("10.0.0.11:6443", "10.0.0.11", True),
+        ("[fd00::1]:6443", "fd00::1", True),
+        ("10.0.0.100:6443", "10.0.0.11", False),
+        ("api.example.com:6443", "10.0.0.11", False),
+    ],
+)
+def test_several_control_planes_behind_one_of_them_are_warned_of(
+    planes: int, endpoint: str, own: str, alone: bool
+) -> None:
+    documents = [
+        {"localAPIEndpoint": {"advertiseAddress": own}},
+        {"controlPlaneEndpoint": endpoint},
+    ]
+    said = kubeadm_init.endpoint_warning(documents, planes)
+    assert bool(said) is (alone and planes > 1)
+    assert endpoint in said or not said
+
+
+def test_the_warning_comes_with_the_making_of_the_cluster(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    documents = [
+        {**DOCUMENTS[0], "localAPIEndpoint": {"advertiseAddress": "10.0.0.11"}},
+        {"kind": "ClusterConfiguration", "controlPlaneEndpoint": ENDPOINT},
+    ]
+    config = str(machine.path("etc/kubernetes/kubeadm.yaml"))
+    params = {"documents": documents, "config_path": config, "control_planes": 2}
+    made = run_module("kubeadm_init", **params)
+    assert any("kubeadm_control_plane_endpoint" in str(one) for one in made["warnings"])
