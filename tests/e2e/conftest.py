@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from ohmykube.state import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +86,21 @@ class Cli:
             )
 
     def on(self, cluster: str, node: str, *command: str) -> str:
-        """Run a command on a node."""
-        return self.run("shell", "--name", cluster, node, "--", *command, timeout=120).stdout
+        """Run a command on a node, as ``ohmykube shell`` does, which takes longer to start."""
+        config = self.home / "state" / "clusters" / cluster / layout.SSH_CONFIG
+        ssh = ["ssh", "-F", str(config), node, "--", shlex.join(command)]
+        done = subprocess.run(
+            [*self.argv()[:-1], *ssh],  # where, and as whom, the program would run
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode != 0:
+            pytest.fail(f"{command} on {node}\n{done.stdout}\n{done.stderr}", pytrace=False)
+        return done.stdout
 
     def kubectl(self, cluster: str, *arguments: str, stdin: str = "") -> str:
         """Run our kubectl on this host with the cluster's kubeconfig."""

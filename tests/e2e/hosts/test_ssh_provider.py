@@ -249,8 +249,9 @@ def test_pods_meet_by_the_addresses_that_nodes_were_given(
 
 
 def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> None:
-    assert user.on(NAME, "w1", "id", "-un").strip() == "admin"
-    assert user.on(NAME, "cp1", "id", "-un").strip() == "root"
+    for node, name in (("w1", "admin"), ("cp1", "root")):
+        said = user.run("shell", "--name", NAME, node, "--", "id", "-un").stdout
+        assert said.strip() == name
 
 
 def test_a_second_up_changes_nothing(user: InsideCli, up: dict[str, Any]) -> None:

@@ -204,6 +204,17 @@ def test_a_clone_needs_at_most_twelve_tasks(cli: Cli, pair: Pair) -> None:
     assert 0 < done[CLONED] <= MOST_ON_A_CLONE
 
 
+def test_verify_runs_the_playbook_and_changes_nothing(cli: Cli, pair: Pair) -> None:
+    """Takes long, as a playbook that changes nothing still looks at everything."""
+    assert pair
+    runs = cli.home / "state/clusters" / CLONED / "runs"
+    plays = len(list(runs.glob("*/ansible.log")))
+    assert "nothing changed" in cli.run("up", "--name", CLONED).stdout
+    assert len(list(runs.glob("*/ansible.log"))) == plays, "nothing differs"
+    assert "nothing changed" in cli.run("up", "--name", CLONED, "--verify").stdout
+    assert len(list(runs.glob("*/ansible.log"))) == plays + 1
+
+
 def test_nobody_has_the_identity_of_a_template(cli: Cli, pair: Pair, stored: Path) -> None:
     assert pair
     ids = {cli.on(name, "cp1", "cat", "/etc/machine-id") for name in WAYS}
