@@ -31,6 +31,17 @@ _LOCAL = ("--server=https://127.0.0.1:6443", "--tls-server-name=kubernetes")
 _KUBECTL = ("kubectl", "--kubeconfig", ADMIN, "--cache-dir", CACHE, *_LOCAL)
 _FIELD_MANAGER = "ohmykube"
 _FAILED_CHECK = re.compile(r"\[-\](\S+) failed")
+_SIGNS = (
+    (
+        re.compile(rf"{re.escape(ADMIN)}.*no such file|kubectl: (?:command )?not found", re.DOTALL),
+        "Kubernetes is not set up there yet",
+    ),
+    (re.compile(r"connection refused|was refused"), "its API server does not run"),
+    (re.compile(r"i/o timeout|Client\.Timeout|deadline exceeded"), "its API server is silent"),
+)
+"""How kubectl puts it (client-go), and what it means."""
+_LOG_HEAD = re.compile(r"^[IWEF]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] ")
+"""Of a line that klog wrote."""
 _COMMAND_SECONDS = 30.0
 """What a command may take that waits for nothing in the cluster."""
 _MARGIN = 15.0
@@ -230,9 +241,18 @@ class ClusterApi:
 
 
 def _brief(reason: str) -> str:
-    """Return of what an API server says of itself only the checks that failed."""
+    """Return in one line what is wrong with a control plane, by what its kubectl or ssh said.
+
+    Of what an API server says of itself only the checks that failed; no line of a client's log.
+    """
     failed = _FAILED_CHECK.findall(reason)
-    return f"its API server is not ready: {', '.join(failed)}" if failed else reason
+    if failed:
+        return f"its API server is not ready: {', '.join(failed)}"
+    for sign, meaning in _SIGNS:
+        if sign.search(reason):
+            return meaning
+    lines = [_LOG_HEAD.sub("", line).strip() for line in reason.splitlines()]
+    return next((line for line in reversed(lines) if line), "")
 
 
 def _in(namespace: str) -> list[str]:

@@ -41,12 +41,12 @@ def nodes(found: Sequence[NodeStatus]) -> str:
         ("name", "role", "address", "version", "state"),
         [(n.name, n.role, n.address, n.version, _state(n)) for n in found],
     )
-    reasons = [
-        f"{n.name}: {one_line(n.detail)}\n"
-        for n in found
-        if n.detail and (n.machine == "unknown" or not n.ready)
-    ]
-    return text + ("\n" + "".join(reasons) if reasons else "")
+    reasons: dict[str, list[str]] = {}
+    for node in found:
+        if node.detail:
+            reasons.setdefault(one_line(node.detail), []).append(node.name)
+    said = [f"{', '.join(names)}: {reason}\n" for reason, names in reasons.items()]
+    return text + ("\n" + "".join(said) if said else "")
 
 
 def _state(node: NodeStatus) -> str:

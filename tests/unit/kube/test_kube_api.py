@@ -89,7 +89,9 @@ def test_when_none_answers_each_is_named_with_its_reason() -> None:
     with pytest.raises(ClusterError, match="no control plane of cluster") as caught:
         cluster.version()
     assert caught.value.id == "OMK-K-260"
-    assert caught.value.why == f"cp1: {REFUSED}\ncp2: no route\ncp3: its machine is stopped"
+    assert caught.value.why == (
+        "cp1: its API server does not run\ncp2: no route\ncp3: its machine is stopped"
+    )
     assert "ohmykube start dev" in str(caught.value.hint)
 
 
@@ -109,7 +111,7 @@ def test_what_an_answering_one_refuses_is_the_answer() -> None:
 
 def test_health_tells_of_all() -> None:
     found = api(absent={"cp3": "stopped"}, cp1=Plane(dead=REFUSED), cp2=Plane()).health()
-    assert found == {"cp1": REFUSED, "cp2": "", "cp3": "stopped"}
+    assert found == {"cp1": "its API server does not run", "cp2": "", "cp3": "stopped"}
 
 
 def test_of_an_api_server_that_is_not_ready_the_failed_checks_are_told() -> None:
@@ -220,3 +222,39 @@ def test_a_program_runs_elsewhere_when_its_node_has_died() -> None:
         cluster.run(["true"])
     assert cluster.run(["true"]) == "ok"
     assert cluster.control_plane == "cp2"
+
+
+KLOG = (
+    'E1130 08:12:31.123456   1234 memcache.go:265] "Unhandled Error" err="couldn\'t get current '
+    'server API group list: Get \\"https://127.0.0.1:6443/api?timeout=30s\\": {}"'
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "meaning"),
+    [
+        (
+            [KLOG.format("dial tcp 127.0.0.1:6443: connect: connection refused")] * 5 + [REFUSED],
+            "its API server does not run",
+        ),
+        (["dial tcp 127.0.0.1:6443: connect: connection refused"], "its API server does not run"),
+        (
+            ["error: stat /etc/kubernetes/admin.conf: no such file or directory"],
+            "Kubernetes is not set up there yet",
+        ),
+        (["sudo: kubectl: command not found"], "Kubernetes is not set up there yet"),
+        (["bash: line 1: kubectl: not found"], "Kubernetes is not set up there yet"),
+        (
+            [KLOG.format("net/http: TLS handshake timeout"), "Unable to connect"],
+            "Unable to connect",
+        ),
+        (["Unable to connect to the server: dial: i/o timeout"], "its API server is silent"),
+        (["ssh: connect to host x port 22: Connection refused", ""], None),
+        (["W1130 08:12:31.123456   1234 a.go:1] something odd"], "something odd"),
+    ],
+)
+def test_why_a_control_plane_does_not_answer_is_no_log_of_a_client(lines, meaning) -> None:
+    """One line that says what is wrong, in the cluster's words."""
+    (found,) = api(cp1=Plane(dead="\n".join(lines))).health().values()
+    assert found == (meaning or lines[0])
+    assert "memcache.go" not in found
