@@ -53,7 +53,6 @@ SETTINGS: dict[str, Any] = {
     "kubeadm_cluster_configuration": {
         "apiServer": {"extraArgs": [{"name": "event-ttl", "value": "2h0m0s"}]}
     },
-    "flannel_network": POD_CIDR,
     "flannel_backend": "host-gw",
     "flannel_nftables": True,
 }
