@@ -7,13 +7,21 @@ its line as it is, expands ``%`` tokens and hands it to a shell.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import ConfigError, IntegrityError, OhmykubeError, UnreachableError
+from ohmykube.errors import (
+    ConfigError,
+    IntegrityError,
+    OhmykubeError,
+    PrerequisiteError,
+    UnreachableError,
+)
 from ohmykube.kit import process
+from ohmykube.providers import ssh_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +32,11 @@ if TYPE_CHECKING:
 LONGEST_CONTROL_DIR = 45
 """A socket's path may have 104 bytes (macOS); ssh adds a slash, 40 for %C and 17 of its own."""
 
-REFUSED = "OMK-V-102"
-"""Error id of ``probe`` when the node answers and refuses our key."""
+REFUSED = ("OMK-V-102", "OMK-V-354")
+"""Error ids of ``probe`` when the node answers and refuses us: our key, or that we showed none."""
 
+_ASK_SECONDS = 5
+_UNRESOLVED = "Could not resolve hostname"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
 _OF_THE_FILE = re.compile(r"@@@|remove with:|ssh-keygen -f|^Offending|^Add correct host key")
@@ -173,11 +183,63 @@ def probe(ssh_config: Path, node: str, timeout: float) -> None:
     try:
         process.run(["ssh", "-F", str(ssh_config), node, "--", "true"], timeout=timeout)
     except process.CommandFailed as error:
-        raise explain(node, error) from error
+        raise explain(node, error, ssh_config, node) from error
 
 
-def explain(node: str, error: process.CommandFailed) -> OhmykubeError:
-    """Return the error that a failed ssh command means."""
+def explain(
+    called: str, error: process.CommandFailed, ssh_config: Path, node: str
+) -> OhmykubeError:
+    """Return the error that a failed ssh command means.
+
+    Args:
+        called: the node as it is called in the message.
+        error: what ssh did.
+        ssh_config: the client configuration that it used.
+        node: the name of the node's ``Host`` entry there.
+    """
+    found = _explained(called, error)
+    if _UNRESOLVED in error.result.stderr:
+        found.hint = _in_users_configuration(ssh_config, node) or found.hint
+    if found.id == "OMK-V-102":
+        why, hint = ssh_keys.unusable(ssh_config, node)
+        if why:
+            return UnreachableError(
+                f"no ssh key could be shown to node {called}", why=why, hint=hint, id="OMK-V-354"
+            )
+    return found
+
+
+def _in_users_configuration(ssh_config: Path, node: str) -> str:
+    """Return how to describe a host whose address is an alias in the user's own configuration."""
+    address = effective_options("-F", str(ssh_config), node).get("hostname", "")
+    named = effective_options(address) if address else {}
+    if named.get("hostname", address) == address:
+        return ""
+    plain = effective_options("-F", "none", address)
+    fields = {"hostname": "address", "port": "port", "user": "user", "proxyjump": "jump"}
+    said = [
+        f"{field}: {named[option]}"
+        for option, field in fields.items()
+        if named.get(option, "none") not in ("none", plain.get(option))
+    ]
+    return (
+        f"{address} is a Host of your ssh configuration, and that is not read for nodes: "
+        f"describe the host by {', '.join(said)}"
+    )
+
+
+def effective_options(*argv: str) -> dict[str, str]:
+    """Return what ``ssh -G`` says, by option in lower case; the first value of each."""
+    options: dict[str, str] = {}
+    with contextlib.suppress(process.CommandFailed, PrerequisiteError):
+        told = process.run(["ssh", "-G", *argv], timeout=_ASK_SECONDS, check=False).stdout
+        for line in told.splitlines():
+            option, _, value = line.partition(" ")
+            options.setdefault(option, value)
+    return options
+
+
+def _explained(node: str, error: process.CommandFailed) -> OhmykubeError:
     text = error.result.stderr
     if error.timed_out:
         return _unreachable(node, "it did not answer in time", "OMK-V-105")
@@ -198,7 +260,7 @@ def _refused_key(node: str, why: str) -> OhmykubeError:
         f"node {node} refuses our ssh key",
         why=why,
         hint="put the public key into authorized_keys of that user, or set user and identityFile",
-        id=REFUSED,
+        id="OMK-V-102",
     )
 
 
@@ -239,5 +301,5 @@ _SIGNS = (
     ("timed out", _no_connection),
     ("No route to host", _no_connection),
     ("Network is unreachable", _no_connection),
-    ("Could not resolve hostname", _no_connection),
+    (_UNRESOLVED, _no_connection),
 )

@@ -58,7 +58,7 @@ def _wait(ctx: Context, path: Path, node: str) -> None:
         try:
             ssh_config.probe(path, node, timeout=PROBE_SECONDS * ctx.slowdown)
         except UnreachableError as error:
-            if error.id == ssh_config.REFUSED:
+            if error.id in ssh_config.REFUSED:
                 raise  # waiting does not make a key welcome
             last.append(error)
             return None

@@ -16,6 +16,7 @@ from ohmykube.errors import IntegrityError, LockedError, PrerequisiteError, Unre
 from ohmykube.kit import process
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.providers import ssh_config
+from ohmykube.steps.node_shell import NodeShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,11 @@ def test_sudo(machine: Machine, hosts: list[Host], user: str, tmp_path: Path) ->
     assert error.value.why is not None
     assert "without root rights" in error.value.why
     allow = "echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops"
+    tty = "; echo 'Defaults:ops requiretty' >>/etc/sudoers.d/ops"
+    assert reach(machine, tmp_path, allow + tty).code == 0
+    with pytest.raises(PrerequisiteError, match="wants a terminal") as error:
+        provider.create(SPEC)
+    assert "Defaults:ops !requiretty" in str(error.value.hint)
     assert reach(machine, tmp_path, allow).code == 0
     made = provider.create(SPEC)
     assert made.address == machine.address
@@ -118,6 +124,50 @@ def test_a_refused_key(hosts: list[Host], tmp_path: Path) -> None:
         provider.create(SPEC)
 
 
+def test_a_locked_key(hosts: list[Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    key = tmp_path / "key"
+    key.write_bytes(Path(str(hosts[0].identity_file)).read_bytes())
+    key.chmod(0o600)
+    process.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(key)], timeout=20)
+    provider = ssh_provider(tmp_path, "dev", {"cp1": replace(hosts[0], identity_file=key)})
+    with pytest.raises(UnreachableError, match="no ssh key could be shown") as error:
+        provider.create(SPEC)
+    assert error.value.hint == f"ssh-add {key}"
+
+
+NOISY = """
+echo 'echo "welcome to $(hostname), disk=42% full"' >~ops/.bashrc
+usermod -s /bin/bash ops
+echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops
+cp -n /etc/environment /root/environment.kept 2>/dev/null || : >/root/environment.kept
+printf '%s=http://192.0.2.9:3128\n' http_proxy https_proxy HTTPS_PROXY >>/etc/environment
+"""
+
+
+def test_a_login_that_greets_and_has_proxies(
+    machine: Machine, hosts: list[Host], user: str, tmp_path: Path
+) -> None:
+    """What start-up files print and PAM sets reaches no command of ours."""
+    assert reach(machine, tmp_path, NOISY).code == 0
+    try:
+        host = replace(hosts[0], user=user, become=True)
+        provider = ssh_provider(tmp_path, "dev", {"cp1": host})
+        made = provider.create(SPEC)
+        assert list(provider.list("dev")) == [made]
+        assert made.ssh is not None
+        config = tmp_path / "of-run"
+        config.write_text(ssh_config.render({"cp1": made.ssh}, tmp_path / ("long" * 12)))
+        told = NodeShell(config, "cp1", become=True)(["env"])
+        names = {line.partition("=")[0] for line in told.splitlines()}
+        assert names == {"HOME", "LC_ALL", "PATH"}
+        greeting = reach(replace(made, node="cp1"), tmp_path, "true").stdout
+        assert "welcome" in greeting, "the host greets"
+        provider.delete("dev", "cp1")
+    finally:
+        reach(machine, tmp_path, "mv -f /root/environment.kept /etc/environment")
+
+
 def test_nothing_listens(hosts: list[Host], tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -163,7 +213,8 @@ def test_a_host_that_goes_down_and_comes_back(
     nodes.stop(cluster, "h3")
     try:
         (seen,) = provider.list("dev")
-        assert (seen.state, seen.address) == (MachineState.STOPPED, made.address)
+        assert (seen.state, seen.address) == (MachineState.UNKNOWN, made.address)
+        assert seen.problem
     finally:
         nodes.start(cluster, "h3")
     assert list(provider.list("dev")) == [made]

@@ -34,6 +34,9 @@ for m in overlay br_netfilter; do
   then say "module_$m" yes; fi
 done
 [ -e /proc/sys/net/bridge ] && say module_br_netfilter yes
+for p in apt-get dnf yum zypper pacman apk; do
+  if command -v "$p" >/dev/null 2>&1; then say packager "$p"; break; fi
+done
 if [ -r /etc/os-release ]; then . /etc/os-release; say system "${ID:-} ${VERSION_ID:-}"; fi
 exit 0
 """

@@ -20,6 +20,16 @@ TESTED = ("debian", "ubuntu")
 KUBELET_PORT = 10250
 CONTROL_PLANE_PORTS = (6443, 2379, 2380)
 
+_INSTALL_PYTHON = {
+    "apt-get": "apt-get install python3",
+    "dnf": "dnf install python3",
+    "yum": "yum install python3",
+    "zypper": "zypper install python3",
+    "pacman": "pacman -S python",
+    "apk": "apk add python3",
+}
+"""By the program that installs packages on a host."""
+
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
 
 
@@ -85,7 +95,7 @@ def _python(facts: Facts) -> Check:
     text = facts.text("python")
     found = tuple(int(part) for part in text.split(".") if part.isdecimal())
     evidence = f"Python {text}" if text else "there is no python3"
-    fix = "apt-get install python3  (on that host)"
+    fix = f"{_INSTALL_PYTHON.get(facts.text('packager'), 'install Python 3')}  (on that host)"
     return _check("python", "Python 3.8 or later", OK if found >= PYTHON else FAIL, evidence, fix)
 
 

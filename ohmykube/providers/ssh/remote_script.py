@@ -20,6 +20,38 @@ _PLAIN = f"exec {_CLEAN}"
 _SUDO = f"exec sudo -n -- {_CLEAN}"
 
 
+_IN_SUDOERS = "allow it there, in /etc/sudoers.d: "
+# What sudo says, what that means, and what to do; the first that is in the text counts.
+_SUDO_SIGNS = (
+    (
+        "you must have a tty",
+        "wants a terminal",
+        _IN_SUDOERS + "Defaults:{user} !requiretty",
+    ),
+    (
+        "not found",
+        "is not installed",
+        "install it there, or set user: root and become: false",
+    ),
+    (
+        "not in the sudoers file",
+        "does not know the user",
+        _IN_SUDOERS + "{user} ALL=(ALL) NOPASSWD: ALL",
+    ),
+    (
+        "not allowed to",
+        "does not let the user run a shell as root",
+        _IN_SUDOERS + "{user} ALL=(ALL) NOPASSWD: ALL",
+    ),
+    (
+        "password",
+        "does not work without a password",
+        _IN_SUDOERS + "{user} ALL=(ALL) NOPASSWD: ALL",
+    ),
+    ("", "does not work", "log in there and try: sudo -n true"),
+)
+
+
 class ScriptRunner(Protocol):
     """Runs shell scripts on hosts."""
 
@@ -69,23 +101,28 @@ class OpenSsh:
             try:
                 told = process.run(argv, timeout=timeout, input=framed).stdout
             except process.CommandFailed as error:
-                raise _explained(node, target, error) from error
+                raise _explained(node, target, error, config) from error
             output = remote_command.output_of(told)
             if output is None:
                 raise _not_run(node, target, told)
             return output
 
 
-def _explained(node: str, target: SshTarget, error: process.CommandFailed) -> OhmykubeError:
+def _explained(
+    node: str, target: SshTarget, error: process.CommandFailed, config: Path
+) -> OhmykubeError:
     text = error.result.stderr
     where = f"{target.user}@{target.address}"
     if error.timed_out or error.result.code == 255:
-        return ssh_config.explain(f"{node} ({where})", error)
-    if target.become and ("sudo:" in text or "sudo: not found" in text):
+        return ssh_config.explain(f"{node} ({where})", error, config, node)
+    if target.become and "sudo" in text:
+        problem, advice = next(
+            (problem, advice) for sign, problem, advice in _SUDO_SIGNS if sign in text
+        )
         return PrerequisiteError(
-            f"sudo on node {node} ({where}) does not work without a password",
+            f"sudo on node {node} ({where}) {problem}",
             why=process.tail(text, 3),
-            hint=f"allow it there, in /etc/sudoers.d: {target.user} ALL=(ALL) NOPASSWD: ALL",
+            hint=advice.format(user=target.user),
             id="OMK-V-120",
         )
     return NodeError(

@@ -473,6 +473,24 @@ class TestJudgement:
         others = [c for c in checks if c is not check]
         assert all(other.status is CheckStatus.OK for other in others)
 
+    @pytest.mark.parametrize(
+        ("packager", "fix"),
+        [
+            ("apt-get", "apt-get install python3"),
+            ("dnf", "dnf install python3"),
+            ("zypper", "zypper install python3"),
+            ("pacman", "pacman -S python"),
+            ("", "install Python 3"),
+        ],
+    )
+    def test_what_is_missing_is_installed_as_that_host_does_it(
+        self, packager: str, fix: str
+    ) -> None:
+        facts = host_facts.Facts(values=GOOD | {"python": "", "packager": packager})
+        checks = preflight.checks_of(ONE.nodes[0], facts, ours=False)
+        (found,) = [check for check in checks if check.id == "cp1-python"]
+        assert found.fix == f"{fix}  (on that host)"
+
     def test_a_worker_needs_fewer_ports(self) -> None:
         facts = host_facts.Facts(values=GOOD | {"listening": "192B"})
         checks = preflight.checks_of(ONE.nodes[1], facts, ours=False)
@@ -548,6 +566,26 @@ class TestOpenSsh:
             ("echo 'Connection refused' >&2; exit 255", UnreachableError, "cannot be reached"),
             ("echo 'sudo: a password is required' >&2; exit 1", PrerequisiteError, "sudo on"),
             ("echo 'sh: 1: exec: sudo: not found' >&2; exit 127", PrerequisiteError, "sudo on"),
+            (
+                "echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1",
+                PrerequisiteError,
+                "wants a terminal",
+            ),
+            (
+                "echo 'ops is not in the sudoers file.' >&2; echo 'sudo: x' >&2; exit 1",
+                PrerequisiteError,
+                "does not know the user",
+            ),
+            (
+                "echo 'Sorry, user ops is not allowed to execute sudo' >&2; exit 1",
+                PrerequisiteError,
+                "does not let the user",
+            ),
+            (
+                "echo 'sudo: PAM account management error' >&2; exit 1",
+                PrerequisiteError,
+                "does not work",
+            ),
             ("echo boom >&2; exit 3", NodeError, "command failed"),
             ("exit 3", NodeError, "command failed"),
             ("echo Welcome; exit 0", NodeError, "does not run commands"),
