@@ -1,50 +1,68 @@
 """Hosts from an Ansible inventory file, INI or YAML, for the provider ssh.
 
-Only what says how to reach a host is taken: ``ansible_host``, ``ansible_port``, ``ansible_user``,
-``ansible_ssh_private_key_file``, ``ansible_become``, and kubespray's ``ip`` for the address inside
-the cluster; ``containerd_takeover`` as well. Everything is data; no template is evaluated and
-Ansible is not asked.
+``ansible-inventory`` reads it, with ``group_vars`` and ``host_vars`` beside it: hosts, logins and
+ports are those that Ansible would use. Only what says how to reach a host is taken (``TAKEN``), and
+kubespray's ``ip`` for the address inside the cluster; ``containerd_takeover`` as well. All of it
+stays data: no inventory script is run, no template evaluated, and no configuration of Ansible read.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
+import re
 import shlex
+import sys
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.config import yaml_source
 from ohmykube.config.problems import echo
 from ohmykube.errors import ConfigError
+from ohmykube.kit import process
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import Mapping
 
 GROUP = {Role.CONTROL_PLANE: "kube_control_plane", Role.WORKER: "kube_node"}
 """The group of each role; kubespray's names."""
 
 TAKEN = {
+    "ansible_ssh_host": "address",
     "ansible_host": "address",
+    "ansible_ssh_port": "port",
     "ansible_port": "port",
+    "ansible_ssh_user": "user",
     "ansible_user": "user",
+    "ansible_private_key_file": "identityFile",
     "ansible_ssh_private_key_file": "identityFile",
     "ansible_become": "become",
     "containerd_takeover": "containerdTakeover",
     "ip": "nodeIP",
 }
-"""Inventory variable to field of a host."""
+"""Inventory variable to field of a host; of two for one field the later counts."""
 
+_ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+"""Arguments of ssh; a jump host among them is taken."""
+_READERS = {
+    "ANSIBLE_INVENTORY_ENABLED": "ini,yaml",
+    "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+    "ANSIBLE_VARS_ENABLED": "host_group_vars",
+    "ANSIBLE_NOCOLOR": "true",
+    "ANSIBLE_DEPRECATION_WARNINGS": "false",
+}
+_SECONDS = 60
 _TRUE = ("true", "yes", "on", "1")
-_DEEPEST = 20
-
-
-@dataclass(slots=True)
-class _Group:
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    children: list[str] = field(default_factory=list)
-    variables: dict[str, Any] = field(default_factory=dict)
+_MOST_NAMED = 8
+_REASON = re.compile(
+    r"Failed to parse inventory with '(\w+)' plugin: (?:Failed to parse inventory: )?(.*)"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,81 +82,96 @@ def read(path: pathlib.Path, label: str) -> Inventory:
         ConfigError: it cannot be read, or is neither INI nor YAML.
         PermissionDenied: it may not be read.
     """
-    if path.suffix in (".yml", ".yaml"):
-        groups = _from_yaml(yaml_source.read(path, label))
-        problems: list[str] = []
-    else:
-        groups, problems = _from_ini(yaml_source.read_text(path, label))
-    inventory = Inventory(label=label, hosts={}, problems=problems)
+    yaml_source.read_text(path, label)  # says what is wrong with the file itself
+    listed = _listed(path, label)
+    variables: Mapping[str, Mapping[str, Any]] = listed.get("_meta", {}).get("hostvars", {})
+    inventory = Inventory(label=label, hosts={})
     ignored: set[str] = set()
-    for role, name in GROUP.items():
-        members = _members(groups, name, 0)
+    members = {role: _members(listed, group) for role, group in GROUP.items()}
+    if not members[Role.CONTROL_PLANE]:
+        others = ", ".join(sorted(set(listed) - {"_meta", "all"})) or "none"
+        inventory.problems.append(
+            f"there is no host in group {GROUP[Role.CONTROL_PLANE]}; its groups: {others}"
+        )
+    both = [host for host in members[Role.WORKER] if host in members[Role.CONTROL_PLANE]]
+    for role, hosts in members.items():
         inventory.hosts[role] = [
-            _host(host, _variables(groups, host), path, inventory, ignored) for host in members
+            _host(host, variables.get(host, {}), path, inventory, ignored)
+            for host in hosts
+            if role is Role.CONTROL_PLANE or host not in both
         ]
-    both = set(_members(groups, GROUP[Role.CONTROL_PLANE], 0))
-    both &= set(_members(groups, GROUP[Role.WORKER], 0))
     if both:
-        inventory.hosts[Role.WORKER] = [
-            host
-            for host, name in zip(
-                inventory.hosts[Role.WORKER], _members(groups, GROUP[Role.WORKER], 0), strict=True
-            )
-            if name not in both
-        ]
         inventory.warnings.append(
             f"{', '.join(sorted(both))} is in both groups of {label} and becomes a control plane; "
             "spec.nodes.controlPlane.taints: [] lets control planes run workloads"
         )
     if ignored:
-        known = ", ".join(sorted(ignored))
-        inventory.warnings.append(f"variables of {label} that are not used here: {known}")
+        known = sorted(ignored)
+        more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+        inventory.warnings.append(
+            f"variables of {label} that are not used here: {', '.join(known[:_MOST_NAMED])}{more}"
+        )
     return inventory
 
 
-def _members(groups: dict[str, _Group], name: str, depth: int) -> list[str]:
-    group = groups.get(name)
-    if group is None or depth > _DEEPEST:
-        return []
-    found = list(group.hosts)
-    for child in group.children:
-        found += _members(groups, child, depth + 1)
+def _listed(path: pathlib.Path, label: str) -> dict[str, Any]:
+    """Return what ``ansible-inventory --list`` says of a file."""
+    argv = [sys.executable, "-m", "ansible", "inventory", "-i", str(path.absolute()), "--list"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    with tempfile.TemporaryDirectory(prefix="omk-inventory-") as directory:
+        configuration = Path(directory) / "ansible.cfg"
+        configuration.touch()
+        env = {**kept, **_READERS, "ANSIBLE_CONFIG": str(configuration), "ANSIBLE_HOME": directory}
+        try:
+            done = process.run(argv, timeout=_SECONDS, env=env, cwd=path.absolute().parent)
+        except process.CommandFailed as error:
+            raise ConfigError(
+                f"{label} is not an Ansible inventory",
+                why=_reason(error.result.stderr, path),
+                hint=f"ansible-inventory -i {label} --list",
+                id="OMK-C-108",
+            ) from error
+    listed: dict[str, Any] = json.loads(done.stdout, object_hook=_plain)
+    return listed
+
+
+def _reason(text: str, path: pathlib.Path) -> str:
+    """Return what the reader that suits the file says of it."""
+    told = dict(_REASON.findall(text))
+    reader = "yaml" if path.suffix in (".yml", ".yaml") else "ini"
+    why = told.get(reader) or process.tail(text.replace(str(path.absolute()), path.name), 1)
+    return " ".join(why.removeprefix("[ERROR]:").split())
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """Return text that Ansible marks as never to be evaluated as the text alone."""
+    return value["__ansible_unsafe"] if list(value) == ["__ansible_unsafe"] else value
+
+
+def _members(listed: Mapping[str, Any], group: str) -> list[str]:
+    """Return the hosts of a group and of those below it; Ansible lets no group be its own child."""
+    found = list(listed.get(group, {}).get("hosts", ()))
+    for child in listed.get(group, {}).get("children", ()):
+        found += _members(listed, child)
     return list(dict.fromkeys(found))
-
-
-def _variables(groups: dict[str, _Group], host: str) -> dict[str, Any]:
-    """Group variables first, outer groups before inner ones, then the host's own."""
-    result: dict[str, Any] = {}
-    holding = [name for name in groups if name != "all" and host in _members(groups, name, 0)]
-    holding.sort(key=lambda name: (-len(_members(groups, name, 0)), name))
-    for name in ("all", *holding):
-        result |= groups[name].variables if name in groups else {}
-    for group in groups.values():
-        result |= group.hosts.get(host, {})
-    return result
 
 
 def _host(
     name: str,
-    variables: dict[str, Any],
+    variables: Mapping[str, Any],
     path: pathlib.Path,
     inventory: Inventory,
     ignored: set[str],
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {"address": name}
-    for key, value in variables.items():
-        if key in TAKEN:
-            entry[TAKEN[key]] = value
-        else:
-            ignored.add(key[:40])
-    if "port" in entry and str(entry["port"]).isdecimal():
-        entry["port"] = int(str(entry["port"])[:9])
-    for switch in ("become", "containerdTakeover"):
-        if switch in entry:
-            entry[switch] = str(entry[switch]).lower() in _TRUE
-    if isinstance(entry.get("identityFile"), str):
-        text = entry["identityFile"]
-        entry["identityFile"] = text if text.startswith("~") else str(path.parent / text)
+    entry |= {of_host: variables[key] for key, of_host in TAKEN.items() if key in variables}
+    for key in _ARGUMENTS:
+        if jump := _jump(str(variables.get(key, ""))):
+            entry["jump"] = jump
+        elif variables.get(key):
+            ignored.add(key)
+    ignored |= {key[:40] for key in variables if key not in (*TAKEN, *_ARGUMENTS)}
+    _convert(entry, path)
     if names.is_name(name):
         entry["name"] = name
     elif not _is_address(name):
@@ -146,89 +179,39 @@ def _host(
     return entry
 
 
+def _convert(entry: dict[str, Any], path: pathlib.Path) -> None:
+    """Give the values of a host the types and places that a cluster file has."""
+    if str(entry.get("port", "")).isdecimal():
+        entry["port"] = int(str(entry["port"])[:9])
+    for switch in ("become", "containerdTakeover"):
+        if switch in entry:
+            entry[switch] = str(entry[switch]).lower() in _TRUE
+    if isinstance(entry.get("identityFile"), str):
+        text = entry["identityFile"]
+        entry["identityFile"] = text if text.startswith("~") else str(path.parent / text)
+
+
+def _jump(arguments: str) -> str:
+    """Return the jump host in arguments of ssh that say nothing else; empty when they do."""
+    try:
+        words = shlex.split(arguments)
+    except ValueError:
+        return ""
+    match words:
+        case ["-J", jump]:
+            return jump
+        case ["-o", option] if option.startswith("ProxyJump="):
+            return option.removeprefix("ProxyJump=")
+        case [option] if option.startswith(("-oProxyJump=", "-J")):
+            return option.removeprefix("-oProxyJump=").removeprefix("-J")
+        case _:
+            return ""
+
+
 def _is_address(text: str) -> bool:
+    """Tell whether a host goes by its address, or by a DNS name of several parts."""
     try:
         ipaddress.IPv4Address(text)
     except ValueError:
-        return False
+        return "." in text and all(names.is_name(part) for part in text.lower().split("."))
     return True
-
-
-def _from_ini(text: str) -> tuple[dict[str, _Group], list[str]]:
-    groups: dict[str, _Group] = {}
-    problems: list[str] = []
-    section, kind = "ungrouped", "hosts"
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not line or line[0] in "#;":
-            continue
-        if line.startswith("[") and line.endswith("]"):
-            section, _colon, kind = line[1:-1].strip().partition(":")
-            kind = kind or "hosts"
-            groups.setdefault(section, _Group())
-            continue
-        group = groups.setdefault(section, _Group())
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-            continue
-        problem = _ini_line(group, kind, words, line)
-        if problem:
-            problems.append(f"line {number}: {problem}")
-    return groups, problems
-
-
-def _ini_line(group: _Group, kind: str, words: list[str], line: str) -> str:
-    if kind == "children":
-        group.children.append(words[0])
-    elif kind == "vars":
-        key, equals, value = line.partition("=")
-        if not equals:
-            return f"must be name=value, got {echo(line)}"
-        group.variables[key.strip()] = value.strip().strip("'\"")
-    elif kind == "hosts":
-        if "[" in words[0]:
-            return f"ranges of hosts are not supported, got {echo(words[0])}"
-        variables = group.hosts.setdefault(words[0], {})
-        for word in words[1:]:
-            key, equals, value = word.partition("=")
-            if not equals:
-                return f"must be name=value, got {echo(word)}"
-            variables[key] = value
-    else:
-        return f"a section ends in :vars or :children, got {echo(kind)}"
-    return ""
-
-
-def _from_yaml(source: yaml_source.Source) -> dict[str, _Group]:
-    groups: dict[str, _Group] = {}
-    waiting: list[tuple[str, Any]] = list(source.data.items())
-    while waiting:
-        name, body = waiting.pop(0)
-        group = groups.setdefault(name, _Group())
-        if body is None:
-            continue
-        if not isinstance(body, dict):
-            raise _no_inventory(source.label, name)
-        for part in ("hosts", "children", "vars"):
-            if not isinstance(body.get(part) or {}, dict):
-                raise _no_inventory(source.label, f"{name}.{part}")
-        for host, variables in (body.get("hosts") or {}).items():
-            if not isinstance(variables or {}, dict):
-                raise _no_inventory(source.label, f"{name}.hosts.{host}")
-            group.hosts.setdefault(host, {}).update(variables or {})
-        group.variables |= body.get("vars") or {}
-        children = body.get("children") or {}
-        group.children += children
-        waiting += children.items()
-    return groups
-
-
-def _no_inventory(label: str, place: str) -> ConfigError:
-    return ConfigError(
-        f"{label} is not an Ansible inventory",
-        why=f"{echo(place)[1:-1]} must be a mapping",
-        hint=f"ansible-inventory -i {label} --list",
-        id="OMK-C-108",
-    )
