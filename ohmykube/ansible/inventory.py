@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import jinja2
 import yaml
@@ -40,6 +40,8 @@ TEMPLATE = "hosts.yml.j2"
 INVENTORY_FILE = "hosts.yml"
 SECRETS_FILE = "group_vars/k8s_cluster/secrets.yml"
 
+_SHORTEST_SECRET = 8
+"""In characters: shorter files of the user are none, and to hide them would garble all output."""
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 # DNS labels that mean something else to Ansible.
 _RESERVED = frozenset({"all", "ungrouped", "localhost"})
@@ -240,6 +242,8 @@ def write(directory: Path, hosts: Sequence[HostEntry], shared: Vars) -> Path:
     for name, value in shared.items():
         if isinstance(value, Secret):
             secrets[name] = value.reveal()
+        elif _are_secret(value):
+            secrets[name] = {key: one.reveal() for key, one in value.items()}
         else:
             public[name] = value
     target = directory / INVENTORY_FILE
@@ -249,6 +253,15 @@ def write(directory: Path, hosts: Sequence[HostEntry], shared: Vars) -> Path:
     files.write(secrets_file, variables_to_yaml(secrets) + "\n")
     files.write(target, text)
     return target
+
+
+def _are_secret(value: object) -> TypeGuard[Mapping[str, Secret]]:
+    """Tell whether a value is a mapping to secrets."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(one, Secret) for one in value.values())
+    )
 
 
 class _Loader(yaml.SafeLoader):
@@ -268,4 +281,9 @@ def secrets_of(inventory: Path) -> tuple[str, ...]:
     if not file.is_file():
         return ()
     values = yaml.load(file.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    return tuple(str(value) for value in (values or {}).values() if value)
+    each = [
+        one
+        for value in (values or {}).values()
+        for one in (value.values() if isinstance(value, Mapping) else [value])
+    ]
+    return tuple(str(one) for one in each if len(str(one)) >= _SHORTEST_SECRET)

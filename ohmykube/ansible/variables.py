@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
+from ohmykube.kit.secret import Secret
 from ohmykube.model.addon import CNI
 from ohmykube.model.cluster import Cluster, Node, Role
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.kit.secret import Secret
     from ohmykube.model.addon import AppliedAddon
     from ohmykube.model.artifact import ArtifactLock, LockedArtifact
     from ohmykube.model.machine import Machine
@@ -29,6 +29,8 @@ Vars = dict[str, object]
 CONTROL_PLANE_GROUP = "kube_control_plane"
 WORKER_GROUP = "kube_node"
 
+CONTENTS = "kubeadm_contents"
+"""The variable with the texts of files, by their sums."""
 _PULL_SECONDS = 1800
 """What the role cache waits for images, on nodes of common speed."""
 _STATS_SECONDS = 10
@@ -122,6 +124,12 @@ def group_vars(
         "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
     result |= _kubeadm_patches(cluster, system_containers=node_traits.system_containers)
+    if cluster.kubeadm.patches:
+        result["kubeadm_patches"] = [
+            {"name": one.path, "sha256": one.sha256} for one in cluster.kubeadm.patches
+        ]
+    if contents := _contents(cluster):
+        result[CONTENTS] = contents
     if node_traits.made and not node_traits.system_containers:
         result["containerd_shutdown_timeout"] = _SHUTDOWN_SECONDS
     if node_traits.slowdown > 1:
@@ -203,6 +211,10 @@ def host_vars(
     }
     if node.host is not None and node.host.containerd_takeover:
         result["containerd_takeover"] = True
+    if node.files:
+        result["kubeadm_files"] = [
+            {"path": one.path, "mode": one.mode, "sha256": one.sha256} for one in node.files
+        ]
     if node.taints is not None:
         result["kubeadm_node_taints"] = [str(taint) for taint in node.taints]
     if before is not None:
@@ -268,6 +280,12 @@ def _kubeadm_patches(cluster: Cluster, *, system_containers: bool) -> Vars:
         "kubeadm_kube_proxy_configuration": proxy,
         "kubeadm_ignore_preflight_errors": list(_CONTAINER_PREFLIGHT) if system_containers else [],
     }
+
+
+def _contents(cluster: Cluster) -> dict[str, Secret]:
+    """Return the text of all files for nodes by its sum: any of them may be a key."""
+    every = [one for node in cluster.nodes for one in node.files] + [*cluster.kubeadm.patches]
+    return {one.sha256: Secret(one.content) for one in every if one.content is not None}
 
 
 def _packages(lock: ArtifactLock, arch: str, cache: CacheAccess) -> Vars:

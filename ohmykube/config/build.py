@@ -9,7 +9,9 @@ from ohmykube.config import (
     checks,
     fields,
     host_inventory,
+    host_paths,
     kubeadm_types,
+    node_files,
     nodes,
     translate,
 )
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ohmykube.config import v1
     from ohmykube.config.problems import Path, Problem
     from ohmykube.config.yaml_source import Source
+    from ohmykube.model.cluster import NodeFile
 
 
 def build(
@@ -50,7 +53,10 @@ def build(
     if more:
         left_out.add(("spec", "nodes"))
     single = {role: checks.is_single(source, role) for role in Role}
-    placed = nodes.place(document.spec.nodes, document.spec.provider.ssh, base, single)
+    reader = node_files.Reader(source, base, nodes.absolute)
+    placed = nodes.place(document.spec.nodes, document.spec.provider.ssh, base, single, reader)
+    laid = reader.patches(document.spec.kubeadm.patches, ("spec", "kubeadm", "patches"))
+    problems += reader.problems
     checker = checks.Checker(document, placed, source)
     checker.run(left_out, known_providers)
     problems += checker.problems
@@ -58,12 +64,13 @@ def build(
         sure = ("spec", "kubernetes", "version") not in left_out
         placed_nodes = [one.node for one in placed]
         problems += addons.problems(document.spec, placed_nodes, source, version_known=sure)
-        sections = document.spec.kubeadm.model_dump(by_alias=True)
+        sections = document.spec.kubeadm.model_dump(by_alias=True, exclude={"patches"})
         version = document.spec.kubernetes.version if sure else versions.DEFAULT
         problems += kubeadm_types.problems(sections, version, source)
+        problems += host_paths.problems(document.spec, placed_nodes, source)
     if problems:
         return None, problems, []
-    cluster = _cluster(document, placed)
+    cluster = _cluster(document, placed, laid)
     return cluster, [], [*warnings, *checker.warnings]
 
 
@@ -117,7 +124,9 @@ def _header(source: Source) -> list[Problem]:
     return problems
 
 
-def _cluster(document: v1.Document, placed: Sequence[nodes.PlacedNode]) -> Cluster:
+def _cluster(
+    document: v1.Document, placed: Sequence[nodes.PlacedNode], laid: tuple[NodeFile, ...]
+) -> Cluster:
     spec = document.spec
     kubeadm = spec.kubeadm
     return Cluster(
@@ -141,6 +150,7 @@ def _cluster(document: v1.Document, placed: Sequence[nodes.PlacedNode]) -> Clust
             cluster_configuration=kubeadm.cluster_configuration,
             kubelet_configuration=kubeadm.kubelet_configuration,
             kube_proxy_configuration=kubeadm.kube_proxy_configuration,
+            patches=laid,
         ),
         sources=Sources(
             order=tuple(spec.artifacts.sources),

@@ -97,7 +97,7 @@ def _groups(nodes: Sequence[Node], role: Role) -> dict[str, Any] | list[dict[str
 
 def _kind(node: Node) -> tuple[Any, ...]:
     sizes = (node.cpus, node.memory_mib, node.disk_gib)
-    return (*sizes, dict(node.labels), node.taints, node.host is None)
+    return (*sizes, dict(node.labels), node.taints, node.files, node.host is None)
 
 
 def _group(nodes: Sequence[Node]) -> dict[str, Any]:
@@ -114,6 +114,10 @@ def _group(nodes: Sequence[Node]) -> dict[str, Any]:
         group["labels"] = dict(first.labels)
     if first.taints is not None:
         group["taints"] = [str(taint) for taint in first.taints]
+    if first.files:
+        group["files"] = [
+            {"path": one.path, "mode": one.mode, "sha256": one.sha256} for one in first.files
+        ]
     return group
 
 
@@ -156,7 +160,10 @@ def _kubeadm(patches: KubeadmPatches) -> dict[str, Any]:
         "kubeletConfiguration": patches.kubelet_configuration,
         "kubeProxyConfiguration": patches.kube_proxy_configuration,
     }
-    return {key: _copy(value) for key, value in sections.items() if value}
+    result: dict[str, Any] = {key: _copy(value) for key, value in sections.items() if value}
+    if patches.patches:
+        result["patches"] = [{"name": one.path, "sha256": one.sha256} for one in patches.patches]
+    return result
 
 
 def _copy(document: Document) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from ohmykube.config import addons, values
+from ohmykube.config import addons, node_files, values
 from ohmykube.config.problems import echo
 from ohmykube.model import names
 from ohmykube.model.cluster import NO_CNI, Taint, TemplateUse
@@ -30,6 +30,17 @@ _SIZE = r"^[0-9]+(\.[0-9]+)? ?([MGT]i?B?)$"
 
 def _text_schema(**more: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **more})
+
+
+def _entry_schema(key: str, **more: Any) -> WithJsonSchema:
+    text = {"type": "string"}
+    properties = {key: text, **more, "content": text, "source": text, "sha256": text}
+    form = {"type": "object", "properties": properties, "required": [key]}
+    return WithJsonSchema({**form, "additionalProperties": False})
+
+
+def _is_desired(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context[DESIRED])
 
 
 def _choice(*known: str) -> AfterValidator:
@@ -49,7 +60,7 @@ def _sized(value: object, convert: Any) -> object:
 
 
 def _network(text: str, info: ValidationInfo) -> str:
-    if info.context and info.context[DESIRED]:
+    if _is_desired(info):
         return values.one_of(text, (*addons.networks(), NO_CNI))
     return values.name(text)  # of a record: it may have been uninstalled since
 
@@ -117,6 +128,16 @@ Disk = Annotated[
     _text_schema(pattern=_SIZE),
 ]
 Cpus = Annotated[float, Field(ge=0.1, le=1024, strict=True)]
+NodeFile = Annotated[
+    node_files.Entry,
+    BeforeValidator(lambda value, info: node_files.file_entry(value, desired=_is_desired(info))),
+    _entry_schema("path", mode={"type": "string", "default": node_files.DEFAULT_MODE}),
+]
+Patch = Annotated[
+    node_files.Entry,
+    BeforeValidator(lambda value, info: node_files.patch_entry(value, desired=_is_desired(info))),
+    _entry_schema("name"),
+]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST_NODES)]
 FilePath = Annotated[StrictStr, Field(min_length=1, max_length=4096)]

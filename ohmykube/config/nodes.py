@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from ohmykube.model.cluster import Host, Node, Role
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ohmykube.config.node_files import Reader
     from ohmykube.config.problems import Path as ValuePath
 
 DEFAULT_COUNT = {Role.CONTROL_PLANE: 1, Role.WORKER: 2}
@@ -31,7 +32,7 @@ class PlacedNode:
 
 
 def place(
-    nodes: v1.Nodes, ssh: v1.Ssh, base: Path, single: Mapping[Role, bool]
+    nodes: v1.Nodes, ssh: v1.Ssh, base: Path, single: Mapping[Role, bool], reader: Reader
 ) -> list[PlacedNode]:
     """Return all nodes, control planes first.
 
@@ -40,6 +41,7 @@ def place(
         ssh: defaults for hosts.
         base: directory that relative paths are taken from.
         single: whether the file has one group without a list, for the paths.
+        reader: of the files that nodes get.
     """
     placed: list[PlacedNode] = []
     for role, groups in ((Role.CONTROL_PLANE, nodes.control_plane), (Role.WORKER, nodes.workers)):
@@ -48,7 +50,9 @@ def place(
             path: ValuePath = ("spec", "nodes", FIELD[role])
             if not single[role]:
                 path = (*path, index)
-            placed += _group(group, role, path, numbers, _Hosts(ssh, base))
+            files = reader.files(group.files, (*path, "files"))
+            made = _group(group, role, path, numbers, _Hosts(ssh, base))
+            placed += [replace(one, node=replace(one.node, files=files)) for one in made]
     return placed
 
 

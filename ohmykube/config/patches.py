@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ohmykube.config.yaml_source import Source
 
 _BASE: Path = ("spec", "kubeadm")
+_DIRECTORY = ("patches", "directory")
 _FOLLOWS_VERSION = "follows from spec.kubernetes.version"
 _FOLLOWS_NODE = "is set for each node"
 _JOINING = "is made for each join"
@@ -89,6 +90,9 @@ def problems(kubeadm: v1.Kubeadm, source: Source) -> list[Problem]:
         for place, name in _arguments(document):
             text = f"must not set {name}: {_OWNED_ARGUMENTS[name]}"
             found.append(source.problem((*_BASE, section, *place), text))
+        if kubeadm.patches and _has(document, _DIRECTORY):
+            text = "does not go with spec.kubeadm.patches, which are in a directory of their own"
+            found.append(source.problem((*_BASE, section, *_DIRECTORY), text))
     return found
 
 

@@ -36,6 +36,10 @@ spec:
       disk: 20GiB              # for providers that make disks
       labels: {{}}
       # taints: []             # not given: kubeadm's own; []: workloads may run here
+      # files:                 # text files that are there before kubeadm runs
+      #   - path: /etc/kubernetes/scheduler/config.yaml
+      #     mode: "0600"
+      #     content: "..."     # or source, a local file
     workers:                   # one group, or a list of groups
       count: 2
       cpus: 2
@@ -65,6 +69,9 @@ spec:
     clusterConfiguration: {{}}
     kubeletConfiguration: {{}}   # for example {{maxPods: 200}}
     kubeProxyConfiguration: {{}}
+    # patches:                 # for what kubeadm writes
+    #   - name: kube-apiserver+merge.yaml
+    #     content: "{{metadata: {{labels: {{a: b}}}}}}"
 
   # addons:                    # ohmykube addon list
   #   - name: flannel

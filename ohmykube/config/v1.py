@@ -5,7 +5,7 @@ The published schema and the reference page are made from these models.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
@@ -33,6 +33,8 @@ from ohmykube.config.fields import (
     Memory,
     Mirror,
     Name,
+    NodeFile,
+    Patch,
     PodNetwork,
     Port,
     Prefix,
@@ -214,6 +216,12 @@ class Group(Strict):
         "given: kubeadm's own, which keep workloads off control planes. []: none.",
         max_length=50,
     )
+    files: Annotated[list[NodeFile], AT_CREATION] = Field(
+        default_factory=list,
+        description="Text files that each node gets before kubeadm runs: path, content or source "
+        "(a local file, relative to this one), and mode (0600 when not given).",
+        max_length=50,
+    )
     hosts: list[Host] | None = Field(
         default=None, description="The machines, for the provider ssh.", max_length=MOST_NODES
     )
@@ -289,35 +297,36 @@ class Network(Strict):
     )
 
 
-class Kubeadm(Strict):
-    """Fields of kubeadm's own configuration, merged over ours. What is added to a list of
-    arguments, of ignored preflight errors or of names comes beside our own entries. Names and forms
-    are checked against the types of the Kubernetes version."""
+def _document(kind: str, group: str) -> Any:
+    """Return the field of a document of kubeadm: its kind, as the field has it, and its group."""
+    description = f"{group} {kind[0].upper()}{kind[1:]}."
+    return Field(default_factory=dict, alias=kind, description=description)
 
-    init_configuration: Annotated[Free, AT_CREATION] = Field(
-        default_factory=dict,
-        alias="initConfiguration",
-        description="kubeadm.k8s.io/v1beta4 InitConfiguration.",
+
+class Kubeadm(Strict):
+    """Fields of kubeadm's own configuration, as the Kubernetes version has them, merged over ours.
+    Arguments, ignored preflight errors and names that a list adds come beside our own entries."""
+
+    init_configuration: Annotated[Free, AT_CREATION] = _document(
+        "initConfiguration", "kubeadm.k8s.io/v1beta4"
     )
-    join_configuration: Annotated[Free, AT_CREATION] = Field(
-        default_factory=dict,
-        alias="joinConfiguration",
-        description="kubeadm.k8s.io/v1beta4 JoinConfiguration.",
+    join_configuration: Annotated[Free, AT_CREATION] = _document(
+        "joinConfiguration", "kubeadm.k8s.io/v1beta4"
     )
-    cluster_configuration: Annotated[Free, AT_CREATION] = Field(
-        default_factory=dict,
-        alias="clusterConfiguration",
-        description="kubeadm.k8s.io/v1beta4 ClusterConfiguration.",
+    cluster_configuration: Annotated[Free, AT_CREATION] = _document(
+        "clusterConfiguration", "kubeadm.k8s.io/v1beta4"
     )
-    kubelet_configuration: Annotated[Free, AT_CREATION] = Field(
-        default_factory=dict,
-        alias="kubeletConfiguration",
-        description="kubelet.config.k8s.io/v1beta1 KubeletConfiguration.",
+    kubelet_configuration: Annotated[Free, AT_CREATION] = _document(
+        "kubeletConfiguration", "kubelet.config.k8s.io/v1beta1"
     )
-    kube_proxy_configuration: Annotated[Free, AT_CREATION] = Field(
-        default_factory=dict,
-        alias="kubeProxyConfiguration",
-        description="kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration.",
+    kube_proxy_configuration: Annotated[Free, AT_CREATION] = _document(
+        "kubeProxyConfiguration", "kubeproxy.config.k8s.io/v1alpha1"
+    )
+    patches: Annotated[list[Patch], AT_CREATION] = Field(
+        default_factory=list,
+        description="What is laid over what kubeadm writes: name, such as "
+        "kube-apiserver+merge.yaml, and content or source (a local file).",
+        max_length=50,
     )
 
 

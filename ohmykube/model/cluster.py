@@ -68,6 +68,19 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFile:
+    """A text file of the user's, which a node gets before kubeadm runs."""
+
+    path: str
+    """Absolute; the name alone of a patch for kubeadm."""
+    sha256: str
+    mode: str = "0600"
+    """Four octal digits."""
+    content: str | None = field(default=None, compare=False, repr=False)
+    """None where only a record tells of it: what may be secret stands in no record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A desired node."""
 
@@ -82,6 +95,7 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] | None = None
     """None keeps kubeadm's default for the role; an empty tuple means none."""
+    files: tuple[NodeFile, ...] = ()
     host: Host | None = None
     """The machine, when it exists already (ssh provider)."""
 
@@ -125,6 +139,8 @@ class KubeadmPatches:
     cluster_configuration: Document = field(default_factory=dict)
     kubelet_configuration: Document = field(default_factory=dict)
     kube_proxy_configuration: Document = field(default_factory=dict)
+    patches: tuple[NodeFile, ...] = ()
+    """Laid over what kubeadm writes, in the order of their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

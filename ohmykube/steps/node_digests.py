@@ -126,6 +126,7 @@ def wanted(
     for host in hosts:
         given = {**shared, **host.variables, "group": host.group, "roles": foreign}
         given["kubeadm_node_taints"] = taints[host.name]
+        given.pop(variables.CONTENTS, None)  # of all nodes; each has the sums of its own
         given["kubeadm_cert_sans"] = sorted(ctx.cluster.network.cert_sans)
         values = {
             name: value.reveal() if isinstance(value, Secret) else value

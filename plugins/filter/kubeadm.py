@@ -65,6 +65,8 @@ PARTS = {
     "kube-scheduler": ("livenessProbe", "startupProbe"),
 }
 PATCHES = "/etc/kubernetes/ohmykube-patches"
+SLOW = "-slow"
+"""Of the names of our patches: those of the user are other files, and have the last word."""
 # Milliseconds; etcd takes no election timeout of more than 50 s.
 ETCD = {"heartbeat-interval": 100, "election-timeout": 1000}
 ETCD_MOST = 50
@@ -190,24 +192,62 @@ def timeouts(settings):
 
 
 def patches(settings):
-    """Return where kubeadm finds what it lays over the control plane's pods on slow nodes; else None."""
-    return None if slowdown(settings) == 1 else {"directory": PATCHES}
+    """Return where kubeadm finds what it lays over what it writes; None where there is nothing."""
+    if slowdown(settings) == 1 and not settings.get("patches"):
+        return None
+    return {"directory": PATCHES}
 
 
-def kubeadm_patches(factor):
-    """Return as files for ``deploy`` what kubeadm lays over the control plane's pods on slow nodes.
+def kubeadm_files(files, contents=None):
+    """Return the user's files for ``deploy``; those without ``content`` have it in ``contents``.
 
-    Its own configuration has no fields for them.
+    Any of them may be a key, so none is shown. Without ``contents`` they are paths, to be removed, also
+    those of patches.
     """
+    if contents is None:
+        return [
+            {"path": entry.get("path") or "%s/%s" % (PATCHES, entry["name"])} for entry in files
+        ]
+    return [
+        {
+            "path": entry["path"],
+            "content": _text(entry, contents),
+            "mode": entry.get("mode") or "0600",
+            "sensitive": True,
+        }
+        for entry in files
+    ]
+
+
+def _text(entry, contents):
+    if entry.get("content") is not None:
+        return entry["content"]
+    if entry.get("sha256") not in contents:
+        name = entry.get("path") or entry.get("name")
+        raise ValueError("%s has no content, and kubeadm_contents has none either" % name)
+    return contents[entry["sha256"]]
+
+
+def kubeadm_patches(factor, patches=(), contents=None):
+    """Return as files for ``deploy`` what kubeadm lays over what it writes.
+
+    That is the user's ``patches``, and longer probes of the control plane's pods on slow nodes, for which
+    its own configuration has no fields.
+    """
+    files = [
+        {"path": "%s/%s" % (PATCHES, entry["name"]), "content": _text(entry, contents or {})}
+        for entry in patches
+    ]
     if int(factor) == 1:
-        return []
-    files = []
+        return files
     for part, probes in PARTS.items():
         container = {"name": part}
         for probe in probes:
             container[probe] = {name: value * int(factor) for name, value in PROBES[probe].items()}
         content = json.dumps({"spec": {"containers": [container]}}, indent=1, sort_keys=True)
-        files.append({"path": "%s/%s+strategic.json" % (PATCHES, part), "content": content + "\n"})
+        files.append(
+            {"path": "%s/%s+strategic.json" % (PATCHES, part + SLOW), "content": content + "\n"}
+        )
     return files
 
 
@@ -301,6 +341,7 @@ def kubeadm_join_document(settings, node, control_plane=False):
     }
     if control_plane:
         join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": settings["node_ip"]}}
+    if control_plane or settings.get("patches"):
         join["patches"] = patches(settings)
     return merged(compact(join), settings.get("join_configuration") or {}, LISTS)
 
@@ -344,5 +385,6 @@ class FilterModule:
             "kube_nodes_wanted": kube_nodes_wanted,
             "kubeadm_init_documents": kubeadm_init_documents,
             "kubeadm_join_document": kubeadm_join_document,
+            "kubeadm_files": kubeadm_files,
             "kubeadm_patches": kubeadm_patches,
         }

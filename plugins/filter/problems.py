@@ -10,6 +10,14 @@ import urllib.parse
 
 LABEL_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 DNS_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+PATCHED = (
+    "corednsdeployment",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubeletconfiguration",
+)
 IMAGE = r"[a-z0-9]([a-z0-9._:-]*[a-z0-9])?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?"
 PATTERNS = {
     "version": (r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?", "a version such as 1.36.3"),
@@ -31,6 +39,10 @@ PATTERNS = {
         r"(%s/)?%s(=(%s)?)?:(NoSchedule|PreferNoSchedule|NoExecute)"
         % (DNS_NAME, LABEL_NAME, LABEL_NAME),
         "a taint such as key=value:NoSchedule",
+    ),
+    "kubeadm_patch": (
+        r"(%s)[A-Za-z0-9-]*(\+(strategic|merge|json))?\.(json|yaml)" % "|".join(PATCHED),
+        "the name of a patch such as kube-apiserver+merge.yaml",
     ),
     "tag": (r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", "an image tag"),
     "interface": (r"[^\s/]{1,15}", "a network interface"),

@@ -15,7 +15,7 @@ from ohmykube.ansible import inventory, launch, variables
 from ohmykube.ansible.launch import PlaybookRun, PlaybookStatus
 from ohmykube.kit.secret import Secret
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact
-from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, Role, Taint
+from ohmykube.model.cluster import Cluster, KubeadmPatches, Network, Node, NodeFile, Role, Taint
 from ohmykube.model.machine import Machine, MachineState
 from ohmykube.progress import NullReporter
 from tests import artifact_locks
@@ -35,6 +35,7 @@ def _payloads(trap: Path) -> dict[str, str]:
 
 
 def _cluster(evil: str) -> Cluster:
+    file = NodeFile(path=evil, sha256=evil, mode=evil, content=evil)
     document = {evil: evil, "list": [evil, {evil: [evil]}], "deep": {"deeper": {evil: evil}}}
     return Cluster(
         name=evil,
@@ -46,13 +47,17 @@ def _cluster(evil: str) -> Cluster:
                 role=Role.CONTROL_PLANE,
                 labels={evil: evil, "plain": "1.10"},
                 taints=(Taint(key=evil, value=evil, effect=evil),),
+                files=(file,),
             ),
         ),
         network=Network(
             **{field.name: evil for field in dataclasses.fields(Network) if field.name != "cni"}
         ),
         kubeadm=KubeadmPatches(
-            **{field.name: document for field in dataclasses.fields(KubeadmPatches)}
+            **{
+                field.name: (file,) if field.name == "patches" else document
+                for field in dataclasses.fields(KubeadmPatches)
+            }
         ),
         provider_options=document,
     )
@@ -108,7 +113,8 @@ def _inventory(root: Path, evil: str) -> tuple[Path, Mapping[str, object]]:
         name=node.name, group=variables.group_of(node.role), variables=own | local
     )
     path = inventory.write(root / "inventory", [host], shared)
-    expected = shared | own | local | {"cache_token": evil}
+    secrets = {"cache_token": evil, variables.CONTENTS: {evil: evil}}
+    expected = shared | own | local | secrets
     return path, json.loads(json.dumps(expected))
 
 

@@ -25,6 +25,30 @@ pytestmark = pytest.mark.nodes
 
 NAME = "sshp"
 PORT = 2222
+AUDIT = "/etc/kubernetes/audit/policy.yaml"
+POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
+KUBEADM = {
+    "clusterConfiguration": {
+        "apiServer": {
+            "extraArgs": [
+                {"name": "audit-policy-file", "value": AUDIT},
+                {"name": "audit-log-path", "value": "/var/log/kubernetes/audit.log"},
+            ],
+            "extraVolumes": [
+                {"name": "audit", "hostPath": AUDIT, "mountPath": AUDIT, "pathType": "File"},
+                {
+                    "name": "log",
+                    "hostPath": "/var/log/kubernetes",
+                    "mountPath": "/var/log/kubernetes",
+                    "pathType": "DirectoryOrCreate",
+                },
+            ],
+        }
+    },
+    "joinConfiguration": {"nodeRegistration": {"kubeletExtraArgs": [{"name": "v", "value": "3"}]}},
+    "patches": [{"name": "kubeletconfiguration+merge.yaml", "content": "maxPods: 77"}],
+}
+"""Settings that need files of the user, and a list in which ours must stay."""
 
 # A user with sudo and one without, and a second port.
 USERS = f"""
@@ -195,6 +219,9 @@ def up(
     for group, node in (("controlPlane", "a"), ("workers", "b")):
         host = document["spec"]["nodes"][group]["hosts"][0]
         host["nodeIP"] = hosts.second_address(node)
+    document["spec"]["nodes"]["controlPlane"]["files"] = [{"path": AUDIT, "content": POLICY}]
+    document["spec"]["nodes"]["workers"]["files"] = [{"path": "/opt/own/x", "content": "own text"}]
+    document["spec"]["kubeadm"] = KUBEADM
     file = written(tmp_path_factory.mktemp("file"), document)
     said = json.loads(user.run("up", "-f", file, "-o", "json").stdout)
     yield {"said": said, "file": file}
@@ -246,6 +273,18 @@ def test_pods_meet_by_the_addresses_that_nodes_were_given(
     for here, there in (("cp1", "w1"), ("w1", "cp1")):
         overlay = nodes[there]["spec"]["podCIDR"].partition("/")[0]
         assert "1 received" in user.on(NAME, here, "ping", "-c1", "-W10", overlay)
+
+
+def test_files_and_patches_are_there_before_kubeadm(
+    hosts: Bare, user: InsideCli, up: dict[str, Any]
+) -> None:
+    assert '"kind":"Event"' in hosts.run("a", "head -1 /var/log/kubernetes/audit.log")
+    assert hosts.run("a", f"stat -c %a {AUDIT}; cat {AUDIT}") == f"600\n{POLICY}"
+    assert hosts.run("b", "cat /opt/own/x") == "own text"
+    assert {node["status"]["capacity"]["pods"] for node in api_nodes(user)} == {"77"}
+    flags = hosts.run("b", "cat /var/lib/kubelet/kubeadm-flags.env")
+    assert "--v=3" in flags
+    assert f"--node-ip={hosts.second_address('b')}" in flags
 
 
 def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> None:
@@ -311,6 +350,7 @@ def test_down_leaves_the_machines_as_they_were(
 ) -> None:
     assert hosts.left("a"), "the look at what is left sees nothing at all"
     user.run("down", NAME, "--yes")
+    assert hosts.run("b", "ls /opt/own") == ""
     assert [hosts.left(node) for node in ("a", "b")] == [[], []]
     assert [machine.state.value for machine in hosts.provider.list(hosts.name)] == ["running"] * 2
     assert hosts.run("b", "systemctl is-system-running || systemctl --failed").strip() == "running"

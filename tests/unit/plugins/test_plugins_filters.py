@@ -137,10 +137,10 @@ def test_the_control_plane_of_slow_machines_is_not_killed_for_its_silence() -> N
     found = {one["path"]: json.loads(one["content"]) for one in kubeadm.kubeadm_patches(6)}
     directory = init(slowdown=6)["InitConfiguration"]["patches"]["directory"]
     assert set(found) == {
-        f"{directory}/{part}+strategic.json"
+        f"{directory}/{part}-slow+strategic.json"
         for part in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
     }
-    ((container,),) = [found[f"{directory}/etcd+strategic.json"]["spec"]["containers"]]
+    ((container,),) = [found[f"{directory}/etcd-slow+strategic.json"]["spec"]["containers"]]
     assert container == {
         "name": "etcd",
         "livenessProbe": {"periodSeconds": 60, "timeoutSeconds": 90},
@@ -508,3 +508,53 @@ def test_a_version_that_is_not_known_is_told_with_those_that_are(version: str) -
     assert "1.2.0, 1.10.0" in said
     assert "artifacts" in said
     assert problems.unknown_versions({"runc": ["runc_version", "1.2.0"]}, sums, "artifacts") == []
+
+
+@pytest.mark.parametrize("factor", [1, 6])
+def test_patches_of_the_user_stand_beside_those_of_slow_nodes(factor: int) -> None:
+    """They are files of other names, and kubeadm is told where on every node."""
+    patches = [{"name": "etcd+merge.yaml", "content": "a: 1"}, {"name": "etcd.json", "sha256": "s"}]
+    found = {
+        one["path"]: one["content"] for one in kubeadm.kubeadm_patches(factor, patches, {"s": "{}"})
+    }
+    ours = {one["path"] for one in kubeadm.kubeadm_patches(factor)}
+    assert found[f"{kubeadm.PATCHES}/etcd+merge.yaml"] == "a: 1"
+    assert found[f"{kubeadm.PATCHES}/etcd.json"] == "{}"
+    assert ours < {*found}
+    assert len(found) == len(ours) + 2
+    directory = {"directory": kubeadm.PATCHES}
+    assert init(slowdown=factor, patches=patches)["InitConfiguration"]["patches"] == directory
+    settings = {**SETTINGS, "slowdown": factor, "patches": patches}
+    for plane in (False, True):
+        joined = kubeadm.kubeadm_join_document(settings, NODE, control_plane=plane)
+        assert joined["patches"] == directory
+
+
+def test_files_of_the_user_are_not_shown() -> None:
+    entries = [{"path": "/a", "content": "x", "mode": "0644"}, {"path": "/b", "sha256": "s"}]
+    assert kubeadm.kubeadm_files(entries, {"s": "y"}) == [
+        {"path": "/a", "content": "x", "mode": "0644", "sensitive": True},
+        {"path": "/b", "content": "y", "mode": "0600", "sensitive": True},
+    ]
+    patch = {"name": "etcd.yaml", "sha256": "s"}
+    paths = ["/a", "/b", f"{kubeadm.PATCHES}/etcd.yaml"]
+    assert kubeadm.kubeadm_files([*entries, patch]) == [{"path": path} for path in paths]
+    with pytest.raises(ValueError, match="/b has no content"):
+        kubeadm.kubeadm_files(entries, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("kube-apiserver.yaml", True),
+        ("etcd0+json.json", True),
+        ("corednsdeployment-a+merge.yaml", True),
+        ("kubelet.yaml", False),
+        ("etcd.yml", False),
+        ("../etcd.yaml", False),
+        ("etcd+other.yaml", False),
+    ],
+)
+def test_patches_that_kubeadm_would_pass_over_are_told(name: str, *, fits: bool) -> None:
+    found = problems.format_problems({"kubeadm_patches (name)": ["kubeadm_patch", [name]]})
+    assert (found == []) is fits

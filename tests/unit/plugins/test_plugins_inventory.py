@@ -16,7 +16,16 @@ from ohmykube.addons import selection
 from ohmykube.ansible import variables
 from ohmykube.config import document, load
 from ohmykube.kit import paths, process
-from ohmykube.model.cluster import Cluster, Host, KubeadmPatches, Network, Node, Role, Taint
+from ohmykube.model.cluster import (
+    Cluster,
+    Host,
+    KubeadmPatches,
+    Network,
+    Node,
+    NodeFile,
+    Role,
+    Taint,
+)
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout, record
@@ -443,10 +452,14 @@ def test_text_from_the_record_is_never_evaluated(
             role=Role.CONTROL_PLANE,
             labels={"evil": evil, evil: "x"},
             taints=(Taint(key=evil, value=evil, effect=evil),),
+            files=(NodeFile(path=evil, sha256=evil, mode=evil),),
         ),
     )
     network = {field.name: evil for field in dataclasses.fields(Network) if field.name != "cni"}
-    patches = {field.name: {evil: [evil]} for field in dataclasses.fields(KubeadmPatches)}
+    patches: dict[str, Any] = {
+        field.name: {evil: [evil]} for field in dataclasses.fields(KubeadmPatches)
+    }
+    patches["patches"] = (NodeFile(path=evil, sha256=evil),)
     kept = keep(
         small(
             nodes=nodes,
