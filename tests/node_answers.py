@@ -27,7 +27,9 @@ echo "$3" >>"$directory/asked"
 cat >/dev/null
 case "$*" in
 *"-- true") exit 0 ;;
-*"systemctl try-restart kubelet.service") echo "$3" >>"$directory/restarted"; exit 0 ;;
+*"systemctl try-restart kubelet.service")
+    echo "ohmykube: output of the command"
+    echo "$3" >>"$directory/restarted"; exit 0 ;;
 *" python3 -I -S -"*)
     echo "ohmykube: output of the command"
     cat "$directory/answers/$3" 2>/dev/null && exit 0 ;;

@@ -24,7 +24,6 @@ MANAGED = "managed.json"
 OBJECTS = "objects.json"
 ARTIFACTS = "artifacts.json"
 KUBEADM = "kubeadm.json"
-OWNED = "owned.json"
 SUCCESS = {
     "init": "Your Kubernetes control-plane has initialized successfully",
     "join": "This node has joined the cluster",
@@ -37,7 +36,6 @@ SYS = "/sys"
 KUBECTL_CACHE = "/run/ohmykube-kubectl"
 # This node's own API server, not the cluster's endpoint, which may lead to a machine that is gone.
 LOCAL = ("--server=https://127.0.0.1:6443", "--tls-server-name=kubernetes")
-KEPT = ("HOME", "LOGNAME", "SHELL", "TMPDIR", "TZ", "USER")
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PINNED = "io.cri-containerd.pinned=pinned"
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
@@ -254,16 +252,6 @@ def _has_address(client, seconds):
 # -- the whole -------------------------------------------------------------------------------------
 
 
-def environment(**extra):
-    """Return the environment of a program on a node: nothing of the login's but whose it is.
-
-    A login has proxies, sockets of other runtimes and much else that is meant for people: kubeadm even writes
-    the proxies of its caller into the cluster.
-    """
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return dict(kept, LC_ALL="C.UTF-8", **extra)
-
-
 class _Program:
     """A program that runs while we look at other things."""
 
@@ -277,7 +265,7 @@ class _Program:
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment(PATH=SEARCH_PATH),
+                env={"HOME": "/root", "LC_ALL": "C.UTF-8", "PATH": SEARCH_PATH},
                 universal_newlines=True,
             )
 

@@ -16,14 +16,15 @@ import tempfile
 import threading
 import urllib.parse
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import storage
 
 MARK = "# Managed by ohmykube.\n"
 COPIES = "replaced"
+RECORD = "owned.json"
 
 
 def _record():
-    return os.path.join(storage.STATE_DIRECTORY, node_state.OWNED)
+    return os.path.join(storage.STATE_DIRECTORY, RECORD)
 
 
 def _copy_of(path):
@@ -84,7 +85,8 @@ class Ownership:
         if self._files.pop(path, None) is not None:
             self._save()
         if theirs:
-            os.unlink(_copy_of(path))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_copy_of(path))
             self._tidy()
         return changed
 

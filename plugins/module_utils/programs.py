@@ -13,6 +13,7 @@ import subprocess
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state
 
 SEARCH_PATH = node_state.SEARCH_PATH
+KEPT = ("HOME", "LOGNAME", "SHELL", "TMPDIR", "TZ", "USER")
 
 
 class ProgramError(Exception):
@@ -34,10 +35,15 @@ class Completed:
 
 
 def environment(**extra):
-    """Return the environment of a program (``node_state.environment``): our PATH and the usual directories."""
+    """Return the environment of a program on a node: of the login's only its PATH and whose it is.
+
+    A login has proxies, sockets of other runtimes and much else that is meant for people: kubeadm even writes
+    the proxies of its caller into the cluster.
+    """
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     present = [part for part in os.environ.get("PATH", "").split(":") if part]
     wanted = [part for part in SEARCH_PATH.split(":") if part not in present]
-    return node_state.environment(PATH=":".join(present + wanted), **extra)
+    return dict(kept, LC_ALL="C.UTF-8", PATH=":".join(present + wanted), **extra)
 
 
 def find(name):
