@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ohmykube.config import v1
     from ohmykube.config.problems import Path, Problem
+    from ohmykube.config.v1_kubeadm import Kubeadm
     from ohmykube.config.yaml_source import Source
 
 _BASE: Path = ("spec", "kubeadm")
@@ -73,7 +73,7 @@ _OWNED_ARGUMENTS = {
 """Arguments of ``nodeRegistration.kubeletExtraArgs``, a list of name and value."""
 
 
-def problems(kubeadm: v1.Kubeadm, source: Source) -> list[Problem]:
+def problems(kubeadm: Kubeadm, source: Source) -> list[Problem]:
     """Return what may not be set."""
     found: list[Problem] = []
     for section, owned in OWNED.items():

@@ -5,9 +5,9 @@ The published schema and the reference page are made from these models.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool
 
 from ohmykube.config.fields import (
     MOST_NODES,
@@ -34,7 +34,6 @@ from ohmykube.config.fields import (
     Mirror,
     Name,
     NodeFile,
-    Patch,
     PodNetwork,
     Port,
     Prefix,
@@ -49,6 +48,8 @@ from ohmykube.config.fields import (
     empty,
 )
 from ohmykube.config.mutability import Mutability
+from ohmykube.config.strict import Strict
+from ohmykube.config.v1_kubeadm import Kubeadm
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Network as NetworkDefaults
 from ohmykube.model.cluster import Sources as SourcesDefaults
@@ -62,12 +63,6 @@ IDENTITY, SETTING = Mutability.IDENTITY, Mutability.SETTING
 
 _NETWORK = NetworkDefaults()
 DEFAULT_BACKEND = _NETWORK.flannel_backend
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors, nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Metadata(Strict):
@@ -294,39 +289,6 @@ class Network(Strict):
         alias="certSANs",
         description="Further addresses and names in the API server's certificate.",
         max_length=100,
-    )
-
-
-def _document(kind: str, group: str) -> Any:
-    """Return the field of a document of kubeadm: its kind, as the field has it, and its group."""
-    description = f"{group} {kind[0].upper()}{kind[1:]}."
-    return Field(default_factory=dict, alias=kind, description=description)
-
-
-class Kubeadm(Strict):
-    """Fields of kubeadm's own configuration, as the Kubernetes version has them, merged over ours.
-    Arguments, ignored preflight errors and names that a list adds come beside our own entries."""
-
-    init_configuration: Annotated[Free, AT_CREATION] = _document(
-        "initConfiguration", "kubeadm.k8s.io/v1beta4"
-    )
-    join_configuration: Annotated[Free, AT_CREATION] = _document(
-        "joinConfiguration", "kubeadm.k8s.io/v1beta4"
-    )
-    cluster_configuration: Annotated[Free, AT_CREATION] = _document(
-        "clusterConfiguration", "kubeadm.k8s.io/v1beta4"
-    )
-    kubelet_configuration: Annotated[Free, AT_CREATION] = _document(
-        "kubeletConfiguration", "kubelet.config.k8s.io/v1beta1"
-    )
-    kube_proxy_configuration: Annotated[Free, AT_CREATION] = _document(
-        "kubeProxyConfiguration", "kubeproxy.config.k8s.io/v1alpha1"
-    )
-    patches: Annotated[list[Patch], AT_CREATION] = Field(
-        default_factory=list,
-        description="What is laid over what kubeadm writes: name, such as "
-        "kube-apiserver+merge.yaml, and content or source (a local file).",
-        max_length=50,
     )
 
 

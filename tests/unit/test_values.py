@@ -13,7 +13,6 @@ CHANGED = {
     "ohmykube.cli._app.App": "collects what one command works with, as it becomes known",
     "ohmykube.cli._app.Settings": "the parser sets one option after another",
     "ohmykube.config.host_inventory.Inventory": "filled while the file is read",
-    "ohmykube.config.host_inventory._Group": "filled while the file is read",
     "ohmykube.config.yaml_source.Source": "problems are added while the tree is read",
     "ohmykube.config.yaml_tree.Node": "filled while the file is read",
     "ohmykube.kube.yaml_edit.Edits": "replacements are gathered, then made",
