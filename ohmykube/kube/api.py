@@ -139,6 +139,10 @@ class ClusterApi:
         """Let pods onto a node again."""
         self._kubectl("uncordon", node)
 
+    def unlabel(self, node: str, label: str) -> None:
+        """Take a label off a node, if it has it."""
+        self._kubectl("label", "nodes", node, f"{label}-")
+
     def drain(self, node: str, *, seconds: float) -> None:
         """Move all pods off a node, as far as disruption budgets allow it within ``seconds``.
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from ohmykube.kit.secret import Secret
 
+LEAVING = "ohmykube.dev/leaving"
+"""Label of a Node object that was cordoned because it was to leave its cluster."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiNode:

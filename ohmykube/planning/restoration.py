@@ -8,6 +8,7 @@ from ohmykube.model import change
 from ohmykube.model.change import ConfigureNode
 from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineState
+from ohmykube.model.node_state import LEAVING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,6 +105,8 @@ def _in_the_api(node: Node, found: ApiNode | None) -> Iterator[str]:
     """Return which labels and taints of the description a Node object does not have."""
     if found is None:
         return  # told by whoever waits until all are ready
+    if LEAVING in found.labels:
+        yield "it takes no pods, because it was to be deleted"
     for key, value in node.labels.items():
         if found.labels.get(key) != value:
             there = f"is {found.labels[key]!r}" if key in found.labels else "is gone"

@@ -25,6 +25,7 @@ from ohmykube.steps.restart_kubelets import restart_kubelets
 from ohmykube.steps.run_playbook import CLUSTER_UP, run_playbook
 from ohmykube.steps.serve import serve
 from ohmykube.steps.templates import use_templates
+from ohmykube.steps.uncordon_nodes import uncordon_nodes
 from ohmykube.steps.wait_ready import lacking
 from ohmykube.steps.write_inventory import write_inventory
 from ohmykube.steps.write_record import record_end, record_start
@@ -102,13 +103,14 @@ def _bring_about(
         if made.server is not None:
             tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, scope)
         handed = hand_over(ctx, made.nodes, options.wait_seconds, usual=WAIT_SECONDS)
+        taken_back = uncordon_nodes(ctx, observed, made.nodes)
         forget = options.forget_unreachable
         nodes = delete_nodes(ctx, plan, made.nodes, forget_unreachable=forget)
         if made.lock is not None:
             left = node_digests.left(ctx, nodes.machines, handed.answers, made.lock, scope)
         record_end(ctx, left, made.lock)
         return _Done(
-            changed=made.changed or tasks > 0 or bool(plan.deletions),
+            changed=made.changed or tasks > 0 or taken_back or bool(plan.deletions),
             nodes=described(ctx.cluster, nodes.machines, handed.answers),
             kubeconfig=handed.kubeconfig,
             lock=made.lock,

@@ -86,6 +86,8 @@ OPTIONS = {
     "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
 }
 MARGIN = 30
+# Tells a node that we have cordoned from one that somebody else has.
+LEAVING = "ohmykube.dev/leaving"
 
 
 class Blocked(Exception):
@@ -123,6 +125,7 @@ class Drain:
             is_open = not node["spec"].get("unschedulable")
             self.nodes[name] = {"cordoned": is_open, "moved": []}
             if is_open and not self._check:
+                self._client.run(["label", "nodes", name, "--overwrite", LEAVING + "="])
                 self._client.run(["cordon", name])
         for name, done in self.nodes.items():
             found = self._leaving(name)

@@ -168,7 +168,10 @@ def test_cordon_and_back() -> None:
     cluster = api(cp1=cp1)
     cluster.cordon("w1")
     cluster.uncordon("w1")
-    assert [argv[-2:] for argv in cp1.called] == [["cordon", "w1"], ["uncordon", "w1"]]
+    cluster.unlabel("w1", "e.com/a")
+    *cordons, unlabel = cp1.called
+    assert [argv[-2:] for argv in cordons] == [["cordon", "w1"], ["uncordon", "w1"]]
+    assert unlabel[-4:] == ["label", "nodes", "w1", "e.com/a-"]
 
 
 def test_a_drain_that_is_blocked_names_the_budgets() -> None:

@@ -11,7 +11,7 @@ from ohmykube.config import load
 from ohmykube.model import change
 from ohmykube.model.change import ConfigureNode
 from ohmykube.model.machine import MachineState
-from ohmykube.model.node_state import ApiNode, AppliedObject, NodeState
+from ohmykube.model.node_state import LEAVING, ApiNode, AppliedObject, NodeState
 from ohmykube.planning import diff as planning
 from tests.unit.planning.observing import AS_LEFT, CONFIGURED, WANTED, diff, seen
 
@@ -135,6 +135,15 @@ def test_labels_and_taints_that_somebody_changed() -> None:
     assert {type(one) for one in diff(after, wanted, api(right)).changes} == {
         change.ReconfigureNode
     }
+
+
+@pytest.mark.parametrize("unschedulable", [True, False])
+def test_a_node_that_was_to_be_deleted_takes_pods_again(unschedulable: bool) -> None:
+    found = ApiNode(name="w1", labels={LEAVING: ""}, unschedulable=unschedulable)
+    told = "it takes no pods, because it was to be deleted"
+    assert diff(cluster(), cluster(), api(found)).changes == configure(told)
+    others = ApiNode(name="w1", unschedulable=unschedulable)
+    assert diff(cluster(), cluster(), api(others)) == change.Plan(), "somebody wants it so"
 
 
 def test_a_taint_that_nobody_described_may_go() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.module_utils import pods
-from ansible_collections.ohmykube.cluster.plugins.modules import kube_nodes
+from ansible_collections.ohmykube.cluster.plugins.modules import kube_drain, kube_nodes
 
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
@@ -246,7 +246,13 @@ def test_drain(run_module: RunModule, busy: tuple[FakeNode, str]) -> None:
     assert not any(" drain " in call or " cordon " in call for call in node.calls("kubectl"))
     result = run_module("kube_drain", **params, delete_emptydir_data=True, force=True)
     assert (result["changed"], result["nodes"]) == (True, checked["nodes"])
-    drain = next(call for call in node.calls("kubectl") if " drain " in call)
+    calls = node.calls("kubectl")
+    begun = [call for call in calls if " label " in call or " cordon " in call]
+    assert [call.partition(" nodes ")[2] or call.partition(" cordon ")[2] for call in begun] == [
+        f"w1 --overwrite {kube_drain.LEAVING}=",
+        "w1",
+    ], "a node that is cordoned by us is known as such from the first moment"
+    drain = next(call for call in calls if " drain " in call)
     assert drain.endswith(
         "drain w1 --ignore-daemonsets --delete-emptydir-data --force --grace-period=-1"
         " --timeout=60s"
@@ -255,7 +261,8 @@ def test_drain(run_module: RunModule, busy: tuple[FakeNode, str]) -> None:
     (node.notes / "node-w1.json").write_text(json.dumps(cordoned))
     node.forget()
     assert run_module("kube_drain", **params)["changed"] is False
-    assert not any(" drain " in call or " cordon " in call for call in node.calls("kubectl"))
+    verbs = (" drain ", " cordon ", " label ")
+    assert not [call for call in node.calls("kubectl") if any(verb in call for verb in verbs)]
 
 
 def test_a_drain_that_a_budget_holds_names_both(
