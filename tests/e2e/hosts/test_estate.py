@@ -133,6 +133,7 @@ class Estate:
             "kubeadm_control_plane_group": "masters",
             "kubeadm_worker_group": "minions",
             "kubeadm_network_role": "ohmykube.cluster.flannel",
+            "containerd_environment": {"ESTATE": '{{ estate_secret }} \\ " $HOME ` % é'},
         }
         hosts = {
             "masters": {n: host(n, node, "kube_control_plane") for n, node in masters.items()},
@@ -234,6 +235,9 @@ def names(nodes: Nodes) -> list[str]:
 def test_one_host_after_the_other_makes_a_cluster(nodes: Nodes, cluster: Play) -> None:
     assert names(nodes) == ["master-01.example.com", "minion-a"]
     assert "RUNNING" in sh(nodes, "w1", APP), "what docker runs goes on"
+    environment = "tr '\\0' '\\n' </proc/$(pidof containerd)/environ"
+    expected = f'ESTATE={SECRET} \\ " $HOME ` % é'
+    assert expected in sh(nodes, "cp1", environment).splitlines()
 
 
 def test_a_second_run_changes_nothing(estate: Estate, cluster: Play) -> None:
