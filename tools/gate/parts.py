@@ -298,6 +298,7 @@ def e2e(tree: Tree) -> list[Part]:
                     *PRODUCT,
                     *HELPERS,
                     "tests/e2e/*",
+                    "tests/data/estate/*",
                     "docs/*",
                     "*.md",
                     "Makefile",
