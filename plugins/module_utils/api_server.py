@@ -103,16 +103,18 @@ def unreachable(server, seconds, clock=time.monotonic, pause=time.sleep):
     place = urllib.parse.urlsplit("//" + server)
     deadline = clock() + seconds
     while True:
-        try:
-            with socket.create_connection(
-                (place.hostname, place.port or 443), timeout=CONNECT_SECONDS
-            ):
-                return ""
-        except OSError as error:
-            why = error.strerror or str(error)
-        if clock() >= deadline:
+        why = _refused(place.hostname, place.port or 443)
+        if not why or clock() >= deadline:
             return why
         pause(1)
+
+
+def _refused(host, port):
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def wait(seconds, at=lambda path: path):
