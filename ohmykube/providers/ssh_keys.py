@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ohmykube.errors import PrerequisiteError
-from ohmykube.kit import process
+from ohmykube.errors import PrerequisiteError, UsageError
+from ohmykube.kit import paths, process
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SECONDS = 5
 # What ssh-keygen says of a key that it cannot use without a passphrase, and what that means.
@@ -41,8 +44,11 @@ def _identities(ssh_config: Path, node: str) -> list[Path]:
     """Return the key files that ssh would take, of those that exist."""
     told = _output_of("ssh", "-G", "-F", str(ssh_config), node)
     words = [line.split(" ", 1) for line in told.splitlines() if line.startswith("identityfile ")]
-    paths = [Path(path.strip('"')).expanduser() for _, path in words]
-    return [path for path in paths if path.is_file()]
+    found = []
+    for _, path in words:
+        with contextlib.suppress(UsageError):  # of a user who is not there
+            found.append(paths.expanded(path.strip('"')))
+    return [path for path in found if path.is_file()]
 
 
 def _problem(path: Path) -> tuple[str, str] | None:

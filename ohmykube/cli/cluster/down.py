@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     examples=(
         "ohmykube down dev",
         "ohmykube down dev --yes",
-        "ohmykube down lab --forget-unreachable",
+        "ohmykube down dev --forget-unreachable",
     ),
 )
 @_options.cluster
