@@ -82,11 +82,11 @@ class Fetcher:
 class Proxies(urllib.request.ProxyHandler):
     """The proxies of the environment, asked for each request, also after a redirect."""
 
-    def proxy_open(self, req, proxy, scheme):
+    def proxy_open(self, req, proxy, type):  # noqa: A002 - the name in urllib
         """Return None for a request that goes straight to its server."""
-        if is_loopback(req.host) or (scheme == "http" and req.has_header("Authorization")):
+        if is_loopback(req.host) or (type == "http" and req.has_header("Authorization")):
             return None
-        return super().proxy_open(req, proxy, scheme)
+        return super().proxy_open(req, proxy, type)
 
 
 def is_loopback(netloc):

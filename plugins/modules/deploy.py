@@ -349,12 +349,15 @@ class Deployment:
             item = storage.DesiredFile(
                 params["path"], state="absent", sensitive=bool(params.get("sensitive"))
             )
-            if not self._owned.has(item.path) or not item.differs():
+            if not self._owned.has(item.path):
                 continue
-            changed.append(item.path)
-            self.diffs.append(item.difference())
-            if not self._check:
-                self._owned.release(item.path)
+            there = item.differs()
+            if there:
+                self.diffs.append(item.difference())
+            # One that something else has removed is forgotten too, and what was there before comes back.
+            put_back = not self._check and self._owned.release(item.path)
+            if there or put_back:
+                changed.append(item.path)
         self.changes += changed
         return changed
 

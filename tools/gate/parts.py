@@ -167,7 +167,7 @@ READ_BY_UNIT: dict[str, tuple[str, ...]] = {
     "unit/cache": ("tests/data/programs/*", "tests/data/cache/*"),
     "unit/cache/bundle": ("ohmykube/*", *COLLECTION, "tests/data/programs/*"),
     "unit/cli": EVERYTHING,
-    "unit/config": ("docs/configuration.md", "tests/data/config/*"),
+    "unit/config": ("docs/configuration.md", "tests/data/config/*", "inventory_templates/*"),
     "unit/kit": ("galaxy.yml", "inventory_templates/*"),
     "unit/plugins": (
         *COLLECTION,
@@ -186,7 +186,8 @@ BUDGETS = {
     "unit/cache": 60,
     "unit/cache/bundle": 20,
     "unit/cli": 35,
-    "unit/plugins": 15,
+    "unit/config": 25,
+    "unit/plugins": 25,
     "unit/providers": 45,
     "unit/state": 25,
     "unit/testing": 20,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -228,7 +229,8 @@ def test_services_go_through_nftables(nodes: Nodes, cluster: Play) -> None:
     nodes.kubectl("rollout", "status", "deployment/coredns", "-nkube-system", "--timeout=100s")
     network = Network(service_cidr=SERVICE_CIDR)
     for node in ("cp1", "w1"):
-        answer = nodes(node, node_state.argv(network, differences=False), node_state.program())
+        argv = [shlex.quote(word) for word in node_state.argv(network, differences=False)]
+        answer = nodes(node, argv, node_state.program())
         assert node_state.parse(node, answer).dns_answers
 
 

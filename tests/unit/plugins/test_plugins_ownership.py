@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from ansible_collections.ohmykube.cluster.plugins.modules import node_prepare
 from tests.unit.plugins.preparation import FACTS, PARAMS
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from .conftest import FakeNode, RunModule
 
@@ -339,3 +340,23 @@ def test_all_programs_that_are_missing_are_named_once(
     assert len(said["problems"]) == 1
     assert ", ".join(names) in said["msg"]
     assert snapshot(host.root) == was
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_what_something_else_removed_is_forgotten(
+    run_module: RunModule, node: FakeNode, before: Callable[[Path], None] | None
+) -> None:
+    """As kubeadm's reset removes files of ours: no record of them stays, what was there is back."""
+    path = node.path("etc/kubernetes/patches/a.yaml")
+    path.parent.mkdir(parents=True)
+    if before is not None:
+        before(path)
+    was = snapshot(node.root, "var")
+    files = [{"path": str(path), "content": "ours"}]
+    run_module("deploy", files=files)
+    assert path.read_text() == "ours"
+    path.unlink()
+    assert run_module("deploy", files=files, state="absent")["changed"] is (before is not None)
+    assert snapshot(node.root, "var") == was
+    assert not Path(ownership._record()).exists()
+    assert run_module("deploy", files=files, state="absent")["changed"] is False
