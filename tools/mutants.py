@@ -91,7 +91,7 @@ def _fails(copy: Path, command: list[str], limit: float) -> str:
             word.replace("{scratch}", scratch).replace("{kept}", kept_there) for word in command
         ]
         child = subprocess.Popen(
-            sandbox.argv(copy, ROOT, argv),
+            sandbox.argv(copy, ROOT, Path(scratch), argv),
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,

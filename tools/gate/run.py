@@ -141,7 +141,7 @@ class Run:
             place = self._work / "in" / str(number)
             copied = sandbox.populate(self.tree, first.files(self.tree), place)
             self._keys[first.name] = key(first, copied, names=copied.files, branches=self.branches)
-            argv = sandbox.argv(place, ROOT, argv)
+            argv = sandbox.argv(place, ROOT, self._temporary(number), argv)
         last = [self._history.last(part.name) for part in parts]
         return Job(
             name=name,
@@ -171,10 +171,17 @@ class Run:
         return [
             *(sys.executable, *measuring, "-m", "pytest"),
             *("-q", "--tb=short", "-p", "no:cacheprovider"),
-            f"--basetemp={self._work / str(number)}",  # short: sockets have room in its paths
+            f"--basetemp={self._temporary(number) / 'b'}",
             f"--junitxml={self._output(name) / 'junit.xml'}",
             *(*part.argv, *part.tests),
         ]
+
+    def _temporary(self, number: int) -> Path:
+        """Return the directory of what tests write; its path is short: sockets have room in it."""
+        made = self._work / str(number)
+        made.mkdir(exist_ok=True)
+        made.chmod(0o711)  # some tests run programs as other users
+        return made
 
     def _output(self, name: str) -> Path:
         return self._work / "out" / name.replace("/", "-")

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# A mount namespace of the part's own: it ends with its last process, and nobody else sees it.
+# A mount namespace of the part's own: it ends with its last process, and nobody else sees it. What
+# tests write lies in memory there: they sync much, and nothing of it is to outlive them.
 _INSIDE = """
 set -e
+mount -t tmpfs -o mode=711 tmpfs "$3"
 mount --bind "$2/.venv" "$1/.venv"
 mount --rbind "$1" "$2"
 cd "$2"
-shift 2
+shift 3
 exec "$@"
 """
 
@@ -51,6 +53,10 @@ def populate(tree: Tree, names: Iterable[str], place: Path) -> Tree:
     return copied
 
 
-def argv(place: Path, root: Path, command: Iterable[str]) -> list[str]:
-    """Return the command line that runs a command in ``root`` with the content of ``place``."""
-    return ["unshare", "--mount", "sh", "-c", _INSIDE, "sandbox", str(place), str(root), *command]
+def argv(place: Path, root: Path, temporary: Path, command: Iterable[str]) -> list[str]:
+    """Return the command line that runs a command in ``root`` with the content of ``place``.
+
+    What it writes below ``temporary``, a directory, goes with it.
+    """
+    where = [str(place), str(root), str(temporary)]
+    return ["unshare", "--mount", "sh", "-c", _INSIDE, "sandbox", *where, *command]

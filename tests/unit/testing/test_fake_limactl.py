@@ -302,10 +302,10 @@ def test_root_by_request(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
         fake.limactl.list()
 
 
-def test_processes_end_with_their_home(fake: Fake, tmp_path: Path) -> None:
+def test_processes_end_with_their_home(fake: Fake) -> None:
     fake.create("a")
     found = fake.start("a")
-    fake.home.rename(tmp_path / "gone")
+    fake.home.rename(fake.home.with_name("gone"))
     for pid in (found.host_agent_pid, found.driver_pid):
         end = _ended(pid)
         assert end, pid

@@ -76,14 +76,14 @@ def test_a_host_agent_ends_with_its_driver(directory: Path) -> None:
     assert [one.exiting for one in events.Events(directory).new()] == [False, True]
 
 
-def test_a_host_agent_without_its_home(directory: Path, tmp_path: Path) -> None:
+def test_a_host_agent_without_its_home(directory: Path) -> None:
     home = directory / "a"
     home.mkdir()
     agent = HostAgent(home, boot=None, degraded=False, life=600)
     with agent.listener, running(agent.run, home):
         assert wait((home / "ha.pid").exists, 30)
         driver = live_pid(home / "qemu.pid")
-        home.rename(tmp_path / "gone")
+        home.rename(home.with_name("gone"))
         os.waitpid(driver, 0)
 
 
