@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube import progress
 from ohmykube.ansible import inventory, variables
-from ohmykube.errors import IntegrityError, LockedError, ProviderError
+from ohmykube.errors import IntegrityError, ProviderError
 from ohmykube.kit import failures, files, locks, parallel
 from ohmykube.model.change import Plan
 from ohmykube.model.cluster import Role, TemplateUse
@@ -18,7 +17,7 @@ from ohmykube.model.names import HIDDEN
 from ohmykube.planning.observation import Observed
 from ohmykube.providers.base import NOT_FROZEN, Templates
 from ohmykube.state import layout
-from ohmykube.steps import template_keys
+from ohmykube.steps import template_keys, template_removal
 from ohmykube.steps.connect_nodes import connect_nodes, disconnect
 from ohmykube.steps.context import Context
 from ohmykube.steps.create_nodes import create_nodes
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster, Node
     from ohmykube.model.machine import Machine
-    from ohmykube.providers.base import NewTemplate, Provider, Template
-    from ohmykube.steps.context import Services
+    from ohmykube.providers.base import NewTemplate
 
 BUILD_SECONDS = 1800
 """How long to wait for another build."""
@@ -64,7 +62,7 @@ def use_templates(
         USE_TEMPLATES.skipped(ctx.services, reason)
         return {}
     with USE_TEMPLATES.running(ctx.services) as result:
-        sweep(ctx.services, ctx.provider)
+        template_removal.sweep(ctx.services, ctx.provider)
         roles = {node.role for node in _to_make(ctx, machines)}
         wanted = {r: new for r, new in wanted_templates(ctx, lock).items() if r in roles}
         missing = missing_templates(ctx, wanted)
@@ -136,60 +134,6 @@ def _to_make(ctx: Context, machines: Mapping[str, Machine]) -> list[Node]:
     return [node for node in ctx.cluster.nodes if node.name not in made]
 
 
-def lock_file(services: Services) -> Path:
-    """Return the lock of whoever builds or removes templates."""
-    return services.paths.data / layout.TEMPLATES_LOCK
-
-
-def sweep(services: Services, provider: Provider) -> None:
-    """Remove what a killed build left, unless another one is under way."""
-    if isinstance(provider, Templates):
-        with (
-            contextlib.suppress(LockedError),
-            locks.exclusive(lock_file(services), "the templates"),
-        ):
-            _clean(services, provider)
-
-
-def _clean(services: Services, provider: Templates) -> None:
-    """Remove machines, connections and files of builds that did not end."""
-    directory = services.paths.state / layout.TEMPLATE_BUILD
-    disconnect(directory)
-    provider.sweep_templates()
-    _remove(directory)
-
-
-def prune(
-    provider: Templates, *, keep: int, max_bytes: int | None = None, dry_run: bool = False
-) -> tuple[Template, ...]:
-    """Remove the templates that were not used for longest; for the holder of the lock.
-
-    Args:
-        provider: whose.
-        keep: how many of each role stay.
-        max_bytes: how much those may take together.
-        dry_run: remove nothing.
-
-    Returns:
-        What was removed, or would be.
-    """
-    left = dict.fromkeys(Role, keep)
-    room = max_bytes
-    gone = []
-    for template in sorted(provider.templates(), key=lambda one: -one.last_used_at):
-        role = Role(template.role)
-        fits = room is None or template.size <= room
-        if left[role] > 0 and fits:
-            left[role] -= 1
-            room = None if room is None else room - template.size
-        else:
-            gone.append(template)
-    if not dry_run:
-        for template in gone:
-            provider.remove_template(template.key)
-    return tuple(gone)
-
-
 def provider_of(ctx: Context) -> Templates:
     """Return the run's provider, which can make templates."""
     if not isinstance(ctx.provider, Templates):
@@ -221,9 +165,9 @@ def build(ctx: Context, lock: ArtifactLock, wanted: Mapping[Role, NewTemplate]) 
     """
     provider = provider_of(ctx)
     paths = ctx.services.paths
-    path = lock_file(ctx.services)
+    path = template_removal.lock_file(ctx.services)
     with locks.exclusive(path, "the building of templates", wait_seconds=BUILD_SECONDS):
-        _clean(ctx.services, provider)
+        template_removal.clean(ctx.services, provider)
         missing = missing_templates(ctx, wanted)
         if not missing:
             return ()
@@ -236,14 +180,9 @@ def build(ctx: Context, lock: ArtifactLock, wanted: Mapping[Role, NewTemplate]) 
         ):
             _prepare(ctx, lock, cluster, directory)
             parallel.each(nodes, lambda node: provider.freeze(cluster.name, node, nodes[node]))
-        _remove(directory)
-        prune(provider, keep=KEPT)
+        template_removal.remove(directory)
+        template_removal.prune(provider, keep=KEPT)
         return tuple(new.key for new in missing.values())
-
-
-def _remove(directory: Path) -> None:
-    files.remove_tree(directory)
-    layout.remove_control_directory(directory)
 
 
 def build_name(data: Path) -> str:

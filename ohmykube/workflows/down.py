@@ -16,7 +16,7 @@ from ohmykube.progress import Message, NodeProgress, Status
 from ohmykube.providers import registry
 from ohmykube.state import layout
 from ohmykube.state.store import NEWER
-from ohmykube.steps import templates
+from ohmykube.steps import template_removal
 from ohmykube.steps.connect_nodes import disconnect
 from ohmykube.steps.context import Context
 from ohmykube.steps.fetch_kubeconfig import users_copy
@@ -68,7 +68,7 @@ def down(services: Services, name: str, *, forget_unreachable: bool = False) -> 
             disconnect(store.directory(name))
             if provider.capabilities.creates:
                 removed += _delete(services, provider, name)
-                templates.sweep(services, provider)
+                template_removal.sweep(services, provider)
             else:
                 ctx = _context(services, provider, cluster, name)
                 released = release_hosts(ctx, forget_unreachable=forget_unreachable)

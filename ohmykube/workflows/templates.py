@@ -13,7 +13,7 @@ from ohmykube.planning.observation import Observed
 from ohmykube.providers import registry
 from ohmykube.providers.base import Templates
 from ohmykube.state import layout
-from ohmykube.steps import templates
+from ohmykube.steps import template_removal, templates
 from ohmykube.steps.context import Context
 from ohmykube.steps.create_nodes import prepare_nodes
 from ohmykube.steps.preflight import preflight
@@ -122,9 +122,10 @@ def prune(
         PrerequisiteError: the provider keeps none.
     """
     found = _providers(services, provider)
-    with locks.exclusive(templates.lock_file(services), "the templates"):
+    with locks.exclusive(template_removal.lock_file(services), "the templates"):
         gone = [
-            templates.prune(one, keep=keep, max_bytes=max_bytes, dry_run=dry_run) for one in found
+            template_removal.prune(one, keep=keep, max_bytes=max_bytes, dry_run=dry_run)
+            for one in found
         ]
     return tuple(template for of_one in gone for template in of_one)
 
@@ -160,7 +161,7 @@ def remove(services: Services, provider: str, chosen: Sequence[Template]) -> Non
         PrerequisiteError: the provider keeps none.
     """
     owners = _providers(services, provider)
-    with locks.exclusive(templates.lock_file(services), "the templates"):
+    with locks.exclusive(template_removal.lock_file(services), "the templates"):
         for owner in owners:
             there = {template.key for template in owner.templates()}
             for template in chosen:

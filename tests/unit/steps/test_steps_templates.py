@@ -23,7 +23,7 @@ from ohmykube.planning.observation import Observed
 from ohmykube.progress import Message, Status, StepEnded
 from ohmykube.providers.base import NOT_FROZEN, NewTemplate, ProviderContext
 from ohmykube.state import layout
-from ohmykube.steps import template_keys, templates
+from ohmykube.steps import template_keys, template_removal, templates
 from ohmykube.steps.context import Context, Services
 from ohmykube.steps.create_nodes import create_nodes
 from ohmykube.steps.nodes import Nodes
@@ -324,12 +324,12 @@ def test_what_a_killed_build_left_is_swept_unless_one_is_under_way(
     services: Services, provider: FakeCloningProvider
 ) -> None:
     provider.create(MachineSpec(cluster=f"{HIDDEN}x", node="a"))
-    with locks.exclusive(templates.lock_file(services), "a build"):
-        templates.sweep(services, provider)
+    with locks.exclusive(template_removal.lock_file(services), "a build"):
+        template_removal.sweep(services, provider)
     assert len(provider.list(f"{HIDDEN}x")) == 1
-    templates.sweep(services, FakeProvider(provider.context))
+    template_removal.sweep(services, FakeProvider(provider.context))
     assert len(provider.list(f"{HIDDEN}x")) == 1
-    templates.sweep(services, provider)
+    template_removal.sweep(services, provider)
     assert list(provider.list(f"{HIDDEN}x")) == []
 
 
@@ -362,7 +362,7 @@ def test_the_least_recently_used_go(provider: FakeCloningProvider) -> None:
     provider.create(MachineSpec(cluster="dev", node="w1", template=keys[0]))
 
     def gone(**how: object) -> list[str]:
-        found = templates.prune(provider, dry_run=True, **how)  # type: ignore[arg-type]
+        found = template_removal.prune(provider, dry_run=True, **how)  # type: ignore[arg-type]
         return [template.key for template in found]
 
     assert gone(keep=4) == []
@@ -370,7 +370,7 @@ def test_the_least_recently_used_go(provider: FakeCloningProvider) -> None:
     assert gone(keep=0) == [keys[0], "c" * 16, keys[3], keys[2], keys[1]]
     assert gone(keep=4, max_bytes=2500) == [keys[3], keys[2], keys[1]]
     assert len(provider.templates()) == 5
-    templates.prune(provider, keep=1)
+    template_removal.prune(provider, keep=1)
     assert [template.key for template in provider.templates()] == [keys[0], "c" * 16]
 
 

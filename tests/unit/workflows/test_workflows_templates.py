@@ -16,6 +16,7 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers import registry
 from ohmykube.providers.base import NewTemplate, ProviderContext
+from ohmykube.steps import template_removal
 from ohmykube.steps import templates as steps
 from ohmykube.steps.context import Context, Services
 from ohmykube.testing.fake_templates import FakeCloningProvider
@@ -131,7 +132,7 @@ def test_nothing_is_removed_while_a_build_goes_on(
 ) -> None:
     freeze("aa11")
     found = templates.list_templates(services, "fake")
-    with locks.exclusive(steps.lock_file(services), "a build"):
+    with locks.exclusive(template_removal.lock_file(services), "a build"):
         with pytest.raises(LockedError):
             templates.remove(services, "fake", found)
         with pytest.raises(LockedError):
