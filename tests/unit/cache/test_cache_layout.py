@@ -27,6 +27,7 @@ from ohmykube.kit import digest as digests
 from ohmykube.kit import files, locks
 from ohmykube.model.artifact import Kind
 from tests import image_maker
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,28 +311,13 @@ def test_holding_waits_without_a_word_when_nobody_listens(tmp_path: Path) -> Non
         assert tried == [0.0, HOLD_SECONDS]
 
 
-class Patience:
-    """A clock that only moves when somebody sleeps, and does something then."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        self.time = 0.0
-        self._then = then
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        self._then()
-
-
 def test_alone_waits_as_long_as_it_is_told(store: Store) -> None:
     user = store.using()
     user.__enter__()
-    with store.alone(5.0, Patience(lambda: user.__exit__(None, None, None))):
+    with store.alone(5.0, FakeClock(meanwhile=lambda: user.__exit__(None, None, None))):
         pass
     with store.lease("cluster dev", []), store.using():
-        clock = Patience(lambda: None)
+        clock = FakeClock()
         with pytest.raises(LockedError) as caught, store.alone(5.0, clock):
             pass
     assert clock.time >= 5.0

@@ -24,6 +24,7 @@ from ohmykube.errors import LockedError, NotFoundError
 from ohmykube.kit import files
 from ohmykube.model.artifact import Kind
 from tests import image_maker
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from ohmykube.cache.blobs import Blob
@@ -34,18 +35,6 @@ LARGE = 1 << 60
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cache")
-
-
-class Patience:
-    """A clock that nobody has to wait for."""
-
-    time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 def age(store: Store, seconds: int = 90_000) -> None:
@@ -226,7 +215,7 @@ def test_nothing_goes_while_the_cache_is_used(store: Store) -> None:
     age(store)
     with store.holding("a fetch"):
         with pytest.raises(LockedError):
-            prune(store, clock=Patience())
+            prune(store, clock=FakeClock())
         assert prune(store, dry_run=True).freed == 4
     assert store.has(junk)
     assert prune(store).freed == 4

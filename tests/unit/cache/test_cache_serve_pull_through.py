@@ -45,6 +45,7 @@ from ohmykube.model.artifact import Kind
 from ohmykube.model.cluster import Sources
 from ohmykube.progress import Message, NullReporter
 from tests import image_maker
+from tests.fake_clock import FakeClock
 from tests.fault_server import Answer
 from tests.registry_double import Registry
 
@@ -56,19 +57,6 @@ if TYPE_CHECKING:
     from ohmykube.progress import Event
 
 QUICK = transport.Timing(connect=2, read=2, attempts=2, pause=0.01, longest=0.5)
-
-
-@dataclass
-class Clock:
-    """Time that a test moves."""
-
-    time: float = 1000.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @dataclass
@@ -89,7 +77,7 @@ class Mirror:
     """A mirror of the double, and a client of it."""
 
     def __init__(self, store: Store, registry: Registry | None, docker: Path, **extra: str) -> None:
-        self.store, self.told, self.clock = store, Told(), Clock()
+        self.store, self.told, self.clock = store, Told(), FakeClock(1000.0)
         self.client: RegistryClient | None = None
         self.downloader: Downloader | None = None
         if registry is not None:
@@ -426,7 +414,7 @@ def test_why_something_failed_is_for_the_log_alone(
 
 
 def test_a_mirror_as_the_command_makes_it(store: Store) -> None:
-    content = pull_through_cache(store, registry_names.upstreams([]), Told(), Clock())
+    content = pull_through_cache(store, registry_names.upstreams([]), Told(), FakeClock(1000.0))
     assert content.fetching == 0
     assert all(digests.is_digest(digest) for digest in published().values())
     assert any(url.startswith("https://dl.k8s.io/") for url in published())

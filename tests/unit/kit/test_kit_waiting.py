@@ -8,30 +8,18 @@ from ohmykube.errors import Interrupted, TimeoutExceeded
 from ohmykube.kit import failures, interrupt
 from ohmykube.kit.parallel import each, together
 from ohmykube.kit.retry import SystemClock, Wait, until
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.sleeps: list[float] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.time += seconds
+from tests.fake_clock import FakeClock
 
 
 def test_until_returns_the_first_result_that_is_not_none() -> None:
     answers = iter([None, None, 0])
-    clock = Clock()
+    clock = FakeClock()
     assert until(clock, Wait(seconds=10), "it", lambda: next(answers)) == 0
     assert clock.sleeps == [0.3, 0.3]
 
 
 def test_pauses_grow_up_to_the_longest() -> None:
-    clock = Clock()
+    clock = FakeClock()
     wait = Wait(seconds=16, every=1, factor=2, longest=5)
     with pytest.raises(TimeoutExceeded, match="gave up waiting for the node after 16 s"):
         until(clock, wait, "the node", lambda: None)
@@ -39,13 +27,13 @@ def test_pauses_grow_up_to_the_longest() -> None:
 
 
 def test_the_last_look_is_at_the_deadline() -> None:
-    clock = Clock()
+    clock = FakeClock()
     wait = Wait(seconds=7, every=5)
     assert until(clock, wait, "it", lambda: "there" if clock.now() >= 7 else None) == "there"
 
 
 def test_who_is_slow_to_answer_is_left_alone_as_long_again() -> None:
-    clock = Clock()
+    clock = FakeClock()
     costs = iter([0.1, 4, 4])
 
     def slow() -> None:
@@ -59,12 +47,12 @@ def test_who_is_slow_to_answer_is_left_alone_as_long_again() -> None:
 def test_no_time_means_one_look() -> None:
     looks: list[int] = []
     with pytest.raises(TimeoutExceeded):
-        until(Clock(), Wait(seconds=0), "it", lambda: looks.append(1))
+        until(FakeClock(), Wait(seconds=0), "it", lambda: looks.append(1))
     assert looks == [1]
 
 
 def test_rounding_does_not_spin() -> None:
-    clock = Clock()
+    clock = FakeClock()
     clock.time = 1e12 + 0.1
     with pytest.raises(TimeoutExceeded):
         until(clock, Wait(seconds=0.9, every=0.1), "it", lambda: None)

@@ -7,21 +7,7 @@ import yaml
 
 from ohmykube.errors import ConfigError, LockedError
 from ohmykube.kube.kubeconfig_file import merge
-
-
-class Clock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self, on_sleep=lambda: None) -> None:
-        self.time = 0.0
-        self.on_sleep = on_sleep
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        self.on_sleep()
+from tests.fake_clock import FakeClock
 
 
 def _config(name: str, server: str = "https://127.0.0.1:36443") -> str:
@@ -89,7 +75,7 @@ def test_a_lock_that_stays(tmp_path, source) -> None:
     lock = tmp_path / "config.lock"
     lock.touch()
     with pytest.raises(LockedError, match="being changed by another program") as caught:
-        merge(source, tmp_path / "config", Clock())
+        merge(source, tmp_path / "config", FakeClock())
     assert str(lock) in caught.value.hint
     assert lock.exists()
     assert not (tmp_path / "config").exists()
@@ -98,7 +84,7 @@ def test_a_lock_that_stays(tmp_path, source) -> None:
 def test_a_lock_that_goes_away(tmp_path, source) -> None:
     lock = tmp_path / "config.lock"
     lock.touch()
-    merge(source, tmp_path / "config", Clock(lambda: lock.unlink(missing_ok=True)))
+    merge(source, tmp_path / "config", FakeClock(meanwhile=lambda: lock.unlink(missing_ok=True)))
     assert (tmp_path / "config").exists()
 
 

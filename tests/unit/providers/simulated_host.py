@@ -14,22 +14,10 @@ from pathlib import Path
 
 from ohmykube.kit.process import CommandFailed, Result
 from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls
+from tests.fake_clock import FakeClock
 
 V1 = ("cpu", "cpuset", "memory", "pids", "systemd")
 V2_CONTROLLERS = "cpuset cpu io memory pids"
-
-
-class Clock:
-    """Time passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @dataclass
@@ -89,7 +77,7 @@ class Simulation(KernelCalls):
             run=self.run_dir,
             commands=self,
             kernel=self,
-            clock=Clock(),
+            clock=FakeClock(),
         )
 
     # Kernel

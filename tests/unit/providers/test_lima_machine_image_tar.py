@@ -24,6 +24,7 @@ from ohmykube.providers.lima import download_cache
 from ohmykube.providers.lima.download_cache import Download, locate
 from ohmykube.providers.lima.image_files import Part
 from ohmykube.providers.lima.machine_image_tar import MachineImage
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,21 +155,8 @@ def test_killed_in_the_last_step_there_is_nothing(tmp_path: Path) -> None:
     assert left_in(place.directory) == []
 
 
-class Clock:
-    """Time that passes by waiting alone."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
 def test_a_limactl_that_works_there_is_waited_for(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = FakeClock()
     place = Download(tmp_path, "https://a.test/image", clock)
     place.directory.mkdir()
     (place.directory / "data.tmp.1.1").touch()
@@ -177,7 +165,7 @@ def test_a_limactl_that_works_there_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(LockedError) as caught, place.filling(PARTS[0].digest):
         pass
     assert caught.value.id == "OMK-P-571"
-    assert clock.seconds >= download_cache.WAIT_SECONDS
+    assert clock.time >= download_cache.WAIT_SECONDS
     place.sweep()
     assert left_in(place.directory) == ["data.tmp.1.1"], "what it works on is its own"
     os.close(descriptor)

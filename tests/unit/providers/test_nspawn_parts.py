@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from simulated_host import Clock, Simulation
+from simulated_host import Simulation
 
 from ohmykube.errors import (
     LockedError,
@@ -28,6 +28,7 @@ from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.cgroups import Limits
 from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls, run_checked
 from ohmykube.testing.reporter import RecordingReporter
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -415,7 +416,7 @@ class TestNetwork:
 
 class TestHost:
     def test_the_real_commands(self, tmp_path: Path) -> None:
-        host = HostSystem(clock=Clock())
+        host = HostSystem(clock=FakeClock())
         assert run_checked(host, "speak", ["echo", "x"]).stdout == "x\n"
         with pytest.raises(ProviderError, match="could not speak") as error:
             run_checked(host, "speak", ["sh", "-c", "echo why >&2; exit 3"])

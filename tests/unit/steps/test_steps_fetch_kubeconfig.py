@@ -19,9 +19,9 @@ from ohmykube.steps.fetch_kubeconfig import ANSWER, fetch_kubeconfig
 from ohmykube.steps.nodes import Nodes
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {token: %s}}]}"
@@ -33,28 +33,13 @@ CLUSTER = Cluster(
 )
 
 
-class Hurried:
-    """A clock on which waiting takes no time; something may happen meanwhile."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def now(self) -> float:
-        return self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-        self.meanwhile()
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Hurried:
-    return Hurried()
-
-
-@pytest.fixture
-def run(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
+def run(clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
     """Give a run whose ssh reaches all nodes, and whose API servers answer where a file says so."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
@@ -96,20 +81,20 @@ def test_it_leads_to_the_control_plane_that_answers(
 
 
 def test_machines_that_have_just_started_are_waited_for(
-    run: tuple[Context, Nodes], clock: Hurried, tmp_path: Path
+    run: tuple[Context, Nodes], clock: FakeClock, tmp_path: Path
 ) -> None:
     ctx, nodes = run
     clock.meanwhile = (tmp_path / "cp1").touch
     fetch_kubeconfig(ctx, nodes, cluster_api(CLUSTER, nodes))
-    assert 0 < clock.slept < ANSWER.seconds
+    assert 0 < clock.time < ANSWER.seconds
 
 
 def test_when_none_answers_in_time_each_is_named(
-    run: tuple[Context, Nodes], clock: Hurried
+    run: tuple[Context, Nodes], clock: FakeClock
 ) -> None:
     ctx, nodes = run
     with pytest.raises(ClusterError) as caught:
         fetch_kubeconfig(ctx, nodes, cluster_api(CLUSTER, nodes))
     assert caught.value.id == "OMK-K-260"
     assert caught.value.why == "cp1: cp1 refused\ncp2: cp2 refused"
-    assert clock.slept == pytest.approx(ANSWER.seconds)
+    assert clock.time == pytest.approx(ANSWER.seconds)

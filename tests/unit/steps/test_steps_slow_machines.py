@@ -21,30 +21,16 @@ from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.wait_ready import wait_ready
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 
-class Hurried:
-    """A clock on which waiting takes no time."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-
-    def now(self) -> float:
-        """Return what was slept so far."""
-        return self.slept
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
-        self.slept += seconds
-
-
 @pytest.fixture
-def clock() -> Hurried:
-    return Hurried()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
@@ -57,7 +43,7 @@ def deaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
 
-def of(place: Path, clock: Hurried, slowdown: int) -> tuple[Context, dict[str, Machine]]:
+def of(place: Path, clock: FakeClock, slowdown: int) -> tuple[Context, dict[str, Machine]]:
     """Return the context of a cluster of one node, and its machine."""
     services = Services(paths=paths.from_environment(), reporter=RecordingReporter(), clock=clock)
     cluster = load.from_overrides(Overrides(name="dev", provider="fake", workers=0))
@@ -78,11 +64,11 @@ def of(place: Path, clock: Hurried, slowdown: int) -> tuple[Context, dict[str, M
 
 @pytest.mark.usefixtures("deaf")
 @pytest.mark.parametrize("slowdown", [1, 6])
-def test_ssh_is_waited_for(tmp_path: Path, clock: Hurried, slowdown: int) -> None:
+def test_ssh_is_waited_for(tmp_path: Path, clock: FakeClock, slowdown: int) -> None:
     ctx, machines = of(tmp_path, clock, slowdown)
     with pytest.raises(UnreachableError):
         connect_nodes(ctx, machines)
-    assert clock.slept == pytest.approx(ANSWER.seconds * slowdown)
+    assert clock.time == pytest.approx(ANSWER.seconds * slowdown)
     text = (tmp_path / "ssh_config").read_text()
     assert f"ConnectTimeout {10 * slowdown}\n" in text
     assert f"ServerAliveCountMax {4 * slowdown}\n" in text
@@ -93,14 +79,14 @@ def test_ssh_is_waited_for(tmp_path: Path, clock: Hurried, slowdown: int) -> Non
     ("seconds", "slowdown", "waited"), [(None, 1, 50), (None, 6, 300), (20, 6, 20)]
 )
 def test_nodes_are_waited_for(
-    tmp_path: Path, clock: Hurried, seconds: float | None, slowdown: int, waited: float
+    tmp_path: Path, clock: FakeClock, seconds: float | None, slowdown: int, waited: float
 ) -> None:
     """What the user says of the time holds as it is."""
     ctx, machines = of(tmp_path, clock, slowdown)
     nodes = Nodes(machines=machines, ssh_config=tmp_path / "ssh_config", slowdown=slowdown)
     with pytest.raises(ClusterError, match=f"not healthy after {waited} s"):
         wait_ready(ctx, nodes, seconds, usual=50)
-    assert clock.slept == pytest.approx(waited)
+    assert clock.time == pytest.approx(waited)
 
 
 def test_a_command_on_a_slow_node_has_more_time(

@@ -10,21 +10,9 @@ from ohmykube.progress import Message, Status, StepEnded, StepStarted
 from ohmykube.steps.context import Services
 from ohmykube.steps.step import Step, WithinStep
 from ohmykube.testing.reporter import RecordingReporter
+from tests.fake_clock import FakeClock
 
 FIRST, SECOND = Step("first", "First"), Step("second", "Second")
-
-
-class Clock:
-    """Time passes only in what sleeps."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @pytest.fixture
@@ -34,7 +22,7 @@ def reporter() -> RecordingReporter:
 
 @pytest.fixture
 def services(reporter: RecordingReporter) -> Services:
-    return Services(paths=paths.from_environment(), reporter=reporter, clock=Clock())
+    return Services(paths=paths.from_environment(), reporter=reporter, clock=FakeClock())
 
 
 def told(reporter: RecordingReporter) -> list[tuple[str, str]]:

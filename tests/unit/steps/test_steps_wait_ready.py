@@ -21,6 +21,7 @@ from ohmykube.steps.wait_ready import lacking, wait_ready
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from tests import node_answers
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,29 +76,21 @@ def test_without_a_pod_network_there_is_no_dns() -> None:
     assert lacking(cluster, {"cp1": NodeState(nodes=KNOWN)}) == {}
 
 
-class Clock:
-    """Waiting takes no time; what comes next may be said at each pause."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-        self.then: list[Callable[[], object]] = []
-
-    def now(self) -> float:
-        return self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
-        if self.then:
-            self.then.pop(0)()
+def one_by_one(*acts: Callable[[], object]) -> Callable[[], object]:
+    """Return what does one thing at each call, and then nothing more."""
+    left = list(acts)
+    return lambda: left.pop(0)() if left else None
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def world(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
+def world(
+    clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Context, Nodes]:
     """Give a healthy cluster, whose nodes answer by ssh."""
     node_answers.install(tmp_path / "bin", monkeypatch)
     paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
@@ -122,24 +115,24 @@ def ended(ctx: Context) -> StepEnded:
     return found
 
 
-def test_a_healthy_cluster_is_asked_once(world: tuple[Context, Nodes], clock: Clock) -> None:
+def test_a_healthy_cluster_is_asked_once(world: tuple[Context, Nodes], clock: FakeClock) -> None:
     ctx, nodes = world
     assert wait_ready(ctx, nodes, None, usual=50) == HEALTHY
-    assert clock.slept == 0
+    assert clock.time == 0
     assert ended(ctx).detail == "3 Ready, DNS answers"
     assert sorted((ctx.directory / "asked").read_text().split()) == sorted(NAMES)
 
 
 def test_only_who_was_not_healthy_is_asked_again(
-    world: tuple[Context, Nodes], clock: Clock
+    world: tuple[Context, Nodes], clock: FakeClock
 ) -> None:
     ctx, nodes = world
     node_answers.say(ctx.directory, "w1", NodeState())
     asked = ctx.directory / "asked"
-    clock.then = [
+    clock.meanwhile = one_by_one(
         asked.unlink,
         lambda: node_answers.say(ctx.directory, "w1", HEALTHY["w1"]),
-    ]
+    )
     wait_ready(ctx, nodes, None, usual=50)
     assert sorted(asked.read_text().split()) == ["cp1", "cp1", "w1", "w1"]
     reporter = ctx.services.reporter
@@ -151,7 +144,7 @@ def test_only_who_was_not_healthy_is_asked_again(
 
 
 def test_another_control_plane_is_asked_when_one_answers_no_more(
-    world: tuple[Context, Nodes], clock: Clock
+    world: tuple[Context, Nodes], clock: FakeClock
 ) -> None:
     ctx, nodes = world
     node_answers.say(ctx.directory, "w1", NodeState())
@@ -160,7 +153,7 @@ def test_another_control_plane_is_asked_when_one_answers_no_more(
         node_answers.say(ctx.directory, "cp1", NodeState(api_problem="starting", dns_answers=True))
         node_answers.say(ctx.directory, "w1", HEALTHY["w1"])
 
-    clock.then = [fail]
+    clock.meanwhile = one_by_one(fail)
     answers = wait_ready(ctx, nodes, None, usual=50)
     assert [name for name, one in answers.items() if one.nodes is not None] == ["cp2"]
 
@@ -174,7 +167,7 @@ def test_another_control_plane_is_asked_when_one_answers_no_more(
     ],
 )
 def test_what_does_not_come_is_named_in_the_end(
-    world: tuple[Context, Nodes], clock: Clock, name: str, said: NodeState | None, told: str
+    world: tuple[Context, Nodes], clock: FakeClock, name: str, said: NodeState | None, told: str
 ) -> None:
     ctx, nodes = world
     if said is None:
@@ -184,7 +177,7 @@ def test_what_does_not_come_is_named_in_the_end(
     with pytest.raises(ClusterError, match="not healthy after 50 s") as caught:
         wait_ready(ctx, nodes, None, usual=50)
     assert caught.value.why == f"w1: {told}"
-    assert clock.slept == pytest.approx(50)
+    assert clock.time == pytest.approx(50)
     assert ended(ctx).status is Status.FAILED
 
 
@@ -216,11 +209,11 @@ def test_what_a_ready_node_is_short_of_is_told_with_the_rest(world: tuple[Contex
 
 
 def test_a_cluster_without_pod_network_is_looked_at_once(
-    world: tuple[Context, Nodes], clock: Clock
+    world: tuple[Context, Nodes], clock: FakeClock
 ) -> None:
     ctx, nodes = world
     cluster = replace(CLUSTER, network=Network(cni="none"))
     node_answers.say(ctx.directory, "cp1", NodeState(nodes=not_ready("w1", "no network")))
     wait_ready(replace(ctx, cluster=cluster), nodes, None, usual=50)
-    assert clock.slept == 0
+    assert clock.time == 0
     assert "no pod network was asked for" in ended(ctx).detail

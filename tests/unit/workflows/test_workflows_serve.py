@@ -35,22 +35,12 @@ from ohmykube.workflows import session
 from ohmykube.workflows.serve import ServeOptions, ServeResult
 from ohmykube.workflows.tunnel_keeper import LONGEST_PAUSE, ClusterTunnels
 from tests import image_maker
+from tests.fake_clock import FakeClock
 from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-@dataclass
-class Clock:
-    time: float = 100.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @dataclass
@@ -89,7 +79,9 @@ class Links:
 
 @pytest.fixture
 def services() -> Services:
-    return Services(paths=paths.from_environment(), reporter=RecordingReporter(), clock=Clock())
+    return Services(
+        paths=paths.from_environment(), reporter=RecordingReporter(), clock=FakeClock(100.0)
+    )
 
 
 def make(services: Services, name: str = "dev", workers: int = 1) -> Path:

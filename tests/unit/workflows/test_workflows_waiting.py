@@ -21,6 +21,7 @@ from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import power, session, up
 from ohmykube.workflows.up_values import UpOptions
 from tests import node_answers
+from tests.fake_clock import FakeClock
 from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
@@ -29,26 +30,13 @@ if TYPE_CHECKING:
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
 
 
-class Hurried:
-    """A clock on which waiting takes no time."""
-
-    def __init__(self) -> None:
-        self.slept = 0.0
-
-    def now(self) -> float:
-        return self.slept
-
-    def sleep(self, seconds: float) -> None:
-        self.slept += seconds
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Hurried:
-    return Hurried()
-
-
-@pytest.fixture
-def services(clock: Hurried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
+def services(clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
     """Give services for a cluster whose only node answers, and is never Ready."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
@@ -83,7 +71,7 @@ def waited(error: pytest.ExceptionInfo[ClusterError]) -> int:
 
 
 def test_up_waits_as_long_as_its_help_says(
-    services: Services, clock: Hurried, capsys: pytest.CaptureFixture[str]
+    services: Services, clock: FakeClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ClusterError) as caught:
         run_again(services, UpOptions())
@@ -91,20 +79,20 @@ def test_up_waits_as_long_as_its_help_says(
     text = " ".join(capsys.readouterr().out.split())
     told = re.search(r"may take to become ready \(default: (\d+), more for emulated", text)
     assert told, text
-    assert waited(caught) == int(told[1]) == round(clock.slept)
+    assert waited(caught) == int(told[1]) == round(clock.time)
 
 
-def test_up_waits_as_long_as_it_was_told(services: Services, clock: Hurried) -> None:
+def test_up_waits_as_long_as_it_was_told(services: Services, clock: FakeClock) -> None:
     with pytest.raises(ClusterError) as caught:
         run_again(services, UpOptions(wait_seconds=77))
-    assert waited(caught) == 77 == round(clock.slept)
+    assert waited(caught) == 77 == round(clock.time)
 
 
-def test_start_waits_half_as_long_as_up(services: Services, clock: Hurried) -> None:
+def test_start_waits_half_as_long_as_up(services: Services, clock: FakeClock) -> None:
     with pytest.raises(ClusterError) as of_up:
         run_again(services, UpOptions())
-    clock.slept = 0
+    clock.time = 0
     power.stop(services, "dev")
     with pytest.raises(ClusterError) as of_start:
         power.start(services, "dev")
-    assert waited(of_start) == round(clock.slept) == waited(of_up) / 2
+    assert waited(of_start) == round(clock.time) == waited(of_up) / 2
