@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ohmykube.kit import process
+from ohmykube.kit import files, process
 from ohmykube.providers.nspawn import port_forward
 from tests.e2e.bare import Bare
 from tests.e2e.conftest import NOTHING, Cli, wait_gone
@@ -74,10 +74,16 @@ def test_an_occupied_port_of_the_api(tmp_path: Path, shared_cache: Path) -> None
 
 
 def copied(cache: Path, target: Path) -> Path:
-    """Copy a cache by hard links and return the copy; the nodes' base image is only pointed to."""
+    """Return a copy of a cache, of hard links where they are possible; the base image is shared."""
     target.mkdir()
-    argv = ["cp", "-al", str(cache / "oci"), str(cache / "refs.json"), str(target)]
-    process.run(argv, timeout=120)
+    argv = ["cp", "-a", str(cache / "oci"), str(cache / "refs.json"), str(target)]
+    try:
+        process.run([*argv, "--link"], timeout=120)
+    except process.CommandFailed:
+        # The temporary directory lies on another file system, or on another mount of the same.
+        files.remove_tree(target)
+        target.mkdir()
+        process.run(argv, timeout=300)
     (target / "nspawn").symlink_to(cache / "nspawn")
     return target
 
