@@ -74,6 +74,14 @@ def answering(answers: Mapping[str, NodeState]) -> str:
     return min((name for name, one in answers.items() if one.nodes is not None), default="")
 
 
+def api_nodes(answers: Mapping[str, NodeState]) -> Mapping[str, ApiNode] | None:
+    """Return the Node objects that it told of, by name; None when no API server answered."""
+    control_plane = answering(answers)
+    if not control_plane:
+        return None
+    return {node.name: node for node in answers[control_plane].nodes or ()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDigests:
     """What a node is, or is to be, configured from, each as a digest."""

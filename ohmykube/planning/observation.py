@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.model.machine import Resizing
-from ohmykube.model.node_state import answering
+from ohmykube.model.node_state import answering, api_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,10 +42,7 @@ class Observed:
     @property
     def kubernetes(self) -> Mapping[str, ApiNode] | None:
         """The Node objects by name; None when no API server answered."""
-        if not self.control_plane:
-            return None
-        nodes = self.answers[self.control_plane].nodes
-        return {node.name: node for node in nodes or ()}
+        return api_nodes(self.answers)
 
     @property
     def changed_objects(self) -> tuple[str, ...]:

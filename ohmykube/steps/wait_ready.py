@@ -9,7 +9,7 @@ from ohmykube.errors import ClusterError, TimeoutExceeded
 from ohmykube.kit import retry
 from ohmykube.kube import node_state
 from ohmykube.model.machine import MachineState
-from ohmykube.model.node_state import answering
+from ohmykube.model.node_state import answering, api_nodes
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.observe import ask
 from ohmykube.steps.step import Step
@@ -60,8 +60,7 @@ def lacking(cluster: Cluster, answers: Mapping[str, NodeState]) -> dict[str, str
         cluster: its nodes are judged.
         answers: one control plane that answered among them.
     """
-    known = answers[control_plane].nodes or () if (control_plane := answering(answers)) else ()
-    found = {node.name: node for node in known}
+    found = api_nodes(answers) or {}
     reasons = {}
     for node in cluster.nodes:
         seen, answer = found.get(node.name), answers.get(node.name)
@@ -141,9 +140,8 @@ class _Health:
 
     def pressures(self) -> dict[str, str]:
         """Return what nodes run short of, by name."""
-        name = answering(self.answers)
-        nodes = self.answers[name].nodes or () if name else ()
-        return {node.name: node.pressure for node in nodes if node.pressure}
+        found = api_nodes(self.answers) or {}
+        return {name: node.pressure for name, node in found.items() if node.pressure}
 
     def _control_planes(self) -> set[str]:
         """Return the control plane that answered, or all of them when none did."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
 from ohmykube.model.machine import MachineState
-from ohmykube.model.node_state import answering
+from ohmykube.model.node_state import api_nodes
 from ohmykube.state import layout
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.observe import ask
@@ -81,9 +81,7 @@ def described(
         answers: what nodes have said.
         problem: why nodes are not ready of which no control plane has told.
     """
-    control_plane = answering(answers)
-    known = answers[control_plane].nodes or () if control_plane else ()
-    found = {node.name: node for node in known}
+    found = api_nodes(answers) or {}
     reasons = lacking(cluster, answers)
     return tuple(
         _node_status(
