@@ -13,6 +13,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils.kubeadm import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ohmykube.config import node_files
+
 NODE: dict[str, Any] = {
     "cgroup_version": 2,
     "systemd": True,
@@ -558,3 +560,8 @@ def test_files_of_the_user_are_not_shown() -> None:
 def test_patches_that_kubeadm_would_pass_over_are_told(name: str, *, fits: bool) -> None:
     found = problems.format_problems({"kubeadm_patches (name)": ["kubeadm_patch", [name]]})
     assert (found == []) is fits
+
+
+def test_the_front_end_takes_patches_of_the_same_targets() -> None:
+    """It judges the file before there is a node, and cannot import from the collection."""
+    assert node_files.PATCH_TARGETS == problems.PATCHED
