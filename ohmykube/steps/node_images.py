@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 CERTS = "/etc/containerd/certs.d"
 SURVEY_SECONDS = 60
 TRANSFER_SECONDS = 3600.0
-_LABELS = "io.cri-containerd.pinned=pinned io.cri-containerd.image=managed"
+_PINNED = "io.cri-containerd.pinned=pinned"
+# containerd's CRI sets it itself once it has named the image by its ID, and leaves an image alone
+# that has it already: right only for a name that goes.
+_MANAGED = "io.cri-containerd.image=managed"
 # sudo of some distributions drops /usr/local/bin, where ctr is.
 _PREFIX = """\
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -86,7 +89,7 @@ _NAME = f"""\
 name() {{
   [ "$1" != "$2" ] || return 0
   $ctr images tag --force "$1" "$2" >/dev/null
-  $ctr images label "$2" {_LABELS} >/dev/null
+  $ctr images label "$2" {_PINNED} >/dev/null
 }}
 """
 # A node without a terminal tells nobody that its connection has ended, except by the end of the
@@ -105,15 +108,15 @@ fetch() {{
   return "$code"
 }}
 exec 3<&0
-[ -z "$5" ] || fetch "$5"
-fetch --label {_LABELS.replace(" ", " --label ")} "$2"
+[ -z "$5" ] || fetch --label {_MANAGED} "$5"
+fetch --label {_PINNED} "$2"
 exec 3<&-
 name "$2" "$1"
 [ -z "$5" ] || $ctr images rm "$5" >/dev/null
 """
 _IMPORT = f"""\
 $ctr images import - >/dev/null
-$ctr images label "$1" {_LABELS} >/dev/null
+$ctr images label "$1" {_PINNED} >/dev/null
 name "$1" "$2"
 """
 _SETTLE = """\

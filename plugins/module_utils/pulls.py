@@ -16,19 +16,20 @@ DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 NO_DIGEST = "-"
 # $1 is the reference, $2 its digest, $3 that of its repacked form, which leaves no name. Pulling by
 # digest makes containerd check the manifest too; the name by digest is what the kubelet shows as
-# the image's identity.
+# the image's identity. The label MANAGED is set by containerd's CRI itself, after it has given the
+# image its third name, the image ID; it leaves an image alone that has the label already
+# (UpdateImage in internal/cri/server/images/image_pull.go), which is right only for what goes.
 PULL = """
 ctr="ctr --namespace k8s.io images"
 hosts=$0
-labels="--label {pinned} --label {managed}"
 name=$1
 [ "$2" = - ] || name=${{1%:*}}@$2
 by=
 [ "$3" = - ] || by=${{1%:*}}@$3
-[ -z "$by" ] || $ctr pull --hosts-dir "$hosts" "$by" >/dev/null || by=
-$ctr pull --hosts-dir "$hosts" $labels "$name" >/dev/null || exit 1
+[ -z "$by" ] || $ctr pull --hosts-dir "$hosts" --label {managed} "$by" >/dev/null || by=
+$ctr pull --hosts-dir "$hosts" --label {pinned} "$name" >/dev/null || exit 1
 [ -z "$by" ] || $ctr rm "$by" >/dev/null
-[ "$2" = - ] || {{ $ctr tag --force "$name" "$1" && $ctr label "$1" {pinned} {managed}; }} >/dev/null
+[ "$2" = - ] || {{ $ctr tag --force "$name" "$1" && $ctr label "$1" {pinned}; }} >/dev/null
 """.format(pinned=PINNED, managed=MANAGED)
 PULL_ALL = """
 hosts=$1 parallel=$2 each=$3

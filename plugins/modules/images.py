@@ -214,7 +214,7 @@ class Images:
         self.running = is_running()
         if self.running and self._params["wait"]:
             self._wait(deadline)
-        missing = self._missing()
+        missing = self._missing(self._found())
         self.present = [image["ref"] for image in self._params["images"] if image not in missing]
         if self.running:
             return
@@ -224,7 +224,7 @@ class Images:
         self._start(missing, deadline)
         if self._params["wait"]:
             self._wait(deadline)
-            self._verify()
+            self._verify(deadline)
 
     def _note(self, files, absent):
         if absent:
@@ -248,16 +248,18 @@ class Images:
         if message:
             self.warnings.append(message)
 
-    def _missing(self):
-        """Return the images that are not there with the wanted digest; all, when containerd is not there yet."""
+    def _found(self):
+        """Return {reference: (digest, labels)}; in check mode nothing, when containerd is not there yet."""
         try:
-            found = node_state.listing(
-                programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60).stdout
-            )
+            done = programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60)
         except programs.ProgramError:
             if self._check:
-                return list(self._params["images"])
+                return {}
             raise
+        return node_state.listing(done.stdout)
+
+    def _missing(self, found):
+        """Return the images that are not there with the wanted digest."""
         return [image for image in self._params["images"] if not node_state.matches(image, found)]
 
     def _start(self, missing, deadline):
@@ -298,11 +300,24 @@ class Images:
             time.sleep(0.2)
         self.running = False
 
-    def _verify(self):
-        lost = [image["ref"] for image in self._missing()]
-        if lost:
-            message = "could not pull %s" % ", ".join(lost)
-            raise programs.ProgramError(message, units.journal(UNIT))
+    def _verify(self, deadline):
+        wanted = [image["ref"] for image in self._params["images"]]
+        while True:
+            found = self._found()
+            lost = [image["ref"] for image in self._missing(found)]
+            if lost:
+                message = "could not pull %s" % ", ".join(lost)
+                raise programs.ProgramError(message, units.journal(UNIT))
+            # Until then containerd's CRI has not named the image by its ID, and a node that is
+            # stopped now, or becomes a template, would be without that name for good.
+            waits = [ref for ref in wanted if pulls.MANAGED not in found[ref][1]]
+            if not waits:
+                return
+            if time.monotonic() > deadline:
+                raise programs.ProgramError(
+                    "containerd's CRI did not take over %s" % ", ".join(waits)
+                )
+            time.sleep(0.1)
 
 
 def is_running():

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import ClusterFiles
 
-FIRST_PORT, PORTS = 36443, 1000
+# A port is a cluster's for its life and is bound again at each start: not one of those that the
+# kernel gives to outgoing connections (from 32768 on, net.ipv4.ip_local_port_range), nor a NodePort
+# (30000 to 32767), nor one of Lima's clusters (from 26443 on).
+FIRST_PORT, PORTS = 25443, 1000
 PROXY = "/lib/systemd/systemd-socket-proxyd"
 _LISTEN_WAIT = retry.Wait(seconds=5, every=0.02, factor=1.5, longest=0.2)
 
@@ -65,8 +68,8 @@ class PortForwards:
         if not self._host.kernel.port_free(port):
             raise LockedError(
                 f"port {port} of 127.0.0.1, which leads to {target} of cluster {cluster}, is taken",
-                why="another program listens there",
-                hint=f"ss -ltnp 'sport = :{port}'  (which one?); stop it, then run this again",
+                why="another program listens there, or a connection comes from there",
+                hint=f"ss -tanp 'sport = :{port}'  (which one?); stop it, then run this again",
                 id="OMK-P-172",
             )
         self._cgroups.make(group)

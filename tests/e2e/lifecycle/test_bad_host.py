@@ -65,7 +65,7 @@ def test_an_occupied_port_of_the_api(tmp_path: Path, shared_cache: Path) -> None
                 other.bind(endpoint)
                 other.listen()
                 done = cli.run("start", nodes.name, check=False, timeout=120)
-                refusal(done, 5, f"port {endpoint[1]}", "is taken", "ss -ltnp")
+                refusal(done, 5, f"port {endpoint[1]}", "is taken", "ss -tanp")
             nodes.provider.start(nodes.name, "cp1")
             assert nodes.provider.api_endpoint(nodes.name, address, 6443) == endpoint
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, registries
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, pulls, registries
 
 if TYPE_CHECKING:
     from .conftest import FakeNode, RunModule
@@ -19,6 +19,7 @@ OTHER = "sha256:" + "b" * 64
 PAUSE = {"ref": "registry.k8s.io/pause:3.10.2", "digest": DIGEST}
 PROXY = {"ref": "registry.k8s.io/kube-proxy:v1.36.3", "digest": OTHER}
 # One file for each image name: pulls run at the same time. A pull brings the digest asked for.
+# The CRI sets its label a look later than the image is there.
 CTR = r"""
 shift 2
 mkdir -p $NOTES/images
@@ -27,7 +28,11 @@ row() { echo "$1 type $2 1 MiB linux/amd64 $3" >"$(file "$1")"; }
 case "$*" in
 "images ls")
   echo "REF TYPE DIGEST SIZE PLATFORMS LABELS"
-  cat $NOTES/images/* 2>/dev/null || true ;;
+  cat $NOTES/images/* 2>/dev/null || true
+  [ -e $NOTES/no-cri ] || for each in $NOTES/images/*; do
+    [ -e "$each" ] && ! grep -q image=managed "$each" || continue
+    sed -i s/$/,io.cri-containerd.image=managed/ "$each"
+  done ;;
 "images pull"*)
   for last; do :; done
   [ -e $NOTES/offline ] && exit 1
@@ -35,7 +40,7 @@ case "$*" in
   row "$last" "${last#*@}" io.cri-containerd.pinned=pinned ;;
 "images tag --force"*) row "$5" "${4#*@}" - ;;
 "images rm"*) rm "$(file "$3")" ;;
-"images label"*) row "$3" "$(cut -d' ' -f3 "$(file "$3")")" "$4,$5" ;;
+"images label"*) row "$3" "$(cut -d' ' -f3 "$(file "$3")")" "$4" ;;
 esac
 """
 SYSTEMD_RUN = r"""
@@ -105,6 +110,21 @@ def test_without_its_repacked_form_an_image_comes_as_it_is(
     image = {**PAUSE, "repacked": OTHER}
     assert converge(run_module, machine, images=[image])["pulled"] == [PAUSE["ref"]]
     assert not any(" rm " in call for call in machine.calls("ctr"))
+
+
+def test_an_image_is_there_once_the_cri_has_taken_it_over(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    """Only then it has the name by its ID, which a node that stops before would never get."""
+    converge(run_module, machine, images=[PAUSE, PROXY])
+    for path in (machine.notes / "images").iterdir():
+        assert pulls.MANAGED in path.read_text()
+    labels = [call for call in machine.calls("ctr") if pulls.MANAGED in call]
+    assert labels == [], "the CRI gives no name to what has its label already"
+    (machine.notes / "no-cri").touch()
+    other = {**PROXY, "ref": "registry.k8s.io/etcd:3"}
+    done = converge(run_module, machine, images=[other], timeout=1, fails=True)
+    assert done["msg"] == "containerd's CRI did not take over registry.k8s.io/etcd:3"
 
 
 def test_without_digest_any_will_do(run_module: RunModule, machine: FakeNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import socket
 import threading
@@ -23,6 +24,7 @@ from ohmykube.kit import process
 from ohmykube.kit.paths import Paths
 from ohmykube.progress import ItemProgress, Status
 from ohmykube.providers.base import Check, CheckStatus
+from ohmykube.providers.lima import network as lima_network
 from ohmykube.providers.nspawn import base_image, cgroups, layout, network, port_forward, preflight
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.cgroups import Limits
@@ -357,6 +359,15 @@ class TestPorts:
         assert port_forward.choose("dev", (), lambda port: port != first) == first + 1
         assert port_forward.choose("dev", {first}, lambda _port: True) == first + 1
         assert port_forward.FIRST_PORT <= first < port_forward.FIRST_PORT + port_forward.PORTS
+
+    def test_a_port_for_life_is_none_that_anything_else_is_given(self) -> None:
+        """The kernel gives ports to connections, Kubernetes to services, Lima to its clusters."""
+        ours = range(port_forward.FIRST_PORT, port_forward.FIRST_PORT + port_forward.PORTS)
+        connections, services = range(32768, 61000), range(30000, 32768)
+        for mine, others in itertools.combinations(
+            (ours, lima_network.PORTS, connections, services), 2
+        ):
+            assert not set(mine) & set(others)
 
     def test_none_is_left(self) -> None:
         with pytest.raises(LockedError, match="no port"):
