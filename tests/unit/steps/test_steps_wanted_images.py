@@ -42,6 +42,20 @@ def diffs(image: image_maker.Image) -> list[str]:
     return found
 
 
+def with_diffs(image: image_maker.Image, listed: list[str], times: int = 1) -> image_maker.Image:
+    """Return the image with other digests of plain tars, and its layers so many times."""
+    document = json.loads(image.manifest)
+    before = document["config"]["digest"]
+    config = json.loads(image.blobs[before])
+    config["rootfs"]["diff_ids"] = listed
+    text = json.dumps(config).encode()
+    document["config"] = image_maker.describe(text, document["config"]["mediaType"])
+    document["layers"] *= times
+    blobs = {digest: data for digest, data in image.blobs.items() if digest != before}
+    blobs[document["config"]["digest"]] = text
+    return image_maker.Image(json.dumps(document).encode(), blobs)
+
+
 def test_chain_ids_follow_the_rule_of_the_specification() -> None:
     a, b, c = ("sha256:" + letter * 64 for letter in "abc")
     ab = "sha256:" + hashlib.sha256(f"{a} {b}".encode()).hexdigest()
@@ -77,17 +91,22 @@ def test_what_is_there_or_unpacked_is_not_lacking(store: Store) -> None:
     assert form.lacking(frozenset({diffs(image)[1]})) == everything
 
 
+@pytest.mark.parametrize("listed", [0, 1, 3])
+def test_an_artifact_whose_config_lists_no_layers_is_never_whole(store: Store, listed: int) -> None:
+    """Charts and the like travel as images do, but no node unpacks them."""
+    image = image_maker.image(1000, 2000)
+    given = (diffs(image) * 2)[:listed]
+    form = wanted(store, with_diffs(image, given)).form
+    assert form.chains == {}
+    assert not form.is_whole(frozenset([*form.blobs, *wanted_images.chain_ids(given)]))
+    assert form.lacking(frozenset(given)) == form.blobs
+
+
 def test_a_layer_that_is_in_an_image_twice_must_be_unpacked_twice(store: Store) -> None:
     image = image_maker.image(1000)
-    document = json.loads(image.manifest)
-    text = json.loads(image.blobs[document["config"]["digest"]])
-    text["rootfs"]["diff_ids"] *= 2
-    config = json.dumps(text).encode()
-    document["config"] = image_maker.describe(config, document["config"]["mediaType"])
-    document["layers"] *= 2
-    data = {image.layers[0]: image.blobs[image.layers[0]], document["config"]["digest"]: config}
-    form = wanted(store, image_maker.Image(json.dumps(document).encode(), data)).form
-    lower, upper = wanted_images.chain_ids(text["rootfs"]["diff_ids"])
+    twice = diffs(image) * 2
+    form = wanted(store, with_diffs(image, twice, times=2)).form
+    lower, upper = wanted_images.chain_ids(twice)
     assert image.layers[0] in form.lacking(frozenset({lower}))
     assert image.layers[0] not in form.lacking(frozenset({lower, upper}))
 
