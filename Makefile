@@ -93,6 +93,7 @@ requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes new
 	for name in uv collection-docs audit mutants; do \
 		$(UV) --constraints requirements/dev.txt --output-file "requirements/$$name.txt" \
 			--no-emit-package yattag "requirements/$$name.in"; done  # has no wheel, is not needed
+	$(UV) --output-file requirements/galaxy-importer.txt requirements/galaxy-importer.in
 	$(BIN)/python tools/sanity.py --pins | $(UV) --output-file requirements/sanity.txt -
 
 .PHONY: dist

@@ -114,6 +114,7 @@ def lint() -> list[Part]:
     return [
         program("sanity", ("tests/sanity/*", "changelogs/*", "LICENSE*"), 60),
         program("collection_docs", ("changelogs/*",), 40),
+        program("galaxy_import", ("changelogs/*", "LICENSE*"), 60),
         program("changelog", ("changelogs/*",), 15),
         linter("ruff", "ruff", "check", no_cache, ".", inputs=PYTHON, budget=5),
         linter("format", "ruff", "format", no_cache, "--check", ".", inputs=PYTHON, budget=5),
