@@ -349,23 +349,23 @@ def kubeadm_join_document(settings, node, control_plane=False):
 def kube_nodes_wanted(hosts):
     """Return node name -> labels and taints that the control plane must set, for hosts' variables.
 
-    A node that has not joined gets its taints, and the labels it may give itself, from the kubelet, and
-    has none to lose.
+    What is wanted is in the fact ``kubeadm_node`` of each host: variables of a play or a role are not
+    among what other hosts see. A node that has not joined gets its taints, and the labels it may give
+    itself, from the kubelet, and has none to lose.
     """
     wanted = {}
     for host in hosts:
+        node = host["kubeadm_node"]
         joined = (host.get("ansible_facts") or {}).get("ohmykube_node", {}).get("joined", False)
-        labels = dict(host.get("kubeadm_node_labels") or {})
+        labels = dict(node["labels"])
         if not joined:
             labels = {key: value for key, value in labels.items() if is_restricted(key)}
-        taints = list(host.get("kubeadm_node_taints") or []) if joined else []
-        wish = {"labels": labels, "taints": taints}
+        wish = {"labels": labels, "taints": list(node["taints"] or []) if joined else []}
         if joined:
-            wish["absent_labels"] = list(host.get("kubeadm_node_absent_labels") or [])
-            wish["absent_taints"] = list(host.get("kubeadm_node_absent_taints") or [])
+            wish["absent_labels"] = list(node["absent_labels"])
+            wish["absent_taints"] = list(node["absent_taints"])
         if any(wish.values()):
-            name = host.get("kubeadm_node_name") or host["inventory_hostname"]
-            wanted[name] = wish
+            wanted[node["name"]] = wish
     return wanted
 
 

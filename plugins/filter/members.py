@@ -185,13 +185,8 @@ def has_cluster(found):
 
 
 def kubeadm_addresses(hosts):
-    """Return node name -> address, or '', of hosts given by their variables."""
-    return {
-        host.get("kubeadm_node_name") or host["inventory_hostname"]: host.get("kubeadm_node_ip")
-        or _facts(host).get("default_ip")
-        or ""
-        for host in hosts
-    }
+    """Return node name -> address, or '', of hosts given by their variables, the fact ``kubeadm_node`` among them."""
+    return {host["kubeadm_node"]["name"]: host["kubeadm_node"]["ip"] for host in hosts}
 
 
 def kubeadm_joining(hosts):

@@ -232,6 +232,47 @@ def test_every_filter_is_documented(path: Path) -> None:
         assert set(about["options"]) == set(positional)
 
 
+def facts_of(role: str) -> set[str]:
+    """Return what the tasks of a role make facts of."""
+    found = {"ansible_facts"}
+    for path in role_files(role, "tasks"):
+        for task in every_task(load(path)):
+            found |= set(task.get("ansible.builtin.set_fact", {}))
+            found |= {task["register"]} if "register" in task else set()
+    return found
+
+
+def every_task(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tasks, and those in blocks."""
+    inner = (every_task(task.get("block", [])) for task in tasks)
+    return [*tasks, *(task for found in inner for task in found)]
+
+
+OF_ANOTHER_HOST = re.compile(r"hostvars\[[^\]]+\](?:\.|\[['\"])(\w+)")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_of_another_host_a_role_reads_facts_alone(role: str) -> None:
+    """Variables of plays, roles and tasks are not in ``hostvars``, whatever a host itself sees."""
+    for path in role_files(role, "tasks", "handlers", "vars", "templates", "defaults"):
+        assert set(OF_ANOTHER_HOST.findall(path.read_text())) <= facts_of(role), path
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "plugins/filter").glob("*.py")), ids=lambda path: path.stem
+)
+def test_of_another_host_a_filter_reads_facts_alone(path: Path) -> None:
+    variables = {
+        option
+        for role in ROLES
+        for entry in entry_points(role).values()
+        for option in entry["options"]
+    }
+    text = path.read_text()
+    used = set(re.findall(r"\.get\(\s*[\"'](\w+)", text) + re.findall(r"\[[\"'](\w+)[\"']\]", text))
+    assert not used & variables
+
+
 DESTROYS = re.compile(r"cluster_reset|tasks_from: reset|kubeadm reset|rm -rf|force", re.IGNORECASE)
 
 

@@ -225,31 +225,33 @@ def test_labels_that_a_kubelet_may_not_set() -> None:
     assert (
         given["node-labels"] == "a=1,e.com/k=3,node.kubernetes.io/y=2,topology.kubernetes.io/zone=z"
     )
-    fresh = {"inventory_hostname": "w1", "kubeadm_node_labels": labels}
+    fresh = {"kubeadm_node": settled("w1", labels=labels)}
     assert kubeadm.kube_nodes_wanted([fresh]) == {
         "w1": {"labels": {"node-role.kubernetes.io/x": ""}, "taints": []}
     }
-    joined = {
-        **fresh,
-        "kubeadm_node_taints": ["a:NoExecute"],
-        "ansible_facts": {"ohmykube_node": {"joined": True}},
-    }
+    has_joined = {"ansible_facts": {"ohmykube_node": {"joined": True}}}
+    joined = {"kubeadm_node": settled("w1", labels=labels, taints=["a:NoExecute"]), **has_joined}
     nothing: dict[str, list[str]] = {"absent_labels": [], "absent_taints": []}
     assert kubeadm.kube_nodes_wanted([joined]) == {
         "w1": {"labels": labels, "taints": ["a:NoExecute"], **nothing}
     }
-    lost = {"kubeadm_node_absent_labels": ["b"], "kubeadm_node_absent_taints": ["b:NoExecute"]}
-    bare = {"inventory_hostname": "w1", **lost}
-    assert kubeadm.kube_nodes_wanted([bare]) == {}
-    assert kubeadm.kube_nodes_wanted([{**joined, **bare, "kubeadm_node_labels": {}}]) == {
+    bare = settled("w1", absent_labels=["b"], absent_taints=["b:NoExecute"])
+    assert kubeadm.kube_nodes_wanted([{"kubeadm_node": bare}]) == {}
+    assert kubeadm.kube_nodes_wanted([{"kubeadm_node": bare, **has_joined}]) == {
         "w1": {
             "labels": {},
-            "taints": ["a:NoExecute"],
+            "taints": [],
             "absent_labels": ["b"],
             "absent_taints": ["b:NoExecute"],
         }
     }
-    assert kubeadm.kube_nodes_wanted([{"inventory_hostname": "w2"}]) == {}
+    assert kubeadm.kube_nodes_wanted([{"kubeadm_node": settled("w2")}]) == {}
+
+
+def settled(name: str, **given: Any) -> dict[str, Any]:
+    """Return the fact ``kubeadm_node`` of a host."""
+    bare = {"labels": {}, "taints": None, "absent_labels": [], "absent_taints": []}
+    return {"name": name, "ip": "10.0.0.9", **bare, **given}
 
 
 def test_join_document() -> None:

@@ -222,12 +222,13 @@ def test_nothing_leaves_while_no_control_plane_can_be_looked_at() -> None:
 
 
 def test_names_and_addresses() -> None:
+    found = {"a": BARE, "b": {}, "c": WORKER, "d": plane(joined=False)}
     listed = [
-        {"inventory_hostname": "a", "ansible_facts": {"ohmykube_node": BARE}},
-        {"inventory_hostname": "b", "kubeadm_node_name": "n2", "kubeadm_node_ip": "10.1.1.1"},
-        {"inventory_hostname": "c", "ansible_facts": {"ohmykube_node": WORKER}},
-        {"inventory_hostname": "d", "ansible_facts": {"ohmykube_node": plane(joined=False)}},
+        {
+            "kubeadm_node": {"name": f"n-{host}", "ip": "10.1.1.1" if facts else ""},
+            "ansible_facts": {"ohmykube_node": facts},
+        }
+        for host, facts in found.items()
     ]
-    assert members.kubeadm_joining(listed) == {"a": "10.0.0.9", "n2": "10.1.1.1"}
-    assert set(members.kubeadm_addresses(listed)) == {"a", "n2", "c", "d"}
-    assert members.kubeadm_addresses([{"inventory_hostname": "x"}]) == {"x": ""}
+    assert members.kubeadm_joining(listed) == {"n-a": "10.1.1.1", "n-b": ""}
+    assert set(members.kubeadm_addresses(listed)) == {"n-a", "n-b", "n-c", "n-d"}

@@ -115,8 +115,7 @@ class KubernetesDouble:
     def _converge(self, hosts: Sequence[HostEntry], joined: set[str]) -> None:
         variables = [
             {
-                **host.variables,
-                "inventory_hostname": host.name,
+                "kubeadm_node": _settled(host),
                 "ansible_facts": {"ohmykube_node": {"joined": host.name in joined}},
             }
             for host in hosts
@@ -136,6 +135,12 @@ class KubernetesDouble:
                     node.labels[key] = value
             for change in taints:
                 _apply_taint(node.taints, change)
+
+
+def _settled(host: HostEntry) -> dict[str, Any]:
+    """Return what the role makes a fact of; its defaults are empty."""
+    names = ("name", "ip", "labels", "taints", "absent_labels", "absent_taints")
+    return {name: host.variables.get(f"kubeadm_node_{name}") or {} for name in names}
 
 
 def _hash(given: Mapping[str, Any], addons: Sequence[str]) -> str:
