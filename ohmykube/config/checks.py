@@ -107,7 +107,9 @@ class Checker:
                         f"{dotted(path)}.{field} has no effect on machines that exist"
                     )
         self._unique(
-            lambda p: p.node.host and (p.node.host.address, p.node.host.port, p.node.host.jump),
+            lambda p: (
+                p.node.host and (p.node.host.address, p.node.host.port or 22, p.node.host.jump)
+            ),
             "address",
         )
         self._unique(lambda p: p.node.host and p.node.host.node_ip, "nodeIP")

@@ -93,15 +93,24 @@ class Ssh(Strict):
         description="Ansible inventory file (INI or YAML) with the groups kube_control_plane and "
         "kube_node, relative to this file. Used instead of hosts in the node groups.",
     )
-    user: Annotated[User, SETTING] = Field(default="root", description="Login name.")
-    port: Annotated[Port, SETTING] = Field(default=22, description="TCP port of sshd.")
+    user: Annotated[User | None, SETTING] = Field(
+        default=None,
+        description="Login name; when not given, your ssh configuration's for the host, else root.",
+    )
+    port: Annotated[Port | None, SETTING] = Field(
+        default=None,
+        description="TCP port of sshd; when not given, your ssh configuration's for the host, else "
+        "22.",
+    )
     identity_file: Annotated[FilePath | None, SETTING] = Field(
         default=None,
         alias="identityFile",
         description="Private key file, relative to this file; ssh's own choice when not given.",
     )
     jump: Annotated[Jump | None, SETTING] = Field(
-        default=None, description="Jump host, [user@]host[:port]."
+        default=None,
+        description="Jump host, [user@]host[:port], or none; your ssh configuration's for the host "
+        "when not given.",
     )
     become: Annotated[StrictBool, SETTING] = Field(
         default=False, description="Use sudo, without a password, for everything on the node."
@@ -129,7 +138,7 @@ class Host(Strict):
     """An existing machine, for the provider ssh."""
 
     address: Annotated[Address, AT_CREATION] = Field(
-        description="IPv4 address or host name that ssh connects to."
+        description="IPv4 address, host name, or a Host of your ssh configuration."
     )
     name: Annotated[Name | None, NODES] = Field(
         default=None, description="Node name; the group's prefix and a number else."

@@ -52,8 +52,9 @@ class Host:
     """An existing machine for the ssh provider."""
 
     address: str
-    port: int = 22
-    user: str = "root"
+    """Of a host, or what the user's ssh configuration calls it. None below: as that says."""
+    port: int | None = None
+    user: str | None = None
     identity_file: Path | None = None
     jump: str | None = None
     """``[user@]host[:port]`` of a jump host."""

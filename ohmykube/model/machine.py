@@ -36,6 +36,10 @@ class SshTarget:
     """argv of a ProxyCommand; with ``proxy_fdpass`` it hands over a connected socket."""
     proxy_fdpass: bool = False
     jump: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    """Further lines of the user's own configuration: keyword, and value as ssh wants it quoted."""
+    jump_files: tuple[Path, ...] = ()
+    """Files of the user's own configuration, which say how jump hosts are reached."""
     become: bool = False
 
 

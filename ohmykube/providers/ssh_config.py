@@ -7,7 +7,6 @@ its line as it is, expands ``%`` tokens and hands it to a shell.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -17,14 +16,13 @@ from ohmykube.errors import (
     ConfigError,
     IntegrityError,
     OhmykubeError,
-    PrerequisiteError,
     UnreachableError,
 )
 from ohmykube.kit import process
 from ohmykube.providers import ssh_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ohmykube.model.machine import SshTarget
@@ -32,11 +30,12 @@ if TYPE_CHECKING:
 LONGEST_CONTROL_DIR = 45
 """A socket's path may have 104 bytes (macOS); ssh adds a slash, 40 for %C and 17 of its own."""
 
+NO_JUMP = "none"
+"""As ssh says it: no jump host, whatever else is configured."""
+
 REFUSED = ("OMK-V-102", "OMK-V-354")
 """Error ids of ``probe`` when the node answers and refuses us: our key, or that we showed none."""
 
-_ASK_SECONDS = 5
-_UNRESOLVED = "Could not resolve hostname"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
 _OF_THE_FILE = re.compile(r"@@@|remove with:|ssh-keygen -f|^Offending|^Add correct host key")
@@ -62,13 +61,17 @@ def render(targets: Mapping[str, SshTarget], control_dir: Path, *, slowdown: int
     blocks = []
     for name in sorted(targets):
         blocks.append(_entry(name, targets[name]))
-        if targets[name].jump:
-            jumps.setdefault(_jump_host(targets[name].jump or ""), targets[name])
+        jump = targets[name].jump
+        if jump and jump != NO_JUMP:
+            jumps.setdefault(_jump_host(jump), targets[name])
     for host, target in sorted(jumps.items()):
         # ssh reads this file for the jump host too, but none of the node's own lines.
         if host not in targets:
             blocks.append(_jump_entry(host, target))
     blocks.append(_shared(control_dir, slowdown))
+    files = dict.fromkeys(path for one in targets.values() for path in one.jump_files)
+    if files:
+        blocks.append(_others(targets, files))
     return "\n".join(blocks)
 
 
@@ -93,8 +96,10 @@ def _entry(name: str, target: SshTarget) -> str:
         if target.proxy_fdpass:
             lines.append("ProxyUseFdpass yes")
     elif target.jump:
-        _jump_host(target.jump)
+        if target.jump != NO_JUMP:
+            _jump_host(target.jump)
         lines.append(f"ProxyJump {target.jump}")
+    lines += [f"{keyword} {_line(value)}" for keyword, value in target.options]
     return "\n  ".join(lines) + "\n"
 
 
@@ -105,6 +110,13 @@ def _jump_entry(host: str, target: SshTarget) -> str:
         lines.append(f"IdentityFile {_path(target.identity_file)}")
     if target.known_hosts is not None:
         lines.append(f"UserKnownHostsFile {_path(target.known_hosts)} ~/.ssh/known_hosts")
+    return "\n  ".join(lines) + "\n"
+
+
+def _others(nodes: Iterable[str], files: Iterable[Path]) -> str:
+    """For hosts that are no nodes, which are those on the way, the user's configuration counts."""
+    lines = [f"Host * {' '.join(f'!{name}' for name in sorted(nodes))}"]
+    lines += [f"Include {_path(path)}" for path in files]
     return "\n  ".join(lines) + "\n"
 
 
@@ -198,8 +210,6 @@ def explain(
         node: the name of the node's ``Host`` entry there.
     """
     found = _explained(called, error)
-    if _UNRESOLVED in error.result.stderr:
-        found.hint = _in_users_configuration(ssh_config, node) or found.hint
     if found.id == "OMK-V-102":
         why, hint = ssh_keys.unusable(ssh_config, node)
         if why:
@@ -207,36 +217,6 @@ def explain(
                 f"no ssh key could be shown to node {called}", why=why, hint=hint, id="OMK-V-354"
             )
     return found
-
-
-def _in_users_configuration(ssh_config: Path, node: str) -> str:
-    """Return how to describe a host whose address is an alias in the user's own configuration."""
-    address = effective_options("-F", str(ssh_config), node).get("hostname", "")
-    named = effective_options(address) if address else {}
-    if named.get("hostname", address) == address:
-        return ""
-    plain = effective_options("-F", "none", address)
-    fields = {"hostname": "address", "port": "port", "user": "user", "proxyjump": "jump"}
-    said = [
-        f"{field}: {named[option]}"
-        for option, field in fields.items()
-        if named.get(option, "none") not in ("none", plain.get(option))
-    ]
-    return (
-        f"{address} is a Host of your ssh configuration, and that is not read for nodes: "
-        f"describe the host by {', '.join(said)}"
-    )
-
-
-def effective_options(*argv: str) -> dict[str, str]:
-    """Return what ``ssh -G`` says, by option in lower case; the first value of each."""
-    options: dict[str, str] = {}
-    with contextlib.suppress(process.CommandFailed, PrerequisiteError):
-        told = process.run(["ssh", "-G", *argv], timeout=_ASK_SECONDS, check=False).stdout
-        for line in told.splitlines():
-            option, _, value = line.partition(" ")
-            options.setdefault(option, value)
-    return options
 
 
 def _explained(node: str, error: process.CommandFailed) -> OhmykubeError:
@@ -301,5 +281,5 @@ _SIGNS = (
     ("timed out", _no_connection),
     ("No route to host", _no_connection),
     ("Network is unreachable", _no_connection),
-    (_UNRESOLVED, _no_connection),
+    ("Could not resolve hostname", _no_connection),
 )

@@ -87,7 +87,9 @@ def ctx(tmp_path: Path) -> Context:
         paths=paths.from_environment({"OHMYKUBE_HOME": str(tmp_path)}), reporter=RecordingReporter()
     )
     provider = SshProvider(
-        ProviderContext(paths=services.paths, reporter=services.reporter, cluster=CLUSTER), Hosts()
+        ProviderContext(paths=services.paths, reporter=services.reporter, cluster=CLUSTER),
+        Hosts(),
+        configuration=(),
     )
     return Context(
         services=services,

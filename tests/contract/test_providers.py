@@ -261,7 +261,9 @@ def pinned_hosts(nodes: tuple[NspawnProvider, str, list[Machine]]) -> list[Host]
     return found
 
 
-def ssh_provider(home: Path, cluster: str, hosts: dict[str, Host]) -> SshProvider:
+def ssh_provider(
+    home: Path, cluster: str, hosts: dict[str, Host], configuration: tuple[Path, ...] = ()
+) -> SshProvider:
     """Return the ssh provider for a cluster over these hosts."""
     nodes = tuple(
         Node(
@@ -274,4 +276,4 @@ def ssh_provider(home: Path, cluster: str, hosts: dict[str, Host]) -> SshProvide
     wanted = Cluster(name=cluster, kubernetes_version="1.36.3", provider="ssh", nodes=nodes)
     paths = Paths(state=home / "s", data=home / "d", cache=home / "c")
     context = ProviderContext(paths=paths, reporter=RecordingReporter(), cluster=wanted)
-    return SshProvider(context)
+    return SshProvider(context, configuration=configuration)

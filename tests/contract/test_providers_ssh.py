@@ -14,6 +14,7 @@ from test_providers import pinned_hosts, ssh_provider
 
 from ohmykube.errors import IntegrityError, LockedError, PrerequisiteError, UnreachableError
 from ohmykube.kit import process
+from ohmykube.model.cluster import Host
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.providers import ssh_config
 from ohmykube.steps.node_shell import NodeShell
@@ -21,7 +22,6 @@ from ohmykube.steps.node_shell import NodeShell
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ohmykube.model.cluster import Host
     from ohmykube.model.machine import Machine
     from ohmykube.providers.nspawn.provider import NspawnProvider
 
@@ -100,6 +100,40 @@ def test_a_jump_host(
     result = reach(made, tmp_path, "hostname")
     assert (result.stdout, result.stderr) == ("h2\n", "")
     for node in ("cp1", "w1"):
+        provider.delete("dev", node)
+
+
+def test_hosts_by_their_names_in_the_users_configuration(
+    bare_nodes: tuple[NspawnProvider, str, list[Machine]], hosts: list[Host], tmp_path: Path
+) -> None:
+    """What ssh reaches by a name of the user's is reached by it alone, also behind another."""
+    known = tmp_path / "known"
+    inner = bare_nodes[2][1].address
+    known.write_text(
+        f"[{hosts[0].address}]:{hosts[0].port} {hosts[0].host_key}\n{inner} {hosts[1].host_key}\n"
+    )
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/lab").write_text(
+        f"Host lab-1\nHostName {hosts[0].address}\nPort {hosts[0].port}\n"
+        f"Host lab-2\nHostName {inner}\nProxyJump lab-1\n"
+    )
+    configuration = tmp_path / "ssh config"
+    configuration.write_text(
+        f"Include {tmp_path}/conf.d/*\nMatch originalhost lab-*\nUser root\n"
+        f"IdentityFile {hosts[0].identity_file}\nIdentitiesOnly yes\nUserKnownHostsFile {known}\n"
+    )
+    named = {"cp1": Host(address="lab-1"), "w1": Host(address="lab-2")}
+    provider = ssh_provider(tmp_path, "dev", named, (configuration,))
+    provider.prepare()
+    made = [provider.create(replace(SPEC, node=node)) for node in named]
+    assert [machine.address for machine in made] == [one.address for one in bare_nodes[2][:2]]
+    assert [reach(machine, tmp_path, "hostname").stdout for machine in made] == ["h1\n", "h2\n"]
+    # The description wins, and its key is checked where the alias leads.
+    pinned = replace(named["w1"], host_key=hosts[0].host_key)
+    other = ssh_provider(tmp_path, "dev", {**named, "w1": pinned}, (configuration,))
+    with pytest.raises(IntegrityError, match="not the one expected"):
+        other.create(replace(SPEC, node="w1"))
+    for node in named:
         provider.delete("dev", node)
 
 

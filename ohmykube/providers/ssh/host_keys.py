@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ohmykube.model.cluster import Host
 
 _KEY = re.compile(r"(?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=*(?: [ -~]*)?")
 
 
-def known_hosts_line(host: Host) -> str:
-    """Return a known_hosts line for a pinned key, or nothing."""
-    if host.host_key is None:
-        return ""
-    if _KEY.fullmatch(host.host_key) is None:
+def known_hosts_line(key: str, address: str, port: int) -> str:
+    """Return the known_hosts line for a key.
+
+    Args:
+        key: type and base64, as in a public key file.
+        address: where ssh connects to, by which it looks the key up.
+        port: of its sshd.
+
+    Raises:
+        ConfigError: it is no key.
+    """
+    if _KEY.fullmatch(key) is None:
         raise ConfigError(
-            f"the host key of {host.address} is no public key",
-            why=f"it is {host.host_key[:60]!r}",
+            f"the host key of {address} is no public key",
+            why=f"it is {key[:60]!r}",
             hint="ssh-keyscan -t ed25519 HOST shows it as `ssh-ed25519 AAAA...`; compare it",
             id="OMK-C-193",
         )
-    name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
-    return f"{name} {host.host_key}\n"
+    return f"{address if port == 22 else f'[{address}]:{port}'} {key}\n"

@@ -6,23 +6,22 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import (
     ConfigError,
-    LockedError,
     NotFoundError,
     OhmykubeError,
     PrerequisiteError,
-    ProviderError,
 )
 from ohmykube.kit import architecture, failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
-from ohmykube.providers.ssh import host_facts, preflight
-from ohmykube.providers.ssh.host_keys import known_hosts_line
+from ohmykube.providers.ssh import host_facts, preflight, refusals
 from ohmykube.providers.ssh.records import Records, Remembered
 from ohmykube.providers.ssh.remote_script import OpenSsh, ScriptRunner
+from ohmykube.providers.ssh.user_config import Logins, own_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from ohmykube.model.cluster import Host, Node
     from ohmykube.providers.ssh.host_facts import Facts
@@ -36,8 +35,22 @@ class SshProvider(Provider):
 
     name = "ssh"
 
-    def __init__(self, context: ProviderContext, remote: ScriptRunner | None = None) -> None:
+    def __init__(
+        self,
+        context: ProviderContext,
+        remote: ScriptRunner | None = None,
+        configuration: Sequence[Path] | None = None,
+    ) -> None:
+        """Make the provider.
+
+        Args:
+            context: what every provider is made with.
+            remote: what runs scripts on hosts.
+            configuration: files of ssh's configuration that say what the description does not; the
+                user's when not given.
+        """
         super().__init__(context)
+        self._logins = Logins(own_files() if configuration is None else configuration)
         if context.cluster is not None and context.cluster.provider_options:
             keys = sorted(context.cluster.provider_options)
             raise ConfigError(
@@ -88,7 +101,7 @@ class SshProvider(Provider):
             return
         known = {node.name: self._records.get(cluster.name, node.name) for node in cluster.nodes}
         for node in cluster.nodes:
-            _refuse_move(node.name, _host_of(node), known[node.name])
+            refusals.refuse_move(node.name, _host_of(node), known[node.name])
         new = [node for node in cluster.nodes if not _is_set_up(known[node.name])]
         found = parallel.each(new, self._free, at_most=AT_ONCE)
         self._insist([check for checks in found for check in checks])
@@ -107,7 +120,7 @@ class SshProvider(Provider):
         """Return the checks of a host; one that belongs to another cluster is refused first."""
         facts, ours = self._asked(node)
         if not ours:
-            _refuse_taken(node.name, facts.marker)
+            refusals.refuse_taken(node.name, facts.marker)
         return preflight.checks_of(node, facts, ours=ours)
 
     def _judged(self, node: Node) -> list[Check]:
@@ -188,15 +201,15 @@ class SshProvider(Provider):
         """
         node = self._desired(spec.cluster).get(spec.node)
         if node is None:
-            raise _no_host(spec.node)
+            raise refusals.no_host(spec.node)
         host = _host_of(node)
-        _refuse_move(spec.node, host, self._records.get(spec.cluster, spec.node))
+        refusals.refuse_move(spec.node, host, self._records.get(spec.cluster, spec.node))
         identity = self._records.register(spec.cluster, spec.node, host)
         self._records.write_known_hosts(spec.cluster, self._pinned())
         with failures.undoing(lambda: self._forget_unmarked(spec)):
             facts = self._look(spec.cluster, spec.node, host)
             if not self._is_ours(spec.cluster, spec.node, facts):
-                _refuse_taken(spec.node, facts.marker)
+                refusals.refuse_taken(spec.node, facts.marker)
                 self._insist(preflight.checks_of(node, facts, ours=False))
                 self._mark(spec, host, identity)
         machine = self._machine(spec.cluster, spec.node, host, facts)
@@ -223,7 +236,7 @@ class SshProvider(Provider):
         if found != marker:
             if before is not None:
                 self._records.put(spec.cluster, spec.node, before)
-            _refuse_taken(spec.node, found)
+            refusals.refuse_taken(spec.node, found)
 
     def start(self, cluster: str, node: str) -> Machine:
         """Return the machine if it runs; nothing here can switch it on.
@@ -236,7 +249,7 @@ class SshProvider(Provider):
             if machine.node == node:
                 if machine.state is MachineState.RUNNING:
                     return machine
-                raise _no_power(node, "start", machine.problem)
+                raise refusals.no_power(node, "start", machine.problem)
         raise NotFoundError(
             f'cluster "{cluster}" has no host for node "{node}"',
             hint="ohmykube status",
@@ -251,7 +264,7 @@ class SshProvider(Provider):
         """
         for machine in self.list(cluster):
             if machine.node == node:
-                raise _no_power(node, "stop", machine.problem)
+                raise refusals.no_power(node, "stop", machine.problem)
 
     def delete(self, cluster: str, node: str) -> None:
         """Take our marker off the host; the machine and all else on it stay.
@@ -293,7 +306,7 @@ class SshProvider(Provider):
         known = self._records.get(cluster, node)
         desired = self._desired(cluster).get(node)
         host = desired.host if desired is not None else None
-        if known is not None and (host is None or _moves(host, known)):
+        if known is not None and (host is None or refusals.moves(host, known)):
             host = known.host
         return host, known
 
@@ -310,32 +323,25 @@ class SshProvider(Provider):
     def _run(self, cluster: str, node: str, host: Host, script: str) -> str:
         target = self._target(cluster, host)
         # All pinned keys, because a jump host may be another node.
-        trusted = known_hosts_line(host) and self._pinned(host)
+        trusted = self._pinned(host) if host.host_key else ""
         return self._remote.run(node, target, script, trusted=trusted, timeout=LOOK_SECONDS)
 
     def _pinned(self, *more: Host) -> str:
         nodes = self.context.cluster.nodes if self.context.cluster else ()
         hosts = [*more, *(node.host for node in nodes if node.host is not None)]
-        lines = {known_hosts_line(host) for host in hosts}
+        lines = {self._logins.known_hosts_line(host) for host in hosts}
         return "".join(sorted(lines))
 
     def _target(self, cluster: str, host: Host) -> SshTarget:
-        return SshTarget(
-            address=host.address,
-            user=host.user,
-            port=host.port,
-            identity_file=host.identity_file,
-            known_hosts=self._records.known_hosts(cluster) if host.host_key else None,
-            jump=host.jump,
-            become=host.become,
-        )
+        known_hosts = self._records.known_hosts(cluster) if host.host_key else None
+        return self._logins.target(host, known_hosts)
 
     def _machine(self, cluster: str, node: str, host: Host, facts: Facts) -> Machine:
         return Machine(
             cluster=cluster,
             node=node,
             state=MachineState.RUNNING,
-            address=facts.address(host.node_ip, host.address),
+            address=facts.address(host.node_ip, self._logins.of(host).address),
             ssh=self._target(cluster, host),
             arch=architecture.go_name(facts.text("machine")),
         )
@@ -343,55 +349,9 @@ class SshProvider(Provider):
 
 def _host_of(node: Node) -> Host:
     if node.host is None:
-        raise _no_host(node.name)
+        raise refusals.no_host(node.name)
     return node.host
 
 
 def _is_set_up(known: Remembered | None) -> bool:
     return known is not None and bool(known.address)
-
-
-def _moves(host: Host, known: Remembered) -> bool:
-    return known.marked and known.host.address != host.address
-
-
-def _refuse_move(node: str, host: Host, known: Remembered | None) -> None:
-    """Refuse another host for a node: what is on its host would be forgotten."""
-    if known is not None and _moves(host, known):
-        raise LockedError(
-            f"node {node} is on host {known.host.address} already",
-            why=f"the description says {host.address}, and a host leaves when it was reset",
-            hint="give the new host a node name of its own; the old node is reset then",
-            id="OMK-V-351",
-        )
-
-
-def _no_host(node: str) -> ConfigError:
-    return ConfigError(
-        f'node "{node}" has no host',
-        why="provider ssh needs an address for every node",
-        hint="give the node a `host:` in the cluster file",
-        id="OMK-C-194",
-    )
-
-
-def _refuse_taken(node: str, marker: host_facts.Marker | None) -> None:
-    if marker is None:
-        return
-    owner = f'cluster "{marker.cluster}", node "{marker.node}"' if marker.cluster else "unknown"
-    raise LockedError(
-        f"the host of node {node} belongs to another cluster or node",
-        why=f"its marker {host_facts.MARKER} says: {owner}, id {marker.id[:8] or '-'}",
-        hint="delete that cluster first; "
-        f"if it is long gone, remove {host_facts.MARKER} on the host",
-        id="OMK-V-112",
-    )
-
-
-def _no_power(node: str, verb: str, problem: str) -> ProviderError:
-    return ProviderError(
-        f"provider ssh cannot {verb} node {node}",
-        why=problem or "its machines exist on their own",
-        hint="switch the machine by its own means",
-        id="OMK-V-113",
-    )

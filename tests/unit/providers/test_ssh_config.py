@@ -181,50 +181,6 @@ def test_a_time_limit_is_told_apart() -> None:
     assert ssh_config.explain("cp1", failed, Path("/x"), "cp1").id == "OMK-V-105"
 
 
-CONFIGURED = {
-    "labnode": "HostName 192.0.2.7\nUser ops\nPort 2222\nProxyJump bastion",
-    "web-*": "HostName %h.lab.example",
-    "plain": "User ops",
-}
-
-
-@pytest.mark.parametrize(
-    ("address", "hint"),
-    [
-        ("labnode", "address: 192.0.2.7, port: 2222, user: ops, jump: bastion"),
-        ("web-1", "address: web-1.lab.example"),
-        ("plain", ""),
-        ("nowhere", ""),
-    ],
-)
-def test_an_alias_of_the_users_configuration_is_told_as_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, hint: str
-) -> None:
-    """Whatever the alias stands for, the advice says it in the words of the description."""
-    if process.which("ssh") is None:
-        pytest.skip("there is no ssh")
-    ssh = Path(str(process.which("ssh"))).resolve()
-    user = tmp_path / "users"
-    user.write_text("".join(f"Host {name}\n{text}\n" for name, text in CONFIGURED.items()))
-    # ssh takes the user's home from the system: without -F it is told here.
-    program = tmp_path / "bin/ssh"
-    program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\ncase "$2" in -F) exec {ssh} "$@" ;; *) exec {ssh} -F {user} "$@" ;; esac\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    config = tmp_path / "config"
-    target = SshTarget(address=address, user="root")
-    config.write_text(ssh_config.render({"cp1": target}, tmp_path / ("long" * 12)))
-    stderr = f"ssh: Could not resolve hostname {address}: Name or service not known"
-    failed = process.CommandFailed(process.Result(("ssh",), 255, "", stderr))
-    error = ssh_config.explain("cp1", failed, config, "cp1")
-    assert error.id == "OMK-V-106"
-    assert str(error.hint).endswith(hint or "ohmykube status")
-    assert ("not read for nodes" in str(error.hint)) is bool(hint)
-
-
 @pytest.fixture
 def fake_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put an ssh on PATH that notes its arguments and does what $FAKE says."""

@@ -116,7 +116,7 @@ def cluster_of(name: str, *hosts: Host | None) -> Cluster:
 def provider_of(hosts: FakeHosts, home: Path, cluster: Cluster | None) -> SshProvider:
     paths = Paths(state=home / "s", data=home / "d", cache=home / "c")
     context = ProviderContext(paths=paths, reporter=RecordingReporter(), cluster=cluster)
-    return SshProvider(context, hosts)
+    return SshProvider(context, hosts, configuration=())
 
 
 ONE = cluster_of("dev", Host(address="a"), Host(address="b"))

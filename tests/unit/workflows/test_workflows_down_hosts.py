@@ -120,7 +120,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
 
     class Provider(SshProvider):
         def __init__(self, context: ProviderContext) -> None:
-            super().__init__(context, found)
+            super().__init__(context, found, configuration=())
 
     def provider(services: Services, _name: str, cluster: Cluster | None) -> SshProvider:
         context = ProviderContext(paths=services.paths, reporter=services.reporter, cluster=cluster)
