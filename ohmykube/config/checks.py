@@ -86,7 +86,7 @@ class Checker:
             name = placed.node.name
             if name in seen:
                 self._add(placed.path, f'has the node name "{name}", which is taken already')
-            elif not names.is_name(name):
+            elif placed.node.host is None and not names.is_name(name):
                 self._add(placed.path, f"makes the node name {name}, which is too long")
             seen.setdefault(name, placed)
 

@@ -72,6 +72,11 @@ def _taint(value: object) -> Taint:
 
 
 Name = Annotated[StrictStr, AfterValidator(values.name), _text_schema(pattern=names.PATTERN)]
+HostName = Annotated[
+    StrictStr,
+    AfterValidator(values.host_name),
+    _text_schema(pattern=names.PATTERN_OF_HOST, maxLength=names.LONGEST_OF_HOST),
+]
 Prefix = Annotated[StrictStr, AfterValidator(values.prefix), _text_schema(maxLength=37)]
 Version = Annotated[
     StrictStr,

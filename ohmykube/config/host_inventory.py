@@ -172,10 +172,11 @@ def _host(
             ignored.add(key)
     ignored |= {key[:40] for key in variables if key not in (*TAKEN, *_ARGUMENTS)}
     _convert(entry, path)
-    if names.is_name(name):
-        entry["name"] = name
+    # kubelet writes names in lower case, and DNS does not tell cases apart.
+    if names.is_host_name(name.lower()):
+        entry["name"] = name.lower()
     elif not _is_address(name):
-        inventory.problems.append(f"host {echo(name)} must have a name of {names.RULE}")
+        inventory.problems.append(f"host {echo(name)} must have {names.RULE_OF_HOST}")
     return entry
 
 
@@ -209,9 +210,8 @@ def _jump(arguments: str) -> str:
 
 
 def _is_address(text: str) -> bool:
-    """Tell whether a host goes by its address, or by a DNS name of several parts."""
     try:
         ipaddress.IPv4Address(text)
     except ValueError:
-        return "." in text and all(names.is_name(part) for part in text.lower().split("."))
+        return False
     return True

@@ -25,6 +25,7 @@ from ohmykube.config.fields import (
     FilePath,
     Free,
     HostKey,
+    HostName,
     Ipv4,
     Jump,
     KindName,
@@ -140,8 +141,10 @@ class Host(Strict):
     address: Annotated[Address, AT_CREATION] = Field(
         description="IPv4 address, host name, or a Host of your ssh configuration."
     )
-    name: Annotated[Name | None, NODES] = Field(
-        default=None, description="Node name; the group's prefix and a number else."
+    name: Annotated[HostName | None, NODES] = Field(
+        default=None,
+        description="Node name, such as cp1 or cp1.example.org; the group's prefix and a number "
+        "else.",
     )
     port: Annotated[Port | None, SETTING] = Field(
         default=None, description="Overrides spec.provider.ssh.port."

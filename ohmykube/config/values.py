@@ -47,6 +47,13 @@ def name(text: str) -> str:
     return text
 
 
+def host_name(text: str) -> str:
+    """Name of a node on a host that exists."""
+    if not names.is_host_name(text):
+        raise ValueError(f"must be {names.RULE_OF_HOST}, got {echo(text)}")
+    return text
+
+
 def source(text: str) -> str:
     """Name of a source of artifacts: one of ours, or one that an installed package brings."""
     if text in SOURCES:

@@ -17,6 +17,9 @@ import sys
 SCHEMA = 2
 DOCUMENT = "ohmykube.dev/v1"
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+NODE_NAME = re.compile(
+    r"(?=.{1,63}$)(?![0-9]+\.[0-9.]+$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+)
 CONTROL_PLANE, WORKER = "control-plane", "worker"
 GROUPS = {CONTROL_PLANE: "kube_control_plane", WORKER: "kube_node"}
 PREFIX = {CONTROL_PLANE: "cp", WORKER: "w"}
@@ -141,7 +144,7 @@ def nodes(record):
             *_members(wanted["controlPlane"], CONTROL_PLANE),
             *_members(wanted["workers"], WORKER),
         ]
-        wrong = [node["name"] for node in found if not NAME.fullmatch(node["name"])]
+        wrong = [node["name"] for node in found if not NODE_NAME.fullmatch(node["name"])]
     except (AttributeError, KeyError, TypeError) as error:
         raise RecordError("the nodes of the cluster cannot be read (%s)" % error) from None
     if wrong:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.nodes
 
+WORKER = "w1.lab.example"
 NAME = "sshp"
 PORT = 2222
 AUDIT = "/etc/kubernetes/audit/policy.yaml"
@@ -99,7 +100,7 @@ def description(hosts: Bare) -> dict[str, Any]:
     """Return the cluster file: root on one host, a user with sudo and another port on the other."""
     first = {"address": hosts.address("a"), "hostKey": hosts.host_key("a")}
     second = {"address": hosts.address("b"), "hostKey": hosts.host_key("b")}
-    second |= {"port": PORT, "user": "admin", "become": True}
+    second |= {"port": PORT, "user": "admin", "become": True, "name": WORKER}
     return {
         "apiVersion": "ohmykube.dev/v1",
         "kind": "Cluster",
@@ -169,11 +170,11 @@ rm -rf /var/lib/ohmykube
     ("fault", "expected"),
     [
         (another_key, (12, "is not the one", "find out which", "do not connect")),
-        (without_sudo, (7, "sudo on node w1", "/etc/sudoers.d")),
-        (without_root, (7, "w1: root rights", "become: true")),
+        (without_sudo, (7, f"sudo on node {WORKER}", "/etc/sudoers.d")),
+        (without_root, (7, f"{WORKER}: root rights", "become: true")),
         (no_such_user, (14, "refuses our ssh key", "authorized_keys")),
         (key_of_nobody, (14, "refuses our ssh key", "identityFile")),
-        (closed_port, (14, "w1", "cannot be reached", "Connection refused")),
+        (closed_port, (14, WORKER, "cannot be reached", "Connection refused")),
         (no_python, (7, "there is no python3", "apt-get install python3")),
         (of_another_cluster, (5, "belongs to another cluster", 'cluster "prod", node "w7"')),
     ],
@@ -235,7 +236,7 @@ def test_up_makes_a_healthy_cluster(user: InsideCli, up: dict[str, Any]) -> None
     nodes = [(n["name"], n["role"], n["machine"], n["ready"]) for n in status["nodes"]]
     assert nodes == [
         ("cp1", "control-plane", "running", True),
-        ("w1", "worker", "running", True),
+        (WORKER, "worker", "running", True),
     ]
 
 
@@ -259,7 +260,7 @@ def test_the_kubeconfig_works_where_the_command_runs(
         for address in node["status"]["addresses"]
         if address["type"] == "InternalIP"
     }
-    assert addresses == {"cp1": hosts.second_address("a"), "w1": hosts.second_address("b")}
+    assert addresses == {"cp1": hosts.second_address("a"), WORKER: hosts.second_address("b")}
 
 
 def test_pods_meet_by_the_addresses_that_nodes_were_given(
@@ -269,8 +270,8 @@ def test_pods_meet_by_the_addresses_that_nodes_were_given(
     nodes = {node["metadata"]["name"]: node for node in api_nodes(user)}
     annotation = "flannel.alpha.coreos.com/public-ip"
     public = {name: node["metadata"]["annotations"][annotation] for name, node in nodes.items()}
-    assert public == {"cp1": hosts.second_address("a"), "w1": hosts.second_address("b")}
-    for here, there in (("cp1", "w1"), ("w1", "cp1")):
+    assert public == {"cp1": hosts.second_address("a"), WORKER: hosts.second_address("b")}
+    for here, there in (("cp1", WORKER), (WORKER, "cp1")):
         overlay = nodes[there]["spec"]["podCIDR"].partition("/")[0]
         assert "1 received" in user.on(NAME, here, "ping", "-c1", "-W10", overlay)
 
@@ -288,7 +289,7 @@ def test_files_and_patches_are_there_before_kubeadm(
 
 
 def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> None:
-    for node, name in (("w1", "admin"), ("cp1", "root")):
+    for node, name in ((WORKER, "admin"), ("cp1", "root")):
         said = user.run("shell", "--name", NAME, node, "--", "id", "-un").stdout
         assert said.strip() == name
 
@@ -299,7 +300,7 @@ def test_a_second_up_changes_nothing(user: InsideCli, up: dict[str, Any]) -> Non
     assert again["changed"] is False
     assert [(node["name"], node["ready"]) for node in again["nodes"]] == [
         ("cp1", True),
-        ("w1", True),
+        (WORKER, True),
     ]
 
 
@@ -324,7 +325,7 @@ def test_an_inventory_file_means_the_same_cluster(
         [kube_control_plane]
         cp1 ansible_host={hosts.address("a")}
         [kube_node]
-        w1 ansible_host={hosts.address("b")} ansible_port={PORT} ansible_user=admin
+        {WORKER} ansible_host={hosts.address("b")} ansible_port={PORT} ansible_user=admin
         [kube_node:vars]
         ansible_become=yes
         [all:vars]

@@ -78,7 +78,8 @@ def clusters(draw: st.DrawFn) -> Cluster:
     ssh = draw(st.booleans())
     few = draw(st.lists(_kinds, min_size=1, max_size=2))
     labels = st.sampled_from(few)
-    node_names = draw(st.lists(_words, min_size=1, max_size=6, unique=True) | st.just(["cp1"]))
+    named = _words if not ssh else _words | _words.map(lambda word: f"{word}.lab-1.example")
+    node_names = draw(st.lists(named, min_size=1, max_size=6, unique=True) | st.just(["cp1"]))
     planes = draw(st.integers(1, len(node_names)))
     nodes = []
     for number, name in enumerate(node_names):
@@ -88,8 +89,8 @@ def clusters(draw: st.DrawFn) -> Cluster:
             kind.update(cpus=None, memory_mib=None, disk_gib=None)
             host = Host(
                 address=f"192.0.2.{number}",
-                port=draw(st.integers(1, 65535)),
-                user=draw(_words),
+                port=draw(st.none() | st.integers(1, 65535)),
+                user=draw(st.none() | _words),
                 identity_file=draw(st.none() | st.just(Path("/keys/id"))),
                 jump=draw(st.none() | st.just("me@bastion:22")),
                 become=draw(st.booleans()),

@@ -87,11 +87,16 @@ def test_hosts_logins_and_ports_are_those_that_ansible_shows(
     assert len(taken) == len(variables) == (11 if name == "hosts.ini" else 3)
 
 
-def test_names_that_are_no_node_names_are_addresses(tmp_path: Path) -> None:
-    hosts = host_inventory.read(place(tmp_path, HOSTS), "hosts.ini").hosts[Role.WORKER]
-    named = [host["name"] for host in hosts if "name" in host]
-    assert named == ["node1", "node2", "node3", "o1"]
-    assert "w9.lab.example.com" in {host["address"] for host in hosts}
+def test_a_node_is_called_as_its_host_and_an_address_is_no_name(tmp_path: Path) -> None:
+    text = HOSTS.replace("[old]", "192.0.2.40\nRACK9.Lab.Example\n[old]")
+    hosts = host_inventory.read(place(tmp_path, text), "hosts.ini").hosts[Role.WORKER]
+    named = {host["address"]: host.get("name") for host in hosts}
+    assert named.pop("192.0.2.40") is None
+    assert named.pop("RACK9.Lab.Example") == "rack9.lab.example"
+    assert named.pop("192.0.2.22") == "node2"
+    assert named.pop("192.0.2.31") == "o1"
+    assert all(name == address for address, name in named.items())
+    assert "w9.lab.example.com" in named
 
 
 @pytest.mark.parametrize(

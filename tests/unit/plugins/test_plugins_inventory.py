@@ -16,6 +16,7 @@ from ohmykube.addons import selection
 from ohmykube.ansible import variables
 from ohmykube.config import document, load
 from ohmykube.kit import paths, process
+from ohmykube.model import names
 from ohmykube.model.cluster import (
     Cluster,
     Host,
@@ -31,7 +32,7 @@ from ohmykube.providers import ssh_config
 from ohmykube.state import layout, record
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
-from tests import artifact_locks, inventory_place
+from tests import artifact_locks, host_names, inventory_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def machines(cluster: Cluster) -> dict[str, Machine]:
             address=f"10.88.0.{number}",
             ssh=SshTarget(
                 address=f"10.88.0.{number}",
-                user=node.host.user if node.host else "root",
+                user=(node.host and node.host.user) or "root",
                 become=bool(node.host and node.host.become),
             ),
         )
@@ -294,6 +295,13 @@ def test_a_name_is_never_a_path(name: str, keep: Callable[[Cluster], Kept]) -> N
     kept = keep(small())
     with pytest.raises(cluster_record.RecordError, match="is not the name of a cluster"):
         cluster_record.load(str(kept.store.root), name)
+
+
+@pytest.mark.parametrize("name", [*host_names.GOOD, *host_names.BAD])
+def test_names_of_hosts_are_those_that_the_cli_takes(name: str) -> None:
+    """The collection and the CLI have one rule for them."""
+    found = cluster_record.NODE_NAME.fullmatch(name)
+    assert (found is not None) is names.is_host_name(name) is (name in host_names.GOOD)
 
 
 @pytest.mark.parametrize(
