@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.ohmykube.cluster.plugins.module_utils import units
 from ansible_collections.ohmykube.cluster.plugins.module_utils.node_state import PINNED
+
+UNIT = "ohmykube-images.service"
 
 MANAGED = "io.cri-containerd.image=managed"
 REFERENCE = re.compile(
@@ -57,3 +60,13 @@ def check(image):
             raise ValueError("%r is no sha256 digest" % digest)
     if image["repacked"] and not image["digest"]:
         raise ValueError("%s has a repacked form, but no digest" % image["ref"])
+
+
+def is_running():
+    """Return True while pulls of an earlier call run."""
+    return units.survey([UNIT]).get(UNIT, {}).get("ActiveState") in units.RUNNING
+
+
+def is_left():
+    """Return True while systemd still knows the unit of an earlier call, which a new one has to wait for."""
+    return units.survey([UNIT]).get(UNIT, {}).get("LoadState") == "loaded"

@@ -168,8 +168,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     units,
 )
 
-UNIT = "ohmykube-images.service"
 START_ATTEMPTS = 4
+CRI_SECONDS = 60
 
 
 class Images:
@@ -208,23 +208,29 @@ class Images:
                 owned.release(path)
             registries.remove_empty(gone)
             self._note(files, absent)
-        if absent or not self._params["images"]:
-            return
+        if self._params["images"] and not absent:
+            self._pull()
+
+    def _pull(self):
         deadline = time.monotonic() + self._params["timeout"]
-        self.running = is_running()
+        self.running = pulls.is_running()
         if self.running and self._params["wait"]:
             self._wait(deadline)
-        missing = self._missing(self._found())
+        found = self._found()
+        missing = self._missing(found)
         self.present = [image["ref"] for image in self._params["images"] if image not in missing]
         if self.running:
             return
         self.pulled = [image["ref"] for image in missing]
-        if not missing or self._check:
+        if self._check:
             return
-        self._start(missing, deadline)
-        if self._params["wait"]:
+        if missing:
+            self._start(missing, deadline)
+        if self._params["wait"] and missing:
             self._wait(deadline)
-            self._verify(deadline)
+            found = self._found()
+        if self._params["wait"]:
+            self._verify(found)
 
     def _note(self, files, absent):
         if absent:
@@ -268,7 +274,7 @@ class Images:
         shell = pulls.command(hosts, parallel, words)
         # By default the command is the description; its lines break the unit's file, and after a
         # daemon-reload systemd would neither load the unit nor let go of its name.
-        named = ["--unit=" + UNIT, "--description=Pull images for ohmykube"]
+        named = ["--unit=" + pulls.UNIT, "--description=Pull images for ohmykube"]
         properties = ["--property=Nice=5", "--property=After=containerd.service"]
         start = ["systemd-run", "--quiet", "--collect", *named, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell]  # fmt: skip
         attempts = 0
@@ -279,9 +285,9 @@ class Images:
             except programs.ProgramError as error:
                 # What a killed run left on the node may have started the unit in this very moment,
                 # or the unit of that run is still being taken away: its pulls end first.
-                if is_running():
+                if pulls.is_running():
                     break
-                waits = is_left() and time.monotonic() < deadline
+                waits = pulls.is_left() and time.monotonic() < deadline
                 attempts = 0 if waits else attempts + 1
                 if attempts >= START_ATTEMPTS:
                     reason = "; ".join([str(error), *error.output.splitlines()[-1:]])
@@ -292,7 +298,7 @@ class Images:
         self.running = True
 
     def _wait(self, deadline):
-        while is_running():
+        while pulls.is_running():
             if time.monotonic() > deadline:
                 raise programs.ProgramError(
                     "images were not pulled within %d s" % self._params["timeout"]
@@ -300,34 +306,21 @@ class Images:
             time.sleep(0.2)
         self.running = False
 
-    def _verify(self, deadline):
+    def _verify(self, found):
+        lost = [image["ref"] for image in self._missing(found)]
+        if lost:
+            message = "could not pull %s" % ", ".join(lost)
+            raise programs.ProgramError(message, units.journal(pulls.UNIT))
+        # Until containerd's CRI has marked an image it has not named it by its ID either, and a node
+        # that is stopped now, or becomes a template, would be without that name for good.
+        deadline = time.monotonic() + min(CRI_SECONDS, self._params["timeout"])
         wanted = [image["ref"] for image in self._params["images"]]
-        while True:
-            found = self._found()
-            lost = [image["ref"] for image in self._missing(found)]
-            if lost:
-                message = "could not pull %s" % ", ".join(lost)
-                raise programs.ProgramError(message, units.journal(UNIT))
-            # Until then containerd's CRI has not named the image by its ID, and a node that is
-            # stopped now, or becomes a template, would be without that name for good.
-            waits = [ref for ref in wanted if pulls.MANAGED not in found[ref][1]]
-            if not waits:
-                return
+        while waits := [ref for ref in wanted if pulls.MANAGED not in found.get(ref, ("", []))[1]]:
             if time.monotonic() > deadline:
-                raise programs.ProgramError(
-                    "containerd's CRI did not take over %s" % ", ".join(waits)
-                )
+                message = "containerd's CRI did not take over %s" % ", ".join(waits)
+                raise programs.ProgramError(message)
             time.sleep(0.1)
-
-
-def is_running():
-    """Return True while pulls of an earlier call run."""
-    return units.survey([UNIT]).get(UNIT, {}).get("ActiveState") in units.RUNNING
-
-
-def is_left():
-    """Return True while systemd still knows the unit of an earlier call, which a new one has to wait for."""
-    return units.survey([UNIT]).get(UNIT, {}).get("LoadState") == "loaded"
+            found = self._found()
 
 
 def check(params):

@@ -24,6 +24,7 @@ WRITERS = {
     "providers/nspawn": "records and trees of nodes, and settings of the kernel",
     "providers/ssh/records.py": "records of hosts",
     "providers/ssh/remote_script.py": "settings of one ssh run, in a directory of its own",
+    "providers/ssh/user_config.py": "settings of one question to ssh, in a directory of its own",
     "providers/template_file.py": "descriptions of templates",
     "state": "records of clusters",
     "steps": "files of a cluster or of a run, in their directories",

@@ -123,6 +123,7 @@ def test_an_image_is_there_once_the_cri_has_taken_it_over(
     assert labels == [], "the CRI gives no name to what has its label already"
     (machine.notes / "no-cri").touch()
     other = {**PROXY, "ref": "registry.k8s.io/etcd:3"}
+    converge(run_module, machine, images=[other], wait=False)
     done = converge(run_module, machine, images=[other], timeout=1, fails=True)
     assert done["msg"] == "containerd's CRI did not take over registry.k8s.io/etcd:3"
 
