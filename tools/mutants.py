@@ -54,7 +54,7 @@ class Copies:
         self._free: queue.Queue[Path] = queue.Queue()
         for number in range(count):
             copy = place / str(number) / "checkout"
-            sandbox.populate(tree, tree.files, copy)
+            sandbox.populate(tree, copy)
             self._free.put(copy)
 
     def notices(self, mutant: Mutant, stages: list[list[list[str]]]) -> str:

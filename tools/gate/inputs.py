@@ -22,6 +22,8 @@ _COLLECTION = "ansible_collections.ohmykube.cluster."
 _ENTRY_POINTS = "ohmykube/kit/entrypoints.py"
 _DISTRIBUTIONS = "tests/distributions"
 _IMPORT = re.compile(r"(?:from ([\w.]+) )?import ([\w.]+(?: as \w+)?(?:, *[\w.]+(?: as \w+)?)*)")
+_SPECIAL = frozenset("*?[")
+"""A pattern without any of these is the name of a file."""
 _UNLISTED = {".git", ".venv", "__pycache__"}
 
 
@@ -48,6 +50,8 @@ class Tree:
         for pattern in patterns:
             if pattern.startswith("!"):
                 found -= set(fnmatch.filter(found, pattern[1:]))
+            elif _SPECIAL.isdisjoint(pattern):
+                found |= {pattern} & self.files.keys()
             else:
                 found |= set(fnmatch.filter(self.files, pattern))
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -138,10 +139,11 @@ class Run:
             cache = self._tool_cache(first.cache)
             argv = [word.replace("{cache}", str(cache)) for word in argv]
         if self._confine and first.sandbox:
-            place = self._work / "in" / str(number)
-            copied = sandbox.populate(self.tree, first.files(self.tree), place)
-            self._keys[first.name] = key(first, copied, names=copied.files, branches=self.branches)
-            argv = sandbox.argv(place, ROOT, self._temporary(number), argv)
+            names = first.files(self.tree)
+            self._keys[first.name] = key(first, self._copy, names=names, branches=self.branches)
+            listed = self._work / f"{number}.names"
+            listed.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in sorted(names)))
+            argv = sandbox.argv(self._copy.root, ROOT, self._temporary(number), argv, listed)
         last = [self._history.last(part.name) for part in parts]
         return Job(
             name=name,
@@ -155,6 +157,11 @@ class Run:
             nodes=first.nodes,
             open_files=(self._directory.descriptor,),
         )
+
+    @functools.cached_property
+    def _copy(self) -> Tree:
+        """Copy the checkout, for all parts that see their inputs only."""
+        return sandbox.populate(self.tree, self._work / "checkout")
 
     def _tool_cache(self, name: str) -> Path:
         """Return the directory that a tool keeps between runs, or one for this run alone."""

@@ -17,14 +17,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # A mount namespace of the part's own: it ends with its last process, and nobody else sees it. What
-# tests write lies in memory there: they sync much, and nothing of it is to outlive them.
+# tests write lies in memory there: they sync much, and nothing of it is to outlive them. So does
+# the checkout that they see, where there is a list of its files.
 _INSIDE = """
 set -e
 mount -t tmpfs -o mode=711 tmpfs "$3"
-mount --bind "$2/.venv" "$1/.venv"
-mount --rbind "$1" "$2"
+seen=$1
+if [ -n "$4" ]; then
+    seen=$3/checkout
+    mkdir "$seen"
+    cd "$1"
+    xargs -0 cp --no-dereference --preserve=mode,timestamps --parents -t "$seen" -- <"$4"
+    cd "$seen"
+    mkdir .venv
+    git init --quiet --initial-branch=main
+    git add --all --force --intent-to-add
+fi
+mount --bind "$2/.venv" "$seen/.venv"
+mount --rbind "$seen" "$2"
 cd "$2"
-shift 3
+shift 4
 exec "$@"
 """
 
@@ -37,26 +49,33 @@ def available() -> bool:
     return subprocess.run(argv, capture_output=True, timeout=30, check=False).returncode == 0
 
 
-def populate(tree: Tree, names: Iterable[str], place: Path) -> Tree:
-    """Copy files to ``place``, a git repository of their own; return what was copied.
+def populate(tree: Tree, place: Path) -> Tree:
+    """Copy a checkout to ``place``, a git repository of its own; return what was copied.
 
-    The copy says what the part really saw, also when somebody edits the checkout meanwhile.
+    The copy says what parts really saw, also when somebody edits the checkout meanwhile.
     """
-    for name in sorted(names):
-        source, target = tree.root / name, place / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
+    for directory in {(place / name).parent for name in tree.files}:
+        directory.mkdir(parents=True, exist_ok=True)
+    for name in tree.files:
+        shutil.copy2(tree.root / name, place / name, follow_symlinks=False)
     copied = Tree.read(place)
     (place / ".venv").mkdir()
-    for words in (["init", "--quiet", "--initial-branch=main"], ["add", "--all", "--force"]):
+    # Without the contents: they are for nobody, and git would take longer than the copy.
+    for words in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all", "--force", "--intent-to-add"],
+    ):
         subprocess.run(["git", *words], cwd=place, capture_output=True, timeout=60, check=True)
     return copied
 
 
-def argv(place: Path, root: Path, temporary: Path, command: Iterable[str]) -> list[str]:
+def argv(
+    place: Path, root: Path, temporary: Path, command: Iterable[str], names: Path | None = None
+) -> list[str]:
     """Return the command line that runs a command in ``root`` with the content of ``place``.
 
-    What it writes below ``temporary``, a directory, goes with it.
+    What it writes below ``temporary``, a directory, goes with it. With ``names``, a file of names
+    that each end with a null, it sees these files alone, and what it writes among them goes too.
     """
-    where = [str(place), str(root), str(temporary)]
+    where = [str(place), str(root), str(temporary), str(names or "")]
     return ["unshare", "--mount", "sh", "-c", _INSIDE, "sandbox", *where, *command]
