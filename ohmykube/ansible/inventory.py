@@ -26,6 +26,7 @@ from ohmykube.ansible.variables import (
 from ohmykube.errors import ConfigError, ProviderError
 from ohmykube.kit import files, paths
 from ohmykube.kit.secret import Secret
+from ohmykube.model import names
 from ohmykube.model.cluster import Role
 
 if TYPE_CHECKING:
@@ -42,9 +43,6 @@ SECRETS_FILE = "group_vars/k8s_cluster/secrets.yml"
 
 _SHORTEST_SECRET = 8
 """In characters: shorter files of the user are none, and to hide them would garble all output."""
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-# DNS labels that mean something else to Ansible.
-_RESERVED = frozenset({"all", "ungrouped", "localhost"})
 _VARIABLE = re.compile(r"[a-z][a-z0-9_]*")
 _STR_TAG = "tag:yaml.org,2002:str"
 
@@ -117,12 +115,12 @@ def _indent(text: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError unless ``name`` is a DNS label that Ansible takes as a plain host name."""
-    if not _LABEL.fullmatch(name) or name in _RESERVED:
+    """Raise ConfigError unless ``name`` is a DNS name that Ansible takes as a plain host name."""
+    if not names.is_host_name(name) or name in names.RESERVED:
         raise ConfigError(
             f"{name!r} cannot be the name of a node",
-            why="a node name is a DNS label: a-z, 0-9 and -, at most 63 characters, "
-            "and none of all, ungrouped, localhost",
+            why=f"a node name is {names.RULE_OF_HOST}, "
+            f"and none of {', '.join(sorted(names.RESERVED))}",
             hint="ohmykube config validate",
             id="OMK-C-181",
         )

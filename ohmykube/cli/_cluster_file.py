@@ -11,6 +11,7 @@ from ohmykube.config.overrides import Overrides
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
+    from ohmykube.config.load import Inspected
     from ohmykube.model.cluster import Cluster
 
 STDIN = Path("-")
@@ -54,11 +55,26 @@ def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluste
             record.document, wanted, label=f'cluster "{record.name}"', desired=True
         )
     if file == STDIN:
-        with app.signals.asking():
-            data = sys.stdin.buffer.read(LARGEST_BYTES) if sys.stdin else b""
-        found = loader.load_text(data, "stdin", wanted)
+        found = loader.load_text(_standard_input(app), "stdin", wanted)
     else:
         found = loader.load(file, wanted)
     for warning in found.warnings:
         app.note(f"warning: {warning}")
     return found.cluster
+
+
+def inspect(app: App, file: Path) -> Inspected:
+    """Return a cluster file (``-``: stdin) with all that is wrong with it.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+        PermissionDenied: it may not be read.
+    """
+    if file == STDIN:
+        return loader.inspect(None, _standard_input(app), "stdin")
+    return loader.inspect(file)
+
+
+def _standard_input(app: App) -> bytes:
+    with app.signals.asking():
+        return sys.stdin.buffer.read(LARGEST_BYTES) if sys.stdin else b""

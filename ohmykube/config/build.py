@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.config import (
@@ -30,10 +31,22 @@ if TYPE_CHECKING:
     from ohmykube.model.cluster import NodeFile
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a document says."""
+
+    cluster: Cluster | None
+    """Of what is right in it; None when nothing can be made of it."""
+    problems: list[Problem]
+    warnings: list[str]
+    nodes_known: bool
+    """The cluster has the nodes that the document means."""
+
+
 def build(
     source: Source, base: pathlib.Path, known_providers: Sequence[str], *, check_addons: bool = True
-) -> tuple[Cluster | None, list[Problem], list[str]]:
-    """Return the cluster (None when there are problems), the problems and the warnings.
+) -> Built:
+    """Return what a document says, with all its problems.
 
     Args:
         source: the document.
@@ -42,12 +55,14 @@ def build(
         check_addons: compare its add-ons with those that are installed. A record has been compared
             when it was written, and an add-on may have been uninstalled since.
     """
-    problems = _header(source)
-    if problems:
-        return None, problems, []
+    header = _header(source)
+    if len(header) > 1:  # nothing says that it is one of ours
+        return Built(cluster=None, problems=header, warnings=[], nodes_known=False)
+    source.data |= {"apiVersion": fields.API_VERSION, "kind": fields.KIND}
     document, problems, left_out = translate.validate(source, desired=check_addons)
+    problems = [*header, *problems]
     if document is None:
-        return None, problems, []
+        return Built(cluster=None, problems=problems, warnings=[], nodes_known=False)
     document, more, warnings = _with_inventory(document, source, base)
     problems += more
     if more:
@@ -68,10 +83,12 @@ def build(
         version = document.spec.kubernetes.version if sure else versions.DEFAULT
         problems += kubeadm_types.problems(sections, version, source)
         problems += host_paths.problems(document.spec, placed_nodes, source)
-    if problems:
-        return None, problems, []
-    cluster = _cluster(document, placed, laid)
-    return cluster, [], [*warnings, *checker.warnings]
+    return Built(
+        cluster=_cluster(document, placed, laid, with_addons=not problems),
+        problems=problems,
+        warnings=[*warnings, *checker.warnings],
+        nodes_known=checks.are_nodes_known(left_out),
+    )
 
 
 def _with_inventory(
@@ -125,7 +142,11 @@ def _header(source: Source) -> list[Problem]:
 
 
 def _cluster(
-    document: v1.Document, placed: Sequence[nodes.PlacedNode], laid: tuple[NodeFile, ...]
+    document: v1.Document,
+    placed: Sequence[nodes.PlacedNode],
+    laid: tuple[NodeFile, ...],
+    *,
+    with_addons: bool,
 ) -> Cluster:
     spec = document.spec
     kubeadm = spec.kubeadm
@@ -158,6 +179,7 @@ def _cluster(
             registries={name: tuple(urls) for name, urls in spec.artifacts.registries.items()},
         ),
         template=TemplateUse(spec.template),
-        addons=addons.wanted(spec.addons),
+        # Their versions are known of those alone that are installed.
+        addons=addons.wanted(spec.addons) if with_addons else (),
         provider_options=spec.provider.options,
     )

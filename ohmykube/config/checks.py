@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 
 from ohmykube.config import fields, patches, v1
 from ohmykube.config.document import FIELD
-from ohmykube.config.problems import Path, Problem, dotted
+from ohmykube.config.problems import Path, Problem, closest, dotted
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ohmykube.config.nodes import PlacedNode
     from ohmykube.config.yaml_source import Source
 
-_NODES: Path = ("spec", "nodes")
-_NETWORK: Path = ("spec", "network")
-_PROVIDER: Path = ("spec", "provider")
+_NODES = ("spec", "nodes")
+_NETWORK = ("spec", "network")
+_PROVIDER = ("spec", "provider")
+_NAME = (*_PROVIDER, "name")
+_OF_THE_SET = ("name", "names", "count", "hosts")
+"""Fields of a group, or of its hosts, that say which nodes there are."""
 
 RESERVED = {"nspawn": ipaddress.IPv4Network("10.88.0.0/24")}
 """Networks in which a provider puts its nodes."""
@@ -38,22 +41,22 @@ class Checker:
         self.source = source
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self._left_out: set[Path] = set()
 
     def run(self, left_out: set[Path], known_providers: Sequence[str]) -> None:
         """Check everything that does not hang on a value that was left out."""
-        nodes_known = not any(
-            path[:2] == _NODES and not {"cpus", "memory", "disk", "labels"} & set(path)
-            for path in left_out
-        )
+        self._left_out = left_out
+        nodes_known = are_nodes_known(left_out)
+        self._names(self.placed if nodes_known else [p for p in self.placed if p.named])
+        self._machines()
+        self._taints()
         if nodes_known:
-            for check in (self._counts, self._names, self._hosts, self._taints):
-                check()
+            self._counts()
+            self._hosts()
             self._sizes()
-        if not any(path[:2] == _NETWORK for path in left_out):
-            self._networks(count_nodes=nodes_known)
-        if not any(path[:2] == _PROVIDER for path in left_out):
-            self._provider(known_providers, nodes_known=nodes_known)
-        self._artifacts(left_out)
+        self._networks(count_nodes=nodes_known)
+        self._provider(known_providers, nodes_known=nodes_known)
+        self._artifacts()
         self.problems += patches.problems(self.spec.kubeadm, self.source)
 
     def _add(self, path: Path, text: str) -> None:
@@ -80,14 +83,17 @@ class Checker:
                 "etcd needs a majority"
             )
 
-    def _names(self) -> None:
+    def _names(self, nodes: Sequence[PlacedNode]) -> None:
         seen: dict[str, PlacedNode] = {}
-        for placed in self.placed:
+        for placed in nodes:
             name = placed.node.name
             if name in seen:
                 self._add(placed.path, f'has the node name "{name}", which is taken already')
             elif placed.node.host is None and not names.is_name(name):
                 self._add(placed.path, f"makes the node name {name}, which is too long")
+            elif name in names.RESERVED:
+                text = f'has the node name "{name}", which means something else to Ansible'
+                self._add(placed.path, text)
             seen.setdefault(name, placed)
 
     def _hosts(self) -> None:
@@ -106,6 +112,8 @@ class Checker:
                     self.warnings.append(
                         f"{dotted(path)}.{field} has no effect on machines that exist"
                     )
+
+    def _machines(self) -> None:
         self._unique(
             lambda p: (
                 p.node.host and (p.node.host.address, p.node.host.port or 22, p.node.host.jump)
@@ -157,29 +165,43 @@ class Checker:
 
     # -- network ---------------------------------------------------------------------------------
 
+    def _knows(self, *path: str) -> bool:
+        """Tell whether a value is what the file says, and not there for one that was wrong."""
+        return not any(path[:end] in self._left_out for end in range(1, len(path) + 1))
+
     def _networks(self, *, count_nodes: bool) -> None:
         network = self.spec.network
-        pods = ipaddress.IPv4Network(network.pod_cidr)
-        services = ipaddress.IPv4Network(network.service_cidr)
-        pod_path, service_path = (*_NETWORK, "podCIDR"), (*_NETWORK, "serviceCIDR")
-        if pods.overlaps(services):
-            self._add(service_path, f"must not overlap podCIDR {pods}, got {services}")
-        room = 1 << (24 - pods.prefixlen)
+        ranges = {
+            field: ipaddress.IPv4Network(cidr)
+            for field, cidr in (
+                ("podCIDR", network.pod_cidr),
+                ("serviceCIDR", network.service_cidr),
+            )
+            if self._knows("spec", "network", field)
+        }
+        pods, services = ranges.get("podCIDR"), ranges.get("serviceCIDR")
+        if pods and services and pods.overlaps(services):
+            text = f"must not overlap podCIDR {pods}, got {services}"
+            self._add((*_NETWORK, "serviceCIDR"), text)
+        room = 1 << (24 - pods.prefixlen) if pods else fields.MOST_NODES
         if count_nodes and room < len(self.placed):
             text = f"must have a /24 for each of {len(self.placed)} nodes, got {pods} ({room})"
-            self._add(pod_path, text)
-        for provider, reserved in RESERVED.items():
-            if self.spec.provider.name in (provider, "auto"):
-                for path, found in ((pod_path, pods), (service_path, services)):
-                    if found.overlaps(reserved):
-                        text = f"must not overlap {reserved}, where {provider} puts its nodes"
-                        self._add(path, f"{text}, got {found}")
-        if count_nodes:
-            self._addresses(pods, services)
+            self._add((*_NETWORK, "podCIDR"), text)
+        reserved = {
+            name: taken
+            for name, taken in RESERVED.items()
+            if self.spec.provider.name in (name, "auto") and self._knows("spec", "provider", "name")
+        }
+        for name, taken in reserved.items():
+            for field, found in ranges.items():
+                if found.overlaps(taken):
+                    text = f"must not overlap {taken}, where {name} puts its nodes, got {found}"
+                    self._add((*_NETWORK, field), text)
+        self._addresses(ranges)
         if network.cni == "none" and network.flannel.backend != v1.DEFAULT_BACKEND:
             self.warnings.append("spec.network.flannel has no effect with cni: none")
 
-    def _addresses(self, pods: ipaddress.IPv4Network, services: ipaddress.IPv4Network) -> None:
+    def _addresses(self, ranges: Mapping[str, ipaddress.IPv4Network]) -> None:
         found: list[tuple[Path, str]] = []
         for placed in self.placed:
             host = placed.node.host
@@ -195,7 +217,7 @@ class Checker:
                 address = ipaddress.IPv4Address(text)
             except ValueError:
                 continue  # a name: known only on the machines
-            for field, network in (("podCIDR", pods), ("serviceCIDR", services)):
+            for field, network in ranges.items():
                 if address in network:
                     self._add(path, f"must not be inside {field} {network}, got {address}")
 
@@ -203,35 +225,49 @@ class Checker:
 
     def _provider(self, known: Sequence[str], *, nodes_known: bool) -> None:
         provider = self.spec.provider
-        path = (*_PROVIDER, "name")
+        path: Path = _NAME
         if provider.name not in known:
             choice = ", ".join(known)
-            self._add(path, f'must be one of {choice}, got "{provider.name}"')
+            text = f'must be one of {choice}, got "{provider.name}"{closest(provider.name, known)}'
+            self._add(path, text)
             return
         if provider.options and provider.name == "auto":
             self._add((*_PROVIDER, "options"), "needs the name of a provider instead of auto")
-        if not nodes_known:
+        if not nodes_known or not self._knows(*_NAME):
             return
         with_hosts = [p for p in self.placed if p.node.host is not None]
-        if provider.name == "ssh" and provider.ssh.inventory is None:
+        listed = provider.ssh.inventory is None and self._knows(*_PROVIDER, "ssh", "inventory")
+        if provider.name == "ssh" and listed:
             for group, group_path in self._groups():
                 if group.hosts is None and group.count != 0 and group.names != []:
                     text = "must be given with provider ssh (or spec.provider.ssh.inventory)"
                     self._add((*group_path, "hosts"), text)
-        elif provider.name != "ssh" and with_hosts:
+        elif provider.name == "ssh":
+            return
+        elif with_hosts:
             self._add(path, f'must be "ssh" when nodes have hosts, got "{provider.name}"')
-        elif provider.name != "ssh" and provider.ssh.model_fields_set:
+        elif provider.ssh.model_fields_set:
             self._add((*_PROVIDER, "ssh"), f'goes with the name "ssh" only, got "{provider.name}"')
 
-    def _artifacts(self, left_out: set[Path]) -> None:
+    def _artifacts(self) -> None:
         artifacts = self.spec.artifacts
-        path: Path = ("spec", "artifacts")
+        path = ("spec", "artifacts")
         twice = [name for name, times in Counter(artifacts.sources).items() if times > 1]
         if twice:
             self._add((*path, "sources"), f"has {', '.join(twice)} more than once")
-        hidden = (*path, "sources") not in left_out and "mirror" not in artifacts.sources
+        hidden = self._knows(*path, "sources") and "mirror" not in artifacts.sources
         if artifacts.mirror and hidden:
             self._add((*path, "mirror"), 'has no effect unless sources has "mirror"')
+
+
+def are_nodes_known(left_out: Iterable[Path]) -> bool:
+    """Tell whether it is known which nodes there are, although some values were left out."""
+    return not any(
+        path[:2] == _NODES[: len(path)]
+        and (not isinstance(path[-1], str) or len(path) < 4 or path[-1] in _OF_THE_SET)
+        and "labels" not in path
+        for path in left_out
+    )
 
 
 def is_single(source: Source, role: Role) -> bool:

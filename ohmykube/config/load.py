@@ -14,14 +14,22 @@ from ohmykube.errors import ConfigError
 from ohmykube.kit import entrypoints
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ohmykube.config.problems import Path
+    from ohmykube.config.problems import Path, Problem
     from ohmykube.config.yaml_source import Source
     from ohmykube.model.cluster import Cluster
 
 __all__ = [
-    "Loaded", "Overrides", "from_document", "from_overrides", "load", "load_file", "load_text",
+    "Inspected",
+    "Loaded",
+    "Overrides",
+    "from_document",
+    "from_overrides",
+    "inspect",
+    "load",
+    "load_file",
+    "load_text",
 ]  # fmt: skip
 
 _PROVIDERS_GROUP = "ohmykube.providers"
@@ -34,6 +42,51 @@ class Loaded:
 
     cluster: Cluster
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """A cluster file with all that is wrong with it."""
+
+    label: str
+    cluster: Cluster | None
+    """Of what is right in it, for further checks; None when nothing can be made of it."""
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    nodes_known: bool
+    """The cluster has the nodes that the file means."""
+    source: Source
+
+    def refuse(self, more: Sequence[tuple[Path, str]] = ()) -> None:
+        """Raise ConfigError for all problems, if there are any.
+
+        Args:
+            more: what other rooms found: where, and what is wrong.
+        """
+        from ohmykube.config import problems  # noqa: PLC0415 - for files that are wrong
+
+        found = [*self.problems, *(self.source.problem(path, text) for path, text in more)]
+        if found:
+            raise problems.error(self.label, found)
+
+
+def inspect(
+    path: pathlib.Path | None,
+    text: bytes = b"",
+    label: str = "",
+    overrides: Overrides | None = None,
+) -> Inspected:
+    """Read and check a cluster file, or ``text`` that is called ``label``; problems are returned.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+        PermissionDenied: it may not be read.
+    """
+    from ohmykube.config import yaml_source  # noqa: PLC0415 - PyYAML only when a file is read
+
+    source = yaml_source.parse(text, label) if path is None else yaml_source.read(path)
+    base = pathlib.Path() if path is None else path.parent
+    return _inspected(source, overrides or Overrides(), base, desired=True)
 
 
 def load(path: pathlib.Path, overrides: Overrides | None = None) -> Loaded:
@@ -93,21 +146,32 @@ def from_document(
 def _finish(
     source: Source, overrides: Overrides, base: pathlib.Path, *, desired: bool = True
 ) -> Loaded:
-    from ohmykube.config import (  # noqa: PLC0415 - pydantic only when something is checked
-        build,
-        problems,
-        v1alpha1,
-    )
+    found = _inspected(source, overrides, base, desired=desired)
+    found.refuse()
+    if found.cluster is None:
+        raise AssertionError("there is a problem where there is no cluster")
+    return Loaded(cluster=found.cluster, warnings=found.warnings)
+
+
+def _inspected(
+    source: Source, overrides: Overrides, base: pathlib.Path, *, desired: bool
+) -> Inspected:
+    # pydantic only when something is checked
+    from ohmykube.config import build, v1alpha1  # noqa: PLC0415
 
     warnings: list[str] = []
     if v1alpha1.is_ours(source.data):
         source, warnings = v1alpha1.convert(source)
     _apply(source, overrides)
-    cluster, found, more = build.build(source, base, _providers(), check_addons=desired)
-    found = [*source.problems, *found]
-    if found or cluster is None:
-        raise problems.error(source.label, found)
-    return Loaded(cluster=cluster, warnings=(*warnings, *more))
+    built = build.build(source, base, _providers(), check_addons=desired)
+    return Inspected(
+        label=source.label,
+        cluster=built.cluster,
+        problems=(*source.problems, *built.problems),
+        warnings=(*warnings, *built.warnings),
+        nodes_known=built.nodes_known,
+        source=source,
+    )
 
 
 def _providers() -> tuple[str, ...]:

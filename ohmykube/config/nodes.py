@@ -29,6 +29,8 @@ class PlacedNode:
     node: Node
     path: ValuePath
     """Of its host, its name, or its group."""
+    named: bool = False
+    """Its name is in the file, and no number of its group."""
 
 
 def place(
@@ -76,6 +78,7 @@ def _group(
         name = host.name if host else None
         if name is None and group.names is not None and index < len(group.names):
             name, where = group.names[index], (*path, "names", index)
+        named = name is not None
         if name is None:
             numbers[prefix] = numbers.get(prefix, 0) + 1
             name = f"{prefix}{numbers[prefix]}"
@@ -89,7 +92,7 @@ def _group(
             taints=None if group.taints is None else tuple(group.taints),
             host=hosts.model(host) if host else None,
         )
-        placed.append(PlacedNode(node=node, path=where))
+        placed.append(PlacedNode(node=node, path=where, named=named))
     return placed
 
 

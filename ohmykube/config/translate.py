@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _GROUPS: tuple[Path, ...] = (("spec", "nodes", "controlPlane"), ("spec", "nodes", "workers"))
-_ROUNDS = 3
 
 
 def validate(
@@ -31,7 +30,7 @@ def validate(
     data, single = _with_lists(source.data)
     problems: list[Problem] = []
     removed: set[Path] = set()
-    for _round in range(_ROUNDS):
+    while True:  # each time with less of it
         try:
             found = v1.Document.model_validate(data, context={fields.DESIRED: desired})
             return found, problems, removed
@@ -40,9 +39,9 @@ def validate(
         for detail in details:
             path = _path(detail["loc"])
             problems += _problems(detail, _shown(path, single), source)
-        if not all(_take_out(data, detail, removed, single) for detail in details):
+        left = [_take_out(data, detail, removed, single) for detail in details]
+        if not all(left):
             return None, problems, removed
-    return None, problems, removed
 
 
 def hosts(entries: list[dict[str, Any]]) -> tuple[list[v1.Host], list[str]]:
@@ -146,9 +145,17 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _take_out(
     data: dict[str, Any], detail: ErrorDetails, removed: set[Path], single: set[Path]
 ) -> bool:
-    """Remove the wrong value; tell whether the rest can still be judged."""
+    """Remove the wrong value; tell whether the rest can still be judged.
+
+    A value that lacks something goes with what it is part of, and so does an entry of a list, as
+    those behind it would change places.
+    """
     path = _path(detail["loc"])
     if detail["type"] == "missing":
+        path = path[:-1]
+    while path and not isinstance(path[-1], str):
+        path = path[:-1]
+    if not path:
         return False
     parent: Any = data
     for part in path[:-1]:
@@ -157,7 +164,7 @@ def _take_out(
         except (KeyError, IndexError, TypeError):
             return True  # taken out with something around it
     if not isinstance(parent, dict):
-        return False  # an entry of a list: those behind it would change places
+        return False
     parent.pop(path[-1], None)
     removed.add(_shown(path, single))
     return True

@@ -30,6 +30,9 @@ RULE_OF_HOST = (
     f"at most {LONGEST_OF_HOST}"
 )
 
+RESERVED = frozenset({"all", "ungrouped", "localhost"})
+"""No node's name: they mean something else to Ansible."""
+
 _FORM_OF_HOST = re.compile(PATTERN_OF_HOST.strip("^$"))
 _NUMBERS = re.compile(r"[0-9.]+")
 

@@ -45,14 +45,16 @@ def validate(app: App, *, file: Path) -> None:
     The exit code is 3 when there are problems.
     """
     from ohmykube.cli import _cluster_file
-    from ohmykube.workflows.provider_options import check_provider_options
+    from ohmykube.workflows.provider_options import check_description
 
     try:
-        cluster = _cluster_file.load(app, file)
-        app.call(check_provider_options, cluster)
+        described = _cluster_file.inspect(app, file)
+        cluster = app.call(check_description, described)
     except ConfigError as error:
         error.shows_all = True
         raise
+    for warning in described.warnings:
+        app.note(f"warning: {warning}")
     planes = amounts.count(len(cluster.control_planes), "control plane")
     workers = amounts.count(len(cluster.workers), "worker")
     found = {"file": str(file), "valid": True, "cluster": cluster.name, "nodes": len(cluster.nodes)}

@@ -76,7 +76,7 @@ def of_template(template: Mapping[str, Any], arch: str) -> tuple[Part, ...]:
         raise ConfigError(
             f"the machine template has no image for {arch}",
             why="`images` has entries for other architectures only",
-            hint="add one to the file that providerOptions.template names",
+            hint="add one to the file that spec.provider.options.template names",
             id="OMK-P-578",
         )
     found = {"image": entry, "kernel": entry.get("kernel"), "initrd": entry.get("initrd")}

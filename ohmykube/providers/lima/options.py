@@ -83,34 +83,36 @@ def _shapes(raw: Mapping[str, object]) -> Iterator[str]:
     for key in _TEXTS:
         value = raw.get(key, "-")
         if not (isinstance(value, str) and value and value.isprintable()):
-            yield f"providerOptions.{key}: a text is needed, not {value!r}"
+            yield f"spec.provider.options.{key}: a text is needed, not {value!r}"
     for key in _SWITCHES:
         if not isinstance(raw.get(key, False), bool):
-            yield f"providerOptions.{key}: must be true or false, not {raw[key]!r}"
+            yield f"spec.provider.options.{key}: must be true or false, not {raw[key]!r}"
 
 
 def _contradictions(raw: Mapping[str, object]) -> Iterator[str]:
     if "template" in raw and ("image" in raw or "digest" in raw):
-        yield "providerOptions.template: names its images itself; leave image out"
+        yield "spec.provider.options.template: names its images itself; leave image out"
     if "digest" in raw and "image" not in raw:
-        yield "providerOptions.digest: belongs to an image at a URL; set image too"
+        yield "spec.provider.options.digest: belongs to an image at a URL; set image too"
     # Whether it is there matters where a machine is made, and not where one is removed.
     if "template" in raw and not str(raw["template"]).startswith(("/", "~")):
-        yield f"providerOptions.template: {raw['template']!r} is no absolute path"
+        yield f"spec.provider.options.template: {raw['template']!r} is no absolute path"
 
 
 def _unknown(key: str) -> str:
     near = difflib.get_close_matches(key, KNOWN, 1)
     meant = f"; did you mean {near[0]}?" if near else f" (known: {', '.join(KNOWN)})"
-    return f"providerOptions.{key}: unknown option of provider lima{meant}"
+    return f"spec.provider.options.{key}: unknown option of provider lima{meant}"
 
 
 def _disks(raw: object, nodes: set[str]) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     if not isinstance(raw, Mapping):
-        return {}, ["providerOptions.disks: must map node names to lists such as [20GiB, 20GiB]"]
+        return {}, [
+            "spec.provider.options.disks: must map node names to lists such as [20GiB, 20GiB]"
+        ]
     found, problems = {}, []
     for node, sizes in raw.items():
-        where = f"providerOptions.disks.{node}"
+        where = f"spec.provider.options.disks.{node}"
         if node != EVERY_NODE and node not in nodes:
             problems.append(f"{where}: there is no such node")
         listed = isinstance(sizes, list) and len(sizes) <= MOST_DISKS

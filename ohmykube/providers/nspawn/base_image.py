@@ -221,7 +221,7 @@ def _explain(error: process.CommandFailed) -> ProviderError | NetworkError | Res
         return NetworkError(
             message,
             why=error.why,
-            hint="set providerOptions.mirror to a Debian mirror that this host reaches",
+            hint="set spec.provider.options.mirror to a Debian mirror that this host reaches",
             id="OMK-P-143",
         )
     return ProviderError(message, why=error.why, hint="ohmykube doctor", id="OMK-P-144")

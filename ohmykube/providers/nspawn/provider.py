@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -340,15 +341,20 @@ def _remains(cluster: str, node: str) -> Machine:
     return Machine(cluster=cluster, node=node, state=MachineState.BROKEN, address="")
 
 
+def _meant(key: str) -> str:
+    near = difflib.get_close_matches(key, OPTIONS, 1)
+    return f"; did you mean {near[0]}?" if near else f" (known: {', '.join(OPTIONS)})"
+
+
 def _recipe(context: ProviderContext) -> Recipe:
     options = dict(context.cluster.provider_options) if context.cluster else {}
     problems = [
-        f"providerOptions.{key}: unknown option of provider nspawn (known: {', '.join(OPTIONS)})"
+        f"spec.provider.options.{key}: unknown option of provider nspawn{_meant(key)}"
         for key in sorted(options)
         if key not in OPTIONS
     ]
     problems += [
-        f"providerOptions.{key}: a text is needed, not {value!r}"
+        f"spec.provider.options.{key}: a text is needed, not {value!r}"
         for key, value in options.items()
         if key in OPTIONS and not (isinstance(value, str) and value and value.isprintable())
     ]

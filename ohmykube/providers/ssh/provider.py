@@ -56,7 +56,7 @@ class SshProvider(Provider):
             raise ConfigError(
                 "the options of provider ssh are wrong",
                 problems=tuple(
-                    f"providerOptions.{key}: provider ssh has no options" for key in keys
+                    f"spec.provider.options.{key}: provider ssh has no options" for key in keys
                 ),
                 hint="ohmykube config validate",
                 id="OMK-C-192",

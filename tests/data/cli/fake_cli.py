@@ -291,8 +291,10 @@ class FakeWorkflows:
     def kubeconfig(self, services, name) -> Path:
         return self.kubeconfig_file or Path(os.environ["FAKE_KUBECONFIG"])
 
-    def check_provider_options(self, services, cluster) -> None:
-        self.calls.append(("check_provider_options", cluster))
+    def check_description(self, services, described):
+        self.calls.append(("check_description", described))
+        described.refuse()
+        return described.cluster
 
     def merge(self, services, name, target) -> None:
         from ohmykube.kube import kubeconfig_file

@@ -445,14 +445,14 @@ def test_config_commands(cli, tmp_path) -> None:
 def test_warnings_of_a_file_are_told_on_stderr(cli, tmp_path, monkeypatch) -> None:
     from ohmykube.cli import _cluster_file
 
-    real = _cluster_file.loader.load
+    real = _cluster_file.loader.inspect
 
-    def load(path, overrides):
+    def inspect(path):
         import dataclasses
 
-        return dataclasses.replace(real(path, overrides), warnings=("old form",))
+        return dataclasses.replace(real(path), warnings=("old form",))
 
-    monkeypatch.setattr(_cluster_file.loader, "load", load)
+    monkeypatch.setattr(_cluster_file.loader, "inspect", inspect)
     path = tmp_path / "c.yaml"
     path.write_text("apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata: {name: x}\n")
     assert cli("config", "validate", "-f", str(path)).err == "warning: old form\n"
@@ -530,4 +530,4 @@ def test_validate_asks_the_provider(cli, fakes, tmp_path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(FILE)
     assert cli("config", "validate", "-f", str(file)).code == 0
-    assert [call[0] for call in fakes.calls] == ["check_provider_options"]
+    assert [call[0] for call in fakes.calls] == ["check_description"]
