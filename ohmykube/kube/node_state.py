@@ -1,8 +1,8 @@
 """The question to a node what it is like, and its answer.
 
-It is asked by a program of the collection, ``plugins/module_utils/node_state.py``, that the modules
-there share: who writes what is recorded on a node also knows how to compare it. It is fed to the
-node's own Python, so one ssh command brings everything.
+It is asked by a program of the collection, ``PROGRAM``, that the modules there share: who writes
+what is recorded on a node also knows how to compare it. It is fed to the node's own Python, so one
+ssh command brings everything.
 """
 
 from __future__ import annotations
@@ -22,21 +22,35 @@ from ohmykube.model.node_state import ApiNode, AppliedObject, NodeState
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Network
 
-PROGRAM = "plugins/module_utils/node_state.py"
-"""Of the collection."""
+PROGRAM = ("plugins/module_utils/pod_network.py", "plugins/module_utils/node_state.py")
+"""Files of the collection, one program when they stand one after the other."""
 
+OVERLAY = "flannel."
+"""Network cards of flannel's VXLAN; a node has one, and the first address of its pod network."""
+
+_FUTURE = "from __future__ import annotations\n"
+_JOINTS = re.compile(
+    rf"^{_FUTURE}|^from ansible_collections\.\S+ import (\([^)]*\)|.*)\n", re.MULTILINE
+)
+"""What must be first, and what is there already when files stand one after the other."""
 _SERVER = re.compile(r"\bserver: [\"']?https://([^\s\"']+)")
 
 
 def program() -> str:
     """Return the source of the program that answers on a node."""
     root = paths.collections_root() / "ansible_collections/ohmykube/cluster"
-    return (root / PROGRAM).read_text()
+    text = "\n".join((root / file).read_text() for file in PROGRAM)
+    return _FUTURE + _JOINTS.sub("", text)
 
 
 def asks_dns(network: Network) -> bool:
     """Tell whether a node is asked if the cluster's DNS answers: without pod network none does."""
     return network.cni != NO_CNI
+
+
+def has_overlay(network: Network) -> bool:
+    """Tell whether each node has a card with an address of its own for pods of other nodes."""
+    return (network.cni, network.flannel_backend) == ("flannel", "vxlan")
 
 
 def dns_address(service_cidr: str) -> str:
@@ -59,6 +73,8 @@ def argv(network: Network, *, slowdown: int = 1, differences: bool = True) -> li
     if asks_dns(network):
         name = f"kubernetes.default.svc.{network.dns_domain}"
         options["dns"] = [dns_address(network.service_cidr), name]
+    if has_overlay(network):
+        options["overlay"] = OVERLAY
     return ["python3", "-I", "-S", "-", json.dumps(options)]
 
 
@@ -96,6 +112,7 @@ def _parsed(found: dict[str, Any]) -> NodeState:
         services=tuple(found["services"]),
         objects=objects,
         dns_answers=found["dns"] is True,
+        reached=frozenset(map(str, found["reached"])),
         endpoint=server[1] if server else "",
         admin=Secret(admin),
     )

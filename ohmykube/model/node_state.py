@@ -20,6 +20,8 @@ class ApiNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: frozenset[str] = frozenset()
     """Each as ``key=value:Effect``."""
+    pod_network: str = ""
+    """In CIDR form; empty while it has none."""
     unschedulable: bool = False
     ready: bool = True
     reason: str = ""
@@ -63,6 +65,8 @@ class NodeState:
     """By kind, namespace and name."""
     dns_answers: bool = False
     """The cluster's DNS, asked from this node, resolves the API server's service."""
+    reached: frozenset[str] = frozenset()
+    """Addresses in the pod network at which other nodes answer this one."""
     endpoint: str = ""
     """Host and port at which all nodes reach the API."""
     admin: Secret = field(default_factory=lambda: Secret(""))

@@ -1,8 +1,9 @@
-"""Wait until every node is Ready and reaches the cluster's DNS."""
+"""Wait until every node is Ready and reaches the cluster's DNS and the pods of the others."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ClusterError, TimeoutExceeded
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine
-    from ohmykube.model.node_state import NodeState
+    from ohmykube.model.node_state import ApiNode, NodeState
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
 
@@ -53,8 +54,8 @@ def wait_ready(
 def lacking(cluster: Cluster, answers: Mapping[str, NodeState]) -> dict[str, str]:
     """Return why nodes are not healthy, by what they have said; empty when all are.
 
-    A node is healthy when the API has it as Ready and the cluster's DNS answers it, wherever the
-    pods that answer are: that takes a pod network that leads there and back.
+    A node is healthy when the API has it as Ready, the cluster's DNS answers it, wherever the pods
+    that answer are, and its packets reach the pod network of each other node that is Ready.
 
     Args:
         cluster: its nodes are judged.
@@ -70,7 +71,24 @@ def lacking(cluster: Cluster, answers: Mapping[str, NodeState]) -> dict[str, str
             reasons[node.name] = seen.reason
         elif node_state.asks_dns(cluster.network) and (answer is None or not answer.dns_answers):
             reasons[node.name] = "the cluster's DNS does not answer it"
+        elif answer is not None and (far := _out_of_reach(cluster, node.name, found, answer)):
+            reasons[node.name] = f"it does not reach the pods of {', '.join(far)}"
     return reasons
+
+
+def _out_of_reach(
+    cluster: Cluster, name: str, found: Mapping[str, ApiNode], answer: NodeState
+) -> list[str]:
+    """Return the other nodes whose pods do not answer a node."""
+    if not node_state.has_overlay(cluster.network):
+        return []
+    others = [found[node.name] for node in cluster.nodes if node.name in found]
+    return [
+        other.name
+        for other in others
+        if other.name != name and other.ready and other.pod_network
+        if str(ip_network(other.pod_network)[0]) not in answer.reached
+    ]
 
 
 def tell_healthy(ctx: Context) -> None:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether what our modules look after on this node still is as they left it; changes nothing.
 
-``managed`` writes the records that are compared here. This file needs Python's standard library and
-nothing else: fed to ``python3 - '{"seconds": 5}'`` it prints, as JSON, what ``look`` returns.
+``managed`` writes the records that are compared here. This file and ``pod_network`` need Python's standard
+library and nothing else: fed, one after the other, to ``python3 - '{"seconds": 5}'`` they print, as JSON, what
+``Look.answer`` returns.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import hashlib
 import json
 import os
 import re
-import socket
-import struct
 import subprocess
 import sys
-import time
+
+from ansible_collections.ohmykube.cluster.plugins.module_utils.pod_network import (
+    dns_answers,
+    reached,
+)
 
 DIRECTORY = "/var/lib/ohmykube"
 MANAGED = "managed.json"
@@ -215,38 +218,13 @@ def node_summary(item):
             "%s=%s:%s" % (taint["key"], taint.get("value", ""), taint["effect"])
             for taint in item.get("spec", {}).get("taints", [])
         ],
+        "pod_network": item.get("spec", {}).get("podCIDR", ""),
         "unschedulable": bool(item.get("spec", {}).get("unschedulable")),
         "ready": is_ready,
         "reason": "" if is_ready else str(ready.get("message", "no status yet")),
         "pressure": "; ".join("%s: %s" % (one["type"], one.get("message", "")) for one in short),
         "version": item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", ""),
     }
-
-
-def dns_answers(server, name, seconds=1, port=53, times=4):
-    """Ask a DNS server for an address, several times at once; return whether all answers have one.
-
-    A service leads questions from several ports to several pods: one out of reach is noticed.
-    """
-    question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
-    packet = struct.pack(">6H", 4711, 0x100, 1, 0, 0, 0) + question + struct.pack(">2H", 1, 1)
-    family = socket.AF_INET6 if ":" in server else socket.AF_INET
-    end = time.monotonic() + seconds
-    with contextlib.ExitStack() as opened:
-        clients = []
-        try:
-            for _number in range(times):
-                clients.append(opened.enter_context(socket.socket(family, socket.SOCK_DGRAM)))
-                clients[-1].sendto(packet, (server, port))
-            return all(_has_address(client, end - time.monotonic()) for client in clients)
-        except (OSError, struct.error):
-            return False
-
-
-def _has_address(client, seconds):
-    client.settimeout(max(seconds, 0.001))
-    ident, flags, _questions, answers = struct.unpack(">4H", client.recv(4096)[:8])
-    return ident == 4711 and flags & 15 == 0 and answers > 0
 
 
 # -- the whole -------------------------------------------------------------------------------------
@@ -288,12 +266,14 @@ class Look:
     """One look at this node.
 
     ``options``: ``seconds`` for each program; ``dns``, a pair of server and name to ask it for, or
+    None; ``overlay``, the start of the names of network cards that lead to pods of other nodes, or
     None; ``differences``, false where what differs from the record is not asked.
     """
 
     def __init__(self, options, directory=DIRECTORY):
         self._seconds = options["seconds"]
         self._dns = options.get("dns")
+        self._overlay = options.get("overlay")
         self._compares = options.get("differences", True)
         texts = {
             name: _text(os.path.join(directory, name))
@@ -308,7 +288,9 @@ class Look:
         """Return everything; programs run side by side."""
         api, objects = self._ask_api(), self._ask_objects()
         local = list(self._differences()) if self._compares else []
-        dns = bool(self._dns) and self._progress() == "joined" and dns_answers(*self._dns)
+        joined = self._progress() == "joined"
+        dns = bool(self._dns) and joined and dns_answers(*self._dns)
+        routes = _text(PROC + "/net/route") if self._overlay and joined else ""
         return {
             "record": hashlib.sha256(self._records.encode()).hexdigest() if self._managed else "",
             "kubeadm": self._progress(),
@@ -316,6 +298,7 @@ class Look:
             **self._api(api),
             **self._applied(objects),
             "dns": dns,
+            "reached": reached(routes, self._overlay),
             "admin": _text(ADMIN_CONFIG),
         }
 

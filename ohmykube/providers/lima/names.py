@@ -15,7 +15,7 @@ _DISK = re.compile(r"-disk([1-9]\d?)")
 def instance(cluster: str, node: str) -> str:
     """Return the instance of a node: ``<cluster>.<node>``, or a digest where that is no name.
 
-    Names of clusters and nodes hold no dot, so two nodes never share an instance.
+    Names of clusters and of nodes that we make hold no dot, so two nodes never share an instance.
     """
     plain = f"{cluster}.{node}"
     if len(plain) <= LONGEST and _LIMA.fullmatch(plain):

@@ -92,6 +92,27 @@ def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: st
     cli.kubectl(cluster, "delete", "--wait=false", "daemonset/web", "service/web")
 
 
+def test_two_workers_whose_pods_do_not_meet_are_told(cli: Cli, cluster: str) -> None:
+    """Health is that of every pair of nodes, and not of the way to the control plane alone."""
+    nodes = json.loads(cli.kubectl(cluster, "get", "nodes", "-ojson"))["items"]
+    (address,) = (
+        n["status"]["addresses"][0]["address"] for n in nodes if n["metadata"]["name"] == "w2"
+    )
+    cli.run("shell", "--name", cluster, "w1", "--", "ip", "route", "add", "blackhole", address)
+    try:
+        status = cli.json("status", cluster)
+    finally:
+        cli.run("shell", "--name", cluster, "w1", "--", "ip", "route", "del", "blackhole", address)
+    assert status["health"] == "degraded"
+    problems = {n["name"]: n["detail"] for n in status["nodes"]}
+    assert problems == {
+        "cp1": "",
+        "w1": "it does not reach the pods of w2",
+        "w2": "it does not reach the pods of w1",
+    }
+    assert cli.json("status", cluster)["health"] == "healthy"
+
+
 def test_ones_own_image_runs_on_every_node(cli: Cli, cluster: str, tmp_path: Path) -> None:
     """Takes long for three loads to three nodes, and pods on each after two of them."""
     user_images.check(cli, cluster, tmp_path)

@@ -19,10 +19,12 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     kubeadm,
     managed,
     node_state,
+    pod_network,
     storage,
 )
 from ansible_collections.ohmykube.cluster.plugins.modules import node_prepare
 
+from ohmykube.kube import node_state as question
 from tests.unit.plugins.preparation import FACTS, PARAMS
 
 if TYPE_CHECKING:
@@ -310,7 +312,11 @@ def plane(machine: FakeNode) -> FakeNode:
     node = {
         "kind": "Node",
         "metadata": {"name": "w1", "labels": {"a": "1"}},
-        "spec": {"taints": [{"key": "k", "effect": "NoExecute"}], "unschedulable": True},
+        "spec": {
+            "podCIDR": "10.244.1.0/24",
+            "taints": [{"key": "k", "effect": "NoExecute"}],
+            "unschedulable": True,
+        },
         "status": {
             "conditions": [
                 {"type": "Ready", "status": "False", "message": "no network"},
@@ -334,6 +340,7 @@ def test_a_control_plane_tells_what_the_api_has(plane: FakeNode) -> None:
             "name": "w1",
             "labels": {"a": "1"},
             "taints": ["k=:NoExecute"],
+            "pod_network": "10.244.1.0/24",
             "unschedulable": True,
             "ready": False,
             "reason": "no network",
@@ -446,7 +453,7 @@ def test_all_of_the_dns_is_asked(
 ) -> None:
     """One of several pods behind it that gives no answer is enough for a no."""
     port = dns(given)
-    asked = node_state.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 10, port=port)
+    asked = pod_network.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 10, port=port)
     assert asked is expected
 
 
@@ -454,7 +461,7 @@ def test_a_dns_of_which_a_pod_is_silent(
     dns: Callable[[Sequence[tuple[int, int]]], int],
 ) -> None:
     port = dns([RIGHT] * 3)
-    assert not node_state.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 0.2, port=port)
+    assert not pod_network.dns_answers("127.0.0.1", "kubernetes.default.svc.x", 0.2, port=port)
 
 
 def test_dns_is_asked_from_each_node_that_has_joined(
@@ -487,7 +494,75 @@ def test_what_differs_is_not_asked_for_in_vain(play: Callable[[], None], machine
 
 
 def test_a_dns_that_is_not_there() -> None:
-    assert not node_state.dns_answers("not an address", "x", 1)
+    assert not pod_network.dns_answers("not an address", "x", 1)
+
+
+def routes(*hops: tuple[str, str]) -> str:
+    """Return ``/proc/net/route`` with these network cards and next hops."""
+    rows = ["Iface\tDestination\tGateway \tFlags"]
+    for card, hop in hops:
+        (number,) = struct.unpack("=L", socket.inet_aton(hop))
+        rows.append(f"{card}\t0001F40A\t{number:08X}\t0003")
+    return "\n".join(rows) + "\n"
+
+
+@pytest.fixture
+def peers() -> Iterator[int]:
+    """Give a port at which 127.0.1.1 accepts, 127.0.1.2 refuses, and 127.0.1.3 is silent."""
+    with contextlib.ExitStack() as opened:
+
+        def listen(address: tuple[str, int], backlog: int) -> int:
+            server = opened.enter_context(socket.socket())
+            server.bind(address)
+            server.listen(backlog)
+            return int(server.getsockname()[1])
+
+        port = listen(("127.0.1.1", 0), 8)
+        listen(("127.0.1.3", port), 0)
+        # A queue that is full drops what comes, as a network does that leads nowhere.
+        for _ in range(4):
+            client = opened.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.1.3", port))
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("hops", "expected"),
+    [
+        ([], []),
+        ([("flannel.1", "127.0.1.1")], ["127.0.1.1"]),
+        ([("flannel.1", "127.0.1.2")], ["127.0.1.2"]),
+        ([("flannel.1", "127.0.1.3")], []),
+        ([("flannel.1", f"127.0.1.{n}") for n in (3, 2, 1)], ["127.0.1.1", "127.0.1.2"]),
+        ([("eth0", "127.0.1.1"), ("cni0", "0.0.0.0")], []),
+        ([("flannel.1", "0.0.0.0"), ("eth0", "127.0.1.2")], []),
+        ([("flannel.2", "127.0.1.1"), ("flannel.1", "127.0.1.1")], ["127.0.1.1"]),
+    ],
+)
+def test_a_peer_is_reached_when_it_answers_whatever_it_says(
+    peers: int, hops: list[tuple[str, str]], expected: list[str]
+) -> None:
+    """A refusal has come from the other side; silence and no route have not."""
+    assert pod_network.reached(routes(*hops), "flannel.", 0.3, peers) == expected
+
+
+def test_peers_are_asked_where_the_pod_network_has_them(
+    play: Callable[[], None], machine: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def reached(text: str, overlay: str) -> list[str]:
+        asked.append((text, overlay))
+        return ["10.244.1.0"]
+
+    play()
+    text = routes(("flannel.1", "10.244.1.0"))
+    (Path(node_state.PROC) / "net").mkdir(exist_ok=True)
+    (Path(node_state.PROC) / "net/route").write_text(text)
+    monkeypatch.setattr(node_state, "reached", reached)
+    assert look(overlay="flannel.")["reached"] == ["10.244.1.0"]
+    assert asked[-1][1] == "flannel."
 
 
 # -- on its own ------------------------------------------------------------------------------------
@@ -496,7 +571,7 @@ def test_a_dns_that_is_not_there() -> None:
 def test_it_needs_nothing_but_python(play: Callable[[], None], machine: FakeNode) -> None:
     """As it is sent to nodes: through standard input, without site packages."""
     play()
-    source = Path(node_state.__file__).read_text()
+    source = question.program()
     for name in ("DIRECTORY", "PROC", "SYS", "SEARCH_PATH", "ADMIN_CONFIG", "KUBELET_CONFIG"):
         value = storage.STATE_DIRECTORY if name == "DIRECTORY" else getattr(node_state, name)
         source = _set(source, name, value)

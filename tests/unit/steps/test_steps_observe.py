@@ -190,6 +190,7 @@ def test_what_a_node_is_told_about_its_cluster() -> None:
     name = "kubernetes.default.svc.k.test"
     network = Network(service_cidr="10.97.0.0/16", dns_domain="k.test")
     asked = {"seconds": 30, "differences": True, "dns": ["10.97.0.10", name]}
+    asked["overlay"] = "flannel."
     assert options(network, 6) == asked
     network = Network(service_cidr="fd00:97::/108")
     assert options(network)["dns"] == ["fd00:97::a", "kubernetes.default.svc.cluster.local"]

@@ -24,7 +24,7 @@ from tests import node_answers
 from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 CLUSTER = Cluster(
@@ -59,6 +59,53 @@ def test_each_node_is_asked_whether_dns_answers_it(deaf: set[str]) -> None:
     """Pods reach each other only when all nodes say so, whatever a control plane says alone."""
     answers = {n: replace(one, dns_answers=n not in deaf) for n, one in HEALTHY.items()}
     assert lacking(CLUSTER, answers) == dict.fromkeys(sorted(deaf), SILENT)
+
+
+PAIRS = list(itertools.permutations(NAMES, 2))
+NETWORKS = {name: f"10.244.{number}.0/24" for number, name in enumerate(NAMES)}
+
+
+def told(cut: Sequence[tuple[str, str]]) -> dict[str, NodeState]:
+    """Return what nodes say, none of which reaches those that it is cut from."""
+    known = tuple(replace(one, pod_network=NETWORKS[one.name]) for one in KNOWN)
+    return {
+        name: replace(
+            answer,
+            nodes=answer.nodes and known,
+            reached=frozenset(
+                NETWORKS[other].removesuffix("/24")
+                for other in NAMES
+                if other != name and (name, other) not in cut
+            ),
+        )
+        for name, answer in HEALTHY.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "cut", [(), *itertools.combinations(PAIRS, 1), *itertools.combinations(PAIRS, 2), tuple(PAIRS)]
+)
+def test_pods_of_each_pair_of_nodes_reach_each_other(cut: Sequence[tuple[str, str]]) -> None:
+    """A cluster is healthy when every node's packets reach the pods of every other node."""
+    expected: dict[str, str] = {}
+    for name in NAMES:
+        far = [other for here, other in cut if here == name]
+        if far:
+            expected[name] = f"it does not reach the pods of {', '.join(sorted(far))}"
+    assert lacking(CLUSTER, told(cut)) == expected
+    others = [Network(cni="none"), Network(cni="calico"), Network(flannel_backend="host-gw")]
+    assert all(lacking(replace(CLUSTER, network=one), told(cut)) == {} for one in others)
+
+
+def test_a_node_that_is_not_ready_is_no_peer() -> None:
+    """What one node lacks is told once, and not by all the others."""
+    answers = told([("cp1", "w1"), ("cp2", "w1")])
+    nodes = tuple(
+        replace(one, ready=one.name != "w1", reason="down" if one.name == "w1" else "")
+        for one in answers["cp1"].nodes or ()
+    )
+    answers = {**answers, "cp1": replace(answers["cp1"], nodes=nodes)}
+    assert lacking(CLUSTER, answers) == {"w1": "down"}
 
 
 @pytest.mark.parametrize("name", NAMES)
