@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.config import load as loader
 from ohmykube.config.overrides import Overrides
+from ohmykube.errors import ConfigError
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
     from ohmykube.config.load import Inspected
     from ohmykube.model.cluster import Cluster
+    from ohmykube.state.record import Record
 
 STDIN = Path("-")
 LARGEST_BYTES = 16 << 20
@@ -51,9 +53,9 @@ def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluste
         record = app.services.state.read(wanted.name) if wanted.name else None
         if record is None:
             return loader.from_overrides(wanted)
-        return loader.from_document(
-            record.document, wanted, label=f'cluster "{record.name}"', desired=True
-        )
+        document = _whole(app, record)
+        label = f'cluster "{record.name}"'
+        return loader.from_document(document, wanted, label=label, desired=True)
     if file == STDIN:
         found = loader.load_text(_standard_input(app), "stdin", wanted)
     else:
@@ -78,3 +80,20 @@ def inspect(app: App, file: Path) -> Inspected:
 def _standard_input(app: App) -> bytes:
     with app.signals.asking():
         return sys.stdin.buffer.read(LARGEST_BYTES) if sys.stdin else b""
+
+
+def _whole(app: App, record: Record) -> dict[str, Any]:
+    """Return how a cluster was described last, with the texts of its files."""
+    from ohmykube.config import node_files
+    from ohmykube.state import file_contents
+
+    contents = file_contents.read(app.services.state.directory(record.name))
+    document, missing = node_files.with_contents(record.document, contents)
+    if missing:
+        raise ConfigError(
+            f'the texts of files of cluster "{record.name}" are not known here',
+            why="\n".join(missing),
+            hint="ohmykube up -f cluster.yaml",
+            id="OMK-C-490",
+        )
+    return document

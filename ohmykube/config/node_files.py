@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import posixpath
 import re
@@ -16,7 +17,7 @@ from ohmykube.model.cluster import NodeFile
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ohmykube.config.problems import Path, Problem
     from ohmykube.config.yaml_source import Source
@@ -112,6 +113,32 @@ def _entry(value: Any, key: str, others: Sequence[str], *, desired: bool) -> Ent
     if not _MODE.fullmatch(value.get("mode", DEFAULT_MODE)):
         raise ValueError(f'must have a mode such as "0600", got {echo(value["mode"])}')
     return Entry(name=value[key], **{name: value[name] for name in others if name in value})
+
+
+def with_contents(
+    document: Mapping[str, Any], contents: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a recorded document with the texts of its files, and the names of those without one.
+
+    Args:
+        document: as ``document.to_document`` makes it.
+        contents: texts by their sha256.
+    """
+    result = copy.deepcopy(dict(document))
+    spec = result.get("spec", {})
+    groups = [group for groups in spec.get("nodes", {}).values() for group in _listed(groups)]
+    entries = [entry for group in groups for entry in group.get("files", ())]
+    missing = []
+    for entry in [*entries, *spec.get("kubeadm", {}).get("patches", ())]:
+        if entry["sha256"] in contents:
+            entry["content"] = contents[entry["sha256"]]
+        else:
+            missing.append(str(entry.get("path") or entry.get("name")))
+    return result, list(dict.fromkeys(missing))
+
+
+def _listed(groups: Any) -> list[Any]:
+    return groups if isinstance(groups, list) else [groups]
 
 
 class Reader:

@@ -6,7 +6,7 @@
       current                      name of the cluster that commands use when none is named
       clusters/<name>/             0700, one directory per cluster
         record.json  record.json.bak  lock  playbook.lock  kubeconfig  ssh_config
-        cache-token
+        cache-token  file-contents.json
         facts/  merged-kubeconfigs/  runs/<time>/
       .removing-<name>-<random>/   a cluster directory on its way out
       template-build/              only while templates are built
@@ -67,6 +67,9 @@ ANSIBLE_LOG = "ansible.log"
 
 TUNNEL_LOG = "tunnel-{node}.log"
 """Output of the ssh process of a node's tunnel, in the run directory."""
+
+FILE_CONTENTS = "file-contents.json"
+"""Texts of the user's files for nodes, by their sha256, in the cluster directory."""
 
 CACHE_TOKEN = "cache-token"  # noqa: S105 - the name of a file
 """Secret by which nodes read the served artifacts, in the cluster directory."""

@@ -11,6 +11,7 @@ from ohmykube.cache import repack
 from ohmykube.cache.store import Store
 from ohmykube.kit import amounts
 from ohmykube.model.addon import AppliedAddon
+from ohmykube.state import file_contents
 from ohmykube.steps.fetch_kubeconfig import API_PORT
 from ohmykube.steps.step import Step
 from ohmykube.steps.tunnel import ENDPOINT
@@ -67,6 +68,7 @@ def write_inventory(
             before=ctx.recorded,
         )
         shared |= variables.addon_vars(addons, removed(ctx.record, addons))
+        file_contents.keep(ctx.directory, ctx.cluster, ctx.recorded)
         path = inventory.write(ctx.run_directory / "inventory", hosts, shared)
         result.detail = amounts.count(len(ctx.cluster.nodes), "host")
     return path

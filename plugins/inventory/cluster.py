@@ -17,7 +17,8 @@ description:
   - Hosts are in the groups C(kube_control_plane) and C(kube_node), both of them children of C(k8s_cluster).
   - Each host has what Ansible needs to reach it (C(ansible_host), C(ansible_user), C(ansible_ssh_common_args) with the
     cluster's own ssh configuration, C(ansible_become) where needed), C(ohmykube_role) (C(control-plane) or C(worker)),
-    C(kubeadm_node_name), C(kubeadm_node_labels), and, where known, C(kubeadm_node_taints) and C(kubeadm_node_ip).
+    C(kubeadm_node_name), C(kubeadm_node_labels), and, where known, C(kubeadm_node_taints), C(kubeadm_node_ip) and
+    C(kubeadm_files).
   - The group C(k8s_cluster) has the settings of the cluster (version, networks, kubeadm configuration) as the variables of
     this collection's roles, so that a role run with this inventory does not change them, and C(ohmykube_provider).
   - Text from the record is data. Templates in it, in a label for example, are never evaluated.
@@ -117,6 +118,7 @@ class InventoryModule(BaseInventoryPlugin, composing.Composing):
         self.inventory.add_group(ALL)
         for group in cluster_record.GROUPS.values():
             self.inventory.add_child(ALL, group)
+        shared = self._settings(directory, record)
         planes, addresses = {}, {}
         for node in cluster_record.nodes(record):
             there = reached.get(node["name"], {})
@@ -126,14 +128,12 @@ class InventoryModule(BaseInventoryPlugin, composing.Composing):
                     % (node["name"], cluster)
                 )
                 continue
-            variables = _variables(node, there, record["provider"])
+            variables = _variables(node, there, shared)
             variables["ansible_ssh_common_args"] = shlex.join(arguments)
             addresses[node["name"]] = variables.get("kubeadm_node_ip")
             if node["role"] == cluster_record.CONTROL_PLANE:
                 planes[node["name"]] = addresses[node["name"]]
             self._populate_host_vars([node["name"]], variables, cluster_record.GROUPS[node["role"]])
-        shared = cluster_record.settings(record)
-        shared["ohmykube_provider"] = record["provider"]
         for name, address in addresses.items():
             known = dict(planes, **{name: address})
             if all(known.values()):
@@ -141,8 +141,24 @@ class InventoryModule(BaseInventoryPlugin, composing.Composing):
         for name, value in shared.items():
             self.inventory.set_variable(ALL, name, value)
 
+    def _settings(self, directory, record):
+        """Return the variables of all; of the user's files the sums, and where roles find the texts."""
+        found = dict(cluster_record.settings(record), ohmykube_provider=record["provider"])
+        files = [one for node in cluster_record.nodes(record) for one in node["files"]]
+        wanted = [one["sha256"] for one in files + found.get("kubeadm_patches", [])]
+        path, missing = cluster_record.file_contents(directory, wanted)
+        if missing:
+            found.pop("kubeadm_patches", None)
+            self.display.warning(
+                "texts of files for nodes of cluster %s are not known here, so roles are given none of them "
+                "(ohmykube up with its file keeps them): %s" % (record["name"], ", ".join(missing))
+            )
+        elif path:
+            found["kubeadm_contents_file"] = path
+        return found
 
-def _variables(node, there, provider):
+
+def _variables(node, there, shared):
     """Return a host's variables, but for the arguments of ssh."""
     found = {
         "ansible_host": node["name"],
@@ -157,9 +173,15 @@ def _variables(node, there, provider):
         found["ansible_user"] = there["User"]
     if (node["host"] or {}).get("become"):
         found["ansible_become"] = True
+    if node["files"] and "kubeadm_contents_file" in shared:
+        found["kubeadm_files"] = node["files"]
     if node["taints"] is not None:
         found["kubeadm_node_taints"] = node["taints"]
-    address = there["HostName"] if provider == ONE_NETWORK else (node["host"] or {}).get("nodeIP")
+    address = (
+        there["HostName"]
+        if shared["ohmykube_provider"] == ONE_NETWORK
+        else (node["host"] or {}).get("nodeIP")
+    )
     if address:
         found["kubeadm_node_ip"] = address
     return found

@@ -134,7 +134,8 @@ def _of_schema_2(body):
 
 def nodes(record):
     """Return the nodes that the cluster should have, control planes first: mappings with name, role,
-    labels, taints (None when not given), host (None or the host's mapping).
+    labels, taints (None when not given), files (each with path, mode and sha256), host (None or the host's
+    mapping).
 
     Raises RecordError.
     """
@@ -168,6 +169,7 @@ def _members(groups, role):
                 "role": role,
                 "labels": dict(group.get("labels") or {}),
                 "taints": group.get("taints"),
+                "files": group.get("files") or [],
                 "host": host,
             }
 
@@ -195,6 +197,8 @@ def settings(record):
             "kubeadm_kubelet_configuration": patches.get("kubeletConfiguration") or {},
             "kubeadm_kube_proxy_configuration": patches.get("kubeProxyConfiguration") or {},
         }
+        if patches.get("patches"):
+            found["kubeadm_patches"] = patches["patches"]
         networks = [addon["role"] for addon in record["addons"] if "cni" in addon["provides"]]
         others = [addon["role"] for addon in record["addons"] if "cni" not in addon["provides"]]
         found["cluster_network_role"] = networks[0] if networks else ""
@@ -226,6 +230,23 @@ def ssh_hosts(directory):
         elif key:
             current[key] = _value(value)
     return path, hosts
+
+
+def file_contents(directory, wanted):
+    """Return the path of the texts of the user's files, and the sums of ``wanted`` of which it has none.
+
+    It is ``''`` where nothing is wanted. Raises RecordError.
+    """
+    if not wanted:
+        return "", []
+    path = os.path.join(directory, "file-contents.json")
+    try:
+        known = json.loads(_read(path) or "{}")
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise RecordError("%s is damaged (run ohmykube up with the cluster's file)" % path)
+    return path, sorted(set(wanted) - set(known))
 
 
 def shares_connections(hosts):

@@ -316,6 +316,11 @@ def test_another_cluster_does_not_get_the_hosts(
     assert user.json("status", NAME)["health"] == "healthy"
 
 
+def test_a_cluster_with_files_is_known_by_its_name(user: InsideCli, up: dict[str, Any]) -> None:
+    """What its file said once, also of files for nodes, need not be said again."""
+    assert json.loads(user.run("up", NAME, "-o", "json").stdout)["changed"] is False
+
+
 def test_an_inventory_file_means_the_same_cluster(
     hosts: Bare, user: InsideCli, up: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from ohmykube.model.cluster import (
 )
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.providers import ssh_config
-from ohmykube.state import layout, record
+from ohmykube.state import file_contents, layout, record
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
 from tests import artifact_locks, host_names, inventory_place
@@ -139,6 +140,7 @@ def keep(tmp_path: Path) -> Callable[[Cluster], Kept]:
         reached = dict(list(targets.items())[:made])
         control = layout.control_directory(found.directory)
         found.ssh_config.write_text(ssh_config.render(reached, control))
+        file_contents.keep(found.directory, cluster, None)
         found.write()
         return found
 
@@ -389,6 +391,51 @@ def test_existing_hosts(keep: Callable[[Cluster], Kept]) -> None:
     assert found["m1"]["kubeadm_node_ip"] == "198.51.100.1"
     # Where the node's own address is not known, the roles find it; nothing is guessed.
     assert not {"ansible_become", "kubeadm_node_ip", "node_hosts"} & set(found["n1"])
+
+
+def with_files() -> Cluster:
+    """Return a cluster with files on one of its nodes and a patch."""
+
+    def file(path: str, content: str) -> NodeFile:
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return NodeFile(path=path, sha256=digest, content=content, mode="0640")
+
+    plane, worker = small().nodes
+    files = (file("/etc/own/a", "{{ secret }}\n"), file("/etc/own/b", "second"))
+    patches = (file("etcd.yaml", "metadata: {}\n"),)
+    return small(
+        nodes=(dataclasses.replace(plane, files=files), worker),
+        kubeadm=KubeadmPatches(patches=patches),
+    )
+
+
+def test_files_of_the_user_reach_the_roles_as_from_the_cli(
+    keep: Callable[[Cluster], Kept],
+) -> None:
+    """Both ways write the same bytes; the inventory itself shows none of them."""
+    kept = keep(with_files())
+    listed = kept.listed()["_meta"]["hostvars"]
+    there = machines(kept.cluster)
+    for node in kept.cluster.nodes:
+        of_cli = variables.host_vars(node, there[node.name], None, None)
+        assert listed[node.name].get("kubeadm_files") == of_cli.get("kubeadm_files")
+    traits = variables.NodeTraits(system_containers=False)
+    of_cli = variables.group_vars(kept.cluster, None, None, node_traits=traits)
+    found = listed["cp1"]
+    assert found["kubeadm_patches"] == of_cli["kubeadm_patches"]
+    texts = json.loads(Path(found["kubeadm_contents_file"]).read_text())
+    assert texts == {name: text.reveal() for name, text in of_cli["kubeadm_contents"].items()}
+    assert Path(found["kubeadm_contents_file"]).stat().st_mode & 0o077 == 0
+    assert "second" not in json.dumps(kept.listed())
+
+
+def test_files_whose_texts_are_not_known_are_told(keep: Callable[[Cluster], Kept]) -> None:
+    kept = keep(with_files())
+    (kept.directory / layout.FILE_CONTENTS).unlink()
+    found = kept.ansible("inventory", "-i", kept.inventory, "--list")
+    assert "are not known here" in " ".join(found.stderr.split())
+    assert "kubeadm_files" not in found.stdout
+    assert "kubeadm_patches" not in found.stdout
 
 
 def test_a_node_without_a_machine_is_left_out(keep: Callable[..., Kept]) -> None:

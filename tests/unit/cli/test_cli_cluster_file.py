@@ -1,0 +1,41 @@
+"""A cluster named instead of a file is taken as it was described last."""
+
+from __future__ import annotations
+
+from ohmykube.config import document, load
+from ohmykube.errors import ExitCode
+from ohmykube.state import file_contents
+from ohmykube.state.record import Record
+from ohmykube.state.store import StateStore
+
+FILE = b"""\
+apiVersion: ohmykube.dev/v1
+kind: Cluster
+metadata: {name: dev}
+spec:
+  provider: {name: nspawn}
+  nodes: {workers: {files: [{path: /opt/own/x, content: text}]}}
+"""
+
+
+def test_files_of_nodes_are_known_or_named(cli, fakes, home) -> None:
+    """Nothing that a file once said is asked for again; what is lost is named with the way out."""
+    cluster = load.load_text(FILE, "c.yaml").cluster
+    store = StateStore(home / "state")
+    store.create(
+        Record(
+            id="",
+            name="dev",
+            document=document.to_document(cluster),
+            provider="nspawn",
+            kubernetes_version=cluster.kubernetes_version,
+        )
+    )
+    outcome = cli("up", "dev")
+    assert outcome.code == ExitCode.CONFIG
+    assert "/opt/own/x" in outcome.err
+    assert "OMK-C-490" in outcome.err
+    file_contents.keep(store.directory("dev"), cluster, None)
+    assert cli("up", "dev").code == 0
+    ((_, found, _options),) = [call for call in fakes.calls if call[0] == "up"]
+    assert [file.content for node in found.nodes for file in node.files] == ["text", "text"]
