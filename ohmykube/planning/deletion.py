@@ -92,6 +92,13 @@ def _refused(leaving: list[str], desired: Cluster, observed: Observed) -> Refuse
     return None
 
 
+def must_stay(name: str, desired: Cluster, observed: Observed) -> bool:
+    """Tell whether no other node could take a node's place, as all reach the API at its address."""
+    planes = [node.name for node in desired.control_planes]
+    alone = planes == [name] or _is_endpoint(name, observed)
+    return name in planes and alone and desired.network.api_server_endpoint is None
+
+
 def _is_endpoint(name: str, observed: Observed) -> bool:
     machine, plane = observed.machines.get(name), observed.answers.get(observed.control_plane)
     host = plane.endpoint.rpartition(":")[0].strip("[]") if plane is not None else ""

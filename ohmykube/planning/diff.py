@@ -78,7 +78,9 @@ def diff(
         known = {node.name: node for node in recorded.nodes}
         for node in desired.nodes:
             if node.name in known:
-                found += nodes.compare(known[node.name], node, observed)
+                stays = deletion.must_stay(node.name, desired, observed)
+                way_out = _new_cluster(desired.name) if stays else nodes.NEW_NODE
+                found += nodes.compare(known[node.name], node, observed, way_out)
         found += _cluster(desired, recorded, observed)
     found += addons.compare(desired, recorded)
     if observed.unfinished and any(node.name in observed.machines for node in desired.nodes):

@@ -18,11 +18,20 @@ if TYPE_CHECKING:
     from ohmykube.planning.differences import Difference
     from ohmykube.planning.observation import Observed
 
-_NEW_NODE = "a new node gets it: give the node another name in the file"
+NEW_NODE = "a new node gets it: give the node another name in the file"
 
 
-def compare(before: Node, after: Node, observed: Observed) -> Iterator[Change | Refuse]:
-    """Return what becomes of everything in which a recorded node differs from a desired one."""
+def compare(
+    before: Node, after: Node, observed: Observed, way_out: str = NEW_NODE
+) -> Iterator[Change | Refuse]:
+    """Return what becomes of everything in which a recorded node differs from a desired one.
+
+    Args:
+        before: as it was recorded.
+        after: as it is wanted.
+        observed: what is there.
+        way_out: what to do where the node must stay as it was made.
+    """
     name = after.name
     if before.role is not after.role:
         if name in observed.begun:
@@ -32,7 +41,7 @@ def compare(before: Node, after: Node, observed: Observed) -> Iterator[Change | 
                 old=before.role.value,
                 new=after.role.value,
                 why="a node keeps its role",
-                way_out=_NEW_NODE,
+                way_out=way_out,
             )
         return
     for found in differences.of_nodes(before, after):
@@ -40,13 +49,13 @@ def compare(before: Node, after: Node, observed: Observed) -> Iterator[Change | 
             case "taints":
                 yield from _taints(before, after, found, observed)
             case field if field in SIZES:
-                yield from _size(before, after, found, observed)
+                yield from _size(before, after, found, observed, way_out)
             case "address":
                 yield from _address(after, found, observed)
             case "nodeIP" if _ip_of(before) == _ip_of(after):
                 pass  # it is named now, or no more
             case _:
-                yield from _as_said(after, found, observed)
+                yield from _as_said(after, found, observed, way_out)
 
 
 def _taints(
@@ -58,7 +67,7 @@ def _taints(
 
 
 def _size(
-    before: Node, after: Node, found: Difference, observed: Observed
+    before: Node, after: Node, found: Difference, observed: Observed, way_out: str
 ) -> Iterator[Change | Refuse]:
     machine = observed.machines.get(after.name)
     if machine is None:
@@ -68,8 +77,8 @@ def _size(
     if how is Resize.MEANINGLESS:
         yield _setting(after, found)
     elif refused := _refused_size(before, after, size, how, machine.state):
-        why, way_out = refused
-        yield _refuse(after, found, why, way_out)
+        why, instead = refused
+        yield _refuse(after, found, why, instead or way_out)
     else:
         yield _reconfigure(after, found)
 
@@ -77,15 +86,15 @@ def _size(
 def _refused_size(
     before: Node, after: Node, size: str, how: Resize, state: MachineState
 ) -> tuple[str, str] | None:
-    """Return why a size cannot change, and the way out; None when it can."""
+    """Return why a size cannot change, and the way out if it is its own; None when it can."""
     if how is Resize.NEVER:
-        return f"the provider does not change the {size} of a machine that exists", _NEW_NODE
+        return f"the provider does not change the {size} of a machine that exists", ""
     if size == "disk" and (before.disk_gib or 0) > (after.disk_gib or 0):
-        return "a disk cannot become smaller", _NEW_NODE
+        return "a disk cannot become smaller", ""
     if size == "disk" and before.disk_gib is None:
-        return "the size of the disk that the provider chose is not known", _NEW_NODE
+        return "the size of the disk that the provider chose is not known", ""
     if how is Resize.ON_START and getattr(after, _ATTRIBUTES[size]) is None:
-        return "the provider's own size is given to new machines only", _NEW_NODE
+        return "the provider's own size is given to new machines only", ""
     if how is Resize.ON_START and state is MachineState.RUNNING:
         why = f"the {size} of a machine changes when it starts, and it runs"
         return why, "stop the cluster first: `ohmykube stop`, then `up` starts it with the new size"
@@ -101,7 +110,9 @@ def _address(after: Node, found: Difference, observed: Observed) -> Iterator[Ref
         yield _refuse(after, found, why, "give the new host a node name of its own")
 
 
-def _as_said(after: Node, found: Difference, observed: Observed) -> Iterator[Change | Refuse]:
+def _as_said(
+    after: Node, found: Difference, observed: Observed, way_out: str
+) -> Iterator[Change | Refuse]:
     """Return what the field says; nothing for a node that has no value of it yet."""
     match found.mutability:
         case Mutability.SETTING:
@@ -111,7 +122,7 @@ def _as_said(after: Node, found: Difference, observed: Observed) -> Iterator[Cha
             if after.name in observed.joined:
                 yield _reconfigure(after, found)
         case _ if after.name in observed.begun:
-            yield _refuse(after, found, "it is fixed when the node is made", _NEW_NODE)
+            yield _refuse(after, found, "it is fixed when the node is made", way_out)
         case _:
             pass
 

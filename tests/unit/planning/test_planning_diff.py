@@ -10,7 +10,7 @@ import pytest
 
 from ohmykube.config import load
 from ohmykube.model import change
-from ohmykube.model.cluster import Cluster, Role
+from ohmykube.model.cluster import Cluster, Node, NodeFile, Role
 from ohmykube.model.machine import MachineState, Resize, Resizing
 from ohmykube.planning import nodes
 from ohmykube.planning.differences import Difference
@@ -208,6 +208,28 @@ def test_every_refusal_says_why_and_what_to_do() -> None:
         assert "ohmykube down dev" in one.way_out
 
 
+@pytest.mark.parametrize("planes", [("cp1",), ("cp1", "cp2", "cp3")])
+def test_the_way_out_of_a_refusal_is_one(planes: tuple[str, ...]) -> None:
+    """A new node takes the place of one that may leave; the one that all depend on may not."""
+    names = (*planes, "w1", "w2")
+    made = tuple(
+        Node(name=name, role=Role.CONTROL_PLANE if name in planes else Role.WORKER)
+        for name in names
+    )
+    before = replace(cluster(), nodes=made)
+    file = NodeFile(path="/opt/own/x", sha256="0" * 64)
+    after = replace(before, nodes=tuple(replace(node, files=(file,)) for node in made))
+    there = {n: replace(machine(n), address=f"192.0.2.{i}") for i, n in enumerate(names)}
+    answers = dict.fromkeys(names, AS_LEFT)
+    answers["cp1"] = replace(AS_LEFT, endpoint="192.0.2.0:6443", nodes=())
+    observed = replace(seen(*names), answers=answers, machines=there)
+    refused = {one.node: one.way_out for one in diff(after, before, observed).refusals}
+    assert refused.keys() == {*names}
+    leaves = {name for name, way_out in refused.items() if "another name" in way_out}
+    assert leaves == {*names} - {"cp1"}
+    assert "ohmykube up --name OTHER" in refused["cp1"]
+
+
 def test_the_provider_that_made_the_machines_is_any_provider() -> None:
     any_provider = replace(cluster(), provider="auto")
     assert diff(any_provider, cluster(), seen(*BOTH)) == change.Plan()
@@ -260,7 +282,7 @@ def test_a_new_field_of_a_node_is_what_it_says() -> None:
 
     def of(*path: str) -> list[Any]:
         found = Difference(path=path, old=1, new=2)
-        return [type(one) for one in nodes._as_said(node, found, seen(*BOTH))]
+        return [type(one) for one in nodes._as_said(node, found, seen(*BOTH), nodes.NEW_NODE)]
 
     assert of("spec", "template") == [change.UpdateSetting]
     assert of("spec", "network", "flannel", "backend") == [change.ReconfigureNode]
