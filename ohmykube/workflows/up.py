@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from ohmykube.workflows.status import NodeStatus
 
 WAIT_SECONDS = 600.0
+LOOK_AT_ALL: Mapping[str, object] = {"node_trust_record": False}
+"""What the roles are told so that they install anew what a node has recorded as done."""
 
 
 def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
@@ -101,7 +103,10 @@ def _bring_about(
     with running_machines(ctx, observed, plan, scope) as made:
         tasks, left = 0, {}
         if made.server is not None:
-            tasks = run_playbook(ctx, CLUSTER_UP, made.inventory, made.server, scope)
+            told = LOOK_AT_ALL if options.verify else None
+            tasks = run_playbook(
+                ctx, CLUSTER_UP, made.inventory, made.server, scope, variables=told
+            )
         handed = hand_over(ctx, made.nodes, options.wait_seconds, usual=WAIT_SECONDS)
         taken_back = uncordon_nodes(ctx, observed, made.nodes)
         forget = options.forget_unreachable

@@ -20,6 +20,16 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
 
 RECORD = storage.STATE_DIRECTORY + "/" + node_state.ARTIFACTS
 WORKERS = 4
+OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "url": {"type": "str", "required": True},
+    "checksum": {"type": "str", "required": True},
+    "content_checksum": {"type": "str"},
+    "dest": {"type": "path", "required": True},
+    "mode": {"type": "str"},
+    "unpack": {"type": "bool", "default": False},
+    "members": {"type": "dict"},
+}
 
 
 class Inventory:

@@ -44,6 +44,7 @@ PINNED = "io.cri-containerd.pinned=pinned"
 PRESSURES = ("DiskPressure", "MemoryPressure", "PIDPressure")
 RUNNING = ("active", "activating", "reloading")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias")
+SHOW = ("systemctl", "show", "--property=Id,ActiveState,UnitFileState,NeedDaemonReload", "--")
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -91,7 +92,8 @@ def file_differs(path, entry):
     return "" if digest_of(path) == entry["sha256"] else "%s has been edited" % path
 
 
-def _files(managed, artifacts):
+def files_differ(managed, artifacts):
+    """Return in what files of the records differ from them, and '' for those that do not."""
     for path, entry in sorted(managed.get("files", {}).items()):
         yield file_differs(path, entry)
     for path in managed.get("directories", ()):
@@ -155,6 +157,8 @@ def units_differ(units, shown):
         enabled = found.get("UnitFileState", "") in ENABLED
         if wanted.get("enabled") is not None and wanted["enabled"] is not enabled:
             yield "%s is %s" % (name, "enabled" if enabled else "not enabled")
+        if found.get("NeedDaemonReload") == "yes":
+            yield "systemd has read another file of %s" % name
 
 
 def listing(text):
@@ -325,10 +329,9 @@ class Look:
 
     def _differences(self):
         units, images = self._managed.get("units", {}), self._managed.get("images", [])
-        show = ["systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--"]
-        shown = self._program([*show, *sorted(units)]) if units else None
+        shown = self._program([*SHOW, *sorted(units)]) if units else None
         there = self._program(["ctr", "--namespace", "k8s.io", "images", "ls"]) if images else None
-        yield from _files(self._managed, self._artifacts)
+        yield from files_differ(self._managed, self._artifacts)
         yield from _kernel(self._managed)
         if self._progress() == "joined" and lstat(KUBELET_CONFIG) is None:
             yield "%s is gone" % KUBELET_CONFIG
@@ -357,9 +360,7 @@ class Look:
 
     @staticmethod
     def _api(program):
-        if program is None:
-            return {"nodes": None, "services": [], "api": ""}
-        text, why = program.output()
+        text, why = program.output() if program else (None, "")
         if text is None:
             return {"nodes": None, "services": [], "api": why}
         items = json.loads(text)["items"]
@@ -373,9 +374,8 @@ class Look:
 
     def _applied(self, program):
         known = self._objects.get("objects", {})
-        if program is None:
-            return {"objects": {}}
-        text, _why = program.output()  # that the API does not answer is told with the nodes
+        # That the API does not answer is told with the nodes.
+        text, _why = program.output() if program else (None, "")
         return {"objects": {} if text is None else objects_differ(known, json.loads(text or "{}"))}
 
 

@@ -8,6 +8,12 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
 RUNNING = node_state.RUNNING
+OPTIONS = {
+    "name": {"type": "str", "required": True},
+    "enabled": {"type": "bool"},
+    "state": {"type": "str", "choices": ["started", "stopped"]},
+    "triggers": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def survey(names):
@@ -23,6 +29,15 @@ def survey(names):
 def full_name(name):
     """Return a unit's name with its suffix."""
     return name if "." in name else name + ".service"
+
+
+def wanted(listed):
+    """Return {full name: {"active": bool or None, "enabled": bool or None}} of units as modules are given them."""
+    runs = {"started": True, "stopped": False}
+    return {
+        full_name(unit["name"]): {"active": runs.get(unit["state"]), "enabled": unit["enabled"]}
+        for unit in listed
+    }
 
 
 class Desired:

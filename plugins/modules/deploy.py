@@ -132,6 +132,14 @@ options:
         type: list
         elements: str
         default: []
+  deployment:
+    description: Name under which the node records that all of this is done; unique on a node.
+    type: str
+  digest:
+    description:
+      - What the caller tells by whether it asks for the same again. M(ohmykube.cluster.node_prepare) returns it in
+        C(ohmykube_node.deployed) as long as nothing of the deployment was changed.
+    type: str
   token:
     description: Bearer token for downloads.
     type: str
@@ -198,30 +206,16 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     units,
 )
 
-ARTIFACT_OPTIONS = {
-    "name": {"type": "str", "required": True},
-    "url": {"type": "str", "required": True},
-    "checksum": {"type": "str", "required": True},
-    "content_checksum": {"type": "str"},
-    "dest": {"type": "path", "required": True},
-    "mode": {"type": "str"},
-    "unpack": {"type": "bool", "default": False},
-    "members": {"type": "dict"},
-}
-UNIT_OPTIONS = {
-    "name": {"type": "str", "required": True},
-    "enabled": {"type": "bool"},
-    "state": {"type": "str", "choices": ["started", "stopped"]},
-    "triggers": {"type": "list", "elements": "str", "default": []},
-}
 OPTIONS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "artifacts": {"type": "list", "elements": "dict", "options": ARTIFACT_OPTIONS, "default": []},
+    "artifacts": {"type": "list", "elements": "dict", "options": artifacts.OPTIONS, "default": []},
     "alternatives": {"type": "list", "elements": "str", "default": []},
     "files": {"type": "list", "elements": "dict", "options": storage.FILE_OPTIONS, "default": []},
     "directories": {"type": "list", "elements": "path", "default": []},
     "data": {"type": "list", "elements": "path", "default": []},
-    "units": {"type": "list", "elements": "dict", "options": UNIT_OPTIONS, "default": []},
+    "units": {"type": "list", "elements": "dict", "options": units.OPTIONS, "default": []},
+    "deployment": {"type": "str"},
+    "digest": {"type": "str"},
     "token": {"type": "str", "default": "", "no_log": True},
     "token_scope": {"type": "str", "default": "", "no_log": False},
     "timeout": {"type": "int", "default": 60},
@@ -267,7 +261,18 @@ class Deployment:
         self.diffs += diffs
         self._converge_units(any(path.startswith(RELOADED) for path in changed))
         if not self._check:
-            managed.Managed().note(files, self._params["directories"], self._wanted_units())
+            self._note(files)
+
+    def _note(self, files):
+        name, directories = self._params["deployment"], self._params["directories"]
+        wanted = units.wanted(self._params["units"])
+        if not name:
+            managed.Managed().note(files, directories, wanted)
+            return
+        # Where a unit is still to be restarted, the next run has to look again.
+        digest = "" if self.stale else self._params["digest"]
+        listed = [item["name"] for item in self._params["artifacts"]]
+        managed.Managed().deploy(name, digest, files, directories, units=wanted, artifacts=listed)
 
     def _claim(self):
         """Note what is somebody else's, before anything is touched."""
@@ -278,16 +283,6 @@ class Deployment:
             path = unit.get("FragmentPath")
             if path and path not in written:
                 self._owned.claim_unit(name, units.state_of(unit))
-
-    def _wanted_units(self):
-        runs = {"started": True, "stopped": False}
-        return {
-            units.full_name(unit["name"]): {
-                "active": runs.get(unit["state"]),
-                "enabled": unit["enabled"],
-            }
-            for unit in self._params["units"]
-        }
 
     def _converge_units(self, reload):
         if not self._names:
@@ -330,7 +325,9 @@ class Deployment:
             self._remove_data(path)
         if not self._check:
             paths = [item["path"] for item in self._params["files"]]
-            managed.Managed().forget(paths, self._params["directories"], self._names)
+            record = managed.Managed()
+            name = self._params["deployment"] or ""
+            record.forget(paths, self._params["directories"], self._names, deployment=name)
             self._put_units_back(any(path.startswith(RELOADED) for path in changed))
 
     def _stop_units(self):

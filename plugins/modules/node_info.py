@@ -48,6 +48,8 @@ ansible_facts:
           plane.
         - V(kubernetes_version) is the version that was initialised or joined here, or empty.
         - V(cluster_ca) is the hash of the cluster's certificate authority, or empty.
+        - V(deployed) names what was deployed and is as it was left, each with the digest that the caller of
+          M(ohmykube.cluster.deploy) gave. Only M(ohmykube.cluster.node_prepare) tells it.
         - V(default_ip), V(hostname), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
       type: dict
       returned: always

@@ -62,6 +62,12 @@ options:
     type: str
     choices: [allow, refuse]
     default: allow
+  trust_record:
+    description:
+      - Whether the fact C(ohmykube_node) names what was deployed here and is as it was left, so that it need not be
+        deployed again.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Reports what would change.
@@ -314,6 +320,7 @@ OPTIONS = {
     "directories": {"type": "list", "elements": "path", "default": []},
     "programs": {"type": "list", "elements": "str", "default": []},
     "foreign_containerd": {"type": "str", "choices": ["allow", "refuse"], "default": "allow"},
+    "trust_record": {"type": "bool", "default": True},
 }
 
 
@@ -327,6 +334,7 @@ def main():
     preparation = Preparation(module.params, module.check_mode, facts)
     try:
         preparation.present() if module.params["state"] == "present" else preparation.absent()
+        facts["deployed"] = managed.intact() if module.params["trust_record"] else {}
     except programs.ProgramError as error:
         module.fail_json(msg=str(error), output=error.output, changes=preparation.changes)
     except OSError as error:

@@ -42,6 +42,7 @@ show) for unit in "$@"; do case "$unit" in *.service)
     echo "Id=$unit"
     echo "ActiveState=$(cat $NOTES/$unit.active 2>/dev/null || echo active)"
     echo "UnitFileState=$(cat $NOTES/$unit.file 2>/dev/null || echo enabled)"
+    echo "NeedDaemonReload=$(cat $NOTES/$unit.reload 2>/dev/null || echo no)"
     echo ;; esac; done ;;
 esac
 """
@@ -188,6 +189,10 @@ HARM: dict[str, tuple[Callable[[FakeNode], object], str]] = {
     "disabled": (
         lambda m: (m.notes / "kubelet.service.file").write_text("disabled"),
         "kubelet.service is not enabled",
+    ),
+    "read before": (
+        lambda m: (m.notes / "kubelet.service.reload").write_text("yes"),
+        "systemd has read another file of kubelet.service",
     ),
     "no systemctl": (lambda m: m.program("systemctl", "exit 1"), "systemctl: no reason given"),
     "image": (lambda m: (m.notes / "images").write_text(""), "image r.io/a:1 is not there"),
