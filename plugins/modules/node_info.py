@@ -17,15 +17,27 @@ options:
     description: Seconds that an API server on this node is given to become ready.
     type: int
     default: 0
+  joining:
+    description:
+      - Who is to join the cluster. Where this node is a control plane that answers, it makes what they need for it, as
+        M(ohmykube.cluster.kubeadm_token) does. Use C(no_log) then.
+    type: str
+    choices: [nobody, worker, control_plane]
+    default: nobody
 attributes:
   check_mode:
-    description: Changes nothing.
+    description: Changes nothing, and makes no token.
     support: full
 """
 
 EXAMPLES = r"""
 - name: Look at the node
   ohmykube.cluster.node_info:
+
+- name: Look at a control plane, and get a token from it
+  ohmykube.cluster.node_info:
+    joining: worker
+  no_log: true
 """
 
 RETURN = r"""
@@ -53,17 +65,41 @@ ansible_facts:
         - V(default_ip), V(hostname), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
       type: dict
       returned: always
+joining:
+  description: What M(ohmykube.cluster.kubeadm_token) returns.
+  type: dict
+  returned: on a control plane that answers, when O(joining) is not V(nobody)
 """
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import ansible_module, node
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    ansible_module,
+    join_secrets,
+    node,
+    programs,
+)
 
-OPTIONS = {"wait_for_api": {"type": "int", "default": 0}}
+OPTIONS = {
+    "wait_for_api": {"type": "int", "default": 0},
+    "joining": {
+        "type": "str",
+        "choices": ["nobody", "worker", "control_plane"],
+        "default": "nobody",
+    },
+}
 
 
 def main():
     module = ansible_module.Module(OPTIONS)
     facts = node.gather(wait_for_api=module.params["wait_for_api"])
-    module.exit_json(changed=False, ansible_facts={"ohmykube_node": facts})
+    result = {"changed": False, "ansible_facts": {"ohmykube_node": facts}}
+    joining, answers = module.params["joining"], not facts["api_problem"]
+    if joining != "nobody" and facts["control_plane"] and answers:
+        try:
+            made = join_secrets.made(joining == "control_plane", module.check_mode)
+        except (programs.ProgramError, OSError) as error:
+            module.fail_json(msg=str(error), output=getattr(error, "output", ""), **result)
+        result.update(changed=True, joining=made)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

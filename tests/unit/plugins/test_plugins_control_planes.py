@@ -153,6 +153,68 @@ def test_a_token_is_made_at_the_server_of_the_node(run_module: RunModule, node: 
     assert result["api_server"] == "10.0.0.11:6443"
 
 
+TOKENS = (
+    'case "$1" in token) [ ! -e $NOTES/refuses ] || { echo refused >&2; exit 1; };\n'
+    " echo abcdef.0123456789abcdef ;;\n"
+    "init) echo yes >$NOTES/uploaded ;; esac"
+)
+
+
+@pytest.mark.parametrize("joining", ["nobody", "worker", "control_plane"])
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("answers", [False, True])
+def test_the_look_at_a_control_plane_brings_what_nodes_need_to_join(
+    node: FakeNode,
+    server: TlsServer,
+    run_module: RunModule,
+    joining: str,
+    *,
+    check: bool,
+    answers: bool,
+) -> None:
+    """Only one that answers makes a token, only for somebody, and never in check mode."""
+    control_plane(node, server.address)
+    node.write("etc/kubernetes/pki/ca.crt", server.authority)
+    server.answers["/readyz"] = (200, "ok") if answers else (500, "")
+    node.program("kubectl", """echo '{"items": [{"metadata": {"name": "cp1"}}]}'""")
+    node.program("kubeadm", TOKENS)
+    found = run_module("node_info", check=check, joining=joining)
+    assert found["ansible_facts"]["ohmykube_node"]["control_plane"]
+    made = answers and joining != "nobody"
+    assert ("joining" in found) is found["changed"] is made
+    assert bool(node.calls("kubeadm token")) is (made and not check)
+    assert (node.notes / "uploaded").exists() is (made and not check and joining == "control_plane")
+    if made:
+        assert found["joining"]["nodes"] == ["cp1"]
+        assert found["joining"]["token"] == ("" if check else "abcdef.0123456789abcdef")
+        assert bool(found["joining"]["certificate_key"]) is (
+            not check and joining == "control_plane"
+        )
+
+
+def test_a_token_that_cannot_be_made_hides_nothing_of_the_look(
+    node: FakeNode, server: TlsServer, run_module: RunModule
+) -> None:
+    control_plane(node, server.address)
+    node.write("etc/kubernetes/pki/ca.crt", server.authority)
+    server.answers["/readyz"] = (200, "ok")
+    node.program("kubectl", """echo '{"items": []}'""")
+    node.program("kubeadm", TOKENS)
+    (node.notes / "refuses").touch()
+    found = run_module("node_info", fails=True, joining="worker")
+    assert "kubeadm" in found["msg"]
+    assert found["ansible_facts"]["ohmykube_node"]["control_plane"]
+    assert "joining" not in found
+
+
+def test_nobody_joins_through_a_node_that_is_no_control_plane(
+    node: FakeNode, run_module: RunModule
+) -> None:
+    node.program("kubeadm", TOKENS)
+    assert "joining" not in run_module("node_info", joining="control_plane")
+    assert node.calls("kubeadm") == []
+
+
 # -- etcd ------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """What was deployed once is not deployed again as long as the node's record shows that it is done.
 
-A deployment is trusted only while every file, directory, program and unit of it is as it was left; a
-change of any of them, or of what is asked for, lets the module look at all of it again.
+A deployment is trusted only while every file, directory, program and unit of it is as it was
+left; a change of any of them, or of what is asked for, lets the module look at all of it again.
 """
 
 from __future__ import annotations
