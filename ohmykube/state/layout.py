@@ -26,6 +26,9 @@ from ohmykube.kit import files
 CURRENT = "current"
 """The name of the current cluster, one line."""
 
+CURRENT_LOCK = "current.lock"
+"""flock of whoever chooses the current cluster, or forgets it."""
+
 CLUSTERS = "clusters"
 """Directory of the cluster directories."""
 

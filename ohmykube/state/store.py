@@ -16,7 +16,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, LockedError, NotFoundError, PermissionDenied, UsageError
-from ohmykube.kit import failures, files
+from ohmykube.kit import failures, files, locks
 from ohmykube.model import names as name_rule
 from ohmykube.state import layout, locking, record, trash
 from ohmykube.state.record import Record
@@ -54,6 +54,7 @@ class StateStore:
     ) -> None:
         self.root = root
         self._now = now
+        self._clock = clock
         self._locks = locking.ClusterLocks(clock)
         self._guard = threading.RLock()
 
@@ -253,14 +254,24 @@ class StateStore:
             )
         with self.locked(name), files.explained(directory):
             trash.discard(directory, self.root)
-        if self.current() == name:
-            self._forget_current()
+        with self._choosing():
+            if self.current() == name:
+                self._forget_current()
         return True
 
     def set_current(self, name: str) -> None:
-        """Choose the cluster that commands use when none is named; it must exist."""
-        self.need(name)
-        files.write(self.root / layout.CURRENT, name + "\n")
+        """Choose the cluster that commands use when none is named; it must exist.
+
+        A run that works on the cluster is no hindrance, and one that removes it takes the choice
+        back.
+
+        Raises:
+            NotFoundError: no such cluster.
+            IntegrityError: its record is damaged.
+        """
+        with self._choosing():
+            self.need(name)
+            files.write(self.root / layout.CURRENT, name + "\n")
 
     def new_run(self, name: str) -> Path:
         """Make and return a private directory for one run; the last 20 are kept."""
@@ -311,6 +322,15 @@ class StateStore:
         return (
             f"mv {path} {path}.damaged, then `ohmykube up` with the same cluster.yaml: "
             "machines that exist are found and kept"
+        )
+
+    def _choosing(self) -> contextlib.AbstractContextManager[int]:
+        """Let nobody else choose or forget the current cluster meanwhile."""
+        return locks.exclusive(
+            self.root / layout.CURRENT_LOCK,
+            "the choice of the current cluster",
+            wait_seconds=UPDATE_WAIT_SECONDS,
+            clock=self._clock,
         )
 
     def _forget_current(self) -> None:

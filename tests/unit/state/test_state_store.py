@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import errno
@@ -21,9 +22,11 @@ from ohmykube.errors import (
     OhmykubeError,
     UsageError,
 )
-from ohmykube.state import layout
+from ohmykube.kit import files, locks
+from ohmykube.state import layout, trash
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
+from tests.fake_clock import FakeClock
 
 
 def record(name: str = "dev", **more: object) -> Record:
@@ -180,6 +183,41 @@ def test_current_cluster(store: StateStore) -> None:
     store.set_current("dev")
     store.remove("dev")
     assert store.current() is None
+
+
+def test_a_cluster_that_was_removed_meanwhile_is_not_chosen(tmp_path: Path) -> None:
+    """Whoever chooses or forgets looks at what is there once nobody else does either."""
+    with contextlib.ExitStack() as other:
+        store = StateStore(tmp_path / "state", clock=FakeClock(meanwhile=other.close))
+        store.create(record())
+        other.enter_context(
+            locks.exclusive(store.root / layout.CURRENT_LOCK, "the choice of another run")
+        )
+        other.callback(trash.discard, store.directory("dev"), store.root)
+        with pytest.raises(NotFoundError):
+            store.set_current("dev")
+    assert store.current() is None
+
+
+def test_the_choice_of_another_cluster_outlives_a_removal(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as other:
+        store = StateStore(tmp_path / "state", clock=FakeClock(meanwhile=other.close))
+        for name in ("dev", "other"):
+            store.create(record(name))
+        store.set_current("dev")
+        other.enter_context(locks.exclusive(store.root / layout.CURRENT_LOCK, "another run"))
+        other.callback(files.write, store.root / layout.CURRENT, "other\n")
+        store.remove("dev")
+    assert store.current() == "other"
+
+
+def test_a_run_that_works_on_a_cluster_does_not_keep_it_from_being_chosen(
+    store: StateStore, tmp_path: Path
+) -> None:
+    store.create(record())
+    with StateStore(tmp_path / "state").locked("dev"):
+        store.set_current("dev")
+    assert store.current() == "dev"
 
 
 # -- damage ----------------------------------------------------------------------------------------
