@@ -90,6 +90,7 @@ def _applied(one: Selected, cluster: Cluster) -> AppliedAddon:
         provides=facts.provides,
         variables=variables,
         removal=dict(facts.removal),
+        owns=facts.owns,
     )
 
 

@@ -118,3 +118,5 @@ class AppliedAddon:
     """Variables of its role, those of its artifacts excepted; JSON types only."""
     removal: Mapping[str, Any] = field(default_factory=dict)
     """See ``AddonFacts``."""
+    owns: tuple[str, ...] = ()
+    """See ``AddonFacts``."""

@@ -104,6 +104,8 @@ class RemoveAddon:
 
     addon: str
     version: str
+    owns: tuple[str, ...] = ()
+    """What is lost with it, a phrase for each; nothing is when empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

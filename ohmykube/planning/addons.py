@@ -9,7 +9,7 @@ from ohmykube.model.change import InstallAddon, Refuse, RemoveAddon, UpgradeAddo
 from ohmykube.planning import differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ohmykube.model.change import Change
     from ohmykube.model.cluster import Cluster, WantedAddon
@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 _FIELD = ("spec", "addons")
 
 
-def compare(desired: Cluster, recorded: Cluster | None) -> Iterator[Change | Refuse]:
+def compare(
+    desired: Cluster, recorded: Cluster | None, owned: Mapping[str, Sequence[str]]
+) -> Iterator[Change | Refuse]:
     """Return what becomes of every add-on that is described, or was.
 
     The pod network is part of making the cluster; listed, it is only given a version and values.
+
+    Args:
+        desired: the description.
+        recorded: what the cluster was brought to before.
+        owned: what is lost with an add-on, by its name.
     """
     before = {addon.name: addon for addon in (recorded.addons if recorded else ())}
     after = {addon.name: addon for addon in desired.addons}
@@ -32,7 +39,8 @@ def compare(desired: Cluster, recorded: Cluster | None) -> Iterator[Change | Ref
             yield InstallAddon(addon=name, version=addon.version)
     for name, addon in before.items():
         if name not in after and name != network:
-            yield RemoveAddon(addon=name, version=addon.version)
+            lost = tuple(owned.get(name, ()))
+            yield RemoveAddon(addon=name, version=addon.version, owns=lost)
 
 
 def _changed(before: WantedAddon, after: WantedAddon) -> Iterator[Change | Refuse]:

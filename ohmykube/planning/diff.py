@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ohmykube.config.mutability import Mutability
@@ -27,7 +28,7 @@ from ohmykube.model.machine import MachineState
 from ohmykube.planning import addons, deletion, differences, nodes, restoration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ohmykube.model.change import Change
     from ohmykube.model.cluster import Cluster
@@ -62,6 +63,8 @@ def diff(
     observed: Observed,
     wanted: Mapping[str, NodeDigests] | None,
     configured: Mapping[str, NodeDigests],
+    *,
+    owned: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Plan:
     """Return everything in which a cluster differs from its description.
 
@@ -72,6 +75,7 @@ def diff(
         wanted: what each node of the description would be configured from; None when that is not
             known, because not all artifacts are in the cache.
         configured: what the last whole run configured each node from.
+        owned: what is lost with an add-on of the cluster, by its name.
     """
     found: list[Change | Refuse] = [*_machines(desired, observed)]
     if recorded is not None:
@@ -82,7 +86,7 @@ def diff(
                 way_out = _new_cluster(desired.name) if stays else nodes.NEW_NODE
                 found += nodes.compare(known[node.name], node, observed, way_out)
         found += _cluster(desired, recorded, observed)
-    found += addons.compare(desired, recorded)
+    found += addons.compare(desired, recorded, owned)
     if observed.unfinished and any(node.name in observed.machines for node in desired.nodes):
         found.append(FinishRun())
     found += deletion.too_many(desired, recorded, observed)

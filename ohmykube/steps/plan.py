@@ -41,7 +41,10 @@ def make_plan(ctx: Context, *, only_look: bool = False) -> tuple[Observed, chang
         observed = observe(ctx)
         configured = node_digests.configured(ctx)
         wanted = node_digests.expected(ctx, observed) if configured else None
-        plan = diff(ctx.cluster, ctx.recorded, observed, wanted, configured)
+        owned = (
+            {one["name"]: one.get("owns", ()) for one in ctx.record.addons} if ctx.record else {}
+        )
+        plan = diff(ctx.cluster, ctx.recorded, observed, wanted, configured, owned=owned)
         if not only_look:
             if plan.refusals:
                 raise refusal.error(ctx.cluster.name, plan)

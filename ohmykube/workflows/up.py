@@ -56,7 +56,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
 
     Raises:
         ConfigError: it exists and differs in what cannot be changed; nothing was touched.
-        ConsentNeeded: nodes would be deleted that nobody agreed to delete; nothing was touched.
+        ConsentNeeded: something would be lost that nobody agreed to lose; nothing was touched.
     """
     started = services.clock.now()
     if options.plan_only:

@@ -22,7 +22,8 @@ class UpOptions(RunOptions):
     verify: bool = False
     """Let the playbook look at every node, also where nothing seems to differ."""
     may_delete: frozenset[str] | None = frozenset()
-    """Nodes that may be deleted where the description does not have them; None for all."""
+    """What may be deleted where the description does not have it: nodes by name, and add-ons that
+    own data as ``addon/NAME``; None for all."""
     forget_unreachable: bool = False
     """Also delete nodes whose hosts cannot be reset because they cannot be reached."""
     wait_seconds: float | None = None

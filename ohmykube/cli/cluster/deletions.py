@@ -1,4 +1,4 @@
-"""The question before nodes are deleted."""
+"""The question before nodes, or add-ons with data, are deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ask(app: App, needed: ConsentNeeded) -> frozenset[str]:
-    """Ask whether nodes may be deleted; return their names.
+    """Ask whether all that may be deleted; return what was agreed to.
 
     Args:
         app: the terminal.
@@ -33,4 +33,4 @@ def ask(app: App, needed: ConsentNeeded) -> frozenset[str]:
         answer = console.ask(f"{needed.message}.\nGo on? [y/N] ", app.stderr)
     if (answer or "").strip().lower() not in ("y", "yes"):
         raise UsageError("not confirmed: nothing was changed", hint=again, id="OMK-U-281")
-    return frozenset(needed.nodes)
+    return frozenset(needed.losses)

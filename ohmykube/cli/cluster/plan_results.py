@@ -42,6 +42,8 @@ class PlannedChange(TypedDict):
     new: Any
     """Of an add-on that is installed its version."""
     reasons: list[str]
+    losses: list[str]
+    """Data that goes with an add-on that is removed."""
 
 
 class Refusal(TypedDict):
@@ -90,6 +92,7 @@ def _change(one: change.Change) -> dict[str, Any]:
         "old": getattr(one, "old", removed),
         "new": getattr(one, "new", installed),
         "reasons": _reasons(one),
+        "losses": list(one.owns) if isinstance(one, change.RemoveAddon) else [],
     }
 
 
@@ -186,7 +189,8 @@ def _addon_row(
         case change.UpgradeAddon():
             return "~", what, f"{one.field}: {shown(one.old)} -> {shown(one.new)}"
         case change.RemoveAddon():
-            return "-", what, f"remove {one.version}, with the data that it owns"
+            lost = f", with {', '.join(one.owns)}" if one.owns else ""
+            return "-", what, f"remove {one.version}{lost}"
 
 
 def _place(

@@ -42,7 +42,9 @@ LONGEST_WAIT = 86_400
     is_flag=True,
     help="Let the roles look at every node, also where nothing seems to differ.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask before nodes are deleted.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask before nodes, or add-ons with data, are deleted."
+)
 @click.option(
     "--forget-unreachable",
     is_flag=True,
@@ -101,7 +103,7 @@ def up(
 
 
 def _up(app: App, cluster: Cluster, wanted: UpOptions) -> UpResult:
-    """Do it; where nodes would be deleted, ask first and begin anew."""
+    """Do it; where something would be lost, ask first and begin anew."""
     from ohmykube.planning.consent import ConsentNeeded
     from ohmykube.workflows import up as workflow
 

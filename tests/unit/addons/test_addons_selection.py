@@ -85,6 +85,7 @@ def test_what_is_applied_is_plain_data() -> None:
     assert dataclasses.asdict(AppliedAddon(**plain)) == {
         **dataclasses.asdict(echo),
         "provides": [],
+        "owns": ["what was echoed"],
     }
 
 

@@ -40,6 +40,7 @@ from ohmykube.workflows.power import stop
 from ohmykube.workflows.status import list_clusters, status
 from ohmykube.workflows.up import up
 from ohmykube.workflows.up_values import UpOptions
+from tests import foreign_addon
 from tests.unit.workflows.begun_run import begin, end
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_a_node_that_is_too_many_goes_with_a_yes_only(services: Services) -> Non
     before = services.state.read("dev")
     with pytest.raises(ConsentNeeded) as error:
         up(services, cluster(workers=1), UpOptions(may_delete=frozenset({"w1"})))
-    assert (error.value.id, error.value.nodes) == ("OMK-U-280", ("w2",))
+    assert (error.value.id, error.value.losses) == ("OMK-U-280", ("w2",))
     assert services.state.read("dev") == before
     # It is part of the cluster as long as it is there.
     half_up(services, cluster(workers=1))
@@ -136,6 +137,27 @@ def test_a_node_that_is_too_many_goes_with_a_yes_only(services: Services) -> Non
     session.provider_of(services, "fake", None).delete("dev", "w2")
     whole_up(services, cluster(workers=1))
     assert [node.name for node in status(services, "dev").nodes] == ["cp1", "w1"]
+
+
+def test_an_add_on_goes_with_its_data_with_a_yes_only(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it owns is remembered: the package of the add-on may be gone when it is removed."""
+    with monkeypatch.context() as patch:
+        foreign_addon.install(tmp_path / "site", patch)
+        document = {"apiVersion": "ohmykube.dev/v1", "kind": "Cluster", "metadata": {"name": "dev"}}
+        spec = {"provider": {"name": "fake"}, "addons": [{"name": foreign_addon.NAME}]}
+        whole_up(services, load.from_document({**document, "spec": spec}))
+    without = load.from_document({**document, "spec": {"provider": {"name": "fake"}}})
+    gone = change.RemoveAddon(addon="echo", version="1.1.0", owns=("what was echoed",))
+    assert gone in planned(services, without).changes
+    before = services.state.read("dev")
+    for agreed in (frozenset[str](), frozenset({"echo"})):
+        with pytest.raises(ConsentNeeded) as error:
+            up(services, without, UpOptions(may_delete=agreed))
+        assert error.value.message.endswith("would lose add-on echo with what was echoed")
+        assert error.value.losses == ("addon/echo",)
+    assert services.state.read("dev") == before
 
 
 def test_nodes_that_go_count_against_what_a_cluster_can_hold(services: Services) -> None:
