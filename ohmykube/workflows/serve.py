@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import selection
 from ohmykube.cache.serve import Listener, pull_through_cache, upstreams
 from ohmykube.cache.serve.stats import Counts
 from ohmykube.cache.store import Store
@@ -102,6 +103,7 @@ def serve(
         UsageError: a registry, cluster or address that cannot be; no token where one is needed.
         LockedError: something else listens there.
         NotFoundError: no such cluster.
+        PrerequisiteError: an add-on that is installed cannot be loaded.
     """
     _check_exposure(options)
     fan = _Fan(services.reporter, follow)
@@ -112,6 +114,7 @@ def serve(
         upstreams(options.registries),
         services.reporter,
         services.clock,
+        sets=selection.known_sets(),
         offline=options.offline,
     )
     counts = Counts(by_blob=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import mimetypes
 import urllib.parse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.cache.refs import Ref
@@ -16,18 +17,30 @@ from ohmykube.cache.serve import http_errors
 from ohmykube.cache.serve.responses import BlobResponse
 from ohmykube.cache.serve.single_flight import SingleFlight
 from ohmykube.cache.signatures import is_evidence
+from ohmykube.cache.sources import module_files
 from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.model.artifact import Kind
+from ohmykube.progress import NullReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ohmykube.cache.catalog import ModuleFile
     from ohmykube.cache.download import Downloader
     from ohmykube.cache.store import Store
 
 _SUM = ".sha256"
 _PACKAGE_TYPE = "application/zstd"
 _SERVED = frozenset({Kind.BINARY, Kind.FILE, Kind.CHART, Kind.MACHINE_IMAGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file whose digest was reviewed."""
+
+    digest: str
+    module: ModuleFile | None = None
+    """Set when nobody publishes it by itself: it is taken out of a Go module."""
 
 
 class ReleaseFiles:
@@ -37,9 +50,9 @@ class ReleaseFiles:
         self,
         store: Store,
         downloader: Downloader | None = None,
-        published: Callable[[], Mapping[str, str]] = dict,
+        published: Callable[[], Mapping[str, Published]] = dict,
     ) -> None:
-        """``published``: URL to digest of files we know; without a downloader none is fetched."""
+        """``published``: by URL, files we know; without a downloader none is fetched."""
         self._store = store
         self._downloader = downloader
         self._published = published
@@ -75,12 +88,12 @@ class ReleaseFiles:
         if url is None:
             return next((r.digest for r in self._store.refs() if self._is_at(r, place)), None)
         # What was reviewed counts, whatever a bundle says to be at that place.
-        digest = published[url]
-        if self._store.has(digest):
-            return digest
+        known = published[url]
+        if self._store.has(known.digest):
+            return known.digest
         if self._downloader is None:
             return None
-        fetch = functools.partial(self._fetch, self._downloader, url, digest)
+        fetch = functools.partial(self._fetch, self._downloader, url, known)
         return self._flights.do(url, fetch)
 
     def _is_at(self, ref: Ref, place: str) -> bool:
@@ -91,10 +104,15 @@ class ReleaseFiles:
         itself = told == ref.digest if told or ref.kind is Kind.BINARY else True
         return itself and self._store.has(ref.digest)
 
-    def _fetch(self, downloader: Downloader, url: str, digest: str) -> str:
+    def _fetch(self, downloader: Downloader, url: str, known: Published) -> str:
+        digest = known.digest
         try:
             with self._store.using():
-                downloader.fetch(url, digest)
+                if known.module is None:
+                    downloader.fetch(url, digest)
+                else:
+                    fetch = module_files.from_proxy(downloader)
+                    module_files.take(known.module, self._store, NullReporter(), fetch)
                 size = self._store.locate(digest).size
                 place = _place(url)
                 self._store.set_ref(

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ohmykube.cache.catalog import ModuleFile
+    from ohmykube.cache.download import Downloader
     from ohmykube.cache.sources.module_zip import ModuleZip
     from ohmykube.cache.store import Store
     from ohmykube.progress import Reporter
 
     Fetch = Callable[[ModuleFile, Path], Path]
 
+MODULE_BYTES = 500 << 20
+"""The zip of a Go module may not be larger (https://go.dev/ref/mod#zip-path-size-constraints)."""
 _SHOWN = 20
 
 
@@ -57,6 +60,17 @@ def take(file: ModuleFile, store: Store, reporter: Reporter, fetch: Fetch | None
                     archive = (fetch or _by_go)(file, directory)
                     store.put_bytes(_read(file, archive), expected=file.digest)
     return store.path(file.digest)
+
+
+def from_proxy(downloader: Downloader) -> Fetch:
+    """Return what fetches the zip of a module from Go's public proxy."""
+
+    def fetch(file: ModuleFile, directory: Path) -> Path:
+        target = directory / "module.zip"
+        downloader.save(file.zip_url, target, limit=MODULE_BYTES)
+        return target
+
+    return fetch
 
 
 @contextlib.contextmanager

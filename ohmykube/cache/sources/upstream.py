@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ohmykube.cache.sources.base import SourceContext
 
 PROBES = ("https://dl.k8s.io/", "https://registry.k8s.io/v2/")
-MODULE_BYTES = 500 << 20
-"""The zip of a Go module may not be larger (https://go.dev/ref/mod#zip-path-size-constraints)."""
 
 
 class UpstreamSource(FetchSource):
@@ -45,12 +43,8 @@ class UpstreamSource(FetchSource):
     def module_file(self, file: ModuleFile) -> Path:
         """Take it out of its module, from Go's public proxy; raises as ``module_files.take``."""
         context = self.context
-        return module_files.take(file, context.store, context.reporter, self._module)
-
-    def _module(self, file: ModuleFile, directory: Path) -> Path:
-        target = directory / "module.zip"
-        self.downloader.save(file.zip_url, target, limit=MODULE_BYTES)
-        return target
+        fetch = module_files.from_proxy(self.downloader)
+        return module_files.take(file, context.store, context.reporter, fetch)
 
     def published(self, download: Download) -> Callable[[], str]:
         """Ask for the publisher's sum; where the catalog has none, ``file`` has asked already."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.cache import transport
-from ohmykube.cache.catalog import Download, ImageSpec
+from ohmykube.cache.catalog import ArtifactSet, Download, FileSpec, ImageSpec, ModuleFile
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from ohmykube.cache.prune import Policy, prune
@@ -24,7 +24,7 @@ from ohmykube.cache.registry_client import RegistryClient
 from ohmykube.cache.serve import Listener, http_errors, pull_through_cache, registry_names
 from ohmykube.cache.serve.assemble import published
 from ohmykube.cache.serve.pull_through import ANY, SOURCE, PullThrough
-from ohmykube.cache.serve.release_files import ReleaseFiles
+from ohmykube.cache.serve.release_files import Published, ReleaseFiles
 from ohmykube.cache.signatures import EVIDENCE
 from ohmykube.cache.sources import base as sources
 from ohmykube.cache.sources.fetch_source import FetchSource
@@ -47,6 +47,7 @@ from ohmykube.progress import Message, NullReporter
 from tests import image_maker
 from tests.fake_clock import FakeClock
 from tests.fault_server import Answer
+from tests.module_proxy import zip_module
 from tests.registry_double import Registry
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
     from ohmykube.progress import Event
 
 QUICK = transport.Timing(connect=2, read=2, attempts=2, pause=0.01, longest=0.5)
+
+
+REVIEWED = "sha256:" + "5" * 64
 
 
 @dataclass
@@ -86,14 +90,18 @@ class Mirror:
             extra = {"docker.io": registry.url, "quay.io": registry.url} | extra
         self.known = registry_names.upstreams(f"{name}={url}" for name, url in extra.items())
         self.published: dict[str, str] = {}
+        self.modules: dict[str, Published] = {}
         self.listener = self.serve()
 
     def serve(self) -> Listener:
-        files = ReleaseFiles(self.store, self.downloader, lambda: self.published)
+        files = ReleaseFiles(self.store, self.downloader, self._published)
         content = PullThrough(
             self.store, self.known, self.told, client=self.client, clock=self.clock, files=files
         )
         return Listener(self.store, content)
+
+    def _published(self) -> dict[str, Published]:
+        return {url: Published(d) for url, d in self.published.items()} | self.modules
 
     def __call__(
         self, path: str, method: str = "GET", **headers: str
@@ -416,8 +424,30 @@ def test_why_something_failed_is_for_the_log_alone(
 def test_a_mirror_as_the_command_makes_it(store: Store) -> None:
     content = pull_through_cache(store, registry_names.upstreams([]), Told(), FakeClock(1000.0))
     assert content.fetching == 0
-    assert all(digests.is_digest(digest) for digest in published().values())
+    assert all(digests.is_digest(known.digest) for known in published().values())
     assert any(url.startswith("https://dl.k8s.io/") for url in published())
+
+
+def test_what_is_published_has_the_files_of_all_sets() -> None:
+    """Files and charts as well as programs, whether they are published or held by a module."""
+    held = ModuleFile(module="a.io/Lb", version="v1.0.0", sum="h1:x", path="lb", digest=REVIEWED)
+    chart = FileSpec(name="lb", version="1", module=held, kind=Kind.CHART)
+    at = {
+        arch: Download(url=f"https://a.io/{arch}", digest=REVIEWED) for arch in ("amd64", "arm64")
+    }
+    unknown = {"noarch": Download(url="https://a.io/unknown", sums="https://a.io/sums")}
+    files = (
+        chart,
+        FileSpec(name="data", version="1", downloads=at),
+        FileSpec(name="unknown", version="1", downloads=unknown),
+    )
+    more = ArtifactSet(name="lb", version="1", files=files)
+    found = published([more])
+    assert {url: one for url, one in found.items() if url not in published()} == {
+        "https://proxy.golang.org/a.io/!lb/@v/v1.0.0/lb": Published(REVIEWED, held),
+        "https://a.io/amd64": Published(REVIEWED),
+        "https://a.io/arm64": Published(REVIEWED),
+    }
 
 
 # -- what the registry says is passed on -----------------------------------------------------------
@@ -626,6 +656,39 @@ def test_release_files_by_their_url(mirror: Mirror, registry: Registry) -> None:
     assert body.decode().strip() == digests.of_bytes(data)[7:]
     (ref,) = mirror.store.refs()
     assert (ref.kind, ref.url, ref.source) == (Kind.FILE, url, SOURCE)
+
+
+class HeldAt(ModuleFile):
+    """A file whose module is at the double instead of Go's public proxy."""
+
+    place = ""
+
+    @property
+    def zip_url(self) -> str:
+        return self.place
+
+
+def test_files_of_modules_by_their_place(
+    mirror: Mirror, offline: Mirror, registry: Registry, tmp_path: Path
+) -> None:
+    """Nobody publishes them by themselves: they are taken out of the module, once."""
+    archive, data = tmp_path / "module.zip", b"kind: Namespace\n"
+    held = HeldAt(
+        module="example.org/Lb",
+        version="v1.0.0",
+        sum=zip_module(archive, "example.org/Lb", "v1.0.0", {"lb.yaml": data.decode()}),
+        path="lb.yaml",
+        digest=digests.of_bytes(data),
+    )
+    place = "/proxy.golang.org/example.org/!lb/@v/v1.0.0/lb.yaml"
+    mirror.modules[held.url] = offline.modules[held.url] = Published(held.digest, held)
+    assert offline.error(place)[:2] == (404, "NOT_FOUND")
+    HeldAt.place = registry.on("/lb.zip", Answer(archive.read_bytes()))
+    for _ in range(2):
+        assert mirror(place)[::2] == (200, data)
+    assert mirror(f"{place}.sha256")[2].decode().strip() == held.digest[7:]
+    assert registry.count["/lb.zip"] == 1
+    assert offline(place)[::2] == (200, data), "the same cache has it now"
 
 
 def test_files_that_are_not_here(mirror: Mirror, offline: Mirror, registry: Registry) -> None:
