@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 _FORM = re.compile(
-    r"(?P<number>[0-9]{1,13}(?:\.[0-9]{1,6})?) ?(?P<unit>[kmgt]?)(?P<kind>ib|b|)", re.I
+    r"(?P<number>[0-9]{1,13}(?:\.[0-9]{1,6})?) ?(?P<unit>[kmgt]?)(?P<kind>ib|i|b|)", re.I
 )
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -16,7 +16,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 class Size(click.ParamType):  # type: ignore[type-arg] # generic only in newer stubs
     """Bytes, as split(1), truncate(1) and the rest of GNU's programs read them.
 
-    ``5M`` and ``5MiB`` are 5 * 1024 * 1024, ``5MB`` is 5 * 1000 * 1000; case says nothing.
+    ``5M``, ``5Mi`` and ``5MiB`` are 5 * 1024 * 1024, ``5MB`` is 5 * 1000 * 1000; case says nothing.
     """
 
     name = "size"

@@ -32,8 +32,8 @@ single values and are checked with the file. This page is made from the schema t
 * YAML 1.2: `no`, `on`, `010` and `22:22` are text. Quote versions: `1.30` without quotes is the
   number 1.3. Tags are refused; aliases are limited to 100, nesting to 50, the file to 1 MB.
 * Text is data. Nothing in it is ever evaluated, `{{{{ ... }}}}` included.
-* Sizes have a unit: MiB, GiB, TiB (also Mi, Gi, Ti) count in 1024, MB, GB, TB in 1000. Memory is
-  rounded down to whole MiB, disks up to whole GiB.
+* Sizes have a unit: MiB, GiB, TiB (also Mi or M, and so on) count in 1024, MB, GB, TB in 1000.
+  Memory is rounded down to whole MiB, disks up to whole GiB.
 * Names of clusters and nodes are DNS labels of at most 40 characters; on a host that exists a node
   may have a DNS name of up to 63.
 * Files of the older format `ohmykube.dev/v1alpha1` are read too; what has no meaning any more is

@@ -26,9 +26,11 @@ _HOST_KEY = re.compile(
 )
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s?([A-Za-z]*)")
+# As GNU's programs read sizes, and all options of the command line: only a B after the letter is
+# decimal.
 _UNITS = {
     "MiB": 1 << 20, "Mi": 1 << 20, "GiB": 1 << 30, "Gi": 1 << 30, "TiB": 1 << 40, "Ti": 1 << 40,
-    "MB": 10**6, "M": 10**6, "GB": 10**9, "G": 10**9, "TB": 10**12, "T": 10**12,
+    "MB": 10**6, "M": 1 << 20, "GB": 10**9, "G": 1 << 30, "TB": 10**12, "T": 1 << 40,
 }  # fmt: skip
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _KUBELET_LABELS = ("kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch")

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from ohmykube.cli import _sizes
+from ohmykube.config import values
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,16 @@ def test_the_range(text, bad) -> None:
         return
     with pytest.raises(click.BadParameter, match="out of range: from 10 to 20"):
         size.convert(text, None, None)
+
+
+@pytest.mark.parametrize("unit", ["M", "Mi", "MiB", "MB", "G", "Gi", "GiB", "GB"])
+@pytest.mark.parametrize("number", ["1500", "512.5", "2048"])
+def test_a_cluster_file_and_its_options_read_the_same(number, unit) -> None:
+    """A size means one thing wherever it is written: only a B right after the letter is decimal."""
+    text = number + unit
+    size = _sizes.Size().convert(text, None, None)
+    assert values.memory_mib(text) == size // (1 << 20)
+    assert values.disk_gib(text) == -(-size // (1 << 30))
 
 
 @pytest.mark.parametrize("text", ["3K", "3KB", "3KiB", "2M", "2MB", "2MiB", "1G", "1GB", "5"])
