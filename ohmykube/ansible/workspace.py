@@ -48,6 +48,7 @@ timeout = 20
 
 [inventory]
 any_unparsed_is_failed = true
+enable_plugins = ansible.builtin.yaml
 unparsed_is_failed = true
 
 [ssh_connection]

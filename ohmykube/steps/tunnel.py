@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NODE_PORT = 5055
 """Port on each node's own loopback at which it finds the cache while a run lasts."""
 ENDPOINT = f"http://127.0.0.1:{NODE_PORT}"
-OPEN = retry.Wait(seconds=20, every=0.05, factor=1.5, longest=0.5)
+OPEN = retry.Wait(seconds=20, every=0.02, factor=1.2, longest=0.5)
 _READY = "tunnel-open"
 _ASK_SECONDS = 10
 
