@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import units
+from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, programs, units
 from ansible_collections.ohmykube.cluster.plugins.module_utils.node_state import PINNED
 
 UNIT = "ohmykube-images.service"
@@ -70,3 +70,14 @@ def is_running():
 def is_left():
     """Return True while systemd still knows the unit of an earlier call, which a new one has to wait for."""
     return units.survey([UNIT]).get(UNIT, {}).get("LoadState") == "loaded"
+
+
+def there():
+    """Return ``REFERENCE@DIGEST`` and the reference of each pinned image; none where containerd does not answer."""
+    try:
+        listed = programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=20).stdout
+    except programs.ProgramError:
+        return []  # it is not installed yet, or just begins: whoever needs images has them pulled
+    found = node_state.listing(listed)
+    pinned = sorted(ref for ref, (_digest, labels) in found.items() if PINNED in labels)
+    return [name for ref in pinned for name in (ref, "%s@%s" % (ref, found[ref][0]))]

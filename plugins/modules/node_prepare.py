@@ -65,7 +65,7 @@ options:
   trust_record:
     description:
       - Whether the fact C(ohmykube_node) names what was deployed here and is as it was left, so that it need not be
-        deployed again.
+        deployed again, and the images that are there.
     type: bool
     default: true
 attributes:
@@ -114,6 +114,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     ownership,
     preflight,
     programs,
+    pulls,
     storage,
 )
 
@@ -335,6 +336,7 @@ def main():
     try:
         preparation.present() if module.params["state"] == "present" else preparation.absent()
         facts["deployed"] = managed.intact() if module.params["trust_record"] else {}
+        facts["images"] = pulls.there() if facts["deployed"] else []
     except programs.ProgramError as error:
         module.fail_json(msg=str(error), output=error.output, changes=preparation.changes)
     except OSError as error:

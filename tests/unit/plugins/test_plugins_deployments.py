@@ -11,6 +11,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible_collections.ohmykube.cluster.plugins.filter import containerd
 from ansible_collections.ohmykube.cluster.plugins.module_utils import managed, node_state, storage
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ shift; for unit in "$@"; do case "$unit" in *.service)
     echo "NeedDaemonReload=$(cat $NOTES/$unit.reload 2>/dev/null || echo no)"
     echo ;; esac; done
 """
+DIGEST = "sha256:" + "a" * 64
 UNITS = {"one": ["a", "b"], "two": ["c"]}
 
 
@@ -211,6 +213,54 @@ def test_check_mode_notes_nothing(run_module: RunModule, machine: FakeNode) -> N
     conf = [{"path": str(machine.path("etc/one.conf")), "content": "1"}]
     run_module("deploy", check=True, deployment="one", digest="d1", files=conf)
     assert managed.intact() == {}
+
+
+IMAGES = f"""\
+REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS
+r.io/a:1 application/vnd {DIGEST} 25.7 MiB linux/amd64 {node_state.PINNED}
+r.io/b:2 application/vnd {DIGEST} 25.7 MiB linux/amd64 -
+"""
+A = {"ref": "r.io/a:1"}
+B = {"ref": "r.io/b:2"}
+WANTED = [
+    ([A], True),
+    ([{**A, "digest": ""}], True),
+    ([{**A, "digest": DIGEST}], True),
+    ([{**A, "digest": "sha256:" + "b" * 64}], False),
+    ([B], False),
+    ([A, B], False),
+    ([{"ref": "r.io/a:2"}], False),
+]
+
+
+@pytest.mark.parametrize(("wanted", "there"), WANTED)
+def test_images_are_there_when_they_are_kept_with_the_digest_that_is_wanted(
+    deploy: Callable[..., Any],
+    run_module: RunModule,
+    machine: FakeNode,
+    wanted: list[dict[str, str]],
+    *,
+    there: bool,
+) -> None:
+    """What is not pinned may be gone at any moment."""
+    machine.program("ctr", f"cat <<'END'\n{IMAGES}END")
+    deploy("one")
+    deploy("one")
+    facts = run_module("node_prepare", check=True, manage_kernel=False)["ansible_facts"]
+    told = facts["ohmykube_node"]["images"]
+    assert (set(containerd.image_names(wanted)) <= set(told)) is there
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_where_containerd_does_not_answer_no_image_is_there(
+    deploy: Callable[..., Any], run_module: RunModule, machine: FakeNode, *, trusted: bool
+) -> None:
+    machine.program("ctr", "echo no socket >&2; exit 1" if trusted else f"echo '{IMAGES}'")
+    deploy("one")
+    deploy("one")
+    asked = {"check": True, "manage_kernel": False, "trust_record": trusted}
+    facts = run_module("node_prepare", **asked)["ansible_facts"]
+    assert facts["ohmykube_node"]["images"] == []
 
 
 @pytest.mark.parametrize(("trusted", "told"), [(True, {"one": "d1"}), (False, {})])
