@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel
-
-from ohmykube.config import v1
 from ohmykube.config.mutability import Mutability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pydantic import BaseModel
 
 FieldPath = tuple[str, ...]
 """Keys from the top, such as ``("spec", "nodes", "workers", "count")``; lists have no numbers."""
@@ -20,6 +19,8 @@ FieldPath = tuple[str, ...]
 @functools.cache
 def fields() -> Mapping[FieldPath, Mutability | None]:
     """Return every field that holds a value and no section; None for one that says nothing."""
+    from ohmykube.config import v1  # noqa: PLC0415 - pydantic only when something is compared
+
     return dict(_below(v1.Document, ()))
 
 
@@ -38,6 +39,8 @@ def _below(
 
 def _section(annotation: Any) -> type[BaseModel] | None:
     """Return the model that a field holds, one or a list of them."""
+    from pydantic import BaseModel  # noqa: PLC0415 - as above
+
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _section(part))), None)

@@ -141,6 +141,7 @@ class FakeWorkflows:
         self.clusters = clusters
         self.play = up
         self.calls: list[tuple] = []
+        self._rooms: dict[str, Any] = {}
         self.changed = True
         self.plan = PLAN
         self.deletes = False
@@ -150,28 +151,37 @@ class FakeWorkflows:
     def bind(self, workflow: Callable[..., Any]) -> Callable[..., Any]:
         """Return the method that answers for a function of ``ohmykube.workflows``."""
         module = workflow.__module__.removeprefix("ohmykube.workflows.")
-        return getattr(self.rooms.get(module, self), workflow.__name__)
+        if module not in self._rooms:
+            self._rooms[module] = self._room(module)
+        return getattr(self._rooms[module], workflow.__name__)
 
-    @cached_property
-    def rooms(self) -> dict[str, Any]:
-        """What answers for a module of workflows; for all others it is this object itself."""
-        from ohmykube.workflows import addons
-        from tests.data.cli.fake_bundles import FakeBundles
-        from tests.data.cli.fake_cache import StockedCache
-        from tests.data.cli.fake_images import FakeImages
+    def _room(self, module: str) -> Any:
+        """Return what answers for a module of workflows: most often this object itself."""
+        found: Any = self
+        if module == "addons":
+            from ohmykube.workflows import addons
 
-        return {
-            "addons": addons,  # asks nobody, and changes nothing
-            "bundle": FakeBundles(self.calls),
-            "cache": StockedCache(),
-            "images": FakeImages(self.calls),
-            "names": SimpleNamespace(
+            found = addons  # asks nobody, and changes nothing
+        elif module == "bundle":
+            from tests.data.cli.fake_bundles import FakeBundles
+
+            found = FakeBundles(self.calls)
+        elif module == "cache":
+            from tests.data.cli.fake_cache import StockedCache
+
+            found = StockedCache()
+        elif module == "images":
+            from tests.data.cli.fake_images import FakeImages
+
+            found = FakeImages(self.calls)
+        elif module == "names":
+            found = SimpleNamespace(
                 clusters=lambda _: self.clusters,
                 nodes=lambda _, cluster: NODES if cluster in self.clusters else (),
-            ),
-            "serve": self.mirror,
-            "templates": self.template,
-        }
+            )
+        elif module in ("serve", "templates"):
+            found = self.mirror if module == "serve" else self.template
+        return found
 
     @cached_property
     def mirror(self) -> FakeMirror:

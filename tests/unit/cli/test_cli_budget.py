@@ -49,3 +49,11 @@ def test_help_imports_the_parser_and_no_more(tmp_path, words) -> None:
     found = _imported(tmp_path, *words)
     assert found >= PARSER
     assert not found & HEAVY
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "-o", "json")], ids=" ".join)
+def test_what_compares_no_cluster_imports_no_schema(tmp_path, words) -> None:
+    """Pydantic and the models of cluster files are half of a start."""
+    found = _imported(tmp_path, *words)
+    assert "ohmykube.workflows.session" in found
+    assert not found & {"pydantic", "yaml", "ansible", "ansible_runner", "urllib3"}
