@@ -99,31 +99,36 @@ def test_a_node_is_called_as_its_host_and_an_address_is_no_name(tmp_path: Path) 
     assert "w9.lab.example.com" in named
 
 
-@pytest.mark.parametrize(
-    ("arguments", "jump"),
-    [
-        ("-J ops@bastion", "ops@bastion"),
-        ("-o ProxyJump=bastion:2222", "bastion:2222"),
-        ("-oProxyJump=bastion", "bastion"),
-        ("-Jbastion", "bastion"),
-        ("-o ProxyCommand=id", None),
-        ("-J bastion -C", None),
-        ("-o 'unclosed", None),
-    ],
-)
-def test_a_jump_host_is_taken_and_other_arguments_are_named(
-    tmp_path: Path, arguments: str, jump: str | None
-) -> None:
-    quoted = arguments.replace("'", "\\'")
-    path = tmp_path / "hosts.yml"
-    path.write_text(
-        "kube_control_plane:\n  hosts:\n    cp1:\n"
-        f'      ansible_ssh_common_args: "{quoted}"\n'.replace("\\'", "'")
-    )
-    inventory = host_inventory.read(path, "hosts.yml")
+def reached_with(directory: Path, *arguments: str) -> host_inventory.Inventory:
+    """Return an inventory with a host for each text of arguments for ssh."""
+    path = directory / "hosts.yml"
+    hosts = [
+        f'    cp{number}:\n      ansible_ssh_common_args: "{text}"\n'
+        for number, text in enumerate(arguments)
+    ]
+    path.write_text("".join(["kube_control_plane:\n  hosts:\n", *hosts]))
+    return host_inventory.read(path, "hosts.yml")
+
+
+def test_a_jump_host_is_taken(tmp_path: Path) -> None:
+    jumps = {
+        "-J ops@bastion": "ops@bastion",
+        "-o ProxyJump=bastion:2222": "bastion:2222",
+        "-oProxyJump=bastion": "bastion",
+        "-Jbastion": "bastion",
+    }
+    inventory = reached_with(tmp_path, *jumps)
+    hosts = inventory.hosts[Role.CONTROL_PLANE]
+    assert [host.get("jump") for host in hosts] == list(jumps.values())
+    assert "ansible_ssh_common_args" not in "".join(inventory.warnings)
+
+
+@pytest.mark.parametrize("arguments", ["-o ProxyCommand=id", "-J bastion -C", "-o 'unclosed"])
+def test_other_arguments_are_named(tmp_path: Path, arguments: str) -> None:
+    inventory = reached_with(tmp_path, arguments)
     (host,) = inventory.hosts[Role.CONTROL_PLANE]
-    assert host.get("jump") == jump
-    assert ("ansible_ssh_common_args" in "".join(inventory.warnings)) is (jump is None)
+    assert "jump" not in host
+    assert "ansible_ssh_common_args" in "".join(inventory.warnings)
 
 
 def test_nothing_of_an_inventory_is_run_or_evaluated(
