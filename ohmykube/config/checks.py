@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.config import fields, patches, v1
 from ohmykube.config.document import FIELD
-from ohmykube.config.problems import Path, Problem, closest, dotted
+from ohmykube.config.problems import Path, Problem, closest, dotted, echo
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
 
@@ -60,6 +60,14 @@ class Checker:
         self.problems += patches.problems(self.spec.kubeadm, self.source)
 
     def _add(self, path: Path, text: str) -> None:
+        inventory = self.spec.provider.ssh.inventory
+        depth = path.index("hosts") + 2 if "hosts" in path else 0
+        if inventory is not None and depth and path[:depth] not in self.source.lines:
+            # The host does not stand in this file.
+            name = next(p.node.name for p in self.placed if p.path == path[:depth])
+            field = "".join(f", {part}" for part in path[depth:])
+            text = f"{echo(inventory)[1:-1]}: node {name}{field} {text}"
+            path = (*_PROVIDER, "ssh", "inventory")
         self.problems.append(self.source.problem(path, text))
 
     # -- nodes -----------------------------------------------------------------------------------
