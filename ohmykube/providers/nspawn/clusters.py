@@ -18,7 +18,7 @@ from ohmykube.providers.nspawn.name_claims import Claim
 from ohmykube.providers.nspawn.records import ClusterRecord, MachineRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ohmykube.model.machine import MachineSpec
@@ -165,8 +165,17 @@ class Clusters:
             with contextlib.suppress(OSError):
                 self.root.rmdir()
 
-    def register_node(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
+    def register_node(
+        self, owner: ClusterRecord, spec: MachineSpec, base: str, described: Sequence[str] = ()
+    ) -> MachineRecord:
         """Return the machine's record with the limits of ``spec``; a new one gets an address.
+
+        Args:
+            owner: the cluster.
+            spec: of the machine.
+            base: the base image's key.
+            described: the cluster's nodes in their order, by which addresses are given, whichever
+                of them is made first.
 
         Raises:
             ProviderError: its directory is somebody else's, or no address is left.
@@ -174,7 +183,7 @@ class Clusters:
         with self.locked(owner.cluster):
             record = self.machine(owner.cluster, spec.node)
             if record is None:
-                record = self._new(owner, spec, base)
+                record = self._new(owner, spec, base, described)
             if not record.complete:
                 schema = records.CLONES if spec.template else 1
                 record = replace(record, template=spec.template, schema=schema)
@@ -182,20 +191,17 @@ class Clusters:
             self.save(changed)
             return changed
 
-    def _new(self, owner: ClusterRecord, spec: MachineSpec, base: str) -> MachineRecord:
+    def _new(
+        self, owner: ClusterRecord, spec: MachineSpec, base: str, described: Sequence[str]
+    ) -> MachineRecord:
         node = self.files(owner.cluster).node(spec.node)
         files.ensure_directory(node.root_dir)
         files.sweep(node.root_dir)
         if any(node.root_dir.iterdir()):
             raise not_ours(node.root_dir)
-        used = set()
-        for name in self.nodes(owner.cluster):
-            other = self.machine(owner.cluster, name)
-            if other is not None:
-                used.add(other.address)
         numbers = range(layout.FIRST_HOST, layout.LAST_HOST + 1)
-        address = next((a for a in map(layout.address, numbers) if a not in used), None)
-        if address is None:
+        address = self._free_address(owner.cluster, spec.node, described)
+        if not address:
             files.remove_tree(node.root_dir)
             raise ProviderError(
                 f"cluster {owner.cluster} has no address left for node {spec.node}",
@@ -206,6 +212,17 @@ class Clusters:
         return MachineRecord(
             cluster=owner.cluster, node=spec.node, id=owner.id, address=address, base=base
         )
+
+    def _free_address(self, cluster: str, node: str, described: Sequence[str]) -> str:
+        """Return the address of a node's place in the description, or else a free one; or ''."""
+        every = [layout.address(n) for n in range(layout.FIRST_HOST, layout.LAST_HOST + 1)]
+        places = dict(zip(described, every, strict=False))
+        there = {name: self.machine(cluster, name) for name in self.nodes(cluster)}
+        used = {machine.address for machine in there.values() if machine is not None}
+        kept = {at for name, at in places.items() if name != node and there.get(name) is None}
+        wished = [places[node]] if node in places else []
+        rest = [*(at for at in every if at not in kept), *every]
+        return next((at for at in (*wished, *rest) if at not in used), "")
 
     def save(self, record: MachineRecord) -> None:
         """Write a machine's record unless the file holds it already."""

@@ -155,7 +155,10 @@ class NspawnProvider(Provider):
                 if existing is None or not existing.complete:
                     raise no_template(spec.template)
             owner = clusters.open(spec.cluster)
-            record = clusters.register_node(owner, spec, base)
+            cluster = self.context.cluster
+            ours = cluster is not None and cluster.name == spec.cluster
+            described = [node.name for node in cluster.nodes] if cluster and ours else []
+            record = clusters.register_node(owner, spec, base, described)
             node = clusters.files(spec.cluster).node(spec.node)
             with failures.undoing(lambda: self._roll_back(record), after=LockedError):
                 clusters.set_up(owner)

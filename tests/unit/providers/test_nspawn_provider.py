@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from dataclasses import replace
@@ -19,11 +20,11 @@ from ohmykube.errors import (
     ResourceError,
 )
 from ohmykube.kit.paths import Paths
-from ohmykube.model.cluster import Cluster
+from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message
 from ohmykube.providers.base import NewTemplate, ProviderContext
-from ohmykube.providers.nspawn import clusters
+from ohmykube.providers.nspawn import clusters, layout
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.conformance import ProviderConformance, Subject
 from ohmykube.testing.reporter import RecordingReporter
@@ -599,6 +600,33 @@ def test_an_address_is_used_again(provider: NspawnProvider) -> None:
     provider.create(TWO)
     provider.delete("dev", "cp1")
     assert provider.create(replace(ONE, node="w2")).address == first.address
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("cp1", "w1", "w2"))))
+def test_addresses_follow_the_description_and_not_who_was_first(
+    simulation: Simulation, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    """The same file gives the same addresses, however the making of nodes overlaps."""
+
+    def described(*names: str) -> NspawnProvider:
+        nodes = tuple(Node(name=name, role=Role.WORKER) for name in names)
+        cluster = Cluster(name="dev", kubernetes_version="1.36.3", provider="nspawn", nodes=nodes)
+        provider = provider_at(simulation, tmp_path)
+        return NspawnProvider(replace(provider.context, cluster=cluster), simulation.host())
+
+    provider = described("cp1", "w1", "w2")
+    for name in order:
+        provider.create(replace(TWO, node=name))
+    addresses = {machine.node: machine.address for machine in provider.list("dev")}
+    first = [layout.address(layout.FIRST_HOST + number) for number in range(4)]
+    assert addresses == dict(zip(("cp1", "w1", "w2"), first, strict=False))
+    # A place that is taken, or free again, disturbs nobody's address.
+    provider.delete("dev", "w1")
+    changed = described("cp1", "w2", "x1", "x2")
+    for name in ("x2", "x1"):
+        changed.create(replace(TWO, node=name))
+    addresses = {machine.node: machine.address for machine in changed.list("dev")}
+    assert addresses == {"cp1": first[0], "w2": first[2], "x1": first[1], "x2": first[3]}
 
 
 def test_a_base_image_that_is_gone_is_built_again(simulation: Simulation, tmp_path: Path) -> None:
