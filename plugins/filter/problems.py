@@ -90,6 +90,19 @@ def unknown_versions(versions, checksums, artifacts):
     return messages
 
 
+def settled_otherwise(values):
+    """Return messages for what was given and is something else by now.
+
+    ``values``: variable -> [given, value of who gives none, what it is; empty where it is not settled yet].
+    """
+    return [
+        "%s: it is %s here, stays so, and cannot become %s. Next: leave %s out, or say what it is"
+        % (name, settled, given, name)
+        for name, (given, default, settled) in values.items()
+        if settled and given not in (default, settled)
+    ]
+
+
 def _numbers(version):
     return [int(part) for part in re.findall("[0-9]+", version)]
 
@@ -143,4 +156,8 @@ class FilterModule:
     """The filters of this file."""
 
     def filters(self):
-        return {"format_problems": format_problems, "unknown_versions": unknown_versions}
+        return {
+            "format_problems": format_problems,
+            "settled_otherwise": settled_otherwise,
+            "unknown_versions": unknown_versions,
+        }

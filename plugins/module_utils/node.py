@@ -11,6 +11,7 @@ import socket
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     api_server,
     kubeadm,
+    node_settings,
     programs,
 )
 from ansible_collections.ohmykube.cluster.plugins.module_utils.storage import read_text
@@ -32,11 +33,14 @@ def gather(root="/", wait_for_api=0):
     release = os_release(read_text(at("/etc/os-release")))
     joined = kubeadm.has_joined(record, at)
     control_plane = api_server.is_here(at)
+    hostname = socket.gethostname()
+    is_half_done = record.begun and not joined
     return {
+        **(node_settings.NOTHING if is_half_done else node_settings.gather(at, hostname)),
         "api_problem": api_server.wait(wait_for_api, at) if control_plane else "",
         "api_server": api_server.address_in(read_text(at(api_server.manifest()))),
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
-        "begun": record.value.get("action", "") if record.begun and not joined else "",
+        "begun": record.value.get("action", "") if is_half_done else "",
         "cap_sys_resource": has_capability(read_text(at("/proc/1/status")), CAP_SYS_RESOURCE),
         "cgroup_version": 2 if os.path.exists(at("/sys/fs/cgroup/cgroup.controllers")) else 1,
         "cluster_ca": kubeadm.ca_hash(at(kubeadm.CA_CERTIFICATE)),
@@ -44,7 +48,7 @@ def gather(root="/", wait_for_api=0):
         "control_plane": control_plane,
         "default_ip": default_address(),
         "has_zstd": programs.find("zstd") is not None,
-        "hostname": socket.gethostname(),
+        "hostname": hostname,
         "in_container": in_container(at),
         "joined": joined,
         "kubernetes_version": record.value.get("kubernetes", ""),

@@ -200,6 +200,61 @@ def test_no_variable_of_the_user_is_set(shown: dict[str, list[Any]]) -> None:
     assert {message["user"] for message in shown["vars-of-a-task"]} == {"not set"}
 
 
+OTHERWISE: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing-given": ({}, ""),
+    "as-it-is": ({"kubeadm_pod_cidr": "10.1.0.0/16", "kubeadm_node_name": "own"}, ""),
+    "other-pods": ({"kubeadm_pod_cidr": "10.2.0.0/16"}, "pod_cidr: it is 10.1.0.0/16 here"),
+    "by-kubeadms-own-field": (
+        {"kubeadm_cluster_configuration": {"networking": {"podSubnet": "10.2.0.0/16"}}},
+        "kubeadm_pod_cidr: it is 10.1.0.0/16 here, stays so, and cannot become 10.2.0.0/16",
+    ),
+    "other-services": ({"kubeadm_service_cidr": "10.4.0.0/16"}, "service_cidr: it is 10.3.0.0/16"),
+    "other-domain": ({"kubeadm_dns_domain": "b.test"}, "kubeadm_dns_domain: it is a.test here"),
+    "other-endpoint": (
+        {"kubeadm_control_plane_endpoint": "b.test:6443"},
+        "kubeadm_control_plane_endpoint: it is a.test:6443 here",
+    ),
+    "other-name": ({"kubeadm_node_name": "other"}, "kubeadm_node_name: it is own here"),
+}
+
+
+@pytest.fixture(scope="module")
+def otherwise(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return what is said of variables for a cluster that exists; one run for all."""
+    place = tmp_path_factory.mktemp("otherwise")
+    settled = {
+        "pod_cidr": "10.1.0.0/16",
+        "service_cidr": "10.3.0.0/16",
+        "dns_domain": "a.test",
+        "cluster_endpoint": "a.test:6443",
+        "node_name": "own",
+    }
+    known = {"ansible.builtin.set_fact": {"ohmykube_node": FOUND | settled, "cacheable": True}}
+    plays = [
+        {
+            "name": name,
+            "hosts": "Master_01",
+            "gather_facts": False,
+            "vars": GROUPS | given,
+            "tasks": [known, *settle(ignore_errors=True)],
+        }
+        for name, (given, _) in OTHERWISE.items()
+    ]
+    for play in plays:
+        play["tasks"] = [{"block": play["tasks"], "ignore_errors": True}]
+    said = ansible(place, plays, {})
+    parts = re.split(r"^PLAY \[(.*?)\] \*+$", said, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_what_would_not_come_about_is_refused(otherwise: dict[str, str], case: str) -> None:
+    """What a cluster has stays; a variable that says otherwise is named."""
+    _, expected = OTHERWISE[case]
+    assert ("fatal: " in otherwise[case]) is bool(expected), otherwise[case]
+    assert expected in otherwise[case]
+
+
 ENTRIES = ("main", "init", "join", "remove")
 STRATEGIES = {
     "linear": False,

@@ -17,6 +17,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     artifacts,
     kubeadm,
     leftovers,
+    node_settings,
     storage,
 )
 
@@ -135,6 +136,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     }
     for name, value in places.items():
         monkeypatch.setattr(kubeadm, name, value)
+    for name in ("API_SERVER", "CONTROLLER_MANAGER", "KUBELET_CONFIGURATION", "KUBELET_FLAGS"):
+        monkeypatch.setattr(node_settings, name, str(fake.path(getattr(node_settings, name))))
     monkeypatch.setattr(leftovers, "PATHS", tuple(str(fake.path(one)) for one in leftovers.PATHS))
     monkeypatch.setattr(leftovers, "ETCD_DATA", str(fake.path(leftovers.ETCD_DATA)))
     for family in leftovers.FAMILIES:

@@ -165,3 +165,45 @@ def test_unknown_capabilities_count_as_there() -> None:
 def test_node_info(run_module: RunModule, node: FakeNode) -> None:
     found = run_module("node_info")["ansible_facts"]["ohmykube_node"]
     assert found["architecture"] in ("amd64", "arm64")
+
+
+FLAGS = "--hostname-override=minion-a --node-ip=10.9.0.1 --node-labels=a=b,c=d"
+SETTLED = {
+    "dns_domain": "estate.example",
+    "node_ip": "10.9.0.1",
+    "node_name": "minion-a",
+    "pod_cidr": "10.42.0.0/16,fd00:42::/56",
+    "service_cidr": "10.43.0.0/16",
+}
+
+
+def settings() -> dict[str, Any]:
+    found = facts.gather()
+    return {name: found[name] for name in SETTLED}
+
+
+def test_facts_tell_what_node_and_cluster_were_made_with(node: FakeNode) -> None:
+    """As kubeadm wrote it down, whoever asked for it; what was not finished settles nothing."""
+    assert set(settings().values()) == {""}
+    node.write("var/lib/kubelet/kubeadm-flags.env", f'KUBELET_KUBEADM_ARGS="{FLAGS}"\n')
+    node.write("var/lib/kubelet/config.yaml", "cgroupRoot: /\nclusterDomain: estate.example\n")
+    manifests = {
+        "kube-controller-manager": "    - --cluster-cidr=10.42.0.0/16,fd00:42::/56\n",
+        "kube-apiserver": "    - --service-cluster-ip-range=10.43.0.0/16\n",
+    }
+    for name, text in manifests.items():
+        node.write(f"etc/kubernetes/manifests/{name}.yaml", text)
+    assert settings() == SETTLED, "a cluster that others made"
+    facts.kubeadm.Record().begin("init", "", "1.36.3")
+    assert set(settings().values()) == {""}
+    facts.kubeadm.Record().finish("init")
+    node.write("etc/kubernetes/kubelet.conf")
+    assert settings() == SETTLED
+
+
+def test_a_node_without_another_name_has_that_of_its_host(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts.socket, "gethostname", lambda: "Rack-12.Example.com")
+    node.write("var/lib/kubelet/kubeadm-flags.env", 'KUBELET_KUBEADM_ARGS=""\n')
+    assert settings()["node_name"] == "rack-12.example.com"

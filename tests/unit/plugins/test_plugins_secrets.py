@@ -19,8 +19,8 @@ pytestmark = pytest.mark.linux
 
 MODULES = Path(__file__).parents[3] / "plugins/modules"
 ACTIONS = {path.stem for path in (MODULES.parent / "action").glob("*.py")}
-"""They run on the controller; the module of the same name is their documentation, and never runs."""
-NAMES = sorted(path.stem for path in MODULES.glob("*.py") if path.stem not in ACTIONS)
+"""They run on the controller; the module of the same name is their documentation."""
+NAMES = sorted({path.stem for path in MODULES.glob("*.py")} - ACTIONS)
 SECRET = "hunter2-correct-horse"
 
 
