@@ -23,7 +23,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm, s
 ANNOTATION = re.compile(r"kube-apiserver\.advertise-address\.endpoint: *[\"']?([^\s\"']+)")
 SERVER = re.compile(r"^(\s*server: *[\"']?https://)([^\s\"'/]+)", re.MULTILINE)
 REQUEST_SECONDS = 10
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 3
 
 
 def manifest():
@@ -98,14 +98,17 @@ def problem(server, authority, timeout=REQUEST_SECONDS):
     return "%s is not ready (%d%s)" % (server, answer.status, "".join(": " + one for one in failed))
 
 
-def unreachable(server, seconds, clock=time.monotonic, pause=time.sleep):
-    """Return why no connection to ``host:port`` comes about within ``seconds``, or '' when one does."""
-    place = urllib.parse.urlsplit("//" + server)
+def unreachable(servers, seconds, clock=time.monotonic, pause=time.sleep):
+    """Return ``host:port`` and the reason of those to which no connection comes about within ``seconds``."""
     deadline = clock() + seconds
+    problems = dict.fromkeys(servers, "")
     while True:
-        why = _refused(place.hostname, place.port or 443)
-        if not why or clock() >= deadline:
-            return why
+        for server in problems:
+            place = urllib.parse.urlsplit("//" + server)
+            problems[server] = _refused(place.hostname, place.port or 443)
+        problems = {server: why for server, why in problems.items() if why}
+        if not problems or clock() >= deadline:
+            return list(problems.items())
         pause(1)
 
 

@@ -12,11 +12,13 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import urllib.parse
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, storage
 
 LOCAL = "https://127.0.0.1:2379"
+ADVERTISED = re.compile(r"--(?:advertise-client|initial-advertise-peer)-urls=https://([^\s\"',]+)")
 REQUEST_SECONDS = 10
 HEALTH_SECONDS = 4
 
@@ -55,7 +57,12 @@ class Member:
 
 def is_here():
     """Return True where kubeadm runs a member of etcd; an external one has none on control planes."""
-    return os.path.exists(kubeadm.DIRECTORY + "/manifests/etcd.yaml")
+    return os.path.exists(kubeadm.ETCD_MANIFEST)
+
+
+def servers():
+    """Return where the member of this node answers others, as ``host:port``: clients, and its peers."""
+    return ADVERTISED.findall(storage.read_text(kubeadm.ETCD_MANIFEST))
 
 
 class Etcd:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     api_server,
+    etcd,
     kubeadm,
     kubectl,
     programs,
@@ -24,6 +25,7 @@ NOTHING = {
     "certificate_key": "",
     "endpoint": "",
     "api_server": "",
+    "etcd_servers": [],
     "nodes": [],
 }
 TTL = "15m"
@@ -37,6 +39,7 @@ def known():
         "ca_cert_hash": kubeadm.ca_hash(),
         "endpoint": api_server.server_in(storage.read_text(kubeadm.ADMIN_CONFIG)),
         "api_server": api_server.address(),
+        "etcd_servers": etcd.servers(),
         "nodes": sorted(node["metadata"]["name"] for node in listed),
     }
 

@@ -44,6 +44,13 @@ options:
       - Without effect on a document that says more of its discovery than the endpoint.
     type: str
     default: ""
+  etcd_servers:
+    description:
+      - Host and port at which a member of etcd answers, as M(ohmykube.cluster.kubeadm_token) returns them. A control plane
+        must reach them all.
+    type: list
+    elements: str
+    default: []
   certificate_key:
     description: Key of the uploaded certificates, for a control plane.
     type: str
@@ -112,6 +119,7 @@ OPTIONS = {
     "ca_cert_hash": {"type": "str", "default": ""},
     "ca_certificate": {"type": "str", "default": ""},
     "api_server": {"type": "str", "default": ""},
+    "etcd_servers": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "default": "", "no_log": True},
     "certificate_key": {"type": "str", "default": "", "no_log": True},
     "kubernetes_version": {"type": "str", "default": ""},
@@ -121,9 +129,11 @@ OPTIONS = {
 ENDPOINT_SECONDS = 3
 # Of the time that kubeadm may take: 20 seconds by default.
 REACH_SHARE = 30
-UNREACHABLE = (
-    "this node does not reach the API server of the cluster at %s: %s. Next: let TCP port %s of %s through the firewalls "
-    "between them, and run this again. kubeadm was not run"
+UNREACHABLE = "this node does not reach %s. Next: let TCP %s through the firewalls between them, and run this again. kubeadm was not run"
+ONE_ENDPOINT = (
+    "the cluster has more than one control plane now, and all nodes reach it at the address of one, %s: without that one no "
+    "node reaches the others. It cannot be changed later. Next: make clusters of several control planes with a load balancer "
+    "as kubeadm_control_plane_endpoint"
 )
 OTHER_CLUSTER = (
     "this node belongs to another cluster: its certificate authority is %s, and that of this cluster %s. Nothing was "
@@ -150,6 +160,13 @@ def knows_only_the_endpoint(document):
 def endpoint_of(document):
     """Return the endpoint that a JoinConfiguration names."""
     return document["discovery"]["bootstrapToken"]["apiServerEndpoint"]
+
+
+def endpoint_warning(document, server):
+    """Return what is to be known of a control plane that joins behind the address of another one; else ''."""
+    if "controlPlane" not in document or not knows_only_the_endpoint(document):
+        return ""
+    return ONE_ENDPOINT % server if endpoint_of(document) == server else ""
 
 
 def cluster_info(server, certificate):
@@ -218,7 +235,7 @@ class Join:
         if not check_mode:
             aim_at_the_endpoint()
         started = not (ran and check_mode) and kubeadm.start_kubelet(check_mode)
-        return {"changed": ran or started}
+        return {"changed": ran or started, "ran": ran}
 
     def _prepare(self):
         params, document = self._params, self._document
@@ -239,11 +256,17 @@ class Join:
         """Tell within seconds what kubeadm tells after minutes, as behind a firewall that answers nothing."""
         discovery = self._document.get("discovery") or {}
         endpoint = (discovery.get("bootstrapToken") or {}).get("apiServerEndpoint")
-        server = self._server or endpoint
-        why = server and api_server.unreachable(server, self._params["timeout"] / REACH_SHARE)
-        if why:
-            host, _colon, port = server.rpartition(":")
-            raise kubeadm.KubeadmError(UNREACHABLE % (server, why, port, host), "discovery")
+        wanted = {self._server or endpoint: "the API server of the cluster"}
+        if "controlPlane" in self._document:
+            wanted.update(dict.fromkeys(self._params["etcd_servers"], "etcd"))
+        wanted.pop(None, None)
+        problems = api_server.unreachable(wanted, self._params["timeout"] / REACH_SHARE)
+        if problems:
+            shown = ["%s at %s: %s" % (wanted[server], server, why) for server, why in problems]
+            ports = ["port %s of %s" % server.rpartition(":")[::-2] for server, _why in problems]
+            raise kubeadm.KubeadmError(
+                UNREACHABLE % (", and ".join(shown), " and ".join(ports)), "discovery"
+            )
 
     def _keep(self, content):
         descriptor, path = tempfile.mkstemp(prefix="ohmykube-join-", suffix=".yaml", dir="/run")
@@ -291,6 +314,9 @@ def main():
         module.fail_json(msg=str(error), phase=error.phase, output=error.output)
     except (programs.ProgramError, OSError) as error:
         module.fail_json(msg=str(error), output=getattr(error, "output", ""))
+    warning = endpoint_warning(module.params["document"], module.params["api_server"])
+    if result.pop("ran") and warning:
+        module.warn(warning)
     module.exit_json(**result)
 
 

@@ -60,6 +60,11 @@ api_server:
   description: Host and port of the API server of this node.
   type: str
   returned: success
+etcd_servers:
+  description: Where the etcd of this node answers other control planes, as host and port. Empty where etcd is an external one.
+  type: list
+  elements: str
+  returned: success
 nodes:
   description: Names of the nodes that the cluster has.
   type: list

@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, storage
-from ansible_collections.ohmykube.cluster.plugins.modules import kubeadm_init
+from ansible_collections.ohmykube.cluster.plugins.modules import kubeadm_init, kubeadm_join
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .conftest import FakeNode, RunModule
 
 pytestmark = pytest.mark.linux
@@ -65,7 +67,7 @@ echo "ActiveState=$state"
 @pytest.fixture
 def machine(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     node.program("kubeadm", FAKE_KUBEADM)
-    monkeypatch.setattr(api_server, "unreachable", lambda _server, _seconds: "")
+    monkeypatch.setattr(api_server, "unreachable", lambda _servers, _seconds: [])
     node.program("systemctl", SYSTEMCTL)
     (node.notes / "ca.crt").write_text((DATA / "ca-rsa.crt").read_text())
     return node
@@ -482,41 +484,80 @@ def test_a_kubelet_that_somebody_stopped_is_started(
     assert init(run_module, machine)["changed"] is False
 
 
-@pytest.mark.parametrize(
-    "document", [PLANE, {k: v for k, v in PLANE.items() if k != "controlPlane"}]
-)
+ETCD = ["10.0.0.11:2379", "10.0.0.11:2380"]
+WORKER = {key: value for key, value in PLANE.items() if key != "controlPlane"}
+
+
+@pytest.mark.parametrize("shut", [[ENDPOINT], ETCD[:1], ETCD[1:], [ENDPOINT, *ETCD]])
 @pytest.mark.parametrize("why", ["timed out", "Connection refused", "No route to host"])
-def test_a_port_that_is_shut_is_named_before_kubeadm_runs(
+def test_ports_that_are_shut_are_named_before_kubeadm_runs(
     run_module: RunModule,
     machine: FakeNode,
     monkeypatch: pytest.MonkeyPatch,
-    document: dict[str, object],
+    shut: list[str],
     why: str,
 ) -> None:
-    asked: list[tuple[str, float]] = []
+    """All at once: those of the API server, and of etcd for a control plane."""
+    asked: list[tuple[list[str], float]] = []
 
-    def shut(server: str, seconds: float) -> str:
-        asked.append((server, seconds))
-        return why
+    def unreachable(servers: Iterable[str], seconds: float) -> list[tuple[str, str]]:
+        asked.append((list(servers), seconds))
+        return [(server, why) for server in servers if server in shut]
 
-    monkeypatch.setattr(api_server, "unreachable", shut)
-    said = str(run_module("kubeadm_join", document=document, token=SECRET, fails=True)["msg"])
-    for part in (ENDPOINT, why, "TCP port 6443 of 10.0.0.11"):
-        assert part in said
-    assert [(server, seconds <= 30) for server, seconds in asked] == [(ENDPOINT, True)]
+    monkeypatch.setattr(api_server, "unreachable", unreachable)
+    given = {"token": SECRET, "etcd_servers": ETCD}
+    said = str(run_module("kubeadm_join", document=PLANE, fails=True, **given)["msg"])
+    assert why in said
+    for server in (ENDPOINT, *ETCD):
+        host, _, port = server.rpartition(":")
+        assert (f"port {port} of {host}" in said) is (server in shut)
+        assert (f"at {server}: {why}" in said) is (server in shut)
+    ((servers, seconds),) = asked
+    assert (servers, seconds <= 20) == ([ENDPOINT, *ETCD], True)
     assert machine.calls("kubeadm join") == []
     assert not kubeadm.Record().value, "the next run has nothing to undo"
 
 
-def test_a_server_is_reached_or_the_time_runs_out() -> None:
+def test_a_worker_needs_no_etcd(
+    run_module: RunModule, machine: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(api_server, "unreachable", lambda servers, _seconds: asked.extend(servers))
+    run_module("kubeadm_join", document=WORKER, token=SECRET, etcd_servers=ETCD)
+    assert asked == [ENDPOINT]
+
+
+def test_servers_are_reached_or_the_time_runs_out() -> None:
     times = iter(range(100))
     pauses: list[float] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert api_server.unreachable(f"127.0.0.1:{port}", 20) == ""
-    why = api_server.unreachable(f"127.0.0.1:{port}", 3, lambda: next(times), pauses.append)
-    assert why == "Connection refused"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        ports = [one.getsockname()[1] for one in (server, other)]
+        servers = [f"127.0.0.1:{port}" for port in ports]
+        assert api_server.unreachable(servers, 20) == []
+        other.close()
+        found = api_server.unreachable(servers, 3, lambda: next(times), pauses.append)
+    assert found == [(servers[1], "Connection refused")]
     assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(
+    ("document", "server", "warned"),
+    [
+        (PLANE, ENDPOINT, True),
+        (PLANE, "10.0.0.12:6443", False),
+        (WORKER, ENDPOINT, False),
+    ],
+)
+def test_a_second_control_plane_behind_the_address_of_one_is_warned_of(
+    run_module: RunModule, machine: FakeNode, document: dict[str, Any], server: str, warned: bool
+) -> None:
+    said = kubeadm_join.endpoint_warning(document, server)
+    assert ("load balancer" in said) is warned
+    joined = run_module("kubeadm_join", document=document, token=SECRET, api_server=server)
+    assert not warned or any(said in str(one) for one in joined["warnings"])
 
 
 @pytest.mark.parametrize("planes", [1, 2, 3])
