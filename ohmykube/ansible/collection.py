@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -19,12 +20,21 @@ def digest(names: Iterable[str], collection: Path | None = None) -> str:
 
     Args:
         names: paths in the collection.
-        collection: its root; ours by default.
+        collection: its root; ours by default, whose digest is that of when it was first asked for:
+            of what is exchanged in the middle of a run nobody knows which nodes got it.
 
     Raises:
         OhmykubeError: one of them is not there.
     """
-    root = collection or paths.collections_root() / "ansible_collections/ohmykube/cluster"
+    return _own(tuple(names)) if collection is None else _read(names, collection)
+
+
+@functools.cache
+def _own(names: tuple[str, ...]) -> str:
+    return _read(names, paths.collections_root() / "ansible_collections/ohmykube/cluster")
+
+
+def _read(names: Iterable[str], root: Path) -> str:
     total = hashlib.sha256()
     for name in names:
         files = _files(root / name)

@@ -334,10 +334,12 @@ def described(row: Row, path: str, value: Any, directory: Path) -> Cluster:
     return cluster
 
 
-@pytest.fixture(autouse=True)
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have somebody else's add-ons installed."""
-    foreign_addon.install(tmp_path / "site", monkeypatch)
+@pytest.fixture(autouse=True, scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have somebody else's add-ons installed; once, as all packages are looked at after it."""
+    with pytest.MonkeyPatch.context() as patch:
+        foreign_addon.install(tmp_path_factory.mktemp("others") / "site", patch)
+        yield
 
 
 @pytest.fixture
