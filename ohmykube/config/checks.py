@@ -206,8 +206,8 @@ class Checker:
                     text = f"must not overlap {taken}, where {name} puts its nodes, got {found}"
                     self._add((*_NETWORK, field), text)
         self._addresses(ranges)
-        if network.cni == "none" and network.flannel.backend != v1.DEFAULT_BACKEND:
-            self.warnings.append("spec.network.flannel has no effect with cni: none")
+        if network.cni != v1.DEFAULT_CNI and network.flannel.backend != v1.DEFAULT_BACKEND:
+            self.warnings.append(f"spec.network.flannel has no effect with cni: {network.cni}")
 
     def _addresses(self, ranges: Mapping[str, ipaddress.IPv4Network]) -> None:
         found: list[tuple[Path, str]] = []

@@ -63,6 +63,7 @@ AT_CREATION, NODES = Mutability.AT_CREATION, Mutability.NODES
 IDENTITY, SETTING = Mutability.IDENTITY, Mutability.SETTING
 
 _NETWORK = NetworkDefaults()
+DEFAULT_CNI = _NETWORK.cni
 DEFAULT_BACKEND = _NETWORK.flannel_backend
 
 

@@ -105,6 +105,9 @@ def test_what_add_ons_are_to_each_other(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_second_pod_network_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     facts(monkeypatch, "echo", provides=("cni",))
     assert read("network: {cni: echo}").network.cni == "echo"
+    spec = "network: {cni: echo, flannel: {backend: host-gw}}"
+    loaded = load.load_text(f"{HEAD}  {spec}\n", "c.yaml")
+    assert loaded.warnings == ("spec.network.flannel has no effect with cni: echo",)
     found = read("network: {cni: echo}\n  addons: [{name: echo, values: {text: hi}}]")
     assert found.addons[0].values == {"text": "hi"}
     assert "spec.network.cni to flannel too, it is echo" in refused(

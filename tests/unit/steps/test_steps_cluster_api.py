@@ -7,27 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.errors import ClusterError
-from ohmykube.kit import remote_command
-from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.model.machine import Machine, MachineState, SshTarget
 from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.nodes import Nodes
+from tests.unit.steps.made_run import cluster_of, install_ssh
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CLUSTER = Cluster(
-    name="dev",
-    kubernetes_version="1.36.3",
-    provider="fake",
-    nodes=(
-        *(Node(name=f"cp{number}", role=Role.CONTROL_PLANE) for number in (1, 2, 3)),
-        Node(name="w1", role=Role.WORKER),
-    ),
-)
-
-
-OK = f"echo '{remote_command.BEGIN}'\necho ok\n"
+CLUSTER = cluster_of(["cp1", "cp2", "cp3"], ["w1"])
 
 
 def machine(node: str, state: MachineState = MachineState.RUNNING) -> Machine:
@@ -38,10 +26,7 @@ def machine(node: str, state: MachineState = MachineState.RUNNING) -> Machine:
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     """Give nodes of which cp1 has no machine and cp2 is stopped; ssh notes whom it reaches."""
-    program = tmp_path / "ssh"
-    program.write_text(f'#!/bin/sh\necho "$3" >>{tmp_path / "reached"}\n{OK}')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    install_ssh(tmp_path, monkeypatch, f'echo "$3" >>{tmp_path / "reached"}\necho ok')
     found = (machine("cp2", MachineState.STOPPED), machine("cp3"), machine("w1"))
     return Nodes(machines={one.node: one for one in found}, ssh_config=tmp_path / "config")
 

@@ -8,29 +8,19 @@ import pytest
 import yaml
 
 from ohmykube.errors import ClusterError
-from ohmykube.kit import remote_command
-from ohmykube.kit.paths import Paths
-from ohmykube.model.cluster import Cluster, Node, Role
-from ohmykube.model.machine import MachineSpec
-from ohmykube.providers.base import ProviderContext
 from ohmykube.steps.cluster_api import cluster_api
-from ohmykube.steps.context import Context, Services
 from ohmykube.steps.fetch_kubeconfig import ANSWER, fetch_kubeconfig
-from ohmykube.steps.nodes import Nodes
-from ohmykube.testing.fake_provider import FakeProvider
-from ohmykube.testing.reporter import RecordingReporter
 from tests.fake_clock import FakeClock
+from tests.unit.steps.made_run import cluster_of, install_ssh, made_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
+
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {token: %s}}]}"
-CLUSTER = Cluster(
-    name="dev",
-    kubernetes_version="1.36.3",
-    provider="fake",
-    nodes=tuple(Node(name=name, role=Role.CONTROL_PLANE) for name in ("cp1", "cp2")),
-)
+CLUSTER = cluster_of(["cp1", "cp2"])
 
 
 @pytest.fixture
@@ -41,30 +31,13 @@ def clock() -> FakeClock:
 @pytest.fixture
 def run(clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
     """Give a run whose ssh reaches all nodes, and whose API servers answer where a file says so."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(
-        f"#!/bin/sh\necho '{remote_command.BEGIN}'\n"
+    install_ssh(
+        tmp_path,
+        monkeypatch,
         f'case "$*" in\n*" cat "*) echo "{ADMIN % "$3"}" ;;\n'
-        f'*) [ -e "{tmp_path}/$3" ] || {{ echo "$3 refused" >&2; exit 1; }} ;;\nesac\n'
+        f'*) [ -e "{tmp_path}/$3" ] || {{ echo "$3 refused" >&2; exit 1; }} ;;\nesac',
     )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
-    reporter = RecordingReporter()
-    provider = FakeProvider(ProviderContext(paths=paths, reporter=reporter, cluster=CLUSTER))
-    made = {
-        node.name: provider.create(MachineSpec(cluster="dev", node=node.name))
-        for node in CLUSTER.nodes
-    }
-    ctx = Context(
-        services=Services(paths=paths, reporter=reporter, clock=clock),
-        cluster=CLUSTER,
-        provider=provider,
-        directory=tmp_path,
-        run_directory=tmp_path,
-    )
-    return ctx, Nodes(machines=made, ssh_config=tmp_path / "ssh_config")
+    return made_run(tmp_path, CLUSTER, clock=clock)
 
 
 def test_it_leads_to_the_control_plane_that_answers(

@@ -8,58 +8,29 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.modules import kube_drain
 
-from ohmykube.kit import remote_command
-from ohmykube.kit.paths import Paths
-from ohmykube.model.cluster import Cluster, Node, Role
-from ohmykube.model.machine import MachineSpec
 from ohmykube.model.node_state import LEAVING, ApiNode, NodeState
 from ohmykube.planning.observation import Observed
 from ohmykube.progress import StepEnded
-from ohmykube.providers.base import ProviderContext
-from ohmykube.steps.context import Context, Services
-from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.uncordon_nodes import uncordon_nodes
-from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests.unit.steps.made_run import cluster_of, install_ssh, made_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
+
 WORKERS = ("w1", "w2", "w3")
 """``w3`` is not described: it is still to go."""
-CLUSTER = Cluster(
-    name="dev",
-    kubernetes_version="1.36.3",
-    provider="fake",
-    nodes=(
-        Node(name="cp1", role=Role.CONTROL_PLANE),
-        *(Node(name=name, role=Role.WORKER) for name in WORKERS[:2]),
-    ),
-)
+CLUSTER = cluster_of(["cp1"], WORKERS[:2])
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Context, Nodes]:
     """Give a run whose ssh writes down what kubectl was asked."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(
-        f"#!/bin/sh\necho '{remote_command.BEGIN}'\necho \"$@\" >>{tmp_path}/asked\n"
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
-    reporter = RecordingReporter()
-    provider = FakeProvider(ProviderContext(paths=paths, reporter=reporter, cluster=CLUSTER))
-    made = provider.create(MachineSpec(cluster="dev", node="cp1"))
-    ctx = Context(
-        services=Services(paths=paths, reporter=reporter),
-        cluster=CLUSTER,
-        provider=provider,
-        directory=tmp_path,
-        run_directory=tmp_path,
-    )
-    return ctx, Nodes(machines={"cp1": made}, ssh_config=tmp_path / "ssh_config")
+    install_ssh(tmp_path, monkeypatch, f'echo "$@" >>{tmp_path}/asked')
+    return made_run(tmp_path, CLUSTER, names=["cp1"])
 
 
 @pytest.mark.parametrize(

@@ -9,33 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.errors import ClusterError
-from ohmykube.kit.paths import Paths
-from ohmykube.model.cluster import Cluster, Network, Node, Role
-from ohmykube.model.machine import MachineSpec
+from ohmykube.model.cluster import Network
 from ohmykube.model.node_state import ApiNode, NodeState
 from ohmykube.progress import NodeProgress, Status, StepEnded
-from ohmykube.providers.base import ProviderContext
-from ohmykube.steps.context import Context, Services
-from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.wait_ready import lacking, wait_ready
-from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
 from tests import node_answers
 from tests.fake_clock import FakeClock
+from tests.unit.steps.made_run import cluster_of, made_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-CLUSTER = Cluster(
-    name="dev",
-    kubernetes_version="1.36.3",
-    provider="fake",
-    nodes=(
-        *(Node(name=name, role=Role.CONTROL_PLANE) for name in ("cp1", "cp2")),
-        Node(name="w1", role=Role.WORKER),
-    ),
-)
+    from ohmykube.steps.context import Context
+    from ohmykube.steps.nodes import Nodes
+
+CLUSTER = cluster_of(["cp1", "cp2"], ["w1"])
 NAMES = tuple(node.name for node in CLUSTER.nodes)
 KNOWN = tuple(ApiNode(name=name) for name in NAMES)
 HEALTHY = {
@@ -140,20 +130,9 @@ def world(
 ) -> tuple[Context, Nodes]:
     """Give a healthy cluster, whose nodes answer by ssh."""
     node_answers.install(tmp_path / "bin", monkeypatch)
-    paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
-    reporter = RecordingReporter()
-    provider = FakeProvider(ProviderContext(paths=paths, reporter=reporter, cluster=CLUSTER))
-    made = {name: provider.create(MachineSpec(cluster="dev", node=name)) for name in NAMES}
     for name, state in HEALTHY.items():
         node_answers.say(tmp_path, name, state)
-    ctx = Context(
-        services=Services(paths=paths, reporter=reporter, clock=clock),
-        cluster=CLUSTER,
-        provider=provider,
-        directory=tmp_path,
-        run_directory=tmp_path,
-    )
-    return ctx, Nodes(machines=made, ssh_config=tmp_path / "ssh_config")
+    return made_run(tmp_path, CLUSTER, clock=clock)
 
 
 def ended(ctx: Context) -> StepEnded:
