@@ -63,6 +63,7 @@ def helper(config: Path, name: str, script: str) -> Path:
         ({**auth("me:new"), "username": "me", "password": "old"}, Login("me", "new")),
         ({**auth("me:"), "identitytoken": "tok"}, Login(identity_token="tok")),
         ({"auth": "not base64!"}, None),
+        ({"auth": auth("me:pw")["auth"].replace("=", "!=")}, None),
         ({"auth": base64.b64encode(b"no colon").decode()}, None),
         ({"username": "me"}, None),
         ({}, None),

@@ -93,6 +93,17 @@ def test_check_mode_with_diff(
     assert not node.path("usr/bin/tool").exists()
 
 
+def test_of_many_files_each_that_differs_is_changed(run_module: RunModule, node: FakeNode) -> None:
+    names = ["a", "b", "c", "d"]
+    files = [{"path": str(node.path(f"etc/{name}")), "content": "1"} for name in names]
+    run_module("deploy", files=files)
+    for changed in (files[1:3], files[::2], files[3:]):
+        for file in changed:
+            Path(file["path"]).write_text("2")
+        assert run_module("deploy", files=files)["changed"] is True
+        assert {Path(file["path"]).read_text() for file in files} == {"1"}
+
+
 def test_sensitive_file_is_not_shown(run_module: RunModule, node: FakeNode) -> None:
     path = str(node.path("etc/secret"))
     result = run_module("deploy", files=[{"path": path, "content": "hunter2", "sensitive": True}])

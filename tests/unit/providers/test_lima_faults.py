@@ -612,9 +612,15 @@ def test_no_endpoint_without_a_cluster(place: World) -> None:
     assert caught.value.id == "OMK-P-523"
 
 
-def test_a_damaged_record_is_said_and_does_not_hide_the_machines(place: World) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"schema": 7}, {"cluster": "other"}, {"number": 0}, {"number": 255}, {"number": -1}]
+)
+def test_a_damaged_record_is_said_and_does_not_hide_the_machines(
+    place: World, wrong: dict[str, object]
+) -> None:
     place.provider().create(SPEC)
-    (place.home.clusters / "dev.json").write_text('{"schema": 7}')
+    path = place.home.clusters / "dev.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **wrong}))
     with pytest.raises(OhmykubeError) as caught:
         records.read(place.home, "dev")
     assert caught.value.id == "OMK-P-521"
