@@ -94,7 +94,11 @@ requirements: dev ## Pin the requirements anew, with hashes (UPGRADE=1 takes new
 		$(UV) --constraints requirements/dev.txt --output-file "requirements/$$name.txt" \
 			--no-emit-package yattag "requirements/$$name.in"; done  # has no wheel, is not needed
 	$(UV) --output-file requirements/galaxy-importer.txt requirements/galaxy-importer.in
-	$(BIN)/python tools/sanity.py --pins | $(UV) --output-file requirements/sanity.txt -
+	for core in 2.20 2.21; do \
+		$(subst 3.11,3.12,$(UV)) --output-file "requirements/ansible-$$core.txt" "requirements/ansible-$$core.in"; done
+	for core in 2.19 2.20 2.21; do \
+		$(BIN)/python tools/sanity.py $$([ $$core = 2.19 ] || echo --core $$core) --pins | \
+			$(UV) --output-file "requirements/sanity-$$core.txt" -; done
 
 .PHONY: dist
 dist: dev ## Build the wheel, the sdist and the collection into dist/

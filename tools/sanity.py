@@ -1,8 +1,9 @@
 """Runs every test of ``ansible-test sanity`` that applies to the collection: sanity.py [options].
 
-    sanity.py            all tests; options are those of ``ansible-test sanity``
-    sanity.py --files    print the files that they see
-    sanity.py --pins     print the packages that they need, for requirements/sanity.txt
+    sanity.py              all tests; options are those of ``ansible-test sanity``
+    sanity.py --core 2.21  those of another Ansible, with an environment of its own
+    sanity.py --files      print the files that they see
+    sanity.py --pins       print the packages that they need, for requirements/sanity-*.txt
 
 The tests want the collection in a directory ``ansible_collections/ohmykube/cluster`` of its own, so
 they see a copy of what ``ansible-galaxy collection build`` would pack; the Python package beside it
@@ -10,7 +11,7 @@ is no part of the collection. They run by this interpreter. That the plugins com
 Python of a node is what ruff checks (``per-file-target-version`` in pyproject.toml).
 
 Each test runs in a virtual environment with packages that ansible-test pins by version. They come
-from requirements/sanity.txt, every hash checked, and are kept in the user's cache directory.
+from requirements/sanity-*.txt, every hash checked, and are kept in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACE = Path("ansible_collections/ohmykube/cluster")
 IGNORED = "tests/sanity/ignore-"
 """Not built into the collection, but read by the tests: what they must not complain about."""
-LOCK = ROOT / "requirements" / "sanity.txt"
+LOCKS = ROOT / "requirements"
+CORE = importlib.metadata.version("ansible-core")
+LOCK = LOCKS / f"sanity-{CORE.rpartition('.')[0]}.txt"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # ansible-test runs a script called get-pip in each environment. Its own has to be downloaded from a
 # server without a hash; this one does the same with the pip of the development environment.
@@ -114,6 +117,18 @@ def make(home: Path) -> int:
         return ansible_test(copy_to(Path(directory)), home, "--prime-venvs")
 
 
+def of_another(version: str, arguments: list[str]) -> int:
+    """Run this by the Python of an environment with another Ansible; ``version`` as in ``2.21``."""
+    lock = LOCKS / f"ansible-{version}.txt"
+    place = kept.directory(
+        f"ansible-{version}", lambda made: kept.environment(made / "venv", lock), lock.read_bytes()
+    )
+    if place is None:
+        return 1
+    argv = [str(place / "venv/bin/python"), __file__, *arguments]
+    return subprocess.run(argv, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
     """Run the tests."""
     if arguments == ["--pins"]:
@@ -122,8 +137,9 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--files"]:
         print(*files(), sep="\n")
         return 0
-    version = importlib.metadata.version("ansible-core")
-    home = kept.directory("sanity", make, LOCK.read_bytes(), version, GET_PIP)
+    if arguments[:1] == ["--core"]:
+        return of_another(arguments[1], arguments[2:])
+    home = kept.directory("sanity", make, LOCK.read_bytes(), CORE, GET_PIP)
     if home is None:
         return 1
     with tempfile.TemporaryDirectory(prefix="omk-sanity-") as name:

@@ -105,14 +105,18 @@ def lint() -> list[Part]:
         program = (str(BIN / argv[0]), *argv[1:])
         return Part(name=f"lint/{name}", argv=program, inputs=inputs, budget=budget, cache=cache)
 
-    def program(name: str, inputs: tuple[str, ...], budget: float) -> Part:
-        argv = (sys.executable, f"tools/{name}.py")
+    def program(name: str, inputs: tuple[str, ...], budget: float, core: str = "") -> Part:
+        argv = (sys.executable, f"tools/{name}.py", *(("--core", core) if core else ()))
         mine = (*COLLECTION, *inputs, "tools/*.py", "requirements/*", "README.md", "CHANGELOG*")
-        return Part(name=f"lint/{name}", argv=argv, inputs=mine, budget=budget)
+        name = f"lint/{name}-{core}" if core else f"lint/{name}"
+        return Part(name=name, argv=argv, inputs=mine, budget=budget)
 
     no_cache = "--no-cache"
     return [
-        program("sanity", ("tests/sanity/*", "changelogs/*", "LICENSE*"), 60),
+        *(
+            program("sanity", ("tests/sanity/*", "changelogs/*", "LICENSE*"), 60, core)
+            for core in ("", "2.20", "2.21")
+        ),
         program("collection_docs", ("changelogs/*",), 40),
         program("galaxy_import", ("changelogs/*", "LICENSE*"), 60),
         program("changelog", ("changelogs/*",), 15),
