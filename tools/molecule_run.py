@@ -91,10 +91,13 @@ class Scenario:
 
 
 def scenarios(project: Path) -> list[Scenario]:
-    """Return the scenarios of all roles, each after those that it builds on."""
+    """Return the scenarios of all roles, each after those that it builds on.
+
+    Those that make nodes of their own are not among them: Molecule itself runs them.
+    """
     files = (project / SCENARIOS).glob("*/molecule.yml")
     found = [Scenario(path.parent.name, path.parent) for path in files]
-    found = [one for one in found if one.name != OWNER]
+    found = [one for one in found if one.playbook("create") is None]
     built_on = frozenset().union(*(one.prepared for one in found))
     # Of two that need nothing, first the one that nobody needs: the other's work can stay.
     return sorted(found, key=lambda one: (len(one.prepared), one.name in built_on, one.name))

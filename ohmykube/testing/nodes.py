@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,7 @@ def stop(directory: Path) -> None:
 
 def bare(options: argparse.Namespace) -> Cluster:
     """Return the cluster whose nodes are wanted, without anything on them."""
-    return load.from_overrides(
+    cluster = load.from_overrides(
         Overrides(
             name=options.name,
             control_planes=options.control_planes,
@@ -135,6 +136,7 @@ def bare(options: argparse.Namespace) -> Cluster:
             template="never",
         )
     )
+    return replace(cluster, provider_options={"suite": options.suite} if options.suite else {})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -145,6 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--control-planes", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kubernetes")
+    parser.add_argument("--suite", help="release of Debian, such as trixie")
     parser.add_argument("--inventory", type=Path, required=True)
     options = parser.parse_args(argv)
     rest = list(sys.argv[2:] if argv is None else argv[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.kit.paths import Paths
@@ -14,26 +15,9 @@ from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ohmykube.model.machine import Machine
 
-PROGRAMS = ("kubeadm", "kubelet", "kubectl", "containerd", "ctr", "runc", "crictl")
-
-# Everything that any of our roles brings; what is left of it on a node, one path or name a line.
-LEFT = r"""
-for p in PROGRAMS; do command -v $p; done
-ls -d /etc/kubernetes /etc/containerd /run/containerd /var/log/pods /etc/systemd/system/*kubelet* \
-  /etc/systemd/system/*containerd* /var/lib/ohmykube/* /run/flannel /usr/libexec/kubernetes \
-  /run/ohmykube-kubectl /root/.kube /etc/sysctl.d/*ohmykube* /etc/modules-load.d/*ohmykube* 2>&-
-ls -d /var/lib/etcd/* /var/lib/kubelet/* /var/lib/containerd/* /etc/cni/net.d/* /opt/cni/bin/* 2>&-
-ip -o link | grep -oE 'cni0|flannel[^ @:]*|veth[^ @:]*'
-iptables-save | grep -E 'KUBE-|FLANNEL|CNI-'
-nft list tables | grep -E 'kube-proxy|flannel'
-grep -i ohmykube /etc/hosts
-pgrep -la 'kube|containerd|etcd|flannel|coredns'
-true
-""".replace("PROGRAMS", " ".join(PROGRAMS))
+LEFT = Path(__file__).with_name("left.sh").read_text()
 
 
 def nspawn(home: Path, cache: Path) -> NspawnProvider:

@@ -199,6 +199,14 @@ def test_scenarios_follow_those_that_they_build_on(place: Place) -> None:
     assert not runner.stays(found[0], None)
 
 
+def test_scenarios_with_nodes_of_their_own_are_left_to_molecule(place: Place) -> None:
+    play = task("x", "command", argv="['true']")
+    place.scenario("lone", play)
+    place.scenario("estate", play)
+    place.write("estate", "create.yml", play)
+    assert [one.name for one in runner.scenarios(place.root)] == ["lone"]
+
+
 def test_what_stays_is_known_for_the_scenarios_of_this_project() -> None:
     found = runner.scenarios(ROOT)
     assert {one.name for one in found} == {path.name for path in (ROOT / "roles").iterdir()}

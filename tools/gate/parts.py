@@ -358,6 +358,19 @@ def nightly() -> list[Part]:
             budget=4 * 3600,
             limit=4 * 3600,
         ),
+        *(
+            Part(
+                name=f"nightly/estate-{suite}",
+                argv=(str(BIN / "molecule"), "test", "--scenario-name=estate"),
+                inputs=EVERYTHING,
+                variables=(("ESTATE_SUITE", suite),),
+                nodes=True,
+                kept=False,
+                sandbox=False,
+                budget=900,
+            )
+            for suite in ("bookworm", "trixie")
+        ),
         Part(
             name="nightly/mutants",
             argv=(sys.executable, "tools/mutants.py"),

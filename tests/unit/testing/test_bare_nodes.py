@@ -9,7 +9,8 @@ from ohmykube.testing import nodes
 
 
 def test_nodes_are_never_cloned_from_templates() -> None:
-    options = argparse.Namespace(name="roles", control_planes=1, workers=2, kubernetes=None)
-    cluster = nodes.bare(options)
+    asked = {"control_planes": 1, "workers": 2, "kubernetes": None, "suite": "trixie"}
+    cluster = nodes.bare(argparse.Namespace(name="roles", **asked))
     assert cluster.template is TemplateUse.NEVER
     assert (cluster.name, cluster.provider, len(cluster.nodes)) == ("roles", "nspawn", 3)
+    assert cluster.provider_options == {"suite": "trixie"}
