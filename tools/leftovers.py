@@ -4,7 +4,8 @@
     leftovers.py check FILE TOKEN [SECONDS]     after it: end 1 and say so when anything is new
 
 Looked at: network namespaces, interfaces, mounts and cgroups whose names say that they are ours,
-and processes that carry ``OHMYKUBE_TEST_RUN=TOKEN`` in their environment. What certainly belongs to
+processes that carry ``OHMYKUBE_TEST_RUN=TOKEN`` in their environment, and this host's own network,
+which nothing of ours may change: interfaces, routes, rules and settings. What certainly belongs to
 this run (by that mark, directly or through its cgroup) is then ended and removed, the rest only
 reported. Clusters that began meanwhile under a supervisor of somebody else are left out.
 """
@@ -16,13 +17,16 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 NETNS = Path("/run/netns")
+NET_SETTINGS = "/proc/sys/net"
 MARK = "OHMYKUBE_TEST_RUN"
 OURS = re.compile(r"(^|[-_/.])(omk|ohmykube)([-_/.]|$)")
 
@@ -51,13 +55,43 @@ def names(directory: Path) -> set[str]:
     return set()
 
 
+def lines_of(*argv: str) -> set[str]:
+    """Return what a program prints, without what changes by itself; nothing where it is not."""
+    try:
+        text = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return set()
+    return {
+        re.sub(r" (expires|hoplimit|error) \S+", "", line).strip() for line in text.splitlines()
+    }
+
+
+def settings() -> set[str]:
+    """Return the settings of the host's network that hold for all of its interfaces."""
+    found = set()
+    for root, directories, names in chain(
+        os.walk(f"{NET_SETTINGS}/ipv4"), os.walk(f"{NET_SETTINGS}/ipv6")
+    ):
+        if Path(root).name in ("conf", "neigh"):
+            directories[:] = ["all", "default"]  # the others come and go with their interfaces
+        for name in names:
+            with contextlib.suppress(OSError):
+                value = " ".join(Path(root, name).read_text().split())
+                found.add(f"{root.removeprefix(f'{NET_SETTINGS}/')}/{name} = {value}")
+    return found
+
+
 def observe() -> dict[str, set[str]]:
-    """Return everything of ours that the machine shows now."""
+    """Return everything of ours that the machine shows now, and how its network is."""
     return {
         "network namespace": names(NETNS),
-        "interface": names(Path("/sys/class/net")),
+        "interface": {name for _, name in socket.if_nameindex()},
         "mount": mounts(),
         "cgroup": cgroups(),
+        "route": lines_of("ip", "route", "show", "table", "all")
+        | lines_of("ip", "-6", "route", "show", "table", "all"),
+        "rule": lines_of("ip", "rule", "show") | lines_of("ip", "-6", "rule", "show"),
+        "setting": settings(),
     }
 
 
@@ -156,7 +190,10 @@ def check(before: dict[str, set[str]], token: str, patience: float) -> int:
         processes = marked(token)
         seen = observe()
         others = foreign(seen["cgroup"], processes)
-        new = {kind: without(found - before[kind], others) for kind, found in seen.items()}
+        # A record that an older version wrote may not have all kinds.
+        new = {
+            kind: without(found - before.get(kind, found), others) for kind, found in seen.items()
+        }
         if not processes and not any(new.values()):
             print("==> nothing was left behind")
             return 0
