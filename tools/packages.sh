@@ -7,8 +7,9 @@
 set -euo pipefail
 
 packages=(
-    btrfs-progs ca-certificates gcc git gpg gpg-agent gpgv iproute2 libc6-dev libseccomp-dev make mmdebstrap
-    netcat-openbsd openssh-client openssl pkg-config python3 python3-venv qemu-utils skopeo
+    btrfs-progs ca-certificates dnsmasq-base gcc git gpg gpg-agent gpgv iproute2 libc6-dev libseccomp-dev make
+    mmdebstrap netcat-openbsd nftables openssh-client openssl passt pkg-config python3 python3-venv qemu-utils skopeo
+    slirp4netns
     systemd-container util-linux zstd
 )
 emulator=qemu-system-x86 # machines with a kernel of their own

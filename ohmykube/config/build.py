@@ -164,6 +164,8 @@ def _cluster(
             proxy_mode=spec.network.proxy_mode,
             api_server_endpoint=spec.network.api_server_endpoint,
             cert_sans=tuple(spec.network.cert_sans),
+            egress=spec.network.egress,
+            host_access=spec.network.host_access,
         ),
         kubeadm=KubeadmPatches(
             init_configuration=kubeadm.init_configuration,

@@ -25,8 +25,8 @@ _NAME = (*_PROVIDER, "name")
 _OF_THE_SET = ("name", "names", "count", "hosts")
 """Fields of a group, or of its hosts, that say which nodes there are."""
 
-RESERVED = {"nspawn": ipaddress.IPv4Network("10.88.0.0/24")}
-"""Networks in which a provider puts its nodes."""
+RESERVED = {"nspawn": ipaddress.IPv4Network("10.88.0.0/23")}
+"""Networks in which a provider puts its nodes, and their way out."""
 
 KUBEADM_MINIMUM_CPUS = 2
 KUBEADM_MINIMUM_MEMORY_MIB = 1700

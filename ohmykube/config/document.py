@@ -6,7 +6,7 @@ import copy
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.model.cluster import Role
+from ohmykube.model.cluster import Egress, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,6 +149,11 @@ def _network(network: Network) -> dict[str, Any]:
     }
     if network.api_server_endpoint is not None:
         result["apiServerEndpoint"] = network.api_server_endpoint
+    if network.egress is not None:
+        egress = network.egress
+        result["egress"] = egress.value if isinstance(egress, Egress) else list(egress)
+    if network.host_access:
+        result["hostAccess"] = list(network.host_access)
     return result
 
 

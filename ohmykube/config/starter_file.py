@@ -62,6 +62,8 @@ spec:
     proxyMode: iptables        # iptables | nftables
     # apiServerEndpoint: lb.example.com:6443
     certSANs: []               # further names in the API server's certificate
+    # egress: full             # full | none | [10.0.0.0/8, registry.example.com]
+    hostAccess: none           # none | [5432]: ports of this host's own loopback
 
   kubeadm:                     # merged over ours
     initConfiguration: {{}}

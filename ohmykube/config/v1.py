@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StrictBool
 
+from ohmykube.config import outside
 from ohmykube.config.fields import (
     MOST_NODES,
     AddonVersion,
@@ -302,6 +303,12 @@ class Network(Strict):
         alias="certSANs",
         description="Further addresses and names in the API server's certificate.",
         max_length=100,
+    )
+    egress: Annotated[outside.EgressValue, SETTING] = Field(
+        default=None, description=outside.EGRESS_TEXT
+    )
+    host_access: Annotated[outside.HostPorts, SETTING] = Field(
+        default=(), alias="hostAccess", description=outside.HOST_ACCESS_TEXT
     )
 
 

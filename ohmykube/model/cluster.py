@@ -29,6 +29,15 @@ class TemplateUse(enum.StrEnum):
     NEVER = "never"
 
 
+class Egress(enum.StrEnum):
+    """What nodes and pods reach outside of their cluster, where no list says it."""
+
+    FULL = "full"
+    """All that the host reaches."""
+    NONE = "none"
+    """Nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taint:
     """A Kubernetes taint."""
@@ -129,6 +138,10 @@ class Network:
     """``host:port`` that all nodes use for the API server; None: one control plane's."""
     cert_sans: tuple[str, ...] = ()
     """Further addresses and names in the API server's certificate."""
+    egress: Egress | tuple[str, ...] | None = None
+    """The tuple is of IPv4 networks and DNS names. None: full, but none in an offline run."""
+    host_access: tuple[int, ...] = ()
+    """Ports of the host's own loopback that the cluster reaches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

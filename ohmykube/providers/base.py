@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.machine import Machine, MachineSpec
+    from ohmykube.model.outside import Outside
     from ohmykube.progress import Reporter
 
 
@@ -268,6 +269,20 @@ class HostExposure(Protocol):
 
         MUST withdraw those of before that are not wanted any more, give a service the same place
         again, and bring all of them back after the cluster was stopped and started.
+        """
+        ...
+
+
+@runtime_checkable
+class OpensOutside(Protocol):
+    """A provider that makes its machines' network, and so decides what they reach beyond it."""
+
+    def open_outside(self, cluster: str, outside: Outside) -> None:
+        """Let the machines of a cluster reach exactly this, and close what was open before.
+
+        MUST hold until it is called again: also after the cluster was stopped and started, and for
+        machines that are made later. MUST do nothing where all is so already. A cluster for which
+        it was never called reaches nothing. MUST NOT change the network of this host.
         """
         ...
 

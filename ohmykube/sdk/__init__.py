@@ -53,6 +53,7 @@ from ohmykube.model.cluster import (
     WantedAddon,
 )
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.model.outside import Outside
 from ohmykube.progress import (
     Event,
     ItemProgress,
@@ -71,6 +72,7 @@ from ohmykube.providers.base import (
     CheckStatus,
     Fixable,
     NewTemplate,
+    OpensOutside,
     Provider,
     ProviderContext,
     Template,
@@ -116,6 +118,8 @@ __all__ = [
     "NodeProgress",
     "NotFoundError",
     "OhmykubeError",
+    "OpensOutside",
+    "Outside",
     "Paths",
     "PermissionDenied",
     "PrerequisiteError",

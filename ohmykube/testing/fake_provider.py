@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NotFoundError, ProviderError
 from ohmykube.kit import files, locks
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.kit.paths import Paths
+    from ohmykube.model.outside import Outside
     from ohmykube.providers.base import ProviderContext
 
 
@@ -81,6 +82,18 @@ class _Store:
             files.write(self._path(cluster), json.dumps(content, indent=1))
         else:
             self._path(cluster).unlink(missing_ok=True)
+            self._outside(cluster).unlink(missing_ok=True)
+
+    def _outside(self, cluster: str) -> Path:
+        return self.root / f"{cluster}.outside.json"
+
+    def save_outside(self, cluster: str, outside: Outside) -> None:
+        files.write(self._outside(cluster), json.dumps(asdict(outside)))
+
+    def outside(self, cluster: str) -> dict[str, Any]:
+        path = self._outside(cluster)
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
 
     def faults(self) -> dict[str, int]:
         path = self.root / "faults.json"
@@ -189,6 +202,16 @@ class FakeProvider(Provider):
         changed = replace(machines[node], state=state.value)
         self._store.save(cluster, {**machines, node: changed})
         return _machine(cluster, changed)
+
+    def open_outside(self, cluster: str, outside: Outside) -> None:
+        """Write down what is open to the cluster."""
+        self._due("open_outside")
+        with self._store.locked():
+            self._store.save_outside(cluster, outside)
+
+    def outside(self, cluster: str) -> dict[str, Any]:
+        """Return the fields of what is open to a cluster; none where nothing was ever said."""
+        return self._store.outside(cluster)
 
     def _due(self, method: str) -> None:
         with self._store.locked():

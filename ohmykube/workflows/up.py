@@ -18,6 +18,7 @@ from ohmykube.steps.delete_nodes import delete_nodes, must_be_reset
 from ohmykube.steps.hand_over import hand_over, hand_over_healthy
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.offline import check_offline, prepare_offline
+from ohmykube.steps.open_outside import open_outside, wanted_outside
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
 from ohmykube.steps.resolve import resolved
@@ -64,6 +65,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         return _result(cluster, plan, services.clock.now() - started)
     with session.working(services, cluster, options) as ctx, _nothing_made_nothing_kept(ctx):
         preflight(ctx)
+        opened = wanted_outside(ctx)
         observed, plan = make_plan(ctx)
         consent.check(cluster.name, plan, options.may_delete)
         must_be_reset(ctx, observed, plan, forget_unreachable=options.forget_unreachable)
@@ -81,6 +83,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
             seconds=services.clock.now() - started,
             plan=plan,
             kubectl=session.kubectl(ctx, done.lock),
+            outside=opened,
         )
 
 
@@ -129,6 +132,7 @@ def _as_described(ctx: Context, observed: Observed, plan: Plan, options: UpOptio
     """
     machines, config = observed.machines, ctx.directory / layout.SSH_CONFIG
     nodes = Nodes(machines=machines, ssh_config=config, slowdown=ctx.slowdown)
+    open_outside(ctx)
     if plan.changes:
         # Nothing of the cluster, but it may be another way to the nodes.
         nodes = connect_nodes(ctx, machines)
@@ -180,7 +184,9 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
             )
             lock, templates = found, use_templates(ctx, found, observed.machines)
         machines = create_nodes(ctx, observed, plan, templates, None if plan.resizes else scope)
-        nodes = connect_nodes(ctx, machines, scope)
+        nodes, _ = parallel.together(
+            lambda: connect_nodes(ctx, machines, scope), lambda: open_outside(ctx)
+        )
         restart_kubelets(ctx, observed, plan, nodes)
         served = held.enter_context(serve(ctx, nodes, lock, scope)) if lock else None
         yield Made(
@@ -195,6 +201,7 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
 def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan:
     ctx = session.looking(services, cluster, options)
     preflight(ctx)
+    wanted_outside(ctx)
     _, plan = make_plan(ctx, only_look=True)
     if options.offline or options.bundles:
         check_offline(ctx)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.change import Plan
+    from ohmykube.model.outside import Outside
     from ohmykube.workflows.status import NodeStatus
 
 
@@ -44,3 +45,5 @@ class UpResult:
     plan: Plan
     kubectl: str
     """How to call kubectl here: its bare name when it is on PATH, else the path of ours."""
+    outside: Outside | None = None
+    """What nodes reach outside of the cluster; None where the provider does not decide that."""

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ohmykube.kit import amounts
+from ohmykube.model.outside import HOST_NAME
 from ohmykube.ui.console import one_line, seconds
 from ohmykube.ui.tables import table
 
@@ -29,6 +30,9 @@ def up(result: UpResult) -> str:
             f" ({seconds(result.seconds)})"
         )
     parts = [head, "", nodes(result.nodes).rstrip("\n")]
+    if result.outside is not None:
+        host = "" if result.outside.nothing else f"; this host is {HOST_NAME} to them"
+        parts += ["", f"  Nodes and pods reach {result.outside}{host}."]
     if result.kubeconfig is not None:
         parts += ["", f"  export KUBECONFIG={shlex.quote(str(result.kubeconfig))}"]
         parts += [f"  {shlex.quote(result.kubectl)} get nodes"]

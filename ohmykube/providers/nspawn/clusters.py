@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.machine import MachineSpec
+    from ohmykube.model.outside import Outside
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.name_claims import Claims
     from ohmykube.providers.nspawn.port_forward import PortForwards
+    from ohmykube.providers.nspawn.uplink import Uplinks
 
 _LOOKS = 10
 """How often a directory that is removed is looked through, while others still write to it."""
@@ -34,12 +36,18 @@ class Clusters:
     """The clusters below one data directory."""
 
     def __init__(
-        self, host: HostSystem, root: Path, claims: Claims, forwards: PortForwards
+        self,
+        host: HostSystem,
+        root: Path,
+        claims: Claims,
+        forwards: PortForwards,
+        uplinks: Uplinks,
     ) -> None:
         self._host = host
         self.root = root
         self._claims = claims
         self._forwards = forwards
+        self._uplinks = uplinks
         self._guard = threading.RLock()
 
     def files(self, cluster: str) -> ClusterFiles:
@@ -147,6 +155,9 @@ class Clusters:
             self._claims.take(cluster, Claim(owner.id, str(paths.root_dir)))
             node_root.make_key(self._host, paths.identity, f"ohmykube-{cluster}")
             network.make_cluster(self._host, cluster)
+            outside = self._uplinks.wanted(paths)
+            if outside is not None:
+                self._uplinks.ensure(cluster, paths, outside)
 
     def owns_name(self, record: ClusterRecord | MachineRecord) -> bool:
         """Tell whether the cluster's name on this host is ours: what runs under it is too.
@@ -278,11 +289,7 @@ class Clusters:
         with self.locked(cluster):
             record = self.record(cluster)
             if record is None:
-                raise ProviderError(
-                    f'there is no cluster "{cluster}" with nspawn nodes',
-                    hint="ohmykube list",
-                    id="OMK-P-115",
-                )
+                raise _no_cluster(cluster)
             port = record.forwards.get(target)
             if port is None:
                 port = self._forwards.choose(cluster, self._promised())
@@ -302,9 +309,35 @@ class Clusters:
             if target.rpartition(":")[0] == address:
                 self.endpoint(cluster, target)
 
-    def pause_forwards(self, cluster: str) -> None:
-        """Stop listening on all ports of a cluster; they stay reserved."""
+    def open_outside(self, cluster: str, outside: Outside) -> None:
+        """Open exactly this of the outside to a cluster with nodes, for its life.
+
+        Raises:
+            PrerequisiteError, ProviderError: no such cluster, or it cannot be opened.
+        """
         with self.locked(cluster):
+            if self.record(cluster) is None:
+                raise _no_cluster(cluster)
+            self._uplinks.ensure(cluster, self.files(cluster), outside)
+            self._publish_resolver(cluster)
+
+    def publish_resolver(self, cluster: str) -> None:
+        """Write how to resolve names into those nodes that are mounted."""
+        with self.locked(cluster):
+            self._publish_resolver(cluster)
+
+    def _publish_resolver(self, cluster: str) -> None:
+        paths = self.files(cluster)
+        outside = self._uplinks.wanted(paths)
+        resolves = outside is not None and outside.resolves
+        search = self._uplinks.resolving().search if resolves else ()
+        for name in self.nodes(cluster):
+            node_root.set_resolver(paths.node(name), search)
+
+    def pause(self, cluster: str) -> None:
+        """Stop all that works for a cluster while its nodes run; its ports stay reserved."""
+        with self.locked(cluster):
+            self._uplinks.end(cluster)
             record = self.record(cluster)
             for port in record.forwards.values() if record else ():
                 self._forwards.end(cluster, port)
@@ -328,6 +361,12 @@ def _empty(directory: Path, *, last: str) -> None:
                 raise
         else:
             return
+
+
+def _no_cluster(cluster: str) -> ProviderError:
+    return ProviderError(
+        f'there is no cluster "{cluster}" with nspawn nodes', hint="ohmykube list", id="OMK-P-115"
+    )
 
 
 def not_ours(directory: Path) -> ProviderError:

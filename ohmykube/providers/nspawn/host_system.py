@@ -108,6 +108,8 @@ class HostSystem:
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     netns: Path = Path("/run/netns")
+    etc: Path = Path("/etc")
+    dev: Path = Path("/dev")
     run: Path = Path("/run/ohmykube")
     """Locks and claims of names; empty after a reboot, as namespaces and cgroups are."""
     commands: Commands = field(default_factory=SystemCommands)

@@ -14,6 +14,18 @@ PREFIX = 24
 FIRST_HOST = 11
 LAST_HOST = 254
 BRIDGE = "br0"
+MTU = 65520
+"""Of all links of a cluster: packets that go out are cut where they leave the host, and segments of
+1500 bytes would cost a tenth of a processor for what is one copy now."""
+
+UPLINK = "out0"
+"""The link of a cluster's namespace that leads out."""
+UPLINK_NETWORK = "10.88.1.0/24"
+UPLINK_ADDRESS = "10.88.1.100"
+HOST_ADDRESS = "10.88.1.2"
+"""Stands for 127.0.0.1 of the host."""
+RESOLVER_ADDRESS = "10.88.1.3"
+"""Stands for the host's resolver. These three are where slirp4netns has them; pasta is told."""
 
 
 def address(number: int) -> str:
@@ -107,6 +119,15 @@ class ClusterFiles:
         """Output of the process that listens on ``port``."""
         return self.root_dir / f"forward-{port}.log"
 
+    @property
+    def outside(self) -> Path:
+        """What of the outside is open, and how its helpers were started."""
+        return self.root_dir / "outside.json"
+
+    def helper_log(self, helper: str) -> Path:
+        """Output of a helper."""
+        return self.root_dir / f"{helper}.log"
+
     def node(self, name: str) -> NodeFiles:
         """Return the files of a node."""
         return NodeFiles(self.nodes / name)
@@ -140,3 +161,8 @@ def node_group(cluster: str, node: str) -> tuple[str, ...]:
 def forward_group(cluster: str, port: int) -> tuple[str, ...]:
     """Cgroup of a port forwarder; an underscore occurs in no node name."""
     return ("omk", cluster, f"_forward-{port}")
+
+
+def helper_group(cluster: str, helper: str) -> tuple[str, ...]:
+    """Cgroup of a program that works for all of a cluster's network."""
+    return ("omk", cluster, f"_{helper}")

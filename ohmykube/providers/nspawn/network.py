@@ -33,7 +33,9 @@ def make_cluster(host: HostSystem, cluster: str) -> None:
     netns = layout.cluster_netns(cluster)
     what = f"make the network of cluster {cluster}"
     if exists(host, netns):
-        if has_link(host, netns, layout.BRIDGE):
+        # One that an older version made takes smaller packets.
+        as_now = ["ip", "-n", netns, "link", "set", "dev", layout.BRIDGE, "mtu", str(layout.MTU)]
+        if host.commands.run(as_now, timeout=10, check=False).code == 0:
             return
         remove(host, netns)  # a crash came between the two
     run_checked(host, what, ["ip", "netns", "add", netns])
@@ -42,7 +44,7 @@ def make_cluster(host: HostSystem, cluster: str) -> None:
     run_checked(host, what, [*forward, "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     lines = [
         "link set dev lo up",
-        f"link add name {layout.BRIDGE} type bridge",
+        f"link add name {layout.BRIDGE} mtu {layout.MTU} type bridge",
         f"address add {layout.GATEWAY}/{layout.PREFIX} dev {layout.BRIDGE}",
         f"link set dev {layout.BRIDGE} up",
     ]
@@ -60,8 +62,9 @@ def make_node(host: HostSystem, cluster: str, node: str, address: str) -> None:
         argv = ["ip", "-n", bridge, "link", "delete", "dev", port]
         run_deletion(host, what, argv, lambda: has_link(host, bridge, port))
     run_checked(host, what, ["ip", "netns", "add", netns])
+    eth0 = f"name eth0 mtu {layout.MTU} address {mac(address)} netns {netns}"
     lines = [
-        f"link add name {port} type veth peer name eth0 address {mac(address)} netns {netns}",
+        f"link add name {port} mtu {layout.MTU} type veth peer {eth0}",
         f"link set dev {port} master {layout.BRIDGE} up",
     ]
     run_with_input(host, what, ["ip", "-n", bridge, "-batch", "-"], lines)

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ohmykube.kit import files
-from ohmykube.providers.nspawn import layout
+from ohmykube.providers.nspawn import uplink_rules
 from ohmykube.providers.nspawn.host_system import run_checked, run_deletion
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ def populate(node: NodeFiles, record: MachineRecord, authorized_key: str) -> Non
     _put(root / "etc/hostname", record.node + "\n")
     names = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{record.address} {record.node}\n"
     _put(root / "etc/hosts", names)
-    # Nothing listens there, and the gateway says so at once: a resolver that stays silent would
-    # cost minutes, and one on the loopback makes CoreDNS end on its loop check.
-    _put(root / "etc/resolv.conf", f"nameserver {layout.GATEWAY}\n")
+    set_resolver(node, ())
     if not (root / "etc/machine-id").exists():
         _put(root / "etc/machine-id", uuid.uuid4().hex + "\n", 0o444)
     for directory in ("root/.ssh", "var/lib/ohmykube"):
@@ -106,6 +104,14 @@ def populate(node: NodeFiles, record: MachineRecord, authorized_key: str) -> Non
     public = node.host_key.with_name(node.host_key.name + ".pub")
     _put(root / "etc/ssh/ssh_host_ed25519_key", node.host_key.read_text(), 0o600)
     _put(root / "etc/ssh/ssh_host_ed25519_key.pub", public.read_text())
+
+
+def set_resolver(node: NodeFiles, search: tuple[str, ...]) -> None:
+    """Let a node whose root is mounted ask the cluster's resolver, with these search domains."""
+    path, text = node.root / "etc/resolv.conf", uplink_rules.node_resolv_conf(search)
+    if not path.parent.is_dir() or (path.is_file() and path.read_text() == text):
+        return
+    _put(path, text)
 
 
 def _put(path: Path, text: str, mode: int = 0o644) -> None:

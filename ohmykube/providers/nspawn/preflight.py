@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
 from ohmykube.providers.base import Check, CheckStatus
-from ohmykube.providers.nspawn import cgroups, kernel_limits
+from ohmykube.providers.nspawn import cgroups, kernel_limits, uplink
 from ohmykube.providers.nspawn.port_forward import PROXY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ohmykube.kit.paths import Paths
     from ohmykube.providers.nspawn.host_system import HostSystem
 
@@ -33,13 +35,19 @@ WANTED_GIB = 10
 
 
 def check(
-    host: HostSystem, paths: Paths, *, uid: int | None = None, system: str = sys.platform
+    host: HostSystem,
+    paths: Paths,
+    *,
+    outside: bool = True,
+    uid: int | None = None,
+    system: str = sys.platform,
 ) -> list[Check]:
     """Return all checks, the failed ones included; looks only.
 
     Args:
         host: where to look.
         paths: roots of the user's files.
+        outside: nodes are to reach anything outside of their cluster.
         uid: effective user id; None asks the system.
         system: as ``sys.platform``.
     """
@@ -55,6 +63,7 @@ def check(
     return [
         _root(os.geteuid() if uid is None else uid),
         *(_program(host, program, package) for program, package in PROGRAMS.items()),
+        *(_outside(host) if outside else ()),
         _proxy(Path(PROXY)),
         _overlay(host),
         _data(host, paths),
@@ -94,6 +103,42 @@ def _program(host: HostSystem, program: str, package: str) -> Check:
         fix=f"apt-get install {package}",
         packages=(package,),
         for_network=program == "mmdebstrap",
+    )
+
+
+def _outside(host: HostSystem) -> Iterator[Check]:
+    """What connects clusters with the outside; those that are closed work without."""
+    carriers = [name for name in uplink.CARRIERS if host.commands.which(name)]
+    carrier = carriers[0] if carriers else next(iter(uplink.CARRIERS))
+    needed = {carrier: uplink.CARRIERS[carrier], **uplink.PROGRAMS}
+    for program, package in needed.items():
+        found = host.commands.which(program)
+        yield Check(
+            id=f"program-{program}",
+            title=program,
+            status=CheckStatus.OK if found else CheckStatus.FAIL,
+            evidence=found or f"{program} is not installed; nodes have no way out without it",
+            fix="" if found else f"apt-get install {package}",
+            packages=() if found else (package,),
+            for_network=True,
+        )
+    tun = host.dev / "net/tun"
+    yield Check(
+        id="tun",
+        title="/dev/net/tun",
+        status=CheckStatus.OK if tun.exists() else CheckStatus.FAIL,
+        evidence="there" if tun.exists() else f"{tun} is not there; nodes have no way out",
+        fix="" if tun.exists() else "modprobe tun",
+        for_network=True,
+    )
+    first, last = map(int, (host.proc / "sys/net/ipv4/ping_group_range").read_text().split())
+    yield Check(
+        id="ping",
+        title="ping from nodes",
+        status=CheckStatus.OK,
+        evidence="possible"
+        if first == 0 <= last
+        else f"not answered: net.ipv4.ping_group_range is {first} {last}, and leaves root out",
     )
 
 

@@ -18,6 +18,7 @@ from ohmykube.model.machine import (
     SshTarget,
 )
 from ohmykube.model.names import HIDDEN
+from ohmykube.model.outside import Outside, opened_by
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
 from ohmykube.providers.nspawn import cgroups, kernel_limits, network, node_root, preflight
@@ -28,6 +29,7 @@ from ohmykube.providers.nspawn.machines import Machines
 from ohmykube.providers.nspawn.name_claims import Claims
 from ohmykube.providers.nspawn.port_forward import PortForwards
 from ohmykube.providers.nspawn.templates import SCHEMA, TemplateStore, no_template
+from ohmykube.providers.nspawn.uplink import Uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +63,9 @@ class NspawnProvider(Provider):
 
     @cached_property
     def _clusters(self) -> Clusters:
-        claims = Claims(self._host, self._cgroups)
-        return Clusters(self._host, self._root, claims, PortForwards(self._host, self._cgroups))
+        host, groups = self._host, self._cgroups
+        parts = (Claims(host, groups), PortForwards(host, groups), Uplinks(host, groups))
+        return Clusters(host, self._root, *parts)
 
     @cached_property
     def _machines(self) -> Machines:
@@ -91,7 +94,9 @@ class NspawnProvider(Provider):
 
     def check(self) -> Sequence[Check]:
         """Look whether this host can run system containers."""
-        return preflight.check(self._host, self.context.paths)
+        cluster = self.context.cluster
+        closed = cluster is not None and opened_by(cluster.network, offline=False).nothing
+        return preflight.check(self._host, self.context.paths, outside=not closed)
 
     def prepare(self) -> None:
         """Build the base image unless it is there."""
@@ -212,6 +217,7 @@ class NspawnProvider(Provider):
             authorized = identity.with_name(identity.name + ".pub").read_text()
             node_root.populate(node, record, authorized)
         clusters.publish_keys(record.cluster)
+        clusters.publish_resolver(record.cluster)
         self._machines.boot(record, node)
         record = replace(record, complete=True)
         clusters.save(record)
@@ -247,7 +253,7 @@ class NspawnProvider(Provider):
             self._machines.halt(record)
             self._machines.tear_down(cluster, node, paths, record.id)
         if all(machine.state is not MachineState.RUNNING for machine in self.list(cluster)):
-            clusters.pause_forwards(cluster)
+            clusters.pause(cluster)
 
     def delete(self, cluster: str, node: str) -> None:
         """End a machine and remove all of it; with the last one, the cluster's network too."""
@@ -306,6 +312,14 @@ class NspawnProvider(Provider):
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
         """Return a port on this host's loopback that leads to ``address:port``; starts it."""
         return "127.0.0.1", self._clusters.endpoint(cluster, f"{address}:{port}")
+
+    def open_outside(self, cluster: str, outside: Outside) -> None:
+        """Open exactly this of the outside to the cluster's machines.
+
+        Raises:
+            PrerequisiteError, ProviderError: it cannot be opened.
+        """
+        self._clusters.open_outside(cluster, outside)
 
     def _described(self, record: MachineRecord) -> Machine:
         paths = self._clusters.files(record.cluster)

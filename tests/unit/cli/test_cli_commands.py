@@ -11,20 +11,23 @@ import yaml
 
 from ohmykube import __main__, __version__
 from ohmykube.cli import _root
-from ohmykube.cli.cluster import kubeconfig
+from ohmykube.cli.cluster import kubeconfig, texts
 from ohmykube.cli.config import config as config_group
 from ohmykube.errors import ExitCode
 from ohmykube.kit.sudo_user import SudoUser
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
+from ohmykube.model.outside import Outside
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.ui import console
+from ohmykube.workflows.up_values import UpResult
 from tests.data.cli.fake_cli import KUBECONFIG, NODES, REFUSED
 from tests.unit.cli.conftest import logs
 
 EVERY = [(name,) for name in _root.TABLE] + [
     ("config", name) for name in config_group.list_commands(None)
 ]
+CALLED = "this host is host.ohmykube.internal to them."
 READ_ONLY = (
     ("--version",), ("--help",), ("list",), ("status",), ("kubeconfig",), ("kubeconfig", "--path"),
     ("version",), ("help", "exit-codes"), ("completion", "bash"), ("doctor",),
@@ -98,6 +101,33 @@ def test_up_without_a_file(cli, fakes, home) -> None:
     (log,) = logs(home)
     assert log.stat().st_mode & 0o777 == 0o600
     assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("outside", "said"),
+    [
+        (Outside(everything=True), f"reach all that this host reaches; {CALLED}"),
+        (Outside(host_ports=(80,)), f"reach port 80 of this host; {CALLED}"),
+        (Outside(), "reach nothing outside of the cluster."),
+        (None, ""),
+    ],
+)
+def test_up_ends_with_what_nodes_reach(outside, said) -> None:
+    """Where the provider decides it."""
+    text = texts.up(
+        UpResult(
+            cluster="dev",
+            changed=True,
+            nodes=(),
+            kubeconfig=None,
+            context="dev",
+            seconds=1,
+            plan=change.Plan(),
+            kubectl="kubectl",
+            outside=outside,
+        )
+    )
+    assert text.endswith(f"\n  Nodes and pods {said}\n" if said else "STATE\n")
 
 
 def test_up_flags_reach_the_cluster(cli, fakes) -> None:

@@ -17,6 +17,7 @@ from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls
 from tests.fake_clock import FakeClock
 
 V1 = ("cpu", "cpuset", "memory", "pids", "systemd")
+HELPERS = ("pasta", "slirp4netns", "dnsmasq")
 V2_CONTROLLERS = "cpuset cpu io memory pids"
 
 
@@ -35,6 +36,9 @@ class Simulation(KernelCalls):
     """Nodes start but their sshd never listens."""
     vanishing: bool = False
     """Others are always faster: what a program or call is to delete is gone when it begins."""
+    pasta_help: str = ""
+    inputs: list[str] = field(default_factory=list)
+    """What programs were given on their standard input."""
     links: set[tuple[str, str]] = field(default_factory=set)
     """Namespace and name of network links on bridges."""
     ran: list[tuple[str, ...]] = field(default_factory=list)
@@ -54,6 +58,12 @@ class Simulation(KernelCalls):
         (self.sys / "devices/system/cpu").mkdir(parents=True)
         (self.sys / "devices/system/cpu/online").write_text("0-2,5\n")
         (self.proc / "meminfo").write_text("MemTotal:       8000000 kB\nMemFree: 1 kB\n")
+        (self.root / "dev/net").mkdir(parents=True)
+        (self.root / "dev/net/tun").touch()
+        (self.root / "etc").mkdir()
+        (self.root / "etc/resolv.conf").write_text("search corp.example\nnameserver 192.0.2.53\n")
+        (self.proc / "sys/net/ipv4").mkdir(parents=True)
+        (self.proc / "sys/net/ipv4/ping_group_range").write_text("0\t2147483647\n")
         (self.proc / "filesystems").write_text("nodev\toverlay\n\text4\n")
         self.table: list[tuple[str, str, str]] = [("/", "ext4", "rw")]
         if self.version == 1:
@@ -74,6 +84,8 @@ class Simulation(KernelCalls):
             proc=self.proc,
             sys=self.sys,
             netns=self.netns,
+            etc=self.root / "etc",
+            dev=self.root / "dev",
             run=self.run_dir,
             commands=self,
             kernel=self,
@@ -194,6 +206,9 @@ class Simulation(KernelCalls):
                 self._spawn(procs, pid, status + "\n")
                 inner = next(self._pids)
                 self._spawn(procs, inner, f"State:\tS (sleeping)\nNSpid:\t{inner}\t1\n")
+            elif found := [name for name in HELPERS if name in command]:
+                if found[0] not in self.failing:
+                    self._spawn(procs, pid, f"{status}\nHelper:\t{found[0]}\n")
             else:
                 port = int(command[2].rpartition(":")[2])
                 self._spawn(procs, pid, f"{status}\nPort:\t{port}\n")
@@ -218,13 +233,31 @@ class Simulation(KernelCalls):
         with self._lock:
             argv = tuple(argv)
             self.ran.append(argv)
+            self.inputs += [input] if input else []
             line = " ".join(argv)
             faults = [text for start, text in self.failing.items() if line.startswith(start)]
             code, text = (1, faults[0]) if faults else self._program(argv, input or "")
-        result = Result(argv, code, "", text)
+        result = Result(argv, code, self._output(argv), text)
         if check and code:
             raise CommandFailed(result)
         return result
+
+    def _output(self, argv: tuple[str, ...]) -> str:
+        match argv:
+            case ["pasta", "--help"]:
+                return self.pasta_help
+            case ["ip", "-n", _, "route", "show", "default"] if self._carried():
+                return "default via 10.88.1.2 dev out0\n"
+            case _:
+                return ""
+
+    def _carried(self) -> bool:
+        return bool({"pasta", "slirp4netns"} & set(self.helpers()))
+
+    def helpers(self) -> list[str]:
+        """Return the programs that run for clusters' networks."""
+        found = [path.read_text() for path in self.proc.glob("[0-9]*/status")]
+        return sorted(text.split("Helper:\t")[1].strip() for text in found if "Helper:" in text)
 
     def _program(self, argv: tuple[str, ...], text: str) -> tuple[int, str]:
         deletes = argv[0] == "umount" or "delete" in argv
@@ -266,8 +299,9 @@ class Simulation(KernelCalls):
             case ["ip", "-n", name, "-batch", "-"]:
                 made = re.findall("link add name ([^ ]+)", text)
                 self.links.update((name, link) for link in made)
-            case ["ip", "-n", name, "link", verb, "dev", device]:
-                if not (self.netns / name).exists() or (name, device) not in self.links:
+            case ["ip", "-n", name, "link", verb, "dev", device, *_]:
+                there = (name, device) in self.links or (device == "out0" and self._carried())
+                if not (self.netns / name).exists() or not there:
                     return 1, f'Cannot find device "{device}"'
                 if verb == "delete":
                     self.links.discard((name, device))

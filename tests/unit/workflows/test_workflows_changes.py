@@ -157,6 +157,8 @@ TABLE = {
     "spec.network.proxyMode": Row("iptables", "nftables", REFUSED),
     "spec.network.apiServerEndpoint": Row(None, "lb.example:6443", REFUSED),
     "spec.network.certSANs": Row([], ["a.example"], REFUSED),
+    "spec.network.egress": Row("full", ["10.0.0.0/8", "a.example"], SETTING),
+    "spec.network.hostAccess": Row("none", [53, 8080], SETTING),
     "spec.kubeadm.initConfiguration": Row({}, {"timeouts": {"etcdAPICall": "1m"}}, REFUSED),
     "spec.kubeadm.joinConfiguration": Row({}, {"timeouts": {"discovery": "1m"}}, REFUSED),
     "spec.kubeadm.clusterConfiguration": Row({}, _ARGUMENTS, REFUSED),

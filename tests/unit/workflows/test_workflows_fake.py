@@ -186,7 +186,7 @@ def test_up_of_a_cluster_as_described_runs_no_playbook(services: Services) -> No
     result = up(again, cluster(workers=2), UpOptions())
     assert not result.changed
     assert [step.step for step in reporter.of(StepEnded)] == [
-        "preflight", "plan", "fetch-kubeconfig", "wait-ready", "expose-services",
+        "preflight", "plan", "open-outside", "fetch-kubeconfig", "wait-ready", "expose-services",
     ]  # fmt: skip
     assert sorted((directory / "asked").read_text().split()) == ["cp1", "w1", "w2"]
     assert [(node.name, node.ready) for node in result.nodes] == [

@@ -1,0 +1,226 @@
+"""The way out of a cluster's network: programs that carry its packets over sockets of the host.
+
+pasta (or slirp4netns) has a link in the cluster's namespace, and opens connections for what
+arrives there as any program of the host does. So nodes reach what the host reaches, by the host's
+routes and VPNs, and the host's interfaces, routes, rules and settings stay as they are.
+
+```
+ pods ── node ── br0 ──[rules]── out0 ── pasta ── sockets of the host
+                  │                        │
+               dnsmasq ────────────────────┴── the host's resolver, 127.0.0.1 of the host
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ohmykube.errors import PrerequisiteError, ProviderError, TimeoutExceeded
+from ohmykube.kit import files, process, retry
+from ohmykube.model.outside import Outside
+from ohmykube.providers.nspawn import layout, network, uplink_rules
+from ohmykube.providers.nspawn.host_system import run_checked, run_with_input
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ohmykube.providers.nspawn.cgroups import Cgroups
+    from ohmykube.providers.nspawn.host_system import HostSystem
+    from ohmykube.providers.nspawn.layout import ClusterFiles
+    from ohmykube.providers.nspawn.uplink_rules import Resolving
+
+CARRIERS = {"pasta": "passt", "slirp4netns": "slirp4netns"}
+"""Programs that can be the way out, the better first, with their Debian packages."""
+RESOLVER, FILTER = "dnsmasq", "nft"
+PROGRAMS = {RESOLVER: "dnsmasq-base", FILTER: "nftables"}
+"""What is needed besides, with the Debian packages."""
+_CARRIER_GROUP, _RESOLVER_GROUP = "uplink", "resolver"
+_START_WAIT = retry.Wait(seconds=10, every=0.01, factor=1.5, longest=0.2)
+_STUB_SERVERS = "systemd/resolve/resolv.conf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """``outside.json``."""
+
+    outside: Outside
+    resolving: dict[str, Any]
+    """How the host resolved names when the programs were started."""
+    carrier: str
+    """Which of ``CARRIERS`` carries; empty for none, and while it has not all been started."""
+
+
+class Uplinks:
+    """The ways out of clusters. Call all methods under the cluster's lock."""
+
+    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
+        self._host = host
+        self._cgroups = cgroups
+
+    def wanted(self, paths: ClusterFiles) -> Outside | None:
+        """Return what was opened last; None when nothing was ever said of it."""
+        found = _read(paths)
+        return found.outside if found else None
+
+    def ensure(self, cluster: str, paths: ClusterFiles, outside: Outside) -> bool:
+        """Open exactly this, now and whenever the cluster is started; tell whether it was not so.
+
+        Raises:
+            PrerequisiteError: a program is missing.
+            ProviderError: one does not start.
+        """
+        resolving = self.resolving()
+        carrier = "" if outside.nothing else self._carrier()
+        setting = _Setting(outside=outside, resolving=asdict(resolving), carrier=carrier)
+        if _read(paths) == setting and self._runs(cluster) == (bool(carrier), bool(carrier)):
+            return False
+        self.end(cluster)
+        # What is wanted is known before it is open, and that it is open when all of it is done.
+        _write(paths, replace(setting, carrier=""))
+        if carrier:
+            self._start(cluster, paths, setting, resolving)
+            _write(paths, setting)
+        return True
+
+    def end(self, cluster: str) -> None:
+        """Close all; without effect where nothing is open."""
+        for helper in (_CARRIER_GROUP, _RESOLVER_GROUP):
+            group = layout.helper_group(cluster, helper)
+            if self._cgroups.exists(group):
+                self._cgroups.kill(group)
+                self._cgroups.remove(group)
+
+    def resolving(self) -> Resolving:
+        """Return how the host resolves names now."""
+        return uplink_rules.resolving(_text(self._host.etc / "resolv.conf"))
+
+    def _runs(self, cluster: str) -> tuple[bool, bool]:
+        groups = [layout.helper_group(cluster, one) for one in (_CARRIER_GROUP, _RESOLVER_GROUP)]
+        carries, resolves = (bool(self._cgroups.pids(group)) for group in groups)
+        return carries, resolves
+
+    def _carrier(self) -> str:
+        found = [name for name in CARRIERS if self._host.commands.which(name)]
+        missing = [name for name in PROGRAMS if not self._host.commands.which(name)]
+        if found and not missing:
+            return found[0]
+        absent = missing + ([] if found else [next(iter(CARRIERS))])
+        raise PrerequisiteError(
+            f"nodes have no way out of their cluster: {', '.join(absent)} missing",
+            why="the programs that connect a cluster with this host's network are not installed",
+            hint="ohmykube doctor --fix --provider nspawn  (or spec.network.egress: none)",
+            id="OMK-P-450",
+        )
+
+    def _start(
+        self, cluster: str, paths: ClusterFiles, setting: _Setting, resolving: Resolving
+    ) -> None:
+        host, netns = self._host, self._host.netns / layout.cluster_netns(cluster)
+        inside = network.inside(host, cluster)
+        rules = uplink_rules.ruleset(setting.outside, self._dns_over_tcp(setting, resolving))
+        # The rules first: nothing gets out that they do not let out.
+        what = f"set the rules of the network of cluster {cluster}"
+        run_with_input(host, what, [*inside, FILTER, "--file", "-"], [rules])
+        argv = (
+            uplink_rules.pasta_argv(setting.carrier, netns)
+            if setting.carrier == "pasta"
+            else uplink_rules.slirp_argv(setting.carrier, netns)
+        )
+        asked = uplink_rules.resolver_argv(
+            RESOLVER, setting.outside, asks_host=bool(resolving.server)
+        )
+        resolver = [*inside, *asked]
+        started = [
+            (_RESOLVER_GROUP, self._launch(cluster, paths, _RESOLVER_GROUP, resolver)),
+            (_CARRIER_GROUP, self._launch(cluster, paths, _CARRIER_GROUP, argv)),
+        ]
+        self._wait(cluster, paths, started)
+        queue = ["dev", layout.UPLINK, "txqueuelen", str(uplink_rules.PACKETS_WAITING)]
+        name = layout.cluster_netns(cluster)
+        run_checked(host, what, ["ip", "-n", name, "link", "set", *queue])
+
+    def _launch(self, cluster: str, paths: ClusterFiles, helper: str, argv: list[str]) -> int:
+        group = layout.helper_group(cluster, helper)
+        self._cgroups.make(group)
+        log = paths.helper_log(helper)
+        log.unlink(missing_ok=True)
+        return self._host.launch(self._cgroups.join_files(group), argv, log)
+
+    def _wait(self, cluster: str, paths: ClusterFiles, started: list[tuple[str, int]]) -> None:
+        """Wait until packets find the way out; raises when one of the programs has ended."""
+        ended: list[str] = []
+
+        def leads_out() -> bool | None:
+            ended[:] = [name for name, pid in started if not (self._host.proc / str(pid)).exists()]
+            if ended:
+                return False
+            return True if self._leads_out(cluster) else None
+
+        with contextlib.suppress(TimeoutExceeded):
+            if retry.until(self._host.clock, _START_WAIT, "the way out", leads_out):
+                return
+        name = ended[0] if ended else _CARRIER_GROUP
+        self.end(cluster)
+        text = _text(paths.helper_log(name))
+        raise ProviderError(
+            f"the way out of the network of cluster {cluster} could not be opened",
+            why=process.tail(text) or f"the {name} does not come up",
+            hint=f"cat {paths.helper_log(name)}; without it: spec.network.egress: none",
+            id="OMK-P-451",
+        )
+
+    def _leads_out(self, cluster: str) -> bool:
+        argv = ["ip", "-n", layout.cluster_netns(cluster), "route", "show", "default"]
+        found = self._host.commands.run(argv, timeout=10, check=False)
+        return found.code == 0 and layout.UPLINK in found.stdout
+
+    def _dns_over_tcp(self, setting: _Setting, resolving: Resolving) -> str:
+        """Return where to lead DNS over TCP, which older pastas do not forward; empty for nowhere.
+
+        They know neither `--dns-host`, which came with it.
+        """
+        if setting.carrier != "pasta" or not resolving.server:
+            return ""
+        told = self._host.commands.run([setting.carrier, "--help"], timeout=10, check=False)
+        if "--dns-host" in told.stdout + told.stderr:
+            return ""
+        if not resolving.local:
+            return resolving.server
+        if resolving.server == "127.0.0.1":
+            return layout.HOST_ADDRESS
+        # systemd-resolved listens on an address that pasta has no way to: ask whom it asks.
+        real = uplink_rules.resolving(_text(self._host.run.parent / _STUB_SERVERS))
+        return "" if real.local else real.server
+
+
+def _write(paths: ClusterFiles, setting: _Setting) -> None:
+    files.write(paths.outside, json.dumps(asdict(setting), indent=1, sort_keys=True) + "\n")
+
+
+def _read(paths: ClusterFiles) -> _Setting | None:
+    """Return the file's content; None when there is none that can be read."""
+    try:
+        content = json.loads(_text(paths.outside))
+        told = content["outside"]
+        return _Setting(
+            outside=Outside(
+                everything=told["everything"],
+                networks=tuple(told["networks"]),
+                names=tuple(told["names"]),
+                host_ports=tuple(told["host_ports"]),
+            ),
+            resolving={**content["resolving"], "search": tuple(content["resolving"]["search"])},
+            carrier=content["carrier"],
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
