@@ -36,8 +36,8 @@ class FaultServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), _Handler)
         self.answers: dict[str, list[Answer]] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.count: Counter[str] = Counter()
@@ -62,7 +62,8 @@ class FaultServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def on(self, path: str, *answers: Answer) -> str:
         self.answers[path] = list(answers)

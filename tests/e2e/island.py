@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INSIDE, BEYOND = "omk-test-offline", "omk-test-beyond"
 ELSEWHERE = "203.0.113.9"
+LLADDR = "02:00:00:00:00:01"
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
 
@@ -74,7 +75,7 @@ def surrounded() -> Iterator[Island]:
         _ip("-n", INSIDE, "link", "set", "out", "up")
         _ip("-n", INSIDE, "route", "add", "default", "via", "192.0.2.254")
         # Known beforehand: nothing waits for an answer about it, every packet really goes.
-        known = ("192.0.2.254", "lladdr", "02:00:00:00:00:01", "dev", "out")
+        known = ("192.0.2.254", "lladdr", LLADDR, "dev", "out")
         _ip("-n", INSIDE, "neigh", "add", *known)
         with _listening(BEYOND, "in") as frames:
             yield Island(frames)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ohmykube.steps.templates import build_name
-from tests.e2e import island, killing
+from tests.e2e import island, killing, outside
 from tests.e2e.conftest import NOTHING, UP_SECONDS, Cli, traces, wait_gone
 from tests.e2e.killing import SEED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from subprocess import Popen
 
@@ -265,6 +265,17 @@ def test_an_export_is_read_by_containerd(pair: Pair, place: Path) -> None:
     assert ctr("images", "list", "-q") == images
     (checked,) = ctr("images", "check")[1:]
     assert "complete (2/2)" in checked
+
+
+def test_the_outside_is_closed_offline_and_opened_in_place(
+    pair: Pair, place: Path, bundle: str, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    """Pods get pages, names and images as soon as the file opens them, and no packet leaves before.
+
+    Takes long for two runs of `up` and a pod whose image is pulled.
+    """
+    again = ("--offline", "--bundle", bundle)
+    outside.check((pair.cli[BARE], pair.island), BARE, place, again, eventually)
 
 
 def test_down_takes_exactly_one(cli: Cli, pair: Pair) -> None:

@@ -1,0 +1,276 @@
+"""What a system container reaches outside of its cluster, in an internet that the test made."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from outside import new_cluster_name, traces
+
+from ohmykube.kit.paths import Paths
+from ohmykube.model.machine import MachineSpec
+from ohmykube.model.outside import HOST_NAME, Outside
+from ohmykube.progress import NullReporter
+from ohmykube.providers.base import ProviderContext
+from ohmykube.providers.nspawn import layout
+from ohmykube.providers.nspawn.host_system import HostSystem, SystemCommands
+from ohmykube.providers.nspawn.provider import NspawnProvider
+from ohmykube.providers.nspawn.uplink import CARRIERS
+from tests import internet
+from tests.internet import ECHO, LOCAL, OTHER, PAGE, SITE, TRUNCATED, WEB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.internet import Internet
+
+pytestmark = pytest.mark.nodes
+ALL = Outside(everything=True)
+
+
+class Only(SystemCommands):
+    """The programs of this host, without all carriers but one."""
+
+    def __init__(self, carrier: str) -> None:
+        self._others = set(CARRIERS) - {carrier}
+
+    def which(self, program: str) -> str | None:
+        """Find a program."""
+        return None if program in self._others else super().which(program)
+
+
+NODE = "cp1"
+# As a program on a node does it, by the node's own resolv.conf.
+ASK = """
+import socket, struct, sys
+what, server, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+socket.setdefaulttimeout(5)
+def resolve(name, kind):
+    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+    query = b"om\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0" + labels + b"\\0\\0\\1\\0\\1"
+    with socket.socket(type=kind) as asks:
+        asks.connect(("GATEWAY", 53))
+        head = struct.pack(">H", len(query)) if kind == socket.SOCK_STREAM else b""
+        asks.sendall(head + query)
+        answer = asks.recv(4096)[len(head):] or asks.recv(4096)
+        assert answer[7] == 1, answer[3] & 15
+        return socket.inet_ntoa(answer[-4:])
+try:
+    if what == "resolve":
+        print(resolve(server, socket.SOCK_DGRAM))
+    elif what == "resolve-tcp":
+        print(resolve(server, socket.SOCK_STREAM))
+    elif what == "get":
+        if server[-1].isalpha():
+            server = resolve(server, socket.SOCK_DGRAM)
+        with socket.create_connection((server, port)) as site:
+            site.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+            page = b"".join(iter(lambda: site.recv(65536), b""))
+        print(len(page.partition(b"\\r\\n\\r\\n")[2]))
+    elif what == "echo":
+        with socket.socket(type=socket.SOCK_DGRAM) as site:
+            site.connect((server, port))
+            site.send(b"x" * 4000)
+            print(len(site.recv(65535)))
+    elif what == "ping":
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as site:
+            site.connect((server, 0))
+            body = struct.pack(">BBHHH", 8, 0, 0, 77, 1)
+            total = ~((8 << 8) + 77 + 1) & 0xFFFF
+            site.send(struct.pack(">BBHHH", 8, 0, total, 77, 1))
+            print(site.recv(2048)[20])
+except (OSError, AssertionError) as error:
+    print(type(error).__name__)
+""".replace("GATEWAY", layout.GATEWAY)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of a cluster on the host that is played."""
+
+    world: Internet
+    cluster: str
+    provider: NspawnProvider
+
+    def open(self, outside: Outside) -> None:
+        """Open exactly this."""
+        internet.inside(self.world.host, lambda: self.provider.open_outside(self.cluster, outside))
+
+    def does(self, what: str, server: str, port: int = 0) -> str:
+        """Return what a program on the node says."""
+        netns = layout.node_netns(self.cluster, NODE)
+        argv = ["nsenter", f"--net=/run/netns/{netns}", "python3", "-c", ASK]
+        done = subprocess.run(
+            [*argv, what, server, str(port)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return done.stdout.strip()
+
+    def gets(self, server: str, port: int = WEB) -> bool:
+        """Tell whether the node gets the whole page."""
+        return self.does("get", server, port) == str(len(PAGE))
+
+    def helpers(self) -> list[int]:
+        """Return the processes that work for the cluster's way out."""
+        found: set[int] = set()
+        for path in Path("/sys/fs/cgroup").glob(f"**/omk/{self.cluster}/_*/cgroup.procs"):
+            found |= {int(line) for line in path.read_text().split()}
+        return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Internet]:
+    with internet.made() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def node(
+    world: Internet, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path
+) -> Iterator[Node]:
+    """Make one node for all tests, on the host that is played."""
+    home, cluster = tmp_path_factory.mktemp("home"), new_cluster_name()
+    paths = Paths(state=home / "state", data=home / "data", cache=shared_cache)
+    provider = NspawnProvider(ProviderContext(paths=paths, reporter=NullReporter()))
+    provider.prepare()  # from the network of this machine
+    before = world.settings()
+    try:
+        internet.inside(
+            world.host, lambda: provider.create(MachineSpec(cluster=cluster, node=NODE))
+        )
+        yield Node(world, cluster, provider)
+    finally:
+        provider.delete(cluster, NODE)
+    assert traces(cluster) == {}
+    assert world.settings() == before
+
+
+def test_a_node_reaches_nothing_before_anything_is_said(node: Node) -> None:
+    node.world.seen()
+    assert not node.gets(SITE)
+    assert node.does("resolve", "a.example") == "ConnectionRefusedError"
+    assert node.world.seen() == 0
+
+
+def test_full_is_what_the_host_reaches(node: Node) -> None:
+    """By address and by name; over TCP, UDP and ICMP, in packets larger than any link's."""
+    node.open(ALL)
+    for address in (SITE, OTHER, "www.example"):
+        assert node.gets(address)
+    assert node.does("echo", OTHER, ECHO) == "4000"
+    assert node.does("ping", OTHER) == "0"
+    assert node.does("resolve", "a.example") == SITE
+    assert node.does("resolve-tcp", f"{TRUNCATED}.example") == SITE
+    assert node.does("resolve", "a.nowhere") == "AssertionError"  # it is told that there is none
+
+
+@pytest.mark.parametrize("before", [Outside(), ALL, Outside(host_ports=(LOCAL + 1,))])
+def test_the_hosts_own_loopback_is_open_where_a_port_of_it_is_named(
+    node: Node, before: Outside
+) -> None:
+    """Whatever else is open."""
+    node.open(before)
+    assert not node.gets(layout.HOST_ADDRESS, LOCAL)
+    node.open(Outside(everything=before.everything, host_ports=(LOCAL,)))
+    assert node.does("resolve", HOST_NAME) == layout.HOST_ADDRESS
+    assert node.gets(HOST_NAME, LOCAL)
+    assert node.gets(SITE) is before.everything
+
+
+@pytest.mark.parametrize(
+    ("outside", "site", "other"),
+    [
+        (Outside(networks=("198.51.100.0/24",)), True, False),
+        (Outside(networks=(f"{OTHER}/32",)), False, True),
+        (Outside(networks=("192.0.2.0/24", "0.0.0.0/1")), False, False),
+        (Outside(names=("example",)), True, False),
+        (Outside(names=("open.example", "example.other")), True, False),
+        (Outside(names=("shut.example",)), False, False),
+        (Outside(networks=("203.0.113.0/24",), names=("open.example",)), True, True),
+    ],
+)
+def test_a_list_opens_what_is_on_it(node: Node, outside: Outside, site: bool, other: bool) -> None:
+    """Names with all below them; an address is open once it was told for an open name."""
+    node.open(outside)
+    assert node.gets("deep.open.example") is site
+    assert node.gets(OTHER) is other
+
+
+def test_none_lets_no_packet_out(node: Node) -> None:
+    """Of each kind, counted where they would arrive."""
+    node.open(ALL)
+    node.world.seen()
+    assert node.gets(SITE)
+    assert node.world.seen() > 0
+    node.open(Outside())
+    node.world.seen()
+    node.world.asked.clear()
+    attempts = [("get", SITE, WEB), ("echo", OTHER, ECHO), ("ping", SITE, 0)]
+    attempts += [("resolve", "a.example", 0), ("resolve-tcp", "a.example", 0)]
+    attempts += [("get", layout.HOST_ADDRESS, LOCAL), ("get", "192.0.2.254", WEB)]
+    said = [node.does(*attempt) for attempt in attempts]
+    assert all(answer.endswith("Error") for answer in said), said
+    assert node.world.seen() == 0
+    assert node.world.asked == []
+    assert node.helpers() == []
+
+
+def test_what_was_killed_is_back_with_the_next_command(node: Node) -> None:
+    node.open(ALL)
+    for pid in node.helpers():
+        os.kill(pid, signal.SIGKILL)
+    assert not node.gets(SITE)
+    node.open(ALL)
+    assert node.gets("www.example")
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_each_carrier_does_the_same_and_leaves_the_hosts_mounts_alone(
+    node: Node, carrier: str
+) -> None:
+    only = NspawnProvider(node.provider.context, HostSystem(commands=Only(carrier)))
+    using = replace(node, provider=only)
+    using.open(Outside())
+    before = Path("/proc/self/mountinfo").read_text()
+    using.open(Outside(everything=True, host_ports=(LOCAL,)))
+    (found,) = {_program(pid) for pid in node.helpers()} & set(CARRIERS)
+    assert found == carrier
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert using.gets("www.example")
+    assert using.gets(HOST_NAME, LOCAL)
+    assert not using.gets(HOST_NAME, LOCAL + 1)
+    assert using.does("resolve-tcp", f"{TRUNCATED}.example") == SITE
+    assert using.does("ping", OTHER) == "0"
+    using.open(Outside())
+    assert Path("/proc/self/mountinfo").read_text() == before
+
+
+def _program(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().partition("\0")[0]
+
+
+def test_it_ends_with_a_stop_and_is_back_after_a_start(node: Node) -> None:
+    node.open(ALL)
+    helpers = node.helpers()
+    assert len(helpers) == 2
+    internet.inside(node.world.host, lambda: node.provider.stop(node.cluster, NODE))
+    assert node.helpers() == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in helpers)
+    internet.inside(node.world.host, lambda: node.provider.start(node.cluster, NODE))
+    assert node.gets("www.example")
+
+
+def test_the_hosts_network_is_as_it_was(node: Node) -> None:
+    """While all is open as well as after it."""
+    node.open(Outside())
+    before = node.world.settings()
+    node.open(Outside(everything=True, host_ports=(LOCAL,)))
+    assert node.world.settings() == before
