@@ -36,7 +36,7 @@ class Fetcher:
         self._timeout = timeout
         self._pause = pause
         # Not Ansible's open_url: it changes the opener of the whole process, and we run in threads.
-        self._opener = urllib.request.build_opener(Proxies())
+        self._opener = urllib.request.build_opener(Proxies(), Https())
 
     def download(self, url, target, checksum):
         """Write the content of ``url`` to ``target``; raises FetchError unless ``checksum`` matches."""
@@ -77,6 +77,18 @@ class Fetcher:
                 digest.update(chunk)
                 stream.write(chunk)
         return "%s:%s" % (algorithm, digest.hexdigest())
+
+
+class Https(getattr(urllib.request, "HTTPSHandler", urllib.request.AbstractHTTPHandler)):
+    """Reads the certificates of this machine, which takes longer than most files, for https alone."""
+
+    def __init__(self):
+        # Since Python 3.12 that of HTTPSHandler reads them, whatever is asked for.
+        urllib.request.AbstractHTTPHandler.__init__(self)
+
+    def https_open(self, req):
+        """Verify the server as by default: the connection makes the context for it."""
+        return self.do_open(http.client.HTTPSConnection, req)
 
 
 class Proxies(urllib.request.ProxyHandler):

@@ -7,6 +7,7 @@ import http.server
 import io
 import os
 import shutil
+import ssl
 import tarfile
 import threading
 from pathlib import Path
@@ -19,6 +20,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     fetch,
     programs,
 )
+
+from tests.unit.plugins.tls_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -333,6 +336,37 @@ def test_fetch_retries_and_keeps_the_token_home(
     other = fetch.Fetcher("secret", "http://127.0.0.1:1/")
     other.download(url + "/plain", str(tmp_path / "p"), sha(b"served"))
     assert seen[-1] == ("/plain", "")
+
+
+def test_fetch_verifies_servers_and_reads_certificates_for_https_alone(
+    tmp_path: Path,
+    server: tuple[str, list[tuple[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of https both a known authority and the right name are asked for; http asks for nothing."""
+    reads: list[str] = []
+    default = ssl.SSLContext.load_default_certs
+
+    def counted(context: ssl.SSLContext, *purpose: ssl.Purpose) -> None:
+        reads.append("read")
+        default(context, *purpose)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", counted)
+    target = str(tmp_path / "f")
+    fetcher = fetch.Fetcher(pause=lambda _seconds: None, attempts=1)
+    fetcher.download(server[0] + "/plain", target, sha(b"served"))
+    assert reads == []
+    with serving(tmp_path / "tls") as secure:
+        secure.answers["/x"] = (200, "secure")
+        for _ in range(2):
+            with pytest.raises(fetch.FetchError, match="certificate verify failed"):
+                fetcher.download(f"https://{secure.address}/x", target, sha(b"secure"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls" / "ca.crt"))
+        fetcher.download(f"https://{secure.address}/x", target, sha(b"secure"))
+        with pytest.raises(fetch.FetchError, match="certificate verify failed"):
+            fetcher.download(f"https://localhost:{secure.port}/x", target, sha(b"secure"))
+    assert reads
+    assert [path for path, _ in secure.asked] == ["/x"]
 
 
 def test_fetch_gives_up(tmp_path: Path) -> None:

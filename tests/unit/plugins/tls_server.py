@@ -92,12 +92,27 @@ def _certificates(directory: Path) -> None:
     own = _builder(name, name, key.public_key()).add_extension(
         x509.BasicConstraints(ca=True, path_length=None), critical=True
     )
+    # What Python 3.13 and newer ask of a certificate by default.
+    uses: tuple[str, ...] = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+    )
+    uses = (*uses, "key_agreement", "crl_sign", "encipher_only", "decipher_only")
+    usage = dict.fromkeys(uses, False)
+    own = own.add_extension(x509.KeyUsage(key_cert_sign=True, **usage), critical=True)
+    own = own.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
     (directory / "ca.crt").write_bytes(_pem(own.sign(key, hashes.SHA256())))
     for who in ("server", "client"):
         theirs = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         issued = _builder(subject, name, theirs.public_key()).add_extension(names, critical=False)
+        issued = issued.add_extension(authority, critical=False)
         (directory / f"{who}.crt").write_bytes(_pem(issued.sign(key, hashes.SHA256())))
         (directory / f"{who}.key").write_bytes(
             theirs.private_bytes(
