@@ -23,6 +23,8 @@ from . import report
 
 MARK = leftovers.MARK
 _WORK = "omk-g-"
+_PATIENCE = 15.0
+"""Seconds that what is just ending may take to go."""
 
 
 class NodesLock:
@@ -60,7 +62,8 @@ class NodesLock:
         """End a run: say what it left, remove it; return 1 if it left anything."""
         if not self._held:
             return 0
-        code = leftovers.check(self._before, token(), 15.0)
+        patience = float(os.environ.get("OHMYKUBE_GATE_PATIENCE", _PATIENCE))
+        code = leftovers.check(self._before, token(), patience)
         os.ftruncate(self._handle, 0)
         os.close(self._handle)
         self._handle, self._held = -1, False
