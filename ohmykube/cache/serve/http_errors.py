@@ -11,14 +11,14 @@ from ohmykube.errors import IntegrityError, NetworkError, OhmykubeError, Resourc
 
 log = logging.getLogger(__name__)
 
-HERE = "the mirror cannot ask for it; its log says why"
+HERE = "the pull-through cache cannot ask for it; its log says why"
 LOGIN = "OMK-I-242"
 """Error id of ``registry_client`` for a registry that wants another login."""
 LATER_SECONDS = 60
 """After how long to ask a registry again that does not tell."""
 _NO = frozenset({400, 404, 410})
 _DENIED = frozenset({401, 403, 407})
-_LOG = "the mirror's log says more"
+_LOG = "the log of the pull-through cache says more"
 _KINDS = (
     (
         IntegrityError,
@@ -36,7 +36,7 @@ _KINDS = (
         ResourceError,
         HTTPStatus.INSUFFICIENT_STORAGE,
         "UNAVAILABLE",
-        f"the mirror has no room for it; {_LOG}",
+        f"the pull-through cache has no room for it; {_LOG}",
     ),
 )
 

@@ -138,7 +138,7 @@ class PullThrough:
             raise NotServed(
                 http.HTTPStatus.NOT_FOUND,
                 "MANIFEST_UNKNOWN",
-                f"{full} is not in the cache, and this mirror is offline",
+                f"{full} is not in the cache, which is offline",
             )
         try:
             return self._flights.do(full, lambda: self._ask(wanted, tag, full))
@@ -236,7 +236,7 @@ class PullThrough:
             raise NotServed(
                 http.HTTPStatus.NOT_FOUND,
                 unknown,
-                f"{full} is not in the cache, and this mirror is offline",
+                f"{full} is not in the cache, which is offline",
             )
         try:
             self._flights.do(digest, lambda: self._download(wanted, digest, what))

@@ -57,7 +57,7 @@ def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
         registry = docker_hub.registry_of(registry)
         if _REGISTRY.fullmatch(registry) is None or (equals and not _is_endpoint(url)):
             raise UsageError(
-                f'"{text}" is no registry to mirror',
+                f'"{text}" is no registry to answer for',
                 why="it is REGISTRY or REGISTRY=URL; a URL holds no name and no password",
                 hint="--mirror harbor.example, or --mirror docker.io=https://hub.example;"
                 " log in with `docker login`",

@@ -11,7 +11,7 @@ TABLE = {
     "fsck": Entry(f"{__name__}.fsck", "fsck", "Check that all parts agree, or rebuild the index."),
     "prune": Entry(f"{__name__}.prune", "prune", "Remove what is not needed."),
     "rm": Entry(f"{__name__}.rm", "rm", "Remove named artifacts."),
-    "serve": Entry(f"{__name__}.serve", "serve", "Serve the cache as a mirror."),
+    "serve": Entry(f"{__name__}.serve", "serve", "Serve a pull-through cache of registries."),
     "export": Entry(f"{__name__}.export", "export", "Write the cache, or parts of it, to a file."),
     "import": Entry(f"{__name__}.import_", "import_", "Copy a bundle into the cache."),
 }

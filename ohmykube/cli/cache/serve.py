@@ -41,7 +41,7 @@ DEFAULT_LISTEN = "127.0.0.1:5055"
     "registries",
     multiple=True,
     metavar="REGISTRY[=URL]",
-    help="Also mirror this registry, optionally from URL.",
+    help="Also answer for this registry, optionally from URL.",
 )
 @click.option(
     "--cluster",
@@ -73,9 +73,10 @@ def serve(
 ) -> None:
     """Serve images and files from the cache until Ctrl-C, and fetch what is missing.
 
-    It is a mirror of docker.io, registry.k8s.io, quay.io and ghcr.io. What a client asks for comes
-    from the cache, or is fetched once and kept there, with the credentials of `docker login`. With
-    --cluster, the pods of a cluster pull through it without further configuration.
+    It is a pull-through cache of docker.io, registry.k8s.io, quay.io and ghcr.io. What a client
+    asks for comes from the cache, or is fetched once and kept there, with the credentials of
+    `docker login`. With --cluster, the pods of a cluster pull through it without further
+    configuration.
     """
     from ohmykube.workflows import serve as workflow
 

@@ -311,7 +311,7 @@ def test_offline(mirror: Mirror, offline: Mirror, registry: Registry) -> None:
     for path in (f"/v2/{NAME}/manifests/2?ns=docker.io", blob_path("sha256:" + "0" * 64)):
         status, _, message = offline.error(path)
         assert status == 404
-        assert "is not in the cache, and this mirror is offline" in message
+        assert "is not in the cache, which is offline" in message
 
 
 @pytest.mark.parametrize("source", ["load", "build"])
@@ -635,7 +635,7 @@ def test_registries_to_mirror() -> None:
     ],
 )
 def test_registries_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError, match="no registry to mirror"):
+    with pytest.raises(UsageError, match="no registry to answer for"):
         registry_names.upstreams([text])
 
 
