@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from ohmykube.ansible.launch import PlaybookRun
     from ohmykube.kit.retry import Clock, Wait
+    from ohmykube.model.artifact import ArtifactLock
     from ohmykube.progress import Reporter
 
 ADMIN = "{clusters: [{name: k, cluster: {server: x}}], users: [{name: a, user: {}}]}"
@@ -93,7 +94,10 @@ class FakeTunnel:
 class Place:
     """A host with a cluster, and what was done with its nodes."""
 
-    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, root: Path, patch: pytest.MonkeyPatch, lock: ArtifactLock | None = LOCK
+    ) -> None:
+        """``lock``: what artifacts are resolved to; None for what is really in the cache."""
         self.root = root
         self.plays: list[PlaybookRun] = []
         self.hosts: set[str] = set()
@@ -105,8 +109,9 @@ class Place:
         self._ssh(patch)
         patch.setattr(serve, "Tunnel", FakeTunnel)
         patch.setattr(launch, "run", self._play)
-        patch.setattr(resolve, "known", lambda *_, **__: LOCK)
-        patch.setattr(workflow, "resolved", lambda *_: contextlib.nullcontext(LOCK))
+        if lock is not None:
+            patch.setattr(resolve, "known", lambda *_, **__: lock)
+            patch.setattr(workflow, "resolved", lambda *_: contextlib.nullcontext(lock))
 
     def _ssh(self, patch: pytest.MonkeyPatch) -> None:
         program = self.root / "bin" / "ssh"
