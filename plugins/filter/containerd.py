@@ -108,17 +108,8 @@ def _text(text):
     return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def image_names(images):
-    """Return ``REFERENCE@DIGEST`` of each image; of one without a digest its reference."""
-    return ["@".join(filter(None, (one["ref"], one.get("digest")))) for one in images]
-
-
 class FilterModule:
     """The filters of this file."""
 
     def filters(self):
-        return {
-            "containerd_config": containerd_config,
-            "image_names": image_names,
-            "to_toml": to_toml,
-        }
+        return {"containerd_config": containerd_config, "to_toml": to_toml}

@@ -73,11 +73,11 @@ def is_left():
 
 
 def there():
-    """Return ``REFERENCE@DIGEST`` and the reference of each pinned image; none where containerd does not answer."""
+    """Return ``REFERENCE@DIGEST`` and ``REFERENCE@`` of each pinned image; none where containerd does not answer."""
     try:
         listed = programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=20).stdout
     except programs.ProgramError:
         return []  # it is not installed yet, or just begins: whoever needs images has them pulled
     found = node_state.listing(listed)
     pinned = sorted(ref for ref, (_digest, labels) in found.items() if PINNED in labels)
-    return [name for ref in pinned for name in (ref, "%s@%s" % (ref, found[ref][0]))]
+    return ["%s@%s" % (ref, digest) for ref in pinned for digest in ("", found[ref][0])]

@@ -64,7 +64,7 @@ ansible_facts:
         - V(cluster_ca) is the hash of the cluster's certificate authority, or empty.
         - V(deployed) names what was deployed and is as it was left, each with the digest that the caller of
           M(ohmykube.cluster.deploy) gave. Only M(ohmykube.cluster.node_prepare) tells it.
-        - V(images) has the images that containerd keeps for good, each as its reference and as reference@digest. Only
+        - V(images) has the images that containerd keeps for good, each as reference@digest, and as reference@ for any digest. Only
           M(ohmykube.cluster.node_prepare) tells it, of a node on which something was deployed.
         - V(default_ip), V(hostname), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
       type: dict
