@@ -198,6 +198,21 @@ def kubeadm_joining(hosts):
     )
 
 
+def kubeadm_newcomers(hosts, planes):
+    """Return what those hosts are that have yet to join: ``nobody``, ``worker`` or ``control_plane``.
+
+    Nothing is known of them yet but what was found on them: no cluster has been looked at.
+    """
+    new = {
+        host["inventory_hostname"]
+        for host in hosts
+        if not _facts(host).get("joined") and not _facts(host).get("control_plane")
+    }
+    if not new:
+        return "nobody"
+    return "control_plane" if new.intersection(planes) else "worker"
+
+
 def _facts(host):
     return (host.get("ansible_facts") or {}).get("ohmykube_node") or {}
 
@@ -210,4 +225,5 @@ class FilterModule:
             "kubeadm_addresses": kubeadm_addresses,
             "kubeadm_choice": kubeadm_choice,
             "kubeadm_joining": kubeadm_joining,
+            "kubeadm_newcomers": kubeadm_newcomers,
         }

@@ -232,3 +232,25 @@ def test_names_and_addresses() -> None:
     ]
     assert members.kubeadm_joining(listed) == {"n-a": "10.1.1.1", "n-b": ""}
     assert set(members.kubeadm_addresses(listed)) == {"n-a", "n-b", "n-c", "n-d"}
+
+
+BEFORE = {
+    "bare": {},
+    "begun": {"joined": False, "begun": "join"},
+    "joined": {"joined": True},
+    "made": {"joined": True, "control_plane": True},
+}
+
+
+@pytest.mark.parametrize("plane", list(BEFORE))
+@pytest.mark.parametrize("worker", list(BEFORE))
+def test_who_has_yet_to_join_is_told_by_what_was_found_alone(plane: str, worker: str) -> None:
+    """No cluster was looked at yet, so nothing else is known of a host."""
+    found = {"cp1": BEFORE[plane], "w1": BEFORE[worker]}
+    hosts = [
+        {"inventory_hostname": name, "ansible_facts": {"ohmykube_node": facts} if facts else {}}
+        for name, facts in found.items()
+    ]
+    new = {name for name, facts in found.items() if not facts.get("joined")}
+    expected = "control_plane" if "cp1" in new else "worker" if new else "nobody"
+    assert members.kubeadm_newcomers(hosts, ["cp1", "cp2"]) == expected
