@@ -44,6 +44,11 @@ class Cli:
             "OHMYKUBE_CACHE_DIR": str(self.cache),
         }
 
+    @property
+    def near_api(self) -> list[str]:
+        """Return the start of a command line that runs where clusters' APIs can be reached."""
+        return []
+
     def argv(self, *arguments: str) -> list[str]:
         """Return the command line."""
         return [str(BIN / "ohmykube"), *arguments]
@@ -110,7 +115,7 @@ class Cli:
         binaries = sorted((self.home / "data" / "bin").glob("kubectl-*"))
         program = str(binaries[-1]) if binaries else "kubectl"
         done = subprocess.run(
-            [program, "--kubeconfig", config, *arguments],
+            [*self.near_api, program, "--kubeconfig", config, *arguments],
             input=stdin,
             capture_output=True,
             text=True,

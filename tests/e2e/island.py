@@ -53,9 +53,14 @@ class Island:
 class Islander(Cli):
     """Runs `ohmykube` on the island."""
 
+    @property
+    def near_api(self) -> list[str]:
+        """Return the start of a command line that runs there: ports of 127.0.0.1 are its own."""
+        return ["nsenter", f"--net=/run/netns/{INSIDE}"]
+
     def argv(self, *arguments: str) -> list[str]:
         """Return the command line."""
-        return ["nsenter", f"--net=/run/netns/{INSIDE}", *super().argv(*arguments)]
+        return [*self.near_api, *super().argv(*arguments)]
 
 
 @contextmanager
