@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import mutants  # noqa: E402
-from gate import parts  # noqa: E402 - it is a program, not a package that is installed
+from gate import nightly_parts, parts  # noqa: E402 - a program, not an installed package
 from gate.inputs import Tree  # noqa: E402
 
 
@@ -22,7 +22,7 @@ def tree() -> Tree:
 
 def test_every_part_reads_its_own_tests(tree: Tree) -> None:
     """A pattern that is too wide may take them away."""
-    for part in (*parts.everything(tree), *parts.nightly()):
+    for part in (*parts.everything(tree), *nightly_parts.nightly()):
         tests = tree.matching(word for test in part.tests for word in (test, f"{test}/*test_*.py"))
         assert bool(tests) == bool(part.tests), part.name
         assert tests <= tree.matching(part.inputs), part.name

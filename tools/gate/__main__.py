@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from . import machine, parts
+from . import machine, nightly_parts, parts
 from .environment import ROOT, environment
 from .inputs import Tree
 from .run import Run
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     stages = [word for word in what if word not in {"all", NIGHTLY, "--full", CHECK}]
     try:
         tree = Tree.read(ROOT)
-        there = [*parts.everything(tree), *(parts.nightly() if what[0] == NIGHTLY else ())]
+        there = [*parts.everything(tree), *(nightly_parts.nightly() if what[0] == NIGHTLY else ())]
         selection = select(there, stages, words, tree)
     except UnknownError as error:
         print(f"error: {error}", file=sys.stderr)
