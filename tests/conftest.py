@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,12 +105,12 @@ def eventually() -> Callable[[Callable[[], bool]], bool]:
     """Return a bounded wait: true as soon as the condition holds, false after half a minute."""
 
     def wait(condition: Callable[[], bool]) -> bool:
-        pause = threading.Event()
-        for _ in range(600):
-            if condition():
-                return True
+        pause, end = threading.Event(), time.monotonic() + 30
+        while not condition():
+            if time.monotonic() > end:
+                return False
             pause.wait(0.05)
-        return False
+        return True
 
     return wait
 
