@@ -254,9 +254,10 @@ class StateStore:
             )
         with self.locked(name), files.explained(directory):
             trash.discard(directory, self.root)
-        with self._choosing():
-            if self.current() == name:
-                self._forget_current()
+        if self.current() == name:
+            with self._choosing():
+                if self.current() == name:
+                    self._forget_current()
         return True
 
     def set_current(self, name: str) -> None:
@@ -272,6 +273,10 @@ class StateStore:
         with self._choosing():
             self.need(name)
             files.write(self.root / layout.CURRENT, name + "\n")
+            # Whoever removed it meanwhile may have looked before that was written.
+            if self.read(name) is None:
+                self._forget_current()
+                self.need(name)
 
     def new_run(self, name: str) -> Path:
         """Make and return a private directory for one run; the last 20 are kept."""

@@ -84,7 +84,7 @@ class Https(getattr(urllib.request, "HTTPSHandler", urllib.request.AbstractHTTPH
 
     def __init__(self):
         # Since Python 3.12 that of HTTPSHandler reads them, whatever is asked for.
-        urllib.request.AbstractHTTPHandler.__init__(self)
+        urllib.request.AbstractHTTPHandler.__init__(self)  # pylint: disable=non-parent-init-called
 
     def https_open(self, req):
         """Verify the server as by default: the connection makes the context for it."""

@@ -1,13 +1,13 @@
 """The way out of a cluster's network: programs that carry its packets over sockets of the host.
 
-pasta (or slirp4netns) has a link in the cluster's namespace, and opens connections for what
+slirp4netns (or pasta) has a link in the cluster's namespace, and opens connections for what
 arrives there as any program of the host does. So nodes reach what the host reaches, by the host's
 routes and VPNs, and the host's interfaces, routes, rules and settings stay as they are.
 
 ```
- pods ── node ── br0 ──[rules]── out0 ── pasta ── sockets of the host
-                  │                        │
-               dnsmasq ────────────────────┴── the host's resolver, 127.0.0.1 of the host
+ pods ── node ── br0 ──[rules]── out0 ── slirp4netns ── sockets of the host
+                  │                           │
+               dnsmasq ───────────────────────┴── the host's resolver, 127.0.0.1 of the host
 ```
 """
 
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.layout import ClusterFiles
     from ohmykube.providers.nspawn.uplink_rules import Resolving
 
-CARRIERS = {"pasta": "passt", "slirp4netns": "slirp4netns"}
-"""Programs that can be the way out, the better first, with their Debian packages."""
+CARRIERS = {"slirp4netns": "slirp4netns", "pasta": "passt"}
+"""Programs that can be the way out, the better first, with their Debian packages.
+
+The pasta of Debian 12 is quicker, but loses what is on its way to a program that has said that it
+has no more to send itself; that of Debian 13 sends slowly.
+"""
 RESOLVER, FILTER = "dnsmasq", "nft"
 PROGRAMS = {RESOLVER: "dnsmasq-base", FILTER: "nftables"}
 """What is needed besides, with the Debian packages."""

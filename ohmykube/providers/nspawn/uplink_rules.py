@@ -173,7 +173,7 @@ def pasta_argv(program: str, netns: Path) -> list[str]:
 
 
 def slirp_argv(program: str, netns: Path) -> list[str]:
-    """Return the command line of slirp4netns, which does the same where there is no pasta.
+    """Return the command line of slirp4netns, which does the same.
 
     Its sandbox unmounts what it does not need, also where others see it: so in one of our own.
     """

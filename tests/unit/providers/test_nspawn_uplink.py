@@ -14,7 +14,7 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.model.outside import HOST_NAME, Outside
 from ohmykube.progress import NullReporter
 from ohmykube.providers.base import CheckStatus, OpensOutside, ProviderContext
-from ohmykube.providers.nspawn import layout, preflight, uplink_rules
+from ohmykube.providers.nspawn import layout, preflight, uplink, uplink_rules
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.providers.nspawn.uplink_rules import Resolving
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.linux
 
 ALL = Outside(everything=True)
-BOTH = ["dnsmasq", "pasta"]
+FIRST, SECOND = uplink.CARRIERS
+BOTH = ["dnsmasq", FIRST]
 MANY = tuple(f"d{number}" for number in range(40))
 
 
@@ -77,7 +78,7 @@ class TestLife:
         provider.open_outside("dev", outside)
         provider.open_outside("dev", outside)
         assert simulation.helpers() == BOTH
-        assert launches(simulation, "pasta") == 1
+        assert launches(simulation, FIRST) == 1
         provider.stop("dev", "cp1")
         assert simulation.helpers() == []
         provider.start("dev", "cp1")
@@ -126,7 +127,7 @@ class TestLife:
         provider.open_outside("dev", ALL)
         provider.open_outside("dev", Outside(networks=("192.0.2.0/24",)))
         assert simulation.helpers() == BOTH
-        assert launches(simulation, "pasta") == 2
+        assert launches(simulation, FIRST) == 2
 
     def test_another_resolver_of_the_host_is_taken_over(
         self, simulation: Simulation, provider: NspawnProvider
@@ -134,7 +135,7 @@ class TestLife:
         provider.open_outside("dev", ALL)
         (simulation.root / "etc/resolv.conf").write_text("nameserver 192.0.2.54\n")
         provider.open_outside("dev", ALL)
-        assert launches(simulation, "pasta") == 2
+        assert launches(simulation, FIRST) == 2
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"outside": 1}', '{"outside": {}}'])
     def test_a_file_that_cannot_be_read_is_written_again(
@@ -170,10 +171,10 @@ class TestOrder:
         order = [
             name
             for argv in simulation.ran
-            for name in ("nft", "pasta")
+            for name in ("nft", FIRST)
             if name in argv and "--help" not in argv
         ]
-        assert order == ["nft", "pasta"]
+        assert order == ["nft", FIRST]
 
     @pytest.mark.parametrize("program", BOTH)
     def test_a_program_that_ends_at_once_is_told_and_leaves_nothing_open(
@@ -195,20 +196,18 @@ class TestOrder:
         simulation.failing[at] = "broken off"
         with pytest.raises(ProviderError):
             provider.open_outside("dev", ALL)
-        begun = launches(simulation, "pasta")
+        begun = launches(simulation, FIRST)
         del simulation.failing[at]
         provider.start("dev", "cp1")
-        assert launches(simulation, "pasta") == begun + 1
+        assert launches(simulation, FIRST) == begun + 1
         assert simulation.helpers() == BOTH
         provider.open_outside("dev", ALL)
-        assert launches(simulation, "pasta") == begun + 1
+        assert launches(simulation, FIRST) == begun + 1
 
 
 class TestPrograms:
-    @pytest.mark.parametrize(
-        ("missing", "started"), [((), "pasta"), (("pasta",), "slirp4netns")], ids=str
-    )
-    def test_pasta_comes_before_slirp4netns(
+    @pytest.mark.parametrize(("missing", "started"), [((), FIRST), ((FIRST,), SECOND)], ids=str)
+    def test_one_comes_before_the_other(
         self,
         simulation: Simulation,
         provider: NspawnProvider,
@@ -224,8 +223,8 @@ class TestPrograms:
         [
             (("dnsmasq",), "dnsmasq"),
             (("nft",), "nft"),
-            (("pasta", "slirp4netns"), "pasta"),
-            (("nft", "pasta", "slirp4netns"), "nft, pasta"),
+            ((FIRST, SECOND), FIRST),
+            (("nft", FIRST, SECOND), f"nft, {FIRST}"),
         ],
     )
     def test_what_is_missing_is_named_unless_nothing_is_to_be_open(
@@ -246,8 +245,8 @@ class TestPrograms:
         ("missing", "failed"),
         [
             ((), set()),
-            (("pasta",), set()),
-            (("pasta", "slirp4netns"), {"passt"}),
+            ((FIRST,), set()),
+            ((FIRST, SECOND), {uplink.CARRIERS[FIRST]}),
             (("dnsmasq",), {"dnsmasq-base"}),
             (("nft",), {"nftables"}),
         ],
@@ -375,6 +374,7 @@ class TestNames:
         led_to: str,
     ) -> None:
         resolver, upstream = resolvers
+        simulation.failing["which slirp4netns"] = ""
         simulation.pasta_help = pasta
         (simulation.root / "etc/resolv.conf").write_text(f"nameserver {resolver}\n")
         stub = simulation.run_dir.parent / "systemd/resolve/resolv.conf"

@@ -199,6 +199,23 @@ def test_a_cluster_that_was_removed_meanwhile_is_not_chosen(tmp_path: Path) -> N
     assert store.current() is None
 
 
+def test_a_choice_is_taken_back_when_the_cluster_goes_while_it_is_written(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removed it looked before the choice was there, and leaves it to us."""
+    store.create(record())
+    write = files.write
+
+    def late(path: Path, data: str | bytes, mode: int = 0o600) -> None:
+        assert StateStore(store.root).remove("dev")
+        write(path, data, mode)
+
+    monkeypatch.setattr(files, "write", late)
+    with pytest.raises(NotFoundError):
+        store.set_current("dev")
+    assert store.current() is None
+
+
 def test_the_choice_of_another_cluster_outlives_a_removal(tmp_path: Path) -> None:
     with contextlib.ExitStack() as other:
         store = StateStore(tmp_path / "state", clock=FakeClock(meanwhile=other.close))
