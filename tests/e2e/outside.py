@@ -79,7 +79,7 @@ def check(
         file = place / name
         file.write_text(text + f"  network: {network}\n")
         done = cli.json("up", "-f", str(file), *again)
-        assert not done["changed"], "no node has to be touched for that"
+        assert not done["changed"], f"no node has to be touched for that: {done}"
 
     subprocess.run(["ip", "-n", BEYOND, "link", "set", "in", "address", LLADDR], check=True)
     with internet.served(INSIDE, BEYOND):
