@@ -11,26 +11,28 @@ NEXT_UNKNOWN = (
 )
 
 
-def kubeadm_choice(hosts, planes, looked, leaving=(), workers=()):
+def kubeadm_choice(hosts, planes, looked, leaving=(), workers=(), *, foretold=()):
     """Return which control plane speaks for the cluster.
 
     ``hosts``: variables of the hosts of this play. ``planes``: the group of control planes. ``looked``:
     results of ``node_info`` on others. ``leaving``: hosts that are about to leave the cluster.
     ``workers``: the group of workers, which may know a cluster that the control planes do not have.
+    ``foretold``: in check mode, control planes of earlier batches that would have made the cluster by now.
 
     The result has ``leader`` (a host, or ''), ``init`` (True: there is no cluster, and it makes one),
     ``facts`` (its own), ``look`` (hosts that must be looked at first) and ``problem`` (why nothing can
     be done).
     """
     facts = {host["inventory_hostname"]: _facts(host) for host in hosts}
-    return Choice(planes, facts, looked, leaving, workers).result()
+    return Choice(planes, facts, looked, leaving, workers, foretold=foretold).result()
 
 
 class Choice:
     """What is known of the control planes."""
 
-    def __init__(self, hosts, facts, looked, leaving=(), workers=()):
+    def __init__(self, hosts, facts, looked, leaving=(), workers=(), *, foretold=()):
         self._hosts = list(hosts)
+        self._foretold = list(foretold)
         self._workers = [host for host in workers if host not in self._hosts]
         self._play = {host: dict(found or {}) for host, found in facts.items()}
         self._leaving = set(leaving)
@@ -59,6 +61,8 @@ class Choice:
         }
         if members:
             chosen["problem"] = self._of_members(members, staying)
+        elif self._foretold:
+            chosen["leader"] = self._foretold[0]
         else:
             chosen["problem"] = self._of_none()
             chosen["leader"] = self._maker()

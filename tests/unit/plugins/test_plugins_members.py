@@ -42,8 +42,11 @@ def choose(
     *others: dict[str, Any],
     leaving: tuple[str, ...] = (),
     workers: tuple[str, ...] = (),
+    foretold: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    chosen: dict[str, Any] = members.kubeadm_choice(hosts(facts), PLANES, others, leaving, workers)
+    chosen: dict[str, Any] = members.kubeadm_choice(
+        hosts(facts), PLANES, others, leaving, workers, foretold=foretold
+    )
     return chosen
 
 
@@ -176,6 +179,15 @@ def test_a_join_that_has_begun_is_no_cluster_yet() -> None:
 def test_without_a_control_plane_in_the_play_none_is_made() -> None:
     chosen = choose({"w1": BARE}, *(looked(host, BARE) for host in PLANES))
     assert "no control plane in this play" in chosen["problem"]
+
+
+@pytest.mark.parametrize("host", ["cp2", "w1"])
+def test_in_check_mode_later_batches_join_what_an_earlier_one_would_have_made(host: str) -> None:
+    others = [looked(plane, BARE) for plane in PLANES if plane != host]
+    chosen = choose({host: BARE}, *others, foretold=("cp1",))
+    assert (chosen["leader"], chosen["init"], chosen["problem"]) == ("cp1", False, "")
+    there = choose({host: BARE}, looked("cp3", plane()), *others[:1], foretold=("cp1",))
+    assert there["leader"] == "cp3", "a cluster that is there is the cluster"
 
 
 def test_who_has_begun_to_make_the_cluster_goes_on() -> None:
