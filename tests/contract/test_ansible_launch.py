@@ -50,7 +50,9 @@ def playbook_run(root: Path, playbook: str = "ok") -> PlaybookRun:
 
 
 @pytest.fixture
-def ask(tmp_path: Path) -> PlaybookRun:
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlaybookRun:
+    # What a playbook leaves behind, it leaves there.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     return playbook_run(tmp_path)
 
 
