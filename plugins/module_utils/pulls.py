@@ -72,12 +72,17 @@ def is_left():
     return units.survey([UNIT]).get(UNIT, {}).get("LoadState") == "loaded"
 
 
+def found(timeout):
+    """Return {reference: (digest, labels)} of the images that are there; raises ProgramError."""
+    argv = ["ctr", "--namespace", "k8s.io", "images", "ls"]
+    return node_state.listing(programs.run(argv, timeout=timeout).stdout)
+
+
 def there():
     """Return ``REFERENCE@DIGEST`` and ``REFERENCE@`` of each pinned image; none where containerd does not answer."""
     try:
-        listed = programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=20).stdout
+        images = found(timeout=20)
     except programs.ProgramError:
         return []  # it is not installed yet, or just begins: whoever needs images has them pulled
-    found = node_state.listing(listed)
-    pinned = sorted(ref for ref, (_digest, labels) in found.items() if PINNED in labels)
-    return ["%s@%s" % (ref, digest) for ref in pinned for digest in ("", found[ref][0])]
+    pinned = sorted(ref for ref, (_digest, labels) in images.items() if PINNED in labels)
+    return ["%s@%s" % (ref, digest) for ref in pinned for digest in ("", images[ref][0])]

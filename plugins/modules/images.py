@@ -257,12 +257,11 @@ class Images:
     def _found(self):
         """Return {reference: (digest, labels)}; in check mode nothing, when containerd is not there yet."""
         try:
-            done = programs.run(["ctr", "--namespace", "k8s.io", "images", "ls"], timeout=60)
+            return pulls.found(timeout=60)
         except programs.ProgramError:
             if self._check:
                 return {}
             raise
-        return node_state.listing(done.stdout)
 
     def _missing(self, found):
         """Return the images that are not there with the wanted digest."""

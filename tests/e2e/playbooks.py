@@ -175,3 +175,26 @@ def play(
         changed={node: int(changed) for node, _, changed in found},
         output=done.stdout,
     )
+
+
+def without_nodes(place: Path, *arguments: str, **environment: str) -> tuple[str, str]:
+    """Run ``play.yml`` of a directory over its ``hosts.yml``; return its output and errors.
+
+    Whether it fails is for the caller to see: that a play ran at all is asserted here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "hosts.yml", "play.yml", *arguments],
+        env=packaging.environment(
+            ANSIBLE_COLLECTIONS_PATH=str(packaging.ROOT / "collections"),
+            ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default",
+            ANSIBLE_NOCOLOR="true",
+            **environment,
+        ),
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert "PLAY RECAP" in done.stdout, done.stdout + done.stderr
+    return done.stdout, done.stderr

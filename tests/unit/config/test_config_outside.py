@@ -18,6 +18,14 @@ def cluster(**network: Any) -> Cluster:
     return load.from_document(document)
 
 
+def the_problem(**network: Any) -> str:
+    """Return the only problem of a cluster with such a network."""
+    with pytest.raises(ConfigError) as caught:
+        cluster(**network)
+    (problem,) = caught.value.problems
+    return problem
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -78,9 +86,7 @@ def test_host_access_is_none_or_ports_and_survives_the_record(value: Any, expect
     ],
 )
 def test_what_is_wrong_with_egress_is_said(value: Any, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        cluster(egress=value)
-    (problem,) = caught.value.problems
+    problem = the_problem(egress=value)
     assert problem.startswith("spec.network.egress")
     assert said in problem
 
@@ -101,9 +107,7 @@ def test_what_is_wrong_with_egress_is_said(value: Any, said: str) -> None:
     ],
 )
 def test_what_is_wrong_with_host_access_is_said(value: Any, said: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        cluster(hostAccess=value)
-    (problem,) = caught.value.problems
+    problem = the_problem(hostAccess=value)
     assert problem.startswith("spec.network.hostAccess")
     assert said in problem
 
