@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,12 +21,12 @@ from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn import layout
 from ohmykube.providers.nspawn.host_system import HostSystem, SystemCommands
 from ohmykube.providers.nspawn.provider import NspawnProvider
-from ohmykube.providers.nspawn.uplink import CARRIERS
+from ohmykube.providers.nspawn.uplink import CARRIERS, RESOLVER
 from tests import internet
 from tests.internet import ECHO, LOCAL, OTHER, PAGE, SITE, TRUNCATED, WEB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.internet import Internet
 
@@ -118,12 +119,16 @@ class Node:
         """Tell whether the node gets the whole page."""
         return self.does("get", server, port) == str(len(PAGE))
 
-    def helpers(self) -> list[int]:
-        """Return the processes that work for the cluster's way out."""
-        found: set[int] = set()
+    def helpers(self) -> dict[int, str]:
+        """Return the processes that work for the cluster's way out, and their programs."""
+        found = {}
         for path in Path("/sys/fs/cgroup").glob(f"**/omk/{self.cluster}/_*/cgroup.procs"):
-            found |= {int(line) for line in path.read_text().split()}
-        return sorted(found)
+            for pid in path.read_text().split():
+                # One that has just gone into the background leaves its parent, which ends.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    argv = Path(f"/proc/{pid}/cmdline").read_text()
+                    found[int(pid)] = Path(argv.partition("\0")[0]).name
+        return {pid: program for pid, program in found.items() if program}
 
 
 @pytest.fixture(scope="module")
@@ -220,13 +225,17 @@ def test_none_lets_no_packet_out(node: Node) -> None:
     assert all(answer.endswith("Error") for answer in said), said
     assert node.world.seen() == 0
     assert node.world.asked == []
-    assert node.helpers() == []
+    assert node.helpers() == {}
 
 
-def test_what_was_killed_is_back_with_the_next_command(node: Node) -> None:
+def test_what_was_killed_is_back_with_the_next_command(
+    node: Node, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
     node.open(ALL)
     for pid in node.helpers():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not node.helpers())
     assert not node.gets(SITE)
     node.open(ALL)
     assert node.gets("www.example")
@@ -241,8 +250,7 @@ def test_each_carrier_does_the_same_and_leaves_the_hosts_mounts_alone(
     using.open(Outside())
     before = Path("/proc/self/mountinfo").read_text()
     using.open(Outside(everything=True, host_ports=(LOCAL,)))
-    (found,) = {_program(pid) for pid in node.helpers()} & set(CARRIERS)
-    assert found == carrier
+    assert set(node.helpers().values()) & set(CARRIERS) == {carrier}
     assert Path("/proc/self/mountinfo").read_text() == before
     assert using.gets("www.example")
     assert using.gets(HOST_NAME, LOCAL)
@@ -253,16 +261,12 @@ def test_each_carrier_does_the_same_and_leaves_the_hosts_mounts_alone(
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
-def _program(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().partition("\0")[0]
-
-
 def test_it_ends_with_a_stop_and_is_back_after_a_start(node: Node) -> None:
     node.open(ALL)
     helpers = node.helpers()
-    assert len(helpers) == 2
+    assert set(helpers.values()) == {next(iter(CARRIERS)), RESOLVER}
     internet.inside(node.world.host, lambda: node.provider.stop(node.cluster, NODE))
-    assert node.helpers() == []
+    assert node.helpers() == {}
     assert not any(Path(f"/proc/{pid}").exists() for pid in helpers)
     internet.inside(node.world.host, lambda: node.provider.start(node.cluster, NODE))
     assert node.gets("www.example")
