@@ -29,3 +29,10 @@ def test_nodes_become_ready_and_dns_is_available(host: Any) -> None:
     # A node that came back has another one than before.
     assert all(one.subnet_of(ipaddress.ip_network("10.244.0.0/16")) for one in networks)
     assert len(set(networks)) == len(nodes)
+
+
+def test_the_configuration_names_plugins_that_are_there(host: Any) -> None:
+    """The configuration makes the node Ready, and a sandbox that fails is tried again late."""
+    written = json.loads(host.file("/etc/cni/net.d/10-flannel.conflist").content_string)
+    for plugin in [*(one["type"] for one in written["plugins"]), "bridge"]:
+        assert host.file(f"/opt/cni/bin/{plugin}").mode & 0o111
