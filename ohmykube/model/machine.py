@@ -32,6 +32,8 @@ class SshTarget:
     ephemeral_host_key: bool = False
     """Its host key is another one after each boot and means nothing: none is checked. Only for a
     machine of this host, reached without leaving it."""
+    on_this_host: bool = False
+    """Nothing of the connection leaves this host, so nobody can record it for later."""
     proxy_command: tuple[str, ...] | None = None
     """argv of a ProxyCommand; with ``proxy_fdpass`` it hands over a connected socket."""
     proxy_fdpass: bool = False

@@ -14,8 +14,8 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.reporter import RecordingReporter
-from tests import lima_binary
-from tests.contract.outside import new_cluster_name
+from tests import lima_binary, quick_sshd
+from tests.contract.outside import new_cluster_name, reach
 from tests.contract.own_containerd import containerd, containerd_programs
 
 __all__ = ["containerd", "containerd_programs"]
@@ -71,6 +71,8 @@ def bare_nodes(
         with ThreadPoolExecutor(3) as pool:
             specs = [MachineSpec(cluster=cluster, node=name) for name in names]
             machines = list(pool.map(provider.create, specs))
+            for done in pool.map(lambda one: reach(one, home, quick_sshd.SCRIPT), machines):
+                assert done.code == 0, done.stderr
         yield provider, cluster, machines
     finally:
         for name in names:

@@ -13,6 +13,7 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.progress import NullReporter
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.nspawn.provider import NspawnProvider
+from tests import quick_sshd
 
 if TYPE_CHECKING:
     from ohmykube.model.machine import Machine
@@ -61,6 +62,7 @@ class Bare:
         for node in nodes:
             spec = MachineSpec(cluster=self.name, node=node, cpus=2.0, memory_mib=3072)
             self.machines[node] = provider.create(spec)
+            self.run(node, quick_sshd.SCRIPT)
 
     def second_network(self) -> None:
         """Give each node a second card, ``eth1``; by the first one they no longer meet."""
@@ -107,6 +109,7 @@ class Bare:
         options = [
             *("-F", "none", "-i", str(self.key), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
             *("-o", f"UserKnownHostsFile={self.files / 'known_hosts'}"),
+            *("-o", "KexAlgorithms=-sntrup761*"),
         ]
         return subprocess.run(
             [*self.inside, "ssh", *options, f"root@{self.address(node)}", "sh", "-s"],

@@ -145,6 +145,7 @@ class Nodes:
             identity_file=self.home.identity,
             become=True,
             ephemeral_host_key=True,
+            on_this_host=True,
         )
 
     def say(self, node: str, activity: str) -> None:

@@ -334,6 +334,7 @@ class NspawnProvider(Provider):
                 user="root",
                 identity_file=paths.identity,
                 known_hosts=paths.known_hosts,
+                on_this_host=True,
                 proxy_command=(*inside, "nc", "-F", record.address, "22"),
                 proxy_fdpass=True,
             )

@@ -127,6 +127,7 @@ def test_a_node_knows_itself(provider: NspawnProvider, tmp_path: Path) -> None:
     assert (marker["cluster"], marker["node"]) == ("dev", "cp1")
     assert (root / "root/.ssh/authorized_keys").stat().st_mode & 0o777 == 0o600
     assert machine.ssh is not None
+    assert machine.ssh.on_this_host
     assert machine.ssh.known_hosts is not None
     (line,) = machine.ssh.known_hosts.read_text().splitlines()
     assert line.startswith("10.88.0.11 ssh-ed25519 AAAA")

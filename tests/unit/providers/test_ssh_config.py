@@ -83,6 +83,20 @@ def test_ssh_reads_the_proxy_command_as_a_shell_line(tmp_path: Path) -> None:
     assert found["proxyusefdpass"] == "no"
 
 
+@pytest.mark.parametrize("on_this_host", [True, False])
+def test_the_slow_key_exchange_is_left_to_connections_that_can_be_recorded(
+    tmp_path: Path, *, on_this_host: bool
+) -> None:
+    """All other ways that ssh has of its own stay, in its own order."""
+    near = SshTarget(address="h", user="u", on_this_host=on_this_host)
+    far = SshTarget(address="h2", user="u")
+    ssh_own = parsed(tmp_path, "far", near=near, far=far)["kexalgorithms"].split(",")
+    offered = parsed(tmp_path, "near", near=near, far=far)["kexalgorithms"].split(",")
+    slow = [name for name in ssh_own if on_this_host and name.startswith("sntrup761")]
+    assert offered == [name for name in ssh_own if name not in slow]
+    assert any(name.startswith("curve25519") for name in offered)
+
+
 def test_one_node_does_not_inherit_from_another(tmp_path: Path) -> None:
     first = SshTarget(address="h1", user="u1", port=2201, jump="ops@bastion:2200")
     second = SshTarget(address="h2", user="u2", become=True)
