@@ -11,6 +11,7 @@ from ohmykube.config.document import FIELD
 from ohmykube.config.problems import Path, Problem, closest, dotted, echo
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
+from ohmykube.model.networks import AUTO, RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,9 +25,6 @@ _PROVIDER = ("spec", "provider")
 _NAME = (*_PROVIDER, "name")
 _OF_THE_SET = ("name", "names", "count", "hosts")
 """Fields of a group, or of its hosts, that say which nodes there are."""
-
-RESERVED = {"nspawn": ipaddress.IPv4Network("10.88.0.0/23")}
-"""Networks in which a provider puts its nodes, and their way out."""
 
 KUBEADM_MINIMUM_CPUS = 2
 KUBEADM_MINIMUM_MEMORY_MIB = 1700
@@ -185,7 +183,7 @@ class Checker:
                 ("podCIDR", network.pod_cidr),
                 ("serviceCIDR", network.service_cidr),
             )
-            if self._knows("spec", "network", field)
+            if cidr != AUTO and self._knows("spec", "network", field)
         }
         pods, services = ranges.get("podCIDR"), ranges.get("serviceCIDR")
         if pods and services and pods.overlaps(services):

@@ -53,8 +53,8 @@ spec:
       #     containerdTakeover: false  # whether a docker's containerd may be replaced
 
   network:
-    podCIDR: 10.244.0.0/16     # each node gets a /24
-    serviceCIDR: 10.96.0.0/16
+    podCIDR: 10.244.0.0/16     # each node gets a /24 | auto
+    serviceCIDR: 10.96.0.0/16  # or auto
     dnsDomain: cluster.local
     cni: flannel               # an add-on that is a pod network | none
     flannel:

@@ -271,10 +271,13 @@ class Network(Strict):
     pod_cidr: Annotated[PodNetwork, AT_CREATION] = Field(
         default=_NETWORK.pod_cidr,
         alias="podCIDR",
-        description="IPv4 network of pods; each node gets a /24 of it.",
+        description="IPv4 network of pods; each node gets a /24 of it. auto: one that neither this "
+        "host nor another cluster has.",
     )
     service_cidr: Annotated[ServiceNetwork, AT_CREATION] = Field(
-        default=_NETWORK.service_cidr, alias="serviceCIDR", description="IPv4 network of services."
+        default=_NETWORK.service_cidr,
+        alias="serviceCIDR",
+        description="IPv4 network of services, or auto.",
     )
     dns_domain: Annotated[Domain, AT_CREATION] = Field(
         default=_NETWORK.dns_domain, alias="dnsDomain", description="DNS domain of services."

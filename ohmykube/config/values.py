@@ -13,6 +13,7 @@ from ohmykube.config.problems import closest, echo
 from ohmykube.kit import entrypoints
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Taint
+from ohmykube.model.networks import AUTO
 
 _VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,4}))?")
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -111,6 +112,8 @@ def _corrected(text: str) -> str:
 
 def pod_network(text: str) -> str:
     """Network that is cut into one /24 for each node."""
+    if text == AUTO:
+        return text
     found = ipaddress.IPv4Network(network(text))
     if not 8 <= found.prefixlen <= 24:
         raise ValueError(f"must have a prefix length from 8 to 24, got {echo(text)}")
@@ -119,6 +122,8 @@ def pod_network(text: str) -> str:
 
 def service_network(text: str) -> str:
     """Network of service addresses, within what the API server accepts."""
+    if text == AUTO:
+        return text
     found = ipaddress.IPv4Network(network(text))
     if not 12 <= found.prefixlen <= 28:
         raise ValueError(f"must have a prefix length from 12 to 28, got {echo(text)}")

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ohmykube.ansible.variables import NodeTraits
+from ohmykube.kit import host_routes
 from ohmykube.kit.retry import Clock, SystemClock
 from ohmykube.state.store import StateStore
 from ohmykube.steps.run_options import RunOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from ohmykube.kit.host_routes import Route
     from ohmykube.kit.paths import Paths
     from ohmykube.kit.sudo_user import SudoUser
     from ohmykube.model.cluster import Cluster
@@ -31,6 +34,8 @@ class Services:
     verbosity: int = 0
     sudo_user: SudoUser | None = None
     """The user behind sudo, who gets a kubeconfig of his own."""
+    routes: Callable[[], tuple[Route, ...]] = host_routes.routes
+    """Of this host."""
     state: StateStore = field(init=False)
     """One store for all of a command: who holds a cluster's lock is known to the store."""
 

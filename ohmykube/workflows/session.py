@@ -10,9 +10,10 @@ from ohmykube.ansible import workspace
 from ohmykube.cache.bundle import tar_member
 from ohmykube.cache.store import Store
 from ohmykube.config.load import from_document
-from ohmykube.errors import NotFoundError
+from ohmykube.errors import NotFoundError, OhmykubeError
 from ohmykube.kit import architecture, digest, files, process
 from ohmykube.model.artifact import Kind, PackageRole
+from ohmykube.planning import addresses
 from ohmykube.planning.diff import ANY_PROVIDER
 from ohmykube.providers import registry
 from ohmykube.providers.base import ProviderContext
@@ -21,6 +22,7 @@ from ohmykube.steps.context import Context
 from ohmykube.steps.run_options import RunOptions
 
 if TYPE_CHECKING:
+    import ipaddress
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -67,11 +69,12 @@ def looking(services: Services, cluster: Cluster, options: RunOptions | None = N
     store = services.state
     record = store.read(cluster.name)
     recorded = None
-    described = cluster
     if record is not None:
         recorded = replace(from_document(record.document), provider=record.provider)
-        if cluster.provider not in (ANY_PROVIDER, record.provider):
-            described = recorded  # the options are another provider's, and the change is refused
+    cluster = addresses.settled(cluster, recorded, lambda: _networks_of_others(services, cluster))
+    described = cluster
+    if recorded is not None and cluster.provider not in (ANY_PROVIDER, recorded.provider):
+        described = recorded  # the options are another provider's, and the change is refused
     name = record.provider if record else cluster.provider
     directory = store.directory(cluster.name)
     return Context(
@@ -84,6 +87,18 @@ def looking(services: Services, cluster: Cluster, options: RunOptions | None = N
         recorded=recorded,
         options=options or RunOptions(),
     )
+
+
+def _networks_of_others(services: Services, cluster: Cluster) -> list[ipaddress.IPv4Network]:
+    """Return the networks that this host reaches, and those of the other clusters here."""
+    found = [route.network for route in services.routes()]
+    for name in services.state.names():
+        # Of a record that cannot be read, the cluster's own commands complain.
+        with contextlib.suppress(OhmykubeError):
+            record = services.state.read(name) if name != cluster.name else None
+            if record is not None:
+                found += addresses.networks(from_document(record.document).network)
+    return found
 
 
 def opened(services: Services, cluster: Cluster, options: RunOptions | None = None) -> Context:

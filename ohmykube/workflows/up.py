@@ -12,6 +12,7 @@ from ohmykube.planning import consent
 from ohmykube.planning.scope import scope_of
 from ohmykube.state import layout
 from ohmykube.steps import node_digests
+from ohmykube.steps.compare_with_routes import compare_with_routes
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
 from ohmykube.steps.delete_nodes import delete_nodes, must_be_reset
@@ -65,6 +66,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         return _result(cluster, plan, services.clock.now() - started)
     with session.working(services, cluster, options) as ctx, _nothing_made_nothing_kept(ctx):
         preflight(ctx)
+        compare_with_routes(ctx)
         opened = wanted_outside(ctx)
         observed, plan = make_plan(ctx)
         consent.check(cluster.name, plan, options.may_delete)
@@ -201,6 +203,7 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
 def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan:
     ctx = session.looking(services, cluster, options)
     preflight(ctx)
+    compare_with_routes(ctx)
     wanted_outside(ctx)
     _, plan = make_plan(ctx, only_look=True)
     if options.offline or options.bundles:

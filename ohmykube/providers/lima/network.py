@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
-from ohmykube.kit import files
+from ohmykube.kit import files, host_routes
 from ohmykube.providers.lima import names, processes, records
 from ohmykube.providers.lima.records import ClusterRecord
 from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, endpoint
@@ -40,17 +40,9 @@ _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 SSH_PORT = 22
 
 
-def routed(path: Path = _ROUTES) -> tuple[ipaddress.IPv4Network, ...]:
+def routed() -> tuple[ipaddress.IPv4Network, ...]:
     """Return the networks that this host has routes to, but for the default one (Linux)."""
-    found = []
-    with contextlib.suppress(OSError):
-        for line in path.read_text().splitlines()[1:]:
-            words = line.split()
-            parts = (int.from_bytes(bytes.fromhex(words[n]), "little") for n in (1, 7))
-            target, mask = (ipaddress.IPv4Address(part) for part in parts)
-            if int(mask):
-                found.append(ipaddress.IPv4Network(f"{target}/{mask}", strict=False))
-    return tuple(found)
+    return tuple(route.network for route in host_routes.routes())
 
 
 class Networks:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ohmykube.errors import ProviderError
+from ohmykube.kit import host_routes
 from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import ExposedPort
 from ohmykube.providers.lima import network, processes, records
@@ -42,10 +43,8 @@ def test_networks_that_the_host_has_routes_to_are_kept_clear_of(
 ) -> None:
     path = tmp_path / "route"
     path.write_text(ROUTES)
-    (found,) = network.routed(path)
-    assert str(found) == "192.168.110.0/24"
-    assert network.routed(tmp_path / "absent") == ()
-    nets = Networks(place.home, place.limactl, lambda: network.routed(path))
+    (found,) = host_routes.routes(path)
+    nets = Networks(place.home, place.limactl, lambda: [found.network])
     with place.home.exclusive():
         assert nets.ensure("dev").number == 111
         assert nets.ensure("dev").number == 111

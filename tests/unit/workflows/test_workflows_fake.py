@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,7 @@ from ohmykube.errors import (
     ProviderError,
 )
 from ohmykube.kit import failures, interrupt, paths
+from ohmykube.kit.host_routes import Route
 from ohmykube.kit.sudo_user import SudoUser
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
@@ -459,3 +462,24 @@ def test_doctor_joins_provider_and_sources(services: Services) -> None:
     assert report.fixed == ()
     source = next(check for check in report.checks if check.id == "artifact-source")
     assert source.status in (CheckStatus.OK, CheckStatus.WARN)
+
+
+def test_free_networks_are_taken_once_and_kept() -> None:
+    """By a route of this host and another cluster here; a plan says what would be hidden."""
+    route = Route(IPv4Network("10.244.0.0/24"), "wg0")
+    reporter = RecordingReporter()
+    services = Services(paths=paths.from_environment(), reporter=reporter, routes=lambda: (route,))
+    automatic = replace(cluster().network, pod_cidr="auto", service_cidr="auto")
+    found = {}
+    for name in ("dev", "other"):
+        whole_up(services, replace(cluster(name), network=automatic))
+        found[name] = session.looking(services, replace(cluster(name), network=automatic))
+    networks = {name: ctx.cluster.network for name, ctx in found.items()}
+    assert networks["dev"].pod_cidr == "10.245.0.0/16"
+    assert networks["other"].pod_cidr == "10.246.0.0/16"
+    assert networks["other"].service_cidr == "10.97.0.0/16"
+    assert all(
+        ctx.recorded.network == ctx.cluster.network for ctx in found.values() if ctx.recorded
+    )
+    up(services, cluster("third"), UpOptions(plan_only=True))
+    assert any("overlaps 10.244.0.0/24" in one.text for one in reporter.of(Message))

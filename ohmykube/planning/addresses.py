@@ -1,0 +1,116 @@
+"""Which networks a new cluster takes, and which of others it hides from its own nodes and pods."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ohmykube.errors import ConfigError
+from ohmykube.model.networks import AUTO, RESERVED
+from ohmykube.model.outside import opened_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ohmykube.model.cluster import Cluster, Network
+
+_POD_NETWORKS = tuple(
+    f"10.{second}.0.0/16" for second in (*range(244, 256), *range(128, 244), *range(1, 88))
+)
+_SERVICE_NETWORKS = (
+    *(f"10.{second}.0.0/16" for second in range(96, 128)),
+    *(f"172.{second}.0.0/16" for second in range(16, 32)),
+)
+
+
+def settled(
+    cluster: Cluster,
+    recorded: Cluster | None,
+    others: Callable[[], Iterable[ipaddress.IPv4Network]],
+) -> Cluster:
+    """Return the cluster with networks in place of ``auto``.
+
+    Those of a cluster that exists are as they were recorded. A new one gets the first that no route
+    of this host, no other cluster and no address of its own lies in, so that clusters can reach
+    each other some day, and all what this host reaches.
+
+    Args:
+        cluster: as it is described.
+        recorded: the same as it was recorded; None for a new one.
+        others: networks to keep clear of; asked only when one is to be found.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    network = cluster.network
+    if AUTO not in (network.pod_cidr, network.service_cidr):
+        return cluster
+    pods, services = network.pod_cidr, network.service_cidr
+    if recorded is not None:
+        pods = recorded.network.pod_cidr if pods == AUTO else pods
+        services = recorded.network.service_cidr if services == AUTO else services
+    if AUTO not in (pods, services):
+        return replace(cluster, network=replace(network, pod_cidr=pods, service_cidr=services))
+    taken = [*others(), *RESERVED.values(), *_own_addresses(cluster)]
+    if pods == AUTO:
+        fixed = [] if services == AUTO else [ipaddress.IPv4Network(services)]
+        pods = _free("podCIDR", _POD_NETWORKS, [*taken, *fixed])
+    if services == AUTO:
+        avoided = [*taken, ipaddress.IPv4Network(pods)]
+        services = _free("serviceCIDR", _SERVICE_NETWORKS, avoided)
+    return replace(cluster, network=replace(network, pod_cidr=pods, service_cidr=services))
+
+
+def _own_addresses(cluster: Cluster) -> Iterator[ipaddress.IPv4Network]:
+    endpoint = (cluster.network.api_server_endpoint or "").rpartition(":")[0]
+    hosts = [node.host for node in cluster.nodes if node.host]
+    for text in (endpoint, *(host.node_ip or host.address for host in hosts)):
+        try:
+            yield ipaddress.IPv4Network(text)
+        except ValueError:
+            continue  # a name, or nothing
+
+
+def _free(field: str, candidates: Sequence[str], taken: Sequence[ipaddress.IPv4Network]) -> str:
+    for text in candidates:
+        if not any(ipaddress.IPv4Network(text).overlaps(other) for other in taken):
+            return text
+    raise ConfigError(
+        f"no network is left for spec.network.{field}: auto",
+        why="routes of this host, other clusters or this one's own addresses lie in all of "
+        f"{len(candidates)}, from {candidates[0]} to {candidates[-1]}",
+        hint=f"name one in spec.network.{field}; ip route  (which are taken?)",
+        id="OMK-C-590",
+    )
+
+
+def networks(network: Network) -> tuple[ipaddress.IPv4Network, ...]:
+    """Return the pod and the service network of a cluster that has been made."""
+    return ipaddress.IPv4Network(network.pod_cidr), ipaddress.IPv4Network(network.service_cidr)
+
+
+def hidden(
+    cluster: Cluster, provider: str, routes: Iterable[tuple[ipaddress.IPv4Network, str]]
+) -> Iterator[str]:
+    """Tell which networks of this host a cluster on it cannot reach, because it has them itself.
+
+    Args:
+        cluster: its networks settled.
+        provider: of its machines, which reach what this host reaches.
+        routes: networks that this host reaches, and by which interface.
+    """
+    if not opened_by(cluster.network, offline=False).resolves:
+        return
+    pods, services = networks(cluster.network)
+    own = {"spec.network.podCIDR": pods, "spec.network.serviceCIDR": services}
+    if provider in RESERVED:
+        own[f"the network of {provider}'s nodes"] = RESERVED[provider]
+    for field, mine in own.items():
+        for other, interface in routes:
+            if mine.overlaps(other):
+                advice = f"; {field}: auto takes a free one" if field.startswith("spec.") else ""
+                yield (
+                    f"{field} {mine} overlaps {other}, which this host reaches by {interface}: "
+                    f"nodes and pods will not reach it{advice}"
+                )
