@@ -58,14 +58,13 @@ def generated(program: Path, root: Path) -> str | None:
 def check(program: Path, root: Path) -> list[str]:
     """Return what is wrong with fragments and page; at last makes a release in the copy."""
     committed = (root / PAGE).read_text()
-    if run(program, root, "lint"):
-        return ["a fragment is not valid"]
     if generated(program, root) != committed:
         return [f"{PAGE} is not what the releases give: it is made by `make changelog` alone"]
     if not any((root / "changelogs" / "fragments").glob("*.y*ml")):
         return []
+    # A release looks at all fragments first, as `lint` does, which takes half of its time.
     if run(program, root, "release", "--version", "999.0.0", "--date", "2000-01-01"):
-        return ["the fragments cannot be released"]
+        return ["a fragment is not valid, or they cannot be released"]
     page = (root / PAGE).read_text()
     return [] if r"v999\.0\.0" in page else [f"a release does not come to {PAGE}"]
 

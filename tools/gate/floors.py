@@ -8,13 +8,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coverage import Coverage
-from coverage.exceptions import CoverageWarning, NoDataError
-
 from .environment import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from coverage import Coverage
 
 LINES = {"ohmykube/*": 95, "ohmykube/cache/*": 95, "ohmykube/providers/lima/*": 95}
 """Files to the percentage of their lines that the tests must run."""
@@ -39,6 +38,9 @@ where branches are measured."""
 
 def combine(data: Iterable[Path], target: Path) -> Path | None:
     """Join data files into one; None when there are none."""
+    # Imported late: a run in which everything is kept needs none of it.
+    from coverage.exceptions import CoverageWarning, NoDataError  # noqa: PLC0415
+
     paths = list(data)
     while files := [str(path) for path in paths if path.exists()]:
         whole = _coverage(target)
@@ -88,4 +90,6 @@ def held(data: Iterable[Path], place: Path) -> tuple[list[str], bool]:
 
 
 def _coverage(data: Path) -> Coverage:
+    from coverage import Coverage  # noqa: PLC0415 - as above
+
     return Coverage(data_file=str(data), config_file=str(ROOT / "pyproject.toml"))
