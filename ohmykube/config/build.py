@@ -12,6 +12,7 @@ from ohmykube.config import (
     host_inventory,
     host_paths,
     kubeadm_types,
+    mount_places,
     node_files,
     nodes,
     translate,
@@ -72,6 +73,11 @@ def build(
     placed = nodes.place(document.spec.nodes, document.spec.provider.ssh, base, single, reader)
     laid = reader.patches(document.spec.kubeadm.patches, ("spec", "kubeadm", "patches"))
     problems += reader.problems
+    placer = mount_places.Placer(
+        source, base, desired=check_addons, nodes_known=checks.are_nodes_known(left_out)
+    )
+    placed = placer.place(document.spec.mounts, placed)
+    problems += placer.problems
     checker = checks.Checker(document, placed, source)
     checker.run(left_out, known_providers)
     problems += checker.problems

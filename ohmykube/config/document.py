@@ -51,6 +51,9 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
     kubeadm = _kubeadm(cluster.kubeadm)
     if kubeadm:
         spec["kubeadm"] = kubeadm
+    mounts = _mounts(cluster)
+    if mounts:
+        spec["mounts"] = mounts
     if cluster.addons:
         spec["addons"] = [addon_document(addon) for addon in cluster.addons]
     return {
@@ -70,6 +73,13 @@ def node_document(node: Node) -> dict[str, Any]:
     return group
 
 
+def mounts_document(node: Node) -> list[dict[str, Any]]:
+    """Return what a document says of the mounts of one node, which is not named."""
+    return [
+        {"host": str(one.host), "node": one.node, "readOnly": one.read_only} for one in node.mounts
+    ]
+
+
 def addon_document(addon: WantedAddon) -> dict[str, Any]:
     """Return what a document says of one add-on."""
     result: dict[str, Any] = {"name": addon.name, "version": addon.version}
@@ -78,6 +88,18 @@ def addon_document(addon: WantedAddon) -> dict[str, Any]:
     if addon.values:
         result["values"] = _copy(addon.values)
     return result
+
+
+def _mounts(cluster: Cluster) -> list[dict[str, Any]]:
+    """Each mount once, with the nodes that have it."""
+    having: dict[tuple[Any, ...], tuple[dict[str, Any], list[str]]] = {}
+    for node in cluster.nodes:
+        for entry in mounts_document(node):
+            having.setdefault(tuple(entry.values()), (entry, []))[1].append(node.name)
+    words = {"workers": cluster.workers, "controlPlane": cluster.control_planes}
+    words["all"] = cluster.nodes
+    named = {tuple(node.name for node in nodes): word for word, nodes in words.items()}
+    return [{**entry, "nodes": named.get(tuple(names), names)} for entry, names in having.values()]
 
 
 def _groups(nodes: Sequence[Node], role: Role) -> dict[str, Any] | list[dict[str, Any]]:

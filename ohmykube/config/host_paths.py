@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.config.mounts import is_within
 from ohmykube.model.cluster import Role
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def _is_there(place: str, kind: str, node: Node) -> bool:
         place == one or place.startswith(f"{one}/") for one in _OF_THE_IMAGE
     ):
         return True
+    if any(is_within(place, mount.node) for mount in node.mounts):
+        return True  # or not: then it is in a directory of the user's
     # What kubeadm makes is made before the pods start.
     inside = place.removeprefix(_OF_KUBEADM) if place.startswith(f"{_OF_KUBEADM}/") else ""
     if (

@@ -81,6 +81,12 @@ spec:
   #     namespace: kube-system # where that can be chosen
   #     values: {{}}             # the add-on's own settings
 
+  # mounts:                  # directories and files of this host that nodes see
+  #   - host: ./src            # relative to this file
+  #     node: /src
+  #     readOnly: false
+  #     nodes: all             # all | controlPlane | workers | [w1]
+
   artifacts:
     sources: [mirror, upstream, build]
     # mirror: https://mirror.example.com/ohmykube

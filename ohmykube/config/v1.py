@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StrictBool
 
+from ohmykube.config import mounts as mount_entries
 from ohmykube.config import outside
 from ohmykube.config.fields import (
     MOST_NODES,
@@ -373,6 +374,9 @@ class Spec(Strict):
         description="Add-ons in the order in which they are installed, as far as none needs "
         "another one. The pod network is named by network.cni.",
         max_length=50,
+    )
+    mounts: Annotated[list[mount_entries.MountEntry], NODE_BY_NODE] = Field(
+        default_factory=list, description=mount_entries.TEXT, max_length=mount_entries.MOST
     )
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
     template: Annotated[UseOfTemplates, SETTING] = Field(

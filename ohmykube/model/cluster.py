@@ -91,6 +91,17 @@ class NodeFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A directory, file or socket of this host that a node sees."""
+
+    host: Path
+    """Absolute."""
+    node: str
+    """Where the node sees it, absolute."""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A desired node."""
 
@@ -106,6 +117,8 @@ class Node:
     taints: tuple[Taint, ...] | None = None
     """None keeps kubeadm's default for the role; an empty tuple means none."""
     files: tuple[NodeFile, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    """In the order in which they are made: by their paths on the node."""
     host: Host | None = None
     """The machine, when it exists already (ssh provider)."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ohmykube.model.cluster import Mount
 
 
 class MachineState(enum.StrEnum):
@@ -72,6 +76,8 @@ class MachineSpec:
     cpus: float | None = None
     memory_mib: int | None = None
     disk_gib: int | None = None
+    mounts: tuple[Mount, ...] = ()
+    """What of this host it sees, for a provider whose ``capabilities.mounts`` says so."""
     template: str = ""
     """Key of the template to clone, for a provider with ``Templates``; empty for a bare machine.
     Says nothing about a machine that exists."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NODES = ("spec", "nodes")
 _ADDONS = ("spec", "addons")
+MOUNTS = ("spec", "mounts")
 _NAME = ("metadata", "name")
 _UNORDERED = {("spec", "network", "certSANs")}
 
@@ -50,10 +51,10 @@ class Difference:
 
 
 def of_clusters(before: Cluster, after: Cluster) -> Iterator[Difference]:
-    """Return in what two clusters differ beside their names, nodes and add-ons."""
+    """Return in what two clusters differ beside their names, nodes with mounts, and add-ons."""
     old, new = document.to_document(before), document.to_document(after)
     for path in schema_paths.fields():
-        if path[:2] not in (_NODES, _ADDONS) and path != _NAME:
+        if path[:2] not in (_NODES, _ADDONS, MOUNTS) and path != _NAME:
             yield from _of_field(path, _value(old, path), _value(new, path))
 
 
@@ -65,6 +66,8 @@ def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
         if path[: len(base)] == base and path[-1] != "name":
             below = path[len(base) :]
             yield from _of_field(path, _value(old, below), _value(new, below))
+    mounts = [document.mounts_document(node) for node in (before, after)]
+    yield from _of_field(MOUNTS, *mounts)
 
 
 def of_mappings(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:

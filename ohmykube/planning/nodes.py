@@ -50,6 +50,8 @@ def compare(
                 yield from _taints(before, after, found, observed)
             case field if field in SIZES:
                 yield from _size(before, after, found, observed, way_out)
+            case "mounts":
+                yield from _mounts(after, found, observed)
             case "address":
                 yield from _address(after, found, observed)
             case "nodeIP" if _ip_of(before) == _ip_of(after):
@@ -102,6 +104,17 @@ def _refused_size(
 
 
 _ATTRIBUTES = {"cpus": "cpus", "memory": "memory_mib", "disk": "disk_gib"}
+
+
+def _mounts(after: Node, found: Difference, observed: Observed) -> Iterator[Change | Refuse]:
+    machine = observed.machines.get(after.name)
+    if machine is None:
+        return
+    if machine.state in (MachineState.STOPPED, MachineState.BROKEN):
+        yield _reconfigure(after, found)
+        return
+    way_out = "stop the cluster first: `ohmykube stop`, then `up` starts it with the new mounts"
+    yield _refuse(after, found, "mounts are made when a machine starts, and it runs", way_out)
 
 
 def _address(after: Node, found: Difference, observed: Observed) -> Iterator[Refuse]:

@@ -39,6 +39,9 @@ class Capabilities:
     emulated: all that waits for them waits that much longer, on this host and in the cluster."""
     resizing: Resizing = field(default_factory=Resizing)
     """What ``create`` changes of a machine that exists, asked for with other sizes."""
+    mounts: bool = False
+    """Machines see directories and files of this host, as ``MachineSpec.mounts`` says: a stopped
+    one gets those asked for when ``create`` starts it."""
 
 
 class CheckStatus(enum.StrEnum):
@@ -140,6 +143,8 @@ class Provider(abc.ABC):
 
         MUST return the existing machine when it is there, started when it was stopped, made whole
         when it was broken, and with the sizes asked for as far as ``capabilities.resizing`` says.
+        MUST fail and change nothing when it runs with other mounts than those asked for, or when
+        one of them is not on this host.
         MUST put an ownership marker on it before anything else.
         """
 

@@ -90,6 +90,7 @@ def _create(ctx: Context, node: Node, template: str) -> Machine:
         cpus=node.cpus,
         memory_mib=node.memory_mib,
         disk_gib=node.disk_gib,
+        mounts=node.mounts,
         template=template,
     )
     try:

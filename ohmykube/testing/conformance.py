@@ -14,15 +14,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ohmykube.cache.catalog import ARCHITECTURES
 from ohmykube.errors import OhmykubeError
+from ohmykube.model.cluster import Mount
 from ohmykube.model.machine import MachineState, Resize
 from ohmykube.providers.base import Check, Provider
 from ohmykube.testing.subject import Do, Subject, delete_all, names_of, spec_of
 from ohmykube.testing.template_conformance import BUILDING, TemplatesConformance
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["BUILDING", "Do", "ProviderConformance", "Subject", "TemplatesConformance"]
 
@@ -215,6 +220,40 @@ class ProviderConformance:
         assert subject.answers(provider.create(other))
         provider.delete(spec.cluster, spec.node)
 
+    def test_mounts_are_made_when_a_machine_starts(
+        self, subject: Subject, provider: Provider, tmp_path: Path
+    ) -> None:
+        """Whatever their names, they are there, and are those asked for, or nothing is done."""
+        if subject.read is None or not provider.capabilities.mounts:
+            pytest.skip("machines do not see this host's files")
+        cluster, node = subject.cluster, subject.nodes[0]
+        mounts = _mounts_with_unusual_names(tmp_path)
+        provider.delete(cluster, node)
+        wanted = replace(spec_of(cluster, node), mounts=mounts)
+        made = provider.create(wanted)
+        for one in mounts:
+            inside = one.node if one.host.is_file() else f"{one.node}/told"
+            assert subject.read(cluster, node, inside) == str(one.host)
+            if not one.host.is_file():
+                assert subject.write(cluster, node, f"{one.node}/new") is not one.read_only
+                assert (one.host / "new").exists() is not one.read_only
+        other = replace(spec_of(cluster, node), mounts=mounts[:1])
+        with pytest.raises(OhmykubeError):
+            subject.open(cluster).create(other)
+        assert subject.open(cluster).create(wanted) == made
+        provider.stop(cluster, node)
+        assert provider.start(cluster, node) == made
+        assert subject.read(cluster, node, f"{mounts[1].node}/told") == str(mounts[1].host)
+        provider.stop(cluster, node)
+        assert subject.open(cluster).create(other) == made
+        assert subject.read(cluster, node, f"{mounts[0].node}/told") == str(mounts[0].host)
+        assert subject.read(cluster, node, f"{mounts[1].node}/told") == ""
+        provider.stop(cluster, node)
+        with pytest.raises(OhmykubeError):
+            provider.create(replace(other, mounts=(replace(mounts[0], host=tmp_path / "no"),)))
+        provider.delete(cluster, node)
+        assert all(one.host.exists() for one in mounts)
+
     def test_delete_of_a_broken_machine(self, subject: Subject, provider: Provider) -> None:
         """What is half there goes wholly."""
         if subject.damage is None:
@@ -277,3 +316,29 @@ class ProviderConformance:
         # A machine that we did not make is left as it was.
         assert subject.answers(made) is not provider.capabilities.creates
         provider.delete(subject.cluster, node)
+
+
+_UNUSUAL = (
+    "a b",
+    "q'uo\"te",
+    "co:lon:ro",
+    "back\\slash",
+    "ümläut-日本",
+    "$HOME %h",
+    "-dash",
+    "com,ma",
+)
+
+
+def _mounts_with_unusual_names(directory: Path) -> tuple[Mount, ...]:
+    """Return directories, and one file, that hold their own path; in the order of their places."""
+    found = []
+    for number, name in enumerate(_UNUSUAL):
+        host = directory / name
+        host.mkdir()
+        (host / "told").write_text(str(host))
+        found.append(Mount(host=host, node=f"/mnt/{name}", read_only=number % 2 == 1))
+    file = directory / "file: ä"
+    file.write_text(str(file))
+    found.append(Mount(host=file, node="/srv/file: ä", read_only=True))
+    return tuple(sorted(found, key=lambda one: one.node))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NotFoundError, ProviderError
@@ -26,7 +27,6 @@ from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from ohmykube.kit.paths import Paths
     from ohmykube.model.outside import Outside
@@ -41,6 +41,8 @@ class _Stored:
     cpus: float | None = None
     memory_mib: int | None = None
     disk_gib: int | None = None
+    mounts: tuple[tuple[str, str, bool], ...] = ()
+    """Place on the host and on the node, and whether it is read only."""
 
 
 def inject(paths: Paths, method: str, *, call: int = 1) -> None:
@@ -73,7 +75,11 @@ class _Store:
         path = self._path(cluster)
         if not path.exists():
             return {}
-        return {item["node"]: _Stored(**item) for item in json.loads(path.read_text())}
+        items = [
+            {**item, "mounts": tuple(map(tuple, item["mounts"]))}
+            for item in json.loads(path.read_text())
+        ]
+        return {item["node"]: _Stored(**item) for item in items}
 
     def save(self, cluster: str, machines: dict[str, _Stored]) -> None:
         if machines:
@@ -114,6 +120,7 @@ class FakeProvider(Provider):
         self._capabilities = capabilities or Capabilities(
             creates=True,
             powers=True,
+            mounts=True,
             resizing=Resizing(cpus=Resize.LIVE, memory=Resize.LIVE, disk=Resize.ON_START),
         )
         self._store = _Store(context.paths.data / "fake")
@@ -153,13 +160,18 @@ class FakeProvider(Provider):
         with self._store.locked():
             machines = self._store.machines(spec.cluster)
             found = machines.get(spec.node)
+            mounts = _mounts(spec)
+            if found and found.state == MachineState.RUNNING and found.mounts != mounts:
+                raise ProviderError(f"node {spec.node} runs with other mounts")
             if found is None:
                 used = {machine.address for machine in machines.values()}
                 free = (f"192.0.2.{n}" for n in range(11, 255))
                 address = next(a for a in free if a not in used)
                 found = _Stored(node=spec.node, state=MachineState.BROKEN, address=address)
             disk = found.disk_gib if found.state == MachineState.RUNNING else spec.disk_gib
-            sized = replace(found, cpus=spec.cpus, memory_mib=spec.memory_mib, disk_gib=disk)
+            sized = replace(
+                found, cpus=spec.cpus, memory_mib=spec.memory_mib, disk_gib=disk, mounts=mounts
+            )
             self._store.save(spec.cluster, {**machines, spec.node: sized})
             self._count("create")
             return self._become(spec.cluster, spec.node, MachineState.RUNNING)
@@ -168,6 +180,17 @@ class FakeProvider(Provider):
         """Return cores, MiB of memory and GiB of disk of a machine."""
         found = self._store.machines(cluster)[node]
         return found.cpus, found.memory_mib, found.disk_gib
+
+    def mounts(self, cluster: str, node: str) -> Sequence[tuple[str, str, bool]]:
+        """Return what a machine sees of the host: where on both, and whether it is read only."""
+        return self._store.machines(cluster)[node].mounts
+
+    def path_of(self, cluster: str, node: str, path: str) -> tuple[Path | None, bool]:
+        """Return where a file of a machine is on this host, and whether it is read only there."""
+        for host, place, read_only in reversed(self.mounts(cluster, node)):
+            if Path(path).is_relative_to(place):
+                return Path(host) / Path(path).relative_to(place), read_only
+        return None, True
 
     def start(self, cluster: str, node: str) -> Machine:
         """Start a machine."""
@@ -228,6 +251,13 @@ class FakeProvider(Provider):
             raise ProviderError(
                 f"{method} failed as asked", why="an injected fault", hint="try again"
             )
+
+
+def _mounts(spec: MachineSpec) -> tuple[tuple[str, str, bool], ...]:
+    for one in spec.mounts:
+        if not one.host.exists():
+            raise ProviderError(f"node {spec.node} cannot start without {one.host}")
+    return tuple((str(one.host), one.node, one.read_only) for one in spec.mounts)
 
 
 def _machine(cluster: str, stored: _Stored) -> Machine:

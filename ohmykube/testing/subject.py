@@ -38,6 +38,10 @@ class Subject:
     """Looks whether a running machine has the mark."""
     sizes: Callable[[str, str], tuple[float | None, int | None]] | None = None
     """Looks without the provider at the cores and the MiB of memory that a machine has."""
+    read: Callable[[str, str, str], str] | None = None
+    """Returns the text of a file, by its path, of a running machine; empty when it has none."""
+    write: Callable[[str, str, str], bool] = field(default=lambda _cluster, _node, _path: False)
+    """Writes ``written`` to a file of a running machine; tells whether that was possible."""
 
 
 def spec_of(cluster: str, node: str) -> MachineSpec:

@@ -17,6 +17,7 @@ from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
 from ohmykube.steps.delete_nodes import delete_nodes, must_be_reset
 from ohmykube.steps.hand_over import hand_over, hand_over_healthy
+from ohmykube.steps.host_mounts import check_host_mounts
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.offline import check_offline, prepare_offline
 from ohmykube.steps.open_outside import open_outside, wanted_outside
@@ -67,6 +68,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
     with session.working(services, cluster, options) as ctx, _nothing_made_nothing_kept(ctx):
         preflight(ctx)
         compare_with_routes(ctx)
+        check_host_mounts(ctx)
         opened = wanted_outside(ctx)
         observed, plan = make_plan(ctx)
         consent.check(cluster.name, plan, options.may_delete)
@@ -204,6 +206,7 @@ def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan
     ctx = session.looking(services, cluster, options)
     preflight(ctx)
     compare_with_routes(ctx)
+    check_host_mounts(ctx)
     wanted_outside(ctx)
     _, plan = make_plan(ctx, only_look=True)
     if options.offline or options.bundles:

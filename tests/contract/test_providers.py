@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,22 @@ def fake_subject(tmp_path: Path) -> Subject:
         damage=FakeProvider(context).break_machine,
         answers=lambda machine: machine in FakeProvider(context).list(machine.cluster),
         sizes=lambda cluster, node: FakeProvider(context).sizes(cluster, node)[:2],
+        read=partial(_read_fake, FakeProvider(context)),
+        write=partial(_write_fake, FakeProvider(context)),
     )
+
+
+def _read_fake(fake: FakeProvider, cluster: str, node: str, path: str) -> str:
+    file, _ = fake.path_of(cluster, node, path)
+    return file.read_text() if file is not None and file.is_file() else ""
+
+
+def _write_fake(fake: FakeProvider, cluster: str, node: str, path: str) -> bool:
+    file, read_only = fake.path_of(cluster, node, path)
+    if file is None or read_only:
+        return False
+    file.write_text("written")
+    return True
 
 
 class TestFakeShared(TestFake):
@@ -135,6 +151,11 @@ class TestNspawn(ProviderConformance):
         tmp_path = tmp_path_factory.mktemp("nspawn")
         cluster_name = new_cluster_name()
         other = f"{cluster_name}-2"
+
+        def on(cluster: str, node: str, command: str) -> Result:
+            machines = {m.node: m for m in nspawn_at(tmp_path).list(cluster)}
+            return reach(machines[node], tmp_path, command)
+
         yield Subject(
             open=lambda _cluster: nspawn_at(tmp_path),
             cluster=cluster_name,
@@ -143,6 +164,8 @@ class TestNspawn(ProviderConformance):
             answers=lambda machine: reach(machine, tmp_path).code == 0,
             damage=partial(_forget_complete, tmp_path),
             sizes=_limits,
+            read=lambda c, n, path: on(c, n, f"cat {shlex.quote(path)}").stdout,
+            write=lambda c, n, p: on(c, n, f"echo written >{shlex.quote(p)}").code == 0,
         )
         for cluster in (cluster_name, other):
             for node in ("cp1", "w1"):

@@ -262,6 +262,7 @@ def test_examples_of_clusters_load(tmp_path: Path) -> None:
     for name, text in examples("hosts").items():
         if name.startswith("docs/providers.md"):
             (tmp_path / "hosts.ini").write_text(text)
+    (tmp_path / "src").mkdir()  # which one of them mounts
     for file in written(tmp_path, "cluster", ".yaml"):
         loaded = load.load(tmp_path / file)
         assert loaded.cluster.nodes, file

@@ -196,9 +196,14 @@ class Clusters:
             if record is None:
                 record = self._new(owner, spec, base, described)
             if not record.complete:
-                schema = records.CLONES if spec.template else 1
-                record = replace(record, template=spec.template, schema=schema)
-            changed = replace(record, cpus=spec.cpus, memory_mib=spec.memory_mib)
+                record = replace(record, template=spec.template)
+            changed = replace(
+                record,
+                cpus=spec.cpus,
+                memory_mib=spec.memory_mib,
+                mounts=spec.mounts,
+                schema=records.schema_of(record.template, spec.mounts),
+            )
             self.save(changed)
             return changed
 

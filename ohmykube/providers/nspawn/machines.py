@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import ProviderError, ResourceError, TimeoutExceeded
 from ohmykube.kit import failures, process, retry
 from ohmykube.model.machine import MachineState
-from ohmykube.providers.nspawn import layout, network, node_root, visible_size
+from ohmykube.providers.nspawn import host_mounts, layout, network, node_root, visible_size
 from ohmykube.providers.nspawn.cgroups import Limits
 
 if TYPE_CHECKING:
+    from ohmykube.model.machine import MachineSpec
     from ohmykube.providers.nspawn.cgroups import Cgroups
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import NodeFiles
@@ -64,6 +65,20 @@ class Machines:
             ) from error
         visible_size.write(self._host, node, limits)
 
+    def check_mounts(
+        self, wanted: MachineSpec, record: MachineRecord | None, node: NodeFiles
+    ) -> None:
+        """Look whether a machine can get its mounts, or, where it runs, has them.
+
+        Raises:
+            ProviderError: it has others, or one of them is not on this host.
+        """
+        if record is not None and self.state(record, node) is MachineState.RUNNING:
+            if record.mounts != wanted.mounts:
+                raise host_mounts.others(record.node)
+        else:
+            host_mounts.check(wanted.node, wanted.mounts)
+
     def boot(self, record: MachineRecord, node: NodeFiles) -> None:
         """Start the machine, whose root is mounted, and wait until it takes ssh connections.
 
@@ -82,8 +97,11 @@ class Machines:
             self._wait(record, node, pid)
 
     def _argv(self, record: MachineRecord, node: NodeFiles) -> list[str]:
-        binds = [f"--bind={_colons(source)}:{target}" for source, target in node.binds]
-        own_size = [f"--bind-ro={_colons(a)}:{b}" for a, b in visible_size.binds(node)]
+        binds = [host_mounts.option(source, target) for source, target in node.binds]
+        own_size = [
+            host_mounts.option(source, target, read_only=True)
+            for source, target in visible_size.binds(node)
+        ]
         netns = self._host.netns / layout.node_netns(record.cluster, record.node)
         return [
             *("env", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=1", "systemd-nspawn", "--quiet"),
@@ -95,6 +113,7 @@ class Machines:
             *("--resolv-conf=off", "--timezone=off", "--capability=all", "--bind=/dev/kmsg"),
             *binds,
             *own_size,
+            *host_mounts.options(record.mounts),
             f"--system-call-filter={CALLS}",
             "--boot",
         ]
@@ -156,10 +175,6 @@ class Machines:
                 self._host.commands.run(["umount", "--lazy", point], timeout=30, check=False)
             with contextlib.suppress(OSError):
                 path.rmdir()
-
-
-def _colons(path: Path | str) -> str:
-    return str(path).replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _console(node: NodeFiles) -> str:

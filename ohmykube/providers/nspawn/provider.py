@@ -21,7 +21,14 @@ from ohmykube.model.names import HIDDEN
 from ohmykube.model.outside import Outside, opened_by
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
-from ohmykube.providers.nspawn import cgroups, kernel_limits, network, node_root, preflight
+from ohmykube.providers.nspawn import (
+    cgroups,
+    host_mounts,
+    kernel_limits,
+    network,
+    node_root,
+    preflight,
+)
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.clusters import Clusters, not_ours
 from ohmykube.providers.nspawn.host_system import HostSystem
@@ -88,6 +95,7 @@ class NspawnProvider(Provider):
             creates=True,
             powers=True,
             system_containers=True,
+            mounts=True,
             # The limits of a control group; the disk is the host's.
             resizing=Resizing(cpus=Resize.LIVE, memory=Resize.LIVE, disk=Resize.MEANINGLESS),
         )
@@ -155,16 +163,17 @@ class NspawnProvider(Provider):
         base = self._images.ensure()
         clusters = self._clusters
         with clusters.node_locked(spec.cluster, spec.node):
-            if spec.template and not self._templates.has(spec.template):
-                existing = clusters.machine(spec.cluster, spec.node)
-                if existing is None or not existing.complete:
-                    raise no_template(spec.template)
+            existing = clusters.machine(spec.cluster, spec.node)
+            node = clusters.files(spec.cluster).node(spec.node)
+            self._machines.check_mounts(spec, existing, node)
+            made = existing is not None and existing.complete
+            if spec.template and not made and not self._templates.has(spec.template):
+                raise no_template(spec.template)
             owner = clusters.open(spec.cluster)
             cluster = self.context.cluster
             ours = cluster is not None and cluster.name == spec.cluster
             described = [node.name for node in cluster.nodes] if cluster and ours else []
             record = clusters.register_node(owner, spec, base, described)
-            node = clusters.files(spec.cluster).node(spec.node)
             with failures.undoing(lambda: self._roll_back(record), after=LockedError):
                 clusters.set_up(owner)
             return self._running(record, node)
@@ -201,6 +210,7 @@ class NspawnProvider(Provider):
     def _up(self, record: MachineRecord, node: NodeFiles) -> Machine:
         """Bring up a machine that is stopped or broken. The node's lock is held."""
         clusters = self._clusters
+        host_mounts.check(record.node, record.mounts)
         kernel_limits.raise_limits(self._host, self.context.reporter)
         self._machines.tear_down(record.cluster, record.node, node, record.id)
         record = self._based(record)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ohmykube.errors import IntegrityError
 from ohmykube.kit import files
+from ohmykube.model.cluster import Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
 CLONES = 2
 """Schema of a machine that is a clone: who knows 1 alone would start it without its programs."""
-SCHEMA = CLONES
+MOUNTS = 3
+"""Schema of a machine that sees directories of its host: who knows 2 alone would start it without
+them."""
+SCHEMA = MOUNTS
 """The newest one known."""
 
 
@@ -50,7 +54,15 @@ class MachineRecord:
     """False while it is being made for the first time."""
     template: str = ""
     """Key of the template that it is a clone of; empty for none."""
+    mounts: tuple[Mount, ...] = ()
     schema: int = 1
+
+
+def schema_of(template: str, mounts: Sequence[Mount]) -> int:
+    """Return the least schema of a machine, so that who does not know it leaves it alone."""
+    if mounts:
+        return MOUNTS
+    return CLONES if template else 1
 
 
 R = TypeVar("R", ClusterRecord, MachineRecord)
@@ -76,7 +88,10 @@ def read(path: Path, kind: type[R]) -> R | None:
                 id="OMK-P-111",
             )
         known = {f.name for f in fields(kind)}
-        return kind(**{key: value for key, value in content.items() if key in known})
+        values = {key: value for key, value in content.items() if key in known}
+        if "mounts" in values:
+            values["mounts"] = tuple(_mount(one) for one in values["mounts"])
+        return kind(**values)
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(
             f"{path} is not a marker of ours",
@@ -88,7 +103,12 @@ def read(path: Path, kind: type[R]) -> R | None:
 
 def write(path: Path, record: ClusterRecord | MachineRecord) -> None:
     """Write a record in one step, readable by root alone."""
-    files.write(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
+    content = json.dumps(asdict(record), indent=1, sort_keys=True, default=str)
+    files.write(path, content + "\n")
+
+
+def _mount(content: Mapping[str, Any]) -> Mount:
+    return Mount(**{**content, "host": Path(content["host"])})
 
 
 def remove(path: Path) -> None:

@@ -235,11 +235,15 @@ def executions(cli: Cli, cluster: str) -> Counter[str]:
 def test_of_one_worker_more_only_that_one_is_touched(
     cli: Cli, cluster: str, tmp_path: Path
 ) -> None:
-    """Takes long for a node that is made and joins."""
+    """It sees the files of this host that it is to see. Takes long for a node that joins."""
     before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}
     hosts = {node: cli.on(cluster, node, "cat", "/etc/hosts") for node in before}
     description = tmp_path / "cluster.yaml"
-    spec = {"nodes": {"workers": {"count": 3}}}
+    told = tmp_path / "a: b" / "ü"
+    told.parent.mkdir()
+    told.write_text("told")
+    mounts = [{"host": told.parent.name, "node": "/mnt/a: b", "readOnly": True, "nodes": ["w3"]}]
+    spec = {"nodes": {"workers": {"count": 3}}, "mounts": mounts}
     document = {"apiVersion": "ohmykube.dev/v1", "kind": "Cluster", "spec": spec}
     description.write_text(json.dumps({**document, "metadata": {"name": cluster}}))
     done = cli.run("up", "-f", str(description), "-vvv", "--progress", "json")
@@ -256,6 +260,13 @@ def test_of_one_worker_more_only_that_one_is_touched(
     assert list(found) == ["cp1", "w1", "w2", "w3"]
     assert {node: found[node] for node in before} == before
     assert cli.json("plan", "-f", str(description))["changes"] == []
+    assert cli.on(cluster, "w3", "cat", "/mnt/a: b/ü") == "told"
+    kept = cli.on(cluster, "w3", "sh", "-c", "touch '/mnt/a: b/new' || echo read only")
+    assert (kept, [one.name for one in told.parent.iterdir()]) == ("read only", [told.name])
+    spec["mounts"] = [{**mounts[0], "readOnly": False}]
+    description.write_text(json.dumps({**document, "metadata": {"name": cluster}}))
+    refused = cli.run("up", "-f", str(description), check=False)
+    assert "mounts are made when a machine starts" in " ".join(refused.stderr.split())
 
 
 def test_a_worker_too_many_goes_with_a_yes(cli: Cli, cluster: str) -> None:

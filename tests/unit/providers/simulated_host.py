@@ -370,3 +370,20 @@ class Simulation(KernelCalls):
 
 def _plain(escaped: str) -> Path:
     return Path(escaped.replace("\\:", ":").replace("\\,", ","))
+
+
+def split_bind(option: str) -> tuple[str, list[str]]:
+    """Take ``--bind=…`` apart as systemd does: at colons without a backslash before them."""
+    name, _, value = option.partition("=")
+    parts = re.findall(r"(?:[^:\\]|\\.)+", value, re.DOTALL)
+    return name, [re.sub(r"\\(.)", r"\1", part, flags=re.DOTALL) for part in parts]
+
+
+def path_seen(simulation: Simulation, node: str, path: str) -> tuple[Path | None, bool]:
+    """Return where a path of a node is on the host, as it was started, and if it is read only."""
+    started = [argv for argv in simulation.ran if f"--hostname={node}" in argv][-1]
+    binds = [split_bind(word) for word in started if word.startswith("--bind") and ":" in word]
+    for option, (host, place, *_) in reversed(binds):
+        if Path(path).is_relative_to(place):
+            return Path(host) / Path(path).relative_to(place), option == "--bind-ro"
+    return None, True

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from simulated_host import Simulation
+from simulated_host import Simulation, path_seen
 
 from ohmykube.errors import (
     ConfigError,
@@ -91,6 +91,16 @@ class TestConformance(ProviderConformance):
             name = f"omk-{machine.cluster}.{machine.node}"  # type: ignore[attr-defined]
             return (host.netns / name).exists()
 
+        def read(_cluster: str, node: str, path: str) -> str:
+            file, _ = path_seen(simulation, node, path)
+            return file.read_text() if file is not None and file.is_file() else ""
+
+        def write(_cluster: str, node: str, path: str) -> bool:
+            file, read_only = path_seen(simulation, node, path)
+            if file is not None and not read_only:
+                file.write_text("written")
+            return not read_only
+
         yield Subject(
             open=lambda _cluster: provider_at(simulation, tmp_path),
             cluster="dev",
@@ -98,6 +108,8 @@ class TestConformance(ProviderConformance):
             nodes=("cp1", "w1"),
             answers=answers,
             damage=damage,
+            read=read,
+            write=write,
         )
         for cluster in ("dev", "dev-2"):
             for node in ("cp1", "w1"):

@@ -172,6 +172,11 @@ TABLE = {
     "spec.artifacts.sources": Row(["upstream"], ["mirror", "upstream"], SETTING),
     "spec.artifacts.mirror": Row(None, "/srv/mirror", SETTING),
     "spec.artifacts.registries": Row({}, {"docker.io": ["https://m.example"]}, SETTING),
+    "spec.mounts": Row(
+        [{"host": "/etc", "node": "/a"}, {"host": "/usr", "node": "/b", "nodes": "workers"}],
+        [{"host": "/etc", "node": "/a", "readOnly": True}, {"host": "/usr", "node": "/b"}],
+        REFUSED,
+    ),
     "spec.template": Row("auto", "never", SETTING),
 }
 
@@ -478,6 +483,41 @@ def test_all_refusals_come_at_once(tmp_path: Path) -> None:
         assert field in text
     assert "`spec.kubeadm.kubeletConfiguration.maxPods` is not set and cannot become 42" in text
     assert "`ohmykube down dev` removes this" in text
+
+
+MOUNTS: list[list[dict[str, Any]]] = [
+    [],
+    [{"host": "/etc", "node": "/a"}],
+    [{"host": "/etc", "node": "/a", "readOnly": True}],
+    [{"host": "/etc", "node": "/a", "nodes": "workers"}, {"host": "/usr", "node": "/b"}],
+]
+
+
+@pytest.mark.parametrize("old", MOUNTS)
+@pytest.mark.parametrize("new", MOUNTS)
+def test_mounts_change_with_a_start_on_those_nodes_alone_that_have_others(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    row = Row(old, new, APPLIED)
+    before, after = [described(row, "spec.mounts", mounts, tmp_path) for mounts in (old, new)]
+    place = place_in(tmp_path / "home")
+    place.up(before)
+    provider = FakeProvider(
+        ProviderContext(paths=place.services.paths, reporter=place.services.reporter)
+    )
+    for node in after.nodes:
+        provider.stop(NAME, node.name)
+    told = {
+        one.node for one in place.plan(after).changes if isinstance(one, change.ReconfigureNode)
+    }
+    pairs = zip(before.nodes, after.nodes, strict=True)
+    assert told == {b.name for a, b in pairs if a.mounts != b.mounts}
+    place.up(after)
+    for node in after.nodes:
+        found = provider.mounts(NAME, node.name)
+        assert found == tuple((str(m.host), m.node, m.read_only) for m in node.mounts)
+    assert place.plan(after) == change.Plan()
+    assert place.recorded() == to_document(after)
 
 
 @pytest.mark.parametrize(
