@@ -73,13 +73,6 @@ def node_document(node: Node) -> dict[str, Any]:
     return group
 
 
-def mounts_document(node: Node) -> list[dict[str, Any]]:
-    """Return what a document says of the mounts of one node, which is not named."""
-    return [
-        {"host": str(one.host), "node": one.node, "readOnly": one.read_only} for one in node.mounts
-    ]
-
-
 def addon_document(addon: WantedAddon) -> dict[str, Any]:
     """Return what a document says of one add-on."""
     result: dict[str, Any] = {"name": addon.name, "version": addon.version}
@@ -94,7 +87,8 @@ def _mounts(cluster: Cluster) -> list[dict[str, Any]]:
     """Each mount once, with the nodes that have it."""
     having: dict[tuple[Any, ...], tuple[dict[str, Any], list[str]]] = {}
     for node in cluster.nodes:
-        for entry in mounts_document(node):
+        for one in node.mounts:
+            entry = {"host": str(one.host), "node": one.node, "readOnly": one.read_only}
             having.setdefault(tuple(entry.values()), (entry, []))[1].append(node.name)
     words = {"workers": cluster.workers, "controlPlane": cluster.control_planes}
     words["all"] = cluster.nodes

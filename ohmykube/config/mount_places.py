@@ -111,7 +111,10 @@ class Placer:
                 self._add((*path, "node"), text)
                 continue
             point = outer.host / Path(mount.node).relative_to(outer.node)
-            if not point.exists():
+            if point.exists() and mount.host.exists() and point.is_dir() is not mount.host.is_dir():
+                text = f"is inside of {dotted(other)}, where {echo(str(point))} is of another kind"
+                self._add((*path, "node"), f"{text}: a directory, or a file, only hides its like")
+            elif not point.exists():
                 text = f"is inside of {dotted(other)}, where nothing is at {echo(str(point))}"
                 self._add((*path, "node"), f"{text} to mount over; make it, or mount elsewhere")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ohmykube.config.mutability import Mutability
     from ohmykube.config.schema_paths import FieldPath
-    from ohmykube.model.cluster import Cluster, Node
+    from ohmykube.model.cluster import Cluster, Mount, Node
 
 _NODES = ("spec", "nodes")
 _ADDONS = ("spec", "addons")
@@ -66,8 +66,15 @@ def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
         if path[: len(base)] == base and path[-1] != "name":
             below = path[len(base) :]
             yield from _of_field(path, _value(old, below), _value(new, below))
-    mounts = [document.mounts_document(node) for node in (before, after)]
-    yield from _of_field(MOUNTS, *mounts)
+    had, wanted = (set(map(_mount_text, node.mounts)) for node in (before, after))
+    if had != wanted:
+        gone, come = sorted(had - wanted), sorted(wanted - had)
+        yield Difference(path=MOUNTS, old=gone or None, new=come or None)
+
+
+def _mount_text(mount: Mount) -> str:
+    """Return a mount for people, what is of interest first."""
+    return f"{mount.node}{' (read only)' if mount.read_only else ''} from {mount.host}"
 
 
 def of_mappings(path: FieldPath, old: Any, new: Any) -> Iterator[Difference]:

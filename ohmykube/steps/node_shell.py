@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from ohmykube.errors import NodeError
 from ohmykube.kit import pipe, process, remote_command
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
 TIMEOUT = 30
+T = TypeVar("T")
 
 
 class NodeShell:
@@ -45,12 +47,7 @@ class NodeShell:
             raise self._failed(argv, error) from error
         output = remote_command.output_of(told)
         if output is None:
-            raise NodeError(
-                f"the login shell of node {self.node} does not run commands",
-                why=process.tail(told, 4) or "it printed nothing",
-                hint=f"ssh -F {self._prefix[2]} {self.node} true  (its start-up files end it?)",
-                id="OMK-N-350",
-            )
+            raise self._ran_nothing(process.tail(told, 4))
         return output
 
     def feed(self, argv: Sequence[str], write: Callable[[IO[bytes]], None], timeout: float) -> None:
@@ -62,6 +59,28 @@ class NodeShell:
         """
         try:
             pipe.feed(self._argv(argv), write, timeout=timeout * self._slowdown)
+        except process.CommandFailed as error:
+            raise self._failed(argv, error) from error
+
+    def read(
+        self, argv: Sequence[str], take: Callable[[io.BufferedReader], T], timeout: float
+    ) -> T:
+        """Return what ``take`` makes of a command's output; ``timeout`` in seconds.
+
+        Raises:
+            NodeError: it failed, did not end in time, or the login shell did not run it.
+            Exception: whatever ``take`` raised.
+        """
+
+        def skip(stream: io.BufferedReader) -> T:
+            begin = f"{remote_command.BEGIN}\n".encode()
+            if not any(line == begin for line in stream):
+                raise self._ran_nothing("")
+            return take(stream)
+
+        full = [*self._prefix, "--", remote_command.framed(self._words(argv))]
+        try:
+            return pipe.read(full, skip, timeout=timeout * self._slowdown)
         except process.CommandFailed as error:
             raise self._failed(argv, error) from error
 
@@ -81,6 +100,14 @@ class NodeShell:
 
     def _words(self, argv: Sequence[str]) -> str:
         return shlex.join([*self._become, "env", "-i", *remote_command.ENVIRONMENT, *argv])
+
+    def _ran_nothing(self, told: str) -> NodeError:
+        return NodeError(
+            f"the login shell of node {self.node} does not run commands",
+            why=told or "it printed nothing",
+            hint=f"ssh -F {self._prefix[2]} {self.node} true  (its start-up files end it?)",
+            id="OMK-N-350",
+        )
 
     def _failed(self, argv: Sequence[str], error: process.CommandFailed) -> NodeError:
         return NodeError(

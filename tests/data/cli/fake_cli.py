@@ -29,6 +29,7 @@ from ohmykube.progress import (
     StepStarted,
 )
 from ohmykube.providers.base import Check, CheckStatus
+from ohmykube.steps.copy_files import Copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,6 +311,10 @@ class FakeWorkflows:
         from ohmykube.kube import kubeconfig_file
 
         kubeconfig_file.merge(self.kubeconfig(services, name), target)
+
+    def copy(self, services, name, source, target) -> Copied:
+        self.calls.append(("cp", name, source, target))
+        return Copied(count=int(source.path.count("x")), skipped=[*source.path.partition("!")[2]])
 
     def shell_argv(self, services, name, node, command) -> tuple[str, ...]:
         self.calls.append(("shell", name, node, tuple(command)))

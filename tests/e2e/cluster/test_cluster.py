@@ -201,6 +201,21 @@ def test_ansible_reaches_the_nodes_without_the_cli(cli: Cli, cluster: str, tmp_p
     assert found == ["cp1", "w1", "w2"]
 
 
+def test_files_go_to_a_node_and_come_back(cli: Cli, cluster: str, tmp_path: Path) -> None:
+    source = tmp_path / "a: b" / "ü"
+    source.parent.mkdir()
+    source.write_bytes(bytes(range(256)) * 4096)
+    source.chmod(0o640)
+    (source.parent / "link").symlink_to(source.name)
+    cli.run("cp", "--name", cluster, str(source.parent), "w1:/srv/new")
+    told = cli.on(cluster, "w1", "stat", "-c", "%U %a %s", "/srv/new/ü")
+    assert told == f"root 640 {256 * 4096}"
+    cli.run("cp", "--name", cluster, "w1:/srv/new/.", str(tmp_path / "back"))
+    assert (tmp_path / "back" / "ü").read_bytes() == source.read_bytes()
+    assert (tmp_path / "back" / "link").readlink() == (source.parent / "link").readlink()
+    cli.on(cluster, "w1", "rm", "-r", "/srv/new")
+
+
 def test_stop_and_start_bring_the_same_nodes_back(cli: Cli, cluster: str, place: Path) -> None:
     """Takes long, as everything in a cluster of three nodes starts again."""
     before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}

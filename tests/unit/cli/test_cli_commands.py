@@ -20,6 +20,7 @@ from ohmykube.model.cluster import Role
 from ohmykube.model.outside import Outside
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.ui import console
+from ohmykube.workflows import copy
 from ohmykube.workflows.up_values import UpResult
 from tests.data.cli.fake_cli import KUBECONFIG, NODES, REFUSED
 from tests.unit.cli.conftest import logs
@@ -32,7 +33,7 @@ READ_ONLY = (
     ("--version",), ("--help",), ("list",), ("status",), ("kubeconfig",), ("kubeconfig", "--path"),
     ("version",), ("help", "exit-codes"), ("completion", "bash"), ("doctor",),
     ("plan",), ("up", "--plan"), ("config", "template"), ("config", "schema"),
-    ("shell", "n", "--", "true"),
+    ("shell", "n", "--", "true"), ("cp", "n:/a", "b"), ("cp", "b", "n:/a"),
 )  # fmt: skip
 
 
@@ -404,6 +405,38 @@ def test_the_file_for_a_merge_is_the_one_that_kubectl_writes(
     user = SudoUser(uid=1, gid=1, home=tmp_path / "user")
     found = kubeconfig.default_target({"KUBECONFIG": named, "HOME": "/root"}, user)
     assert found == tmp_path / chosen.replace(".kube", "user/.kube")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("w1:/etc/hosts", ("w1", "/etc/hosts")),
+        ("w1:", ("w1", "")),
+        ("w1:a:b c", ("w1", "a:b c")),
+        ("node.example.org:x", ("node.example.org", "x")),
+        ("./w1:/etc/hosts", ("", "./w1:/etc/hosts")),
+        ("/tmp/a:b", ("", "/tmp/a:b")),
+        (":a", ("", ":a")),
+        ("a b", ("", "a b")),
+    ],
+)
+def test_a_path_with_a_name_before_a_colon_is_a_nodes(cli, fakes, text, meant) -> None:
+    outcome = cli("cp", text, "x/y", "--name", "dev")
+    assert outcome.code == 0
+    assert fakes.calls == [
+        ("cp", "dev", copy.Place(node=meant[0], path=meant[1]), copy.Place(path="x/y"))
+    ]
+
+
+def test_cp_tells_how_many_and_what_was_passed_over(cli) -> None:
+    assert cli("cp", "xx!ab", "n:/a").err.splitlines() == [
+        "warning: not copied: a", "warning: not copied: b", "2 files copied"
+    ]  # fmt: skip
+    told = cli("cp", "!" + "a" * 14, "n:/a").err.splitlines()
+    assert told[9:] == ["warning: not copied: a", "warning: not copied: 4 more", "0 files copied"]
+    assert cli("cp", "x", "n:/a").err == "1 file copied\n"
+    assert cli("cp", "x", "n:/a", "-q").err == ""
+    assert cli("cp", "", "n:/a").code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("code", [0, 3])

@@ -18,6 +18,7 @@ from ohmykube.cli._run import run
         ("stop", "nope"),
         ("kubeconfig", "nope"),
         ("shell", "n", "--name", "nope"),
+        ("cp", "a", "n:/a", "--name", "nope"),
         ("image", "list", "--name", "nope"),
     ],
     ids=" ".join,

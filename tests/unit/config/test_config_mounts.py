@@ -228,6 +228,7 @@ def test_no_node_has_two_mounts_at_one_place(place: Path) -> None:
         ("src", "/a/below", ""),
         ("src", "/a/none", "where nothing is at"),
         ("file", "/a/below", "where nothing is at"),
+        (".", "/a/file", "is of another kind"),
         ("src", "/ab", ""),
     ],
 )

@@ -59,3 +59,24 @@ def test_commands_get_nothing_of_the_login(tmp_path: Path, monkeypatch: pytest.M
     found = dict(line.split("=", 1) for line in ask(["env"]).splitlines())
     assert found.keys() == {"HOME", "LC_ALL", "PATH"}
     assert (found["HOME"], found["LC_ALL"]) == ("/root", "C.UTF-8")
+
+
+@pytest.mark.parametrize("noise", NOISE[:1])
+@pytest.mark.parametrize("size", [0, 1, 300_000])
+def test_bytes_are_read_after_the_greeting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: str, size: int
+) -> None:
+    ask = node(tmp_path, monkeypatch, f"printf '{noise}'")
+    content = bytes(range(256)) * (size // 256) + b"\n" * (size % 256)
+    (tmp_path / "file").write_bytes(content)
+    assert ask.read(["cat", str(tmp_path / "file")], lambda stream: stream.read(), 30) == content
+    with pytest.raises(NodeError, match="`cat` failed on node cp1"):
+        ask.read(["cat", str(tmp_path / "none")], lambda stream: stream.read(), 30)
+
+
+def test_a_login_shell_that_runs_nothing_is_named_to_who_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = node(tmp_path, monkeypatch, "echo This account is closed; exit 0")
+    with pytest.raises(NodeError, match="login shell of node cp1"):
+        ask.read(["true"], lambda stream: stream.read(), 30)

@@ -21,6 +21,7 @@ from ohmykube.errors import (
     OhmykubeError,
     PrerequisiteError,
     ProviderError,
+    UsageError,
 )
 from ohmykube.kit import failures, interrupt, paths
 from ohmykube.kit.host_routes import Route
@@ -36,7 +37,7 @@ from ohmykube.state import layout
 from ohmykube.steps.context import Services
 from ohmykube.testing.fake_provider import FakeProvider, inject
 from ohmykube.testing.reporter import RecordingReporter
-from ohmykube.workflows import access, session
+from ohmykube.workflows import access, copy, session
 from ohmykube.workflows.doctor import doctor
 from ohmykube.workflows.down import down
 from ohmykube.workflows.power import stop
@@ -455,6 +456,25 @@ def test_a_shell_quotes_its_command(services: Services) -> None:
     config.write_text("")
     assert access.shell_argv(services, "dev", "w1", ("echo", "a b"))[-2:] == ("--", "echo 'a b'")
     assert access.shell_argv(services, "dev", "w1", ())[-2:] == ("-t", "w1")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "error", "said"),
+    [
+        ("a", "b", UsageError, "both paths are of this host"),
+        ("w1:/a", "cp1:/b", UsageError, "both paths are of nodes"),
+        ("w9:/a", "b", NotFoundError, 'no node "w9"'),
+        ("a", "w9:/b", NotFoundError, "write ./w9:/b"),
+        ("a", "w1:/b", NotFoundError, "never reached"),
+    ],
+)
+def test_a_copy_is_between_this_host_and_a_node_that_is_there(
+    services: Services, source: str, target: str, error: type[OhmykubeError], said: str
+) -> None:
+    half_up(services, cluster())
+    with pytest.raises(error) as caught:
+        copy.copy(services, "dev", copy.place(source), copy.place(target))
+    assert said in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_doctor_joins_provider_and_sources(services: Services) -> None:
