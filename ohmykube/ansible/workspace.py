@@ -27,7 +27,8 @@ _PASSED_ON = frozenset(
 
 # ssh_args replaces Ansible's default, which has a ControlPath and compression of its own: the
 # ssh configuration of the run says both. It must not be empty, or the default comes back.
-# Facts must not expire: a play on some of the nodes knows of the others by them.
+# Facts must not expire: a play on some of the nodes knows of the others by them. Ansible looks for
+# results a thousand times a second by itself, which is a core's twentieth part while a node works.
 _CONFIGURATION = """\
 [defaults]
 any_unparsed_is_failed = true
@@ -40,6 +41,7 @@ forks = {forks}
 gathering = smart
 host_key_checking = true
 inject_facts_as_vars = false
+internal_poll_interval = 0.005
 interpreter_python = /usr/bin/python3
 nocolor = true
 nocows = true
