@@ -7,6 +7,8 @@ import ctypes
 import os
 from typing import TYPE_CHECKING
 
+from ohmykube.kit import failures
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -32,8 +34,6 @@ class NetNamespace:
     @contextlib.contextmanager
     def entered(self, back: NetNamespace) -> Iterator[None]:
         """Be there while the block runs, and in ``back`` after it."""
-        self.enter()
-        try:
+        with failures.closing(back.enter):
+            self.enter()
             yield
-        finally:
-            back.enter()

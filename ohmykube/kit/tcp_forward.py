@@ -55,7 +55,11 @@ class TcpForward:
         task.add_done_callback(self._linking.discard)
 
     async def _link(self, client: _End) -> None:
-        found = await self._connect()
+        try:
+            found = await self._connect()
+        except asyncio.CancelledError:
+            client.transport.abort()
+            raise
         if found is None:
             client.reset()
             return

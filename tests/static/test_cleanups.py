@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(ohmykube.__file__).parent
 PLUGINS = PACKAGE.parent / "plugins"
 NEVER_FAIL = {
+    "abort": "of a connection",
     "abandon": "leaves the error that it is given",
     "close": "of descriptors, connections and what only forgets",
     "emit": "a reporter does not raise",

@@ -20,6 +20,7 @@ WRITERS = {
     "cache": "blobs and lists of the store, bundles that are made",
     "kit/files.py": "the means: replaces a file by a new one",
     "kit/process.py": "logs of programs that we started",
+    "kube/exposure": "what the process that holds a cluster's ports tells",
     "providers/lima": "records, and files of a home of Lima that is ours",
     "providers/nspawn": "records and trees of nodes, and settings of the kernel",
     "providers/ssh/records.py": "records of hosts",
