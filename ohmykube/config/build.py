@@ -189,5 +189,6 @@ def _cluster(
         template=TemplateUse(spec.template),
         # Their versions are known of those alone that are installed.
         addons=addons.wanted(spec.addons) if with_addons else (),
+        ports=spec.ports,
         provider_options=spec.provider.options,
     )

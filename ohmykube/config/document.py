@@ -56,6 +56,8 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         spec["mounts"] = mounts
     if cluster.addons:
         spec["addons"] = [addon_document(addon) for addon in cluster.addons]
+    if cluster.ports:
+        spec["ports"] = [str(port) for port in cluster.ports]
     return {
         "apiVersion": "ohmykube.dev/v1",
         "kind": "Cluster",

@@ -93,6 +93,8 @@ spec:
     # registries:              # mirrors of image registries
     #   docker.io: [https://mirror.gcr.io]
 
+  # ports: ["8080:80"]         # [ADDRESS:]HOST:NODE[/udp]: ports of this host to the nodes
+
   template: auto               # auto | build | never
 """
 

@@ -51,6 +51,7 @@ from ohmykube.config.fields import (
     empty,
 )
 from ohmykube.config.mutability import Mutability
+from ohmykube.config.ports import PORTS_TEXT, Ports
 from ohmykube.config.strict import Strict
 from ohmykube.config.v1_kubeadm import Kubeadm
 from ohmykube.model import names, versions
@@ -379,6 +380,7 @@ class Spec(Strict):
         default_factory=list, description=mount_entries.TEXT, max_length=mount_entries.MOST
     )
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
+    ports: Annotated[Ports, SETTING] = Field(default=(), description=PORTS_TEXT)
     template: Annotated[UseOfTemplates, SETTING] = Field(
         default="auto", description="Whether nodes are cloned."
     )

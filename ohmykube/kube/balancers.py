@@ -15,8 +15,8 @@ _PROTOCOLS = ("tcp", "udp")
 class BalancedPort:
     """One port at one address of a service."""
 
-    service: str
-    """``namespace/name``."""
+    name: str
+    """Of the service, as ``name.namespace``."""
     address: str
     port: int
     protocol: str
@@ -33,7 +33,7 @@ def ports(services: Iterable[Mapping[str, Any]]) -> tuple[BalancedPort, ...]:
     for item in services:
         if item["spec"].get("type") != "LoadBalancer":
             continue
-        name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+        name = f"{item['metadata']['name']}.{item['metadata']['namespace']}"
         ingress = item.get("status", {}).get("loadBalancer", {}).get("ingress", [])
         addresses = [one["ip"] for one in ingress if "." in one.get("ip", "")]
         for port in item["spec"].get("ports", []):

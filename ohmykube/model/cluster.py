@@ -6,7 +6,10 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ohmykube.model.exposure import FixedPort
 
 Document = Mapping[str, Any]
 """A free-form YAML mapping that is handed on to another program (a kubeadm patch)."""
@@ -209,6 +212,8 @@ class Cluster:
     template: TemplateUse = TemplateUse.AUTO
     addons: tuple[WantedAddon, ...] = ()
     """In the order of the file."""
+    ports: tuple[FixedPort, ...] = ()
+    """Ports of this host that lead to the nodes."""
     provider_options: Document = field(default_factory=dict)
     """Options of the chosen provider, checked by that provider."""
 

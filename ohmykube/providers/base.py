@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Cluster
+    from ohmykube.model.exposure import Exposed, ExposedPort, Exposure
     from ohmykube.model.machine import Machine, MachineSpec
     from ohmykube.model.outside import Outside
     from ohmykube.progress import Reporter
@@ -255,16 +256,6 @@ NOT_FROZEN = ("OMK-P-302", "OMK-P-303")
 """Ids of the errors of ``freeze`` for a machine whose files cannot be a template."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ExposedPort:
-    """An address and port in a cluster that is made reachable from its host."""
-
-    address: str
-    port: int
-    protocol: str = "tcp"
-    """``tcp`` or ``udp``."""
-
-
 @runtime_checkable
 class HostExposure(Protocol):
     """A provider whose machines are in a network that their host has no route to."""
@@ -273,8 +264,27 @@ class HostExposure(Protocol):
         """Let this host reach exactly these services of the cluster; say where, as ``host:port``.
 
         MUST withdraw those of before that are not wanted any more, give a service the same place
-        again, and bring all of them back after the cluster was stopped and started.
+        again, and bring all of them back after the cluster was stopped and started. What is taken
+        on this host gets another port. For a cluster without machines there is none. MUST NOT
+        change the network of this host.
         """
+        ...
+
+
+@runtime_checkable
+class FollowsServices(HostExposure, Protocol):
+    """One that also publishes and withdraws what services and pods offer, as they come and go."""
+
+    def expose(self, cluster: str, exposure: Exposure) -> Exposed:
+        """Let this host reach exactly this from now on, beside what ``publish`` was told.
+
+        MUST hold until it is called again, also after the cluster was stopped and started, and
+        bring back what was killed. Ports of services that are not known in time follow later.
+        """
+        ...
+
+    def exposed(self, cluster: str) -> Exposed:
+        """Return what is reachable now. MUST NOT change anything."""
         ...
 
 

@@ -6,7 +6,7 @@
       current                      name of the cluster that commands use when none is named
       clusters/<name>/             0700, one directory per cluster
         record.json  record.json.bak  lock  playbook.lock  kubeconfig  ssh_config
-        cache-token  file-contents.json
+        cache-token  file-contents.json  ports-access.json  asked-services.json
         facts/  merged-kubeconfigs/  runs/<time>/
       .removing-<name>-<random>/   a cluster directory on its way out
       template-build/              only while templates are built
@@ -76,6 +76,12 @@ FILE_CONTENTS = "file-contents.json"
 
 CACHE_TOKEN = "cache-token"  # noqa: S105 - the name of a file
 """Secret by which nodes read the served artifacts, in the cluster directory."""
+
+PORTS_ACCESS = "ports-access.json"
+"""How the process that holds ports of this host asks for services, in the cluster directory."""
+
+ASKED_SERVICES = "asked-services.json"
+"""Services that are exposed because somebody asked for them, in the cluster directory."""
 
 TEMPLATES_LOCK = "templates.lock"
 """In the data directory: flock of whoever builds, uses or removes templates."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ohmykube.model.exposure import Exposed
     from ohmykube.model.node_state import NodeState
     from ohmykube.planning.observation import Observed
     from ohmykube.steps.context import Context
@@ -29,6 +30,8 @@ class HandedOver:
     """For the user."""
     answers: Mapping[str, NodeState]
     """What its nodes have said last, by name."""
+    exposed: Exposed
+    """Where this host reaches its services."""
 
 
 def hand_over(ctx: Context, nodes: Nodes, seconds: float | None, *, usual: float) -> HandedOver:
@@ -46,14 +49,14 @@ def hand_over(ctx: Context, nodes: Nodes, seconds: float | None, *, usual: float
     path = fetch_kubeconfig(ctx, nodes, cluster_api(ctx.cluster, nodes))
     answers = wait_ready(ctx, nodes, seconds, usual=usual)
     control_plane = answering(answers)
-    expose_services(ctx, answers[control_plane] if control_plane else None)
-    return HandedOver(kubeconfig=path, answers=answers)
+    exposed = expose_services(ctx, nodes, answers[control_plane] if control_plane else None)
+    return HandedOver(kubeconfig=path, answers=answers, exposed=exposed)
 
 
-def hand_over_healthy(ctx: Context, observed: Observed) -> HandedOver:
+def hand_over_healthy(ctx: Context, nodes: Nodes, observed: Observed) -> HandedOver:
     """Do the same for a cluster that was found healthy: what its nodes said is not asked again."""
     state = observed.answers[observed.control_plane]
     path = keep_kubeconfig(ctx, observed.machines[observed.control_plane], state)
     tell_healthy(ctx)
-    expose_services(ctx, state)
-    return HandedOver(kubeconfig=path, answers=observed.answers)
+    exposed = expose_services(ctx, nodes, state)
+    return HandedOver(kubeconfig=path, answers=observed.answers, exposed=exposed)

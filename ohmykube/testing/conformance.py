@@ -23,13 +23,21 @@ from ohmykube.errors import OhmykubeError
 from ohmykube.model.cluster import Mount
 from ohmykube.model.machine import MachineState, Resize
 from ohmykube.providers.base import Check, Provider
+from ohmykube.testing.exposure_conformance import ExposureConformance
 from ohmykube.testing.subject import Do, Subject, delete_all, names_of, spec_of
 from ohmykube.testing.template_conformance import BUILDING, TemplatesConformance
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BUILDING", "Do", "ProviderConformance", "Subject", "TemplatesConformance"]
+__all__ = [
+    "BUILDING",
+    "Do",
+    "ExposureConformance",
+    "ProviderConformance",
+    "Subject",
+    "TemplatesConformance",
+]
 
 
 class ProviderConformance:

@@ -11,6 +11,7 @@ from ohmykube.model.machine import Machine, MachineSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ohmykube.model.exposure import ExposedPort
     from ohmykube.providers.base import Provider
 
 Do = Callable[[str, str], None]
@@ -36,6 +37,11 @@ class Subject:
     """Leaves a mark on a running machine that its clones are to have."""
     marked: Callable[[str, str], bool] = field(default=lambda _cluster, _node: True)
     """Looks whether a running machine has the mark."""
+    reached: Callable[[str, ExposedPort], bool] | None = None
+    """Looks without the provider whether a port of a running machine answers at a place of this
+    host, ``host:port``."""
+    port: int = 80
+    """A port at which its machines answer over TCP."""
     sizes: Callable[[str, str], tuple[float | None, int | None]] | None = None
     """Looks without the provider at the cores and the MiB of memory that a machine has."""
     read: Callable[[str, str, str], str] | None = None

@@ -12,6 +12,7 @@ from ohmykube.planning import consent
 from ohmykube.planning.scope import scope_of
 from ohmykube.state import layout
 from ohmykube.steps import node_digests
+from ohmykube.steps.check_ports import check_ports
 from ohmykube.steps.compare_with_routes import compare_with_routes
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster, Role
+    from ohmykube.model.exposure import Exposed
     from ohmykube.planning.observation import Observed
     from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context, Services
@@ -70,6 +72,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         compare_with_routes(ctx)
         check_host_mounts(ctx)
         opened = wanted_outside(ctx)
+        check_ports(ctx)
         observed, plan = make_plan(ctx)
         consent.check(cluster.name, plan, options.may_delete)
         must_be_reset(ctx, observed, plan, forget_unreachable=options.forget_unreachable)
@@ -88,6 +91,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
             plan=plan,
             kubectl=session.kubectl(ctx, done.lock),
             outside=opened,
+            exposed=done.exposed,
         )
 
 
@@ -99,6 +103,8 @@ class _Done:
     nodes: tuple[NodeStatus, ...]
     kubeconfig: Path
     """For the user."""
+    exposed: Exposed
+    """Where this host reaches its services."""
     lock: ArtifactLock | None = None
     """None where no artifact was needed."""
 
@@ -125,6 +131,7 @@ def _bring_about(
             changed=made.changed or tasks > 0 or taken_back or bool(plan.deletions),
             nodes=described(ctx.cluster, nodes.machines, handed.answers),
             kubeconfig=handed.kubeconfig,
+            exposed=handed.exposed,
             lock=made.lock,
         )
 
@@ -143,11 +150,11 @@ def _as_described(ctx: Context, observed: Observed, plan: Plan, options: UpOptio
     if lacking(ctx.cluster, observed.answers):
         handed = hand_over(ctx, nodes, options.wait_seconds, usual=WAIT_SECONDS)
     else:
-        handed = hand_over_healthy(ctx, observed)
+        handed = hand_over_healthy(ctx, nodes, observed)
     if plan.changes:
         record_end(ctx, {})
     found = described(ctx.cluster, machines, handed.answers)
-    return _Done(changed=False, nodes=found, kubeconfig=handed.kubeconfig)
+    return _Done(changed=False, nodes=found, kubeconfig=handed.kubeconfig, exposed=handed.exposed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +215,7 @@ def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan
     compare_with_routes(ctx)
     check_host_mounts(ctx)
     wanted_outside(ctx)
+    check_ports(ctx)
     _, plan = make_plan(ctx, only_look=True)
     if options.offline or options.bundles:
         check_offline(ctx)

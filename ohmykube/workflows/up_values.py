@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ohmykube.model.exposure import Exposed
 from ohmykube.steps.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -47,3 +48,5 @@ class UpResult:
     """How to call kubectl here: its bare name when it is on PATH, else the path of ours."""
     outside: Outside | None = None
     """What nodes reach outside of the cluster; None where the provider does not decide that."""
+    exposed: Exposed = field(default_factory=Exposed)
+    """Where this host reaches services of the cluster."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,13 @@ from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Host, Node, Role
 from ohmykube.providers.base import ProviderContext
 from ohmykube.providers.ssh.provider import SshProvider
-from ohmykube.testing.conformance import ProviderConformance, Subject, TemplatesConformance
+from ohmykube.testing.conformance import (
+    ExposureConformance,
+    ProviderConformance,
+    Subject,
+    TemplatesConformance,
+)
+from ohmykube.testing.fake_exposure import FakeExposingProvider
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.fake_templates import FakeCloningProvider
 from ohmykube.testing.reporter import RecordingReporter
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ohmykube.kit.process import Result
+    from ohmykube.model.exposure import ExposedPort
     from ohmykube.model.machine import Machine
     from ohmykube.providers.nspawn.provider import NspawnProvider
 
@@ -68,6 +77,17 @@ def _write_fake(fake: FakeProvider, cluster: str, node: str, path: str) -> bool:
         return False
     file.write_text("written")
     return True
+
+
+class TestFakeExposure(ExposureConformance):
+    """The fake gives ports of its host."""
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Subject:
+        """Give a fake over an empty directory."""
+        paths = Paths(state=tmp_path / "s", data=tmp_path / "d", cache=tmp_path / "c")
+        context = ProviderContext(paths=paths, reporter=RecordingReporter())
+        return replace(fake_subject(tmp_path), open=lambda _cluster: FakeExposingProvider(context))
 
 
 class TestFakeShared(TestFake):
@@ -172,6 +192,45 @@ class TestNspawn(ProviderConformance):
                 nspawn_at(tmp_path).delete(cluster, node)
         assert traces(cluster_name) == {}
         assert not (tmp_path / "data" / "nspawn").exists()
+
+
+@pytest.mark.nodes
+class TestNspawnExposure(ExposureConformance):
+    """The ssh of system containers, on ports of this host."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(
+        cls,
+        tmp_path_factory: pytest.TempPathFactory,
+        nspawn_at: Callable[[Path], NspawnProvider],
+    ) -> Iterator[Subject]:
+        """Give nspawn over an empty data directory."""
+        tmp_path = tmp_path_factory.mktemp("nspawn")
+        cluster_name = new_cluster_name()
+        other = f"{cluster_name}-2"
+        yield Subject(
+            open=lambda _cluster: nspawn_at(tmp_path),
+            cluster=cluster_name,
+            other=other,
+            nodes=("cp1", "w1"),
+            reached=greeted,
+            port=22,
+        )
+        for cluster in (cluster_name, other):
+            nspawn_at(tmp_path).delete(cluster, "cp1")
+        assert traces(cluster_name) == {}
+        assert not (tmp_path / "data" / "nspawn").exists()
+
+
+def greeted(place: str, _port: ExposedPort) -> bool:
+    """Tell whether an ssh server answers there."""
+    host, _, port = place.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 @pytest.mark.nodes

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.providers.lima.records import every
+from ohmykube.providers.lima.usernet import UsernetDown
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.conformance import (
     BUILDING,
+    ExposureConformance,
     ProviderConformance,
     Subject,
     TemplatesConformance,
@@ -17,6 +20,9 @@ from tests.lima_world import World, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ohmykube.model.exposure import ExposedPort
+    from ohmykube.providers.lima.usernet import Forward
 
 
 class TestLima(ProviderConformance):
@@ -41,6 +47,43 @@ class TestLima(ProviderConformance):
                     place.provider().delete(cluster, node)
             assert not fake_limactl.processes(place.home.root)
             assert nothing_left(place)
+
+
+class TestLimaExposure(ExposureConformance):
+    """Services in the network of a cluster's machines."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """Give Lima over an empty home; the daemon of the network tells what leads where."""
+        with world("2.0.3") as place:
+
+            def reached(at: str, port: ExposedPort) -> bool:
+                remote = f"{port.address}:{port.port}"
+                records = {record.network for record in every(place.home)}
+                return any(
+                    (one.local, one.remote.rpartition("//")[2]) == (at, remote)
+                    for network in records
+                    for one in _forwards(place, network)
+                )
+
+            yield Subject(
+                open=lambda _cluster: place.provider(),
+                cluster="dev",
+                other="dev-2",
+                nodes=("cp1", "w1"),
+                answers=place.lives,
+                reached=reached,
+            )
+            for cluster in ("dev", "dev-2"):
+                place.provider().delete(cluster, "cp1")
+            assert nothing_left(place)
+
+
+def _forwards(place: World, network: str) -> tuple[Forward, ...]:
+    try:
+        return place.networks.daemon(network).forwards()
+    except UsernetDown:
+        return ()
 
 
 class TestLimaTemplates(TemplatesConformance):

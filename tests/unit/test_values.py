@@ -15,6 +15,7 @@ CHANGED = {
     "ohmykube.config.host_inventory.Inventory": "filled while the file is read",
     "ohmykube.config.yaml_source.Source": "problems are added while the tree is read",
     "ohmykube.config.yaml_tree.Node": "filled while the file is read",
+    "ohmykube.kit.udp_forward._Session": "what has become of one client's datagrams",
     "ohmykube.kube.yaml_edit.Edits": "replacements are gathered, then made",
     "ohmykube.kube.yaml_edit.Node": "its end is known when the parser has read it",
     "ohmykube.steps.deliver_to_node.Delivery": "counts while images are sent",
@@ -62,7 +63,7 @@ BY_KEYWORD = (
     "ohmykube.workflows.",
 )
 """Where values are made by keyword, so that a field can be added anywhere."""
-BY_PLACE = {"ohmykube.providers.base.ExposedPort"}
+BY_PLACE = {"ohmykube.model.exposure.ExposedPort"}
 """Public ones there whose two or three fields have a plain order."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from ohmykube.cli.expose.texts import places
 from ohmykube.kit import amounts
 from ohmykube.model.outside import HOST_NAME
 from ohmykube.ui.console import one_line, seconds
@@ -33,6 +34,7 @@ def up(result: UpResult) -> str:
     if result.outside is not None:
         host = "" if result.outside.nothing else f"; this host is {HOST_NAME} to them"
         parts += ["", f"  Nodes and pods reach {result.outside}{host}."]
+    parts += places(result.cluster, result.exposed)
     if result.kubeconfig is not None:
         parts += ["", f"  export KUBECONFIG={shlex.quote(str(result.kubeconfig))}"]
         parts += [f"  {shlex.quote(result.kubectl)} get nodes"]

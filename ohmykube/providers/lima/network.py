@@ -25,7 +25,7 @@ from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from ohmykube.providers.base import ExposedPort
+    from ohmykube.model.exposure import ExposedPort
     from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.usernet import Forward

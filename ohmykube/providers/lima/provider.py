@@ -41,8 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from ohmykube.model.exposure import ExposedPort
     from ohmykube.model.machine import Machine, MachineSpec
-    from ohmykube.providers.base import ExposedPort, NewTemplate, OwnPart, Template
+    from ohmykube.providers.base import NewTemplate, OwnPart, Template
     from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
     from ohmykube.providers.lima.templates import Flatten
@@ -282,10 +283,7 @@ class LimaProvider(Provider):
         return "127.0.0.1", self._networks.endpoint(cluster, f"{address}:{port}")
 
     def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
-        """Let this host reach exactly these addresses and ports of the cluster; say where.
-
-        They are forwarded again after each start of the cluster.
-        """
+        """Let this host reach exactly these of the cluster, also after each start; say where."""
         return self._networks.publish(cluster, wanted)
 
     # --- the image between hosts

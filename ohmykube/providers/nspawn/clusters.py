@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import threading
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, locks
+from ohmykube.model.exposure import Exposed
 from ohmykube.model.names import HIDDEN
-from ohmykube.providers.nspawn import layout, network, node_root, records
+from ohmykube.providers.nspawn import directories, layout, network, node_root, records
 from ohmykube.providers.nspawn.layout import ClusterFiles
 from ohmykube.providers.nspawn.name_claims import Claim
 from ohmykube.providers.nspawn.records import ClusterRecord, MachineRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ohmykube.model.exposure import ExposedPort, Exposure
     from ohmykube.model.machine import MachineSpec
     from ohmykube.model.outside import Outside
+    from ohmykube.providers.nspawn.host_ports import HostPorts
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.name_claims import Claims
     from ohmykube.providers.nspawn.port_forward import PortForwards
     from ohmykube.providers.nspawn.uplink import Uplinks
 
-_LOOKS = 10
-"""How often a directory that is removed is looked through, while others still write to it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helpers:
+    """What works for clusters besides their nodes."""
+
+    forwards: PortForwards
+    uplinks: Uplinks
+    ports: HostPorts
 
 
 class Clusters:
@@ -40,14 +48,14 @@ class Clusters:
         host: HostSystem,
         root: Path,
         claims: Claims,
-        forwards: PortForwards,
-        uplinks: Uplinks,
+        helpers: Helpers,
     ) -> None:
         self._host = host
         self.root = root
         self._claims = claims
-        self._forwards = forwards
-        self._uplinks = uplinks
+        self._forwards = helpers.forwards
+        self._uplinks = helpers.uplinks
+        self._ports = helpers.ports
         self._guard = threading.RLock()
 
     def files(self, cluster: str) -> ClusterFiles:
@@ -158,6 +166,7 @@ class Clusters:
             outside = self._uplinks.wanted(paths)
             if outside is not None:
                 self._uplinks.ensure(cluster, paths, outside)
+            self._ports.ensure(cluster, paths, self._addresses(cluster))
 
     def owns_name(self, record: ClusterRecord | MachineRecord) -> bool:
         """Tell whether the cluster's name on this host is ours: what runs under it is too.
@@ -170,9 +179,9 @@ class Clusters:
     def roll_back_node(self, cluster: str, node: str) -> None:
         """Remove the files of a node that was registered but whose cluster could not be set up."""
         with self.locked(cluster):
-            _empty(self.files(cluster).node(node).root_dir, last="machine.json")
+            directories.empty(self.files(cluster).node(node).root_dir, last="machine.json")
             if not self.nodes(cluster):
-                _empty(self.files(cluster).root_dir, last="cluster.json")
+                directories.empty(self.files(cluster).root_dir, last="cluster.json")
             with contextlib.suppress(OSError):
                 self.root.rmdir()
 
@@ -214,7 +223,7 @@ class Clusters:
         files.ensure_directory(node.root_dir)
         files.sweep(node.root_dir)
         if any(node.root_dir.iterdir()):
-            raise not_ours(node.root_dir)
+            raise directories.not_ours(node.root_dir)
         numbers = range(layout.FIRST_HOST, layout.LAST_HOST + 1)
         address = self._free_address(owner.cluster, spec.node, described)
         if not address:
@@ -275,12 +284,14 @@ class Clusters:
                     ours = self.owns_name(record)
                 if ours:
                     self._claims.release(cluster)
-                _empty(directory, last="machine.json")
+                directories.empty(directory, last="machine.json")
                 if record is not None or not self.foreign(paths.root_dir):
-                    _empty(paths.root_dir, last="cluster.json")
+                    directories.empty(paths.root_dir, last="cluster.json")
             else:
-                _empty(directory, last="machine.json")
+                directories.empty(directory, last="machine.json")
                 self._publish_keys(cluster)
+                if self._ports.runs(cluster):
+                    self._ports.ensure(cluster, paths, self._addresses(cluster))
             with contextlib.suppress(OSError):
                 self.root.rmdir()
 
@@ -292,9 +303,7 @@ class Clusters:
             LockedError: the port is taken.
         """
         with self.locked(cluster):
-            record = self.record(cluster)
-            if record is None:
-                raise _no_cluster(cluster)
+            record = self._recorded(cluster)
             port = record.forwards.get(target)
             if port is None:
                 port = self._forwards.choose(cluster, self._promised())
@@ -302,6 +311,13 @@ class Clusters:
                 records.write(self.files(cluster).marker, record)
             self._forwards.ensure(self.files(cluster), cluster, target, port)
             return port
+
+    def _recorded(self, cluster: str) -> ClusterRecord:
+        record = self.record(cluster)
+        if record is None:
+            text = f'there is no cluster "{cluster}" with nspawn nodes'
+            raise ProviderError(text, hint="ohmykube list", id="OMK-P-115")
+        return record
 
     def _promised(self) -> set[int]:
         every = [self.record(name) for name in self.names()]
@@ -321,10 +337,43 @@ class Clusters:
             PrerequisiteError, ProviderError: no such cluster, or it cannot be opened.
         """
         with self.locked(cluster):
-            if self.record(cluster) is None:
-                raise _no_cluster(cluster)
+            self._recorded(cluster)
             self._uplinks.ensure(cluster, self.files(cluster), outside)
             self._publish_resolver(cluster)
+
+    def _addresses(self, cluster: str) -> list[str]:
+        machines = [self.machine(cluster, name) for name in self.nodes(cluster)]
+        return [machine.address for machine in machines if machine is not None]
+
+    def publish(self, cluster: str, listed: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
+        """Hold a port of this host for each of these; return where, as ``host:port``.
+
+        Raises:
+            ProviderError: no port can be held.
+        """
+        with self.locked(cluster):
+            if self.record(cluster) is None:
+                return {}
+            paths, nodes = self.files(cluster), self._addresses(cluster)
+            told = self._ports.ensure(cluster, paths, nodes, listed=listed)
+        found = {port.target: port.place for port in told.ports if port.place}
+        return {port: found[port] for port in listed if port in found}
+
+    def expose(self, cluster: str, wanted: Exposure) -> Exposed:
+        """Hold ports of this host for all that this says.
+
+        Raises:
+            ProviderError: no such cluster, or no port can be held.
+        """
+        with self.locked(cluster):
+            self._recorded(cluster)
+            paths = self.files(cluster)
+            self._ports.ensure(cluster, paths, self._addresses(cluster), wanted=wanted)
+        return self._ports.known(cluster, paths)
+
+    def exposed(self, cluster: str) -> Exposed:
+        """Return what of a cluster is reachable on ports of this host."""
+        return self._ports.exposed(self.files(cluster)) if self._ports.runs(cluster) else Exposed()
 
     def publish_resolver(self, cluster: str) -> None:
         """Write how to resolve names into those nodes that are mounted."""
@@ -343,42 +392,7 @@ class Clusters:
         """Stop all that works for a cluster while its nodes run; its ports stay reserved."""
         with self.locked(cluster):
             self._uplinks.end(cluster)
+            self._ports.end(cluster)
             record = self.record(cluster)
             for port in record.forwards.values() if record else ():
                 self._forwards.end(cluster, port)
-
-
-def _empty(directory: Path, *, last: str) -> None:
-    """Remove a directory, the entry called ``last`` after all others; none is fine.
-
-    Looks again when it was not empty then: a program that a killed creation of ours had begun, such
-    as ssh-keygen, may have ended only meanwhile.
-    """
-    for more in reversed(range(_LOOKS)):
-        try:
-            for entry in sorted(directory.iterdir(), key=lambda path: path.name == last):
-                files.remove_tree(entry)
-            directory.rmdir()
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY or not more:
-                raise
-        else:
-            return
-
-
-def _no_cluster(cluster: str) -> ProviderError:
-    return ProviderError(
-        f'there is no cluster "{cluster}" with nspawn nodes', hint="ohmykube list", id="OMK-P-115"
-    )
-
-
-def not_ours(directory: Path) -> ProviderError:
-    """Return the error for a directory without our marker."""
-    return ProviderError(
-        f"{directory} is not touched",
-        why="it has no marker of ours for exactly this cluster and node",
-        hint=f"ls -l {directory}; move it away if it is not needed",
-        id="OMK-P-110",
-    )

@@ -28,6 +28,10 @@ RESOLVER_ADDRESS = "10.88.1.3"
 """Stands for the host's resolver. These three are where slirp4netns has them; pasta is told."""
 
 
+NETWORKS = "10.88.0.0/23"
+"""That of the nodes and that of the uplink."""
+
+
 def address(number: int) -> str:
     """Return the address with the last octet ``number`` in a cluster's own subnet."""
     return f"10.88.0.{number}"
@@ -123,6 +127,16 @@ class ClusterFiles:
     def outside(self) -> Path:
         """What of the outside is open, and how its helpers were started."""
         return self.root_dir / "outside.json"
+
+    @property
+    def ports(self) -> Path:
+        """What the process that holds ports of the host is told; a secret is in it."""
+        return self.root_dir / "ports.json"
+
+    @property
+    def ports_report(self) -> Path:
+        """What it tells."""
+        return self.root_dir / "ports-report.json"
 
     def helper_log(self, helper: str) -> Path:
         """Output of a helper."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import ConfigError, LockedError, NotFoundError
+from ohmykube.errors import LockedError, NotFoundError
 from ohmykube.kit import failures
 from ohmykube.model.machine import (
     Machine,
@@ -23,14 +22,17 @@ from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
 from ohmykube.providers.nspawn import (
     cgroups,
+    directories,
     host_mounts,
     kernel_limits,
     network,
     node_root,
+    options,
     preflight,
 )
-from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
-from ohmykube.providers.nspawn.clusters import Clusters, not_ours
+from ohmykube.providers.nspawn.base_image import BaseImages
+from ohmykube.providers.nspawn.clusters import Clusters, Helpers
+from ohmykube.providers.nspawn.host_ports import HostPorts
 from ohmykube.providers.nspawn.host_system import HostSystem
 from ohmykube.providers.nspawn.machines import Machines
 from ohmykube.providers.nspawn.name_claims import Claims
@@ -39,15 +41,13 @@ from ohmykube.providers.nspawn.templates import SCHEMA, TemplateStore, no_templa
 from ohmykube.providers.nspawn.uplink import Uplinks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from ohmykube.model.exposure import Exposed, ExposedPort, Exposure
     from ohmykube.providers.base import NewTemplate, OwnPart, Template
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
-
-OPTIONS = ("suite", "mirror")
-"""Debian release of the nodes, and the Debian mirror their base is built from."""
 
 
 class NspawnProvider(Provider):
@@ -58,7 +58,7 @@ class NspawnProvider(Provider):
     def __init__(self, context: ProviderContext, host: HostSystem | None = None) -> None:
         super().__init__(context)
         self._host = host or HostSystem()
-        self._recipe = _recipe(context)
+        self._recipe = options.recipe(context)
         self._root = context.paths.data / "nspawn"
         self._templates = TemplateStore(self._host, context.paths.data / "nspawn-templates")
 
@@ -71,8 +71,12 @@ class NspawnProvider(Provider):
     @cached_property
     def _clusters(self) -> Clusters:
         host, groups = self._host, self._cgroups
-        parts = (Claims(host, groups), PortForwards(host, groups), Uplinks(host, groups))
-        return Clusters(host, self._root, *parts)
+        helpers = Helpers(
+            forwards=PortForwards(host, groups),
+            uplinks=Uplinks(host, groups),
+            ports=HostPorts(host, groups),
+        )
+        return Clusters(host, self._root, Claims(host, groups), helpers)
 
     @cached_property
     def _machines(self) -> Machines:
@@ -273,7 +277,7 @@ class NspawnProvider(Provider):
             record = clusters.machine(cluster, node)
             if record is None:
                 if clusters.foreign(paths.root_dir):
-                    raise not_ours(paths.root_dir)
+                    raise directories.not_ours(paths.root_dir)
             elif clusters.owns_name(record):
                 self._machines.tear_down(cluster, node, paths, record.id)
             clusters.drop(cluster, node)
@@ -331,6 +335,26 @@ class NspawnProvider(Provider):
         """
         self._clusters.open_outside(cluster, outside)
 
+    def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
+        """Hold a port of this host for each of these.
+
+        Raises:
+            ProviderError: no port can be held.
+        """
+        return self._clusters.publish(cluster, wanted)
+
+    def expose(self, cluster: str, exposure: Exposure) -> Exposed:
+        """Hold ports of this host for what the cluster's services and pods offer, and for more.
+
+        Raises:
+            ProviderError: no such cluster, or no port can be held.
+        """
+        return self._clusters.expose(cluster, exposure)
+
+    def exposed(self, cluster: str) -> Exposed:
+        """Return what of the cluster is reachable on ports of this host."""
+        return self._clusters.exposed(cluster)
+
     def _described(self, record: MachineRecord) -> Machine:
         paths = self._clusters.files(record.cluster)
         state = MachineState.STOPPED if record.complete else MachineState.BROKEN
@@ -367,35 +391,3 @@ def no_machine(cluster: str, node: str) -> NotFoundError:
 def _remains(cluster: str, node: str) -> Machine:
     """Return the machine of which a crash left an empty directory."""
     return Machine(cluster=cluster, node=node, state=MachineState.BROKEN, address="")
-
-
-def _meant(key: str) -> str:
-    near = difflib.get_close_matches(key, OPTIONS, 1)
-    return f"; did you mean {near[0]}?" if near else f" (known: {', '.join(OPTIONS)})"
-
-
-def _recipe(context: ProviderContext) -> Recipe:
-    options = dict(context.cluster.provider_options) if context.cluster else {}
-    problems = [
-        f"spec.provider.options.{key}: unknown option of provider nspawn{_meant(key)}"
-        for key in sorted(options)
-        if key not in OPTIONS
-    ]
-    problems += [
-        f"spec.provider.options.{key}: a text is needed, not {value!r}"
-        for key, value in options.items()
-        if key in OPTIONS and not (isinstance(value, str) and value and value.isprintable())
-    ]
-    if problems:
-        raise ConfigError(
-            "the options of provider nspawn are wrong",
-            problems=tuple(problems),
-            hint="ohmykube config validate",
-            id="OMK-C-195",
-        )
-    recipe = Recipe()
-    return replace(
-        recipe,
-        suite=options.get("suite", recipe.suite),
-        mirror=options.get("mirror", recipe.mirror),
-    )

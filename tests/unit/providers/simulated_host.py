@@ -6,18 +6,26 @@ It knows the few programs that the nspawn provider runs, and what they leave beh
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ohmykube.kit.process import CommandFailed, Result
+from ohmykube.kube.exposure.keeper import read_report
+from ohmykube.model import exposure
 from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls
 from tests.fake_clock import FakeClock
 
+if TYPE_CHECKING:
+    from ohmykube.model.exposure import ExposedPort
+
 V1 = ("cpu", "cpuset", "memory", "pids", "systemd")
 HELPERS = ("pasta", "slirp4netns", "dnsmasq")
+PORTS = "ohmykube.kube.exposure"
 V2_CONTROLLERS = "cpuset cpu io memory pids"
 
 
@@ -32,7 +40,7 @@ class Simulation(KernelCalls):
     """Nodes do not halt on the orderly signal."""
     stillborn: str = ""
     """What a node writes on its console before it ends at once."""
-    silent: bool = False
+    silent: int = 0
     """Nodes start but their sshd never listens."""
     vanishing: bool = False
     """Others are always faster: what a program or call is to delete is gone when it begins."""
@@ -44,6 +52,12 @@ class Simulation(KernelCalls):
     ran: list[tuple[str, ...]] = field(default_factory=list)
     signals: list[tuple[int, int]] = field(default_factory=list)
     listening: set[int] = field(default_factory=set)
+    held: dict[str, dict[ExposedPort, str]] = field(default_factory=dict)
+    """Places on the host by port of a cluster, by the orders of the process that holds them."""
+    mute: bool = False
+    """Processes that hold ports do not report."""
+    api_problem: str = ""
+    """What they report of the API."""
 
     def __post_init__(self) -> None:
         self._pids = itertools.count(1000)
@@ -168,6 +182,10 @@ class Simulation(KernelCalls):
                 raise ProcessLookupError
             if number != 9 and self.deaf:
                 return
+            words = (self.proc / str(pid) / "status").read_text().split("Orders:\t")[1:]
+            if number == 1 and words:
+                self._hold(pid, *map(Path, words[0].split()))
+                return
             self._end(pid)
             if self.vanishing:
                 raise ProcessLookupError
@@ -180,6 +198,8 @@ class Simulation(KernelCalls):
         for path in (self.proc / str(pid)).iterdir():
             path.unlink()
         (self.proc / str(pid)).rmdir()
+        if "Orders:" in status:
+            self.held.pop(status.split("Orders:")[1].split()[0], None)
         if "Port:" in status:
             self.listening.discard(int(status.split("Port:")[1].split()[0]))
 
@@ -206,6 +226,11 @@ class Simulation(KernelCalls):
                 self._spawn(procs, pid, status + "\n")
                 inner = next(self._pids)
                 self._spawn(procs, inner, f"State:\tS (sleeping)\nNSpid:\t{inner}\t1\n")
+            elif PORTS in command:
+                if PORTS not in self.failing:
+                    files = command[-2:]
+                    self._spawn(procs, pid, f"{status}\nOrders:\t{files[0]} {files[1]}\n")
+                    self._hold(pid, *map(Path, files))
             elif found := [name for name in HELPERS if name in command]:
                 if found[0] not in self.failing:
                     self._spawn(procs, pid, f"{status}\nHelper:\t{found[0]}\n")
@@ -214,6 +239,38 @@ class Simulation(KernelCalls):
                 self._spawn(procs, pid, f"{status}\nPort:\t{port}\n")
                 self.listening.add(port)
             return pid
+
+    def _hold(self, pid: int, orders_file: Path, report_file: Path) -> None:
+        """Do what a process is told that holds ports: its own where free, else the next."""
+        if self.mute:
+            return
+        orders = exposure.orders(json.loads(orders_file.read_text()))
+        before = dict(read_report(report_file).places)
+        kept = self.held[str(orders_file)] = {}
+        for port in orders.listed:
+            key = f"{port.address}:{port.port}/{port.protocol}"
+            taken = {
+                (p.protocol, place) for held in self.held.values() for p, place in held.items()
+            }
+            wished = [before.get(key, ""), f"127.0.0.1:{port.port}"]
+            wished += [f"127.0.0.1:{number}" for number in exposure.OWN_PORTS]
+            free = (place for place in wished if place and (port.protocol, place) not in taken)
+            before[key] = kept[port] = next(free)
+        told = exposure.Exposed(
+            ports=tuple(
+                exposure.PublishedPort(name=port.address, target=port, place=place)
+                for port, place in kept.items()
+            ),
+            problem=self.api_problem,
+        )
+        report = exposure.Report(
+            revision=orders.revision,
+            version=orders.version,
+            pid=pid,
+            places=before,
+            exposed=told,
+        )
+        report_file.write_text(json.dumps(report.document()))
 
     def _spawn(self, procs: tuple[str, ...], pid: int, status: str) -> None:
         (self.proc / str(pid)).mkdir()
@@ -281,7 +338,7 @@ class Simulation(KernelCalls):
             case ["mmdebstrap", *_]:
                 self._bootstrap(Path(next(a for a in argv if a.startswith("/"))))
             case [_, _, "nc", *_]:
-                return int(self.silent or bool(self.stillborn)), ""
+                return self.silent or int(bool(self.stillborn)), ""
             case _:
                 pass
         return 0, ""

@@ -23,9 +23,10 @@ from ohmykube.errors import (
     ResourceError,
 )
 from ohmykube.model.cluster import Node, Role
+from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
-from ohmykube.providers.base import CheckStatus, ExposedPort
+from ohmykube.providers.base import CheckStatus
 from ohmykube.providers.lima import marker, records
 from ohmykube.providers.lima.lima_home import Home
 from ohmykube.providers.lima.lima_yaml import Shape

@@ -12,8 +12,8 @@ import pytest
 
 from ohmykube.errors import ProviderError
 from ohmykube.kit import host_routes
+from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec
-from ohmykube.providers.base import ExposedPort
 from ohmykube.providers.lima import network, processes, records
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.records import ClusterRecord

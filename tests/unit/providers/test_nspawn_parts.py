@@ -22,6 +22,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import process
 from ohmykube.kit.paths import Paths
+from ohmykube.model.exposure import OWN_PORTS
 from ohmykube.progress import ItemProgress, Status
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.providers.lima import network as lima_network
@@ -361,11 +362,14 @@ class TestPorts:
         assert port_forward.FIRST_PORT <= first < port_forward.FIRST_PORT + port_forward.PORTS
 
     def test_a_port_for_life_is_none_that_anything_else_is_given(self) -> None:
-        """The kernel gives ports to connections, Kubernetes to services, Lima to its clusters."""
+        """The kernel gives ports to connections, Kubernetes to services, Lima to its clusters.
+
+        What cannot have its own port on this host gets one of a further range.
+        """
         ours = range(port_forward.FIRST_PORT, port_forward.FIRST_PORT + port_forward.PORTS)
         connections, services = range(32768, 61000), range(30000, 32768)
         for mine, others in itertools.combinations(
-            (ours, lima_network.PORTS, connections, services), 2
+            (ours, lima_network.PORTS, OWN_PORTS, connections, services), 2
         ):
             assert not set(mine) & set(others)
 

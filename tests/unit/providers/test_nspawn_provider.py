@@ -26,12 +26,14 @@ from ohmykube.progress import Message
 from ohmykube.providers.base import NewTemplate, ProviderContext
 from ohmykube.providers.nspawn import clusters, layout
 from ohmykube.providers.nspawn.provider import NspawnProvider
-from ohmykube.testing.conformance import ProviderConformance, Subject
+from ohmykube.testing.conformance import ExposureConformance, ProviderConformance, Subject
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from ohmykube.model.exposure import ExposedPort
 
 pytestmark = pytest.mark.linux
 
@@ -114,6 +116,25 @@ class TestConformance(ProviderConformance):
         for cluster in ("dev", "dev-2"):
             for node in ("cp1", "w1"):
                 provider_at(simulation, tmp_path).delete(cluster, node)
+        assert simulation.traces() == []
+        assert files_left(tmp_path) == []
+
+
+class TestExposure(ExposureConformance):
+    @pytest.fixture
+    def subject(self, simulation: Simulation, tmp_path: Path) -> Iterator[Subject]:
+        def reached(place: str, port: ExposedPort) -> bool:
+            return any(held.get(port) == place for held in simulation.held.values())
+
+        yield Subject(
+            open=lambda _cluster: provider_at(simulation, tmp_path),
+            cluster="dev",
+            other="dev-2",
+            nodes=("cp1", "w1"),
+            reached=reached,
+        )
+        for cluster in ("dev", "dev-2"):
+            provider_at(simulation, tmp_path).delete(cluster, "cp1")
         assert simulation.traces() == []
         assert files_left(tmp_path) == []
 
@@ -386,10 +407,12 @@ def test_too_few_inotify_instances_are_a_matter_of_resources(
     assert "max_user_instances" in error.value.hint
 
 
+@pytest.mark.parametrize("code", [1, 2, -9])
 def test_a_node_without_ssh_is_ended_again(
-    simulation: Simulation, provider: NspawnProvider
+    simulation: Simulation, provider: NspawnProvider, code: int
 ) -> None:
-    simulation.silent = True
+    """Also where the program that asks was killed."""
+    simulation.silent = code
     with pytest.raises(ProviderError, match="did not start"):
         provider.create(ONE)
     assert not list(simulation.proc.glob("[0-9]*"))

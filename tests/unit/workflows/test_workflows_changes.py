@@ -159,6 +159,7 @@ TABLE = {
     "spec.network.certSANs": Row([], ["a.example"], REFUSED),
     "spec.network.egress": Row("full", ["10.0.0.0/8", "a.example"], SETTING),
     "spec.network.hostAccess": Row("none", [53, 8080], SETTING),
+    "spec.ports": Row(["8080:80"], ["127.0.0.1:5432:30032/tcp", "53:53/udp"], SETTING),
     "spec.kubeadm.initConfiguration": Row({}, {"timeouts": {"etcdAPICall": "1m"}}, REFUSED),
     "spec.kubeadm.joinConfiguration": Row({}, {"timeouts": {"discovery": "1m"}}, REFUSED),
     "spec.kubeadm.clusterConfiguration": Row({}, _ARGUMENTS, REFUSED),

@@ -1,0 +1,1 @@
+"""``ohmykube expose``."""

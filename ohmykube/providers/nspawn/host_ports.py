@@ -1,0 +1,198 @@
+"""Ports of the host that lead to what a cluster offers: one process for each cluster holds them.
+
+It listens in the host's network and connects from the cluster's, where a table of routes for what
+this host itself sends leads through the nodes: to addresses of load balancers, services and pods.
+
+```
+ 127.0.0.1:80 ──┐
+ 127.0.0.1:… ───┼─ process ──▶ br0 ──▶ node ── kube-proxy ── pods
+                └─ watches services and pods
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ohmykube import __version__
+from ohmykube.errors import ProviderError, TimeoutExceeded
+from ohmykube.kit import digest, files, process, retry
+from ohmykube.model import exposure
+from ohmykube.model.exposure import Exposed, Exposure, Orders, Report
+from ohmykube.providers.nspawn import layout
+from ohmykube.providers.nspawn.host_system import run_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ohmykube.model.exposure import ExposedPort
+    from ohmykube.providers.nspawn.cgroups import Cgroups
+    from ohmykube.providers.nspawn.host_system import HostSystem
+    from ohmykube.providers.nspawn.layout import ClusterFiles
+
+PROGRAM = "ohmykube.kube.exposure"
+"""The module that is run; the process knows more of Kubernetes than a provider does."""
+ROUTES = 96
+"""Number of the table of routes in the cluster's namespace."""
+_GROUP = "ports"
+_START_WAIT = retry.Wait(seconds=20, every=0.01, factor=1.5, longest=0.2)
+_API_WAIT = retry.Wait(seconds=10, every=0.02, factor=1.5, longest=0.2)
+
+
+class HostPorts:
+    """The processes of clusters. Call all methods under the cluster's lock."""
+
+    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
+        self._host = host
+        self._cgroups = cgroups
+
+    def ensure(
+        self,
+        cluster: str,
+        paths: ClusterFiles,
+        nodes: Sequence[str],
+        *,
+        wanted: Exposure | None = None,
+        listed: Sequence[ExposedPort] | None = None,
+    ) -> Exposed:
+        """Hold exactly these ports, now and whenever the cluster is started; return where.
+
+        Args:
+            cluster: whose.
+            paths: of its files.
+            nodes: addresses of its nodes.
+            wanted: what services and descriptions say; None for what was said before.
+            listed: ports by their addresses; None for those of before.
+
+        Raises:
+            ProviderError: the process does not start.
+        """
+        before = _read_orders(paths)
+        orders = Orders(
+            revision="",
+            version=__version__,
+            netns=str(self._host.netns / layout.cluster_netns(cluster)),
+            nodes=tuple(nodes),
+            clusters=str(paths.root_dir.parent),
+            exposure=(before.exposure if before else Exposure()) if wanted is None else wanted,
+            listed=(before.listed if before else ()) if listed is None else tuple(listed),
+        )
+        text = json.dumps(orders.document(), sort_keys=True)
+        orders = replace(orders, revision=digest.of_bytes(text.encode()))
+        if orders.nothing:
+            self.end(cluster)
+            for path in (paths.ports, paths.ports_report):
+                path.unlink(missing_ok=True)
+            return Exposed()
+        if orders != before or self._at_work(cluster, paths, orders) is None:
+            self._routes(cluster, nodes)
+            files.write(paths.ports, json.dumps(orders.document()))
+            self._tell(cluster, paths, orders)
+        return self.exposed(paths)
+
+    def known(self, cluster: str, paths: ClusterFiles) -> Exposed:
+        """Return where ports are once the process has asked the API, or found that it cannot."""
+
+        def asked() -> Exposed | None:
+            told = self.exposed(paths)
+            return told if told.complete or told.problem else None
+
+        with contextlib.suppress(TimeoutExceeded):
+            return retry.until(self._host.clock, _API_WAIT, f"services of {cluster}", asked)
+        return self.exposed(paths)
+
+    def exposed(self, paths: ClusterFiles) -> Exposed:
+        """Return what the process told last."""
+        return _read_report(paths).exposed
+
+    def end(self, cluster: str) -> None:
+        """Hold none; without effect where none is held. ``ensure`` brings them back."""
+        group = layout.helper_group(cluster, _GROUP)
+        if self._cgroups.exists(group):
+            self._cgroups.kill(group)
+            self._cgroups.remove(group)
+
+    def runs(self, cluster: str) -> bool:
+        """Tell whether the process is there."""
+        return bool(self._cgroups.pids(layout.helper_group(cluster, _GROUP)))
+
+    def _at_work(self, cluster: str, paths: ClusterFiles, orders: Orders) -> Report | None:
+        """Return the report of the process if it has done what it was told."""
+        report = _read_report(paths)
+        alive = report.pid in self._cgroups.pids(layout.helper_group(cluster, _GROUP))
+        return report if alive and report.revision == orders.revision else None
+
+    def _tell(self, cluster: str, paths: ClusterFiles, orders: Orders) -> None:
+        """Let the process read its orders: the one there is, or a new one."""
+        group, before = layout.helper_group(cluster, _GROUP), _read_report(paths)
+        pid = before.pid
+        if before.version == orders.version and pid in self._cgroups.pids(group):
+            self._cgroups.signal(pid, signal.SIGHUP)
+        else:
+            self.end(cluster)
+            self._cgroups.make(group)
+            log = paths.helper_log(_GROUP)
+            log.unlink(missing_ok=True)
+            argv = [sys.executable, "-P", "-m", PROGRAM, str(paths.ports), str(paths.ports_report)]
+            pid = self._host.launch(self._cgroups.join_files(group), argv, log)
+        self._wait(cluster, paths, lambda: self._at_work(cluster, paths, orders), pid)
+
+    def _wait(
+        self, cluster: str, paths: ClusterFiles, done: Callable[[], Report | None], pid: int
+    ) -> None:
+        def told() -> bool | None:
+            if done() is not None:
+                return True
+            return None if (self._host.proc / str(pid)).exists() else False
+
+        with contextlib.suppress(TimeoutExceeded):
+            if retry.until(self._host.clock, _START_WAIT, "ports of this host", told):
+                return
+        self.end(cluster)
+        log = paths.helper_log(_GROUP)
+        text = log.read_text(errors="replace") if log.exists() else ""
+        raise ProviderError(
+            f"no port of this host could be led into cluster {cluster}",
+            why=process.tail(text) or "the process that holds them does not answer",
+            hint=f"cat {log}",
+            id="OMK-P-540",
+        )
+
+    def _routes(self, cluster: str, nodes: Sequence[str]) -> None:
+        """Lead through the nodes what the cluster's namespace itself sends beyond its networks."""
+        netns = layout.cluster_netns(cluster)
+        what = f"lead to the services of cluster {cluster}"
+        hops = [word for node in nodes for word in ("nexthop", "via", node)]
+        if not hops:
+            return
+        own = ["ip", "-n", netns]
+        run_checked(
+            self._host, what, [*own, "route", "replace", "default", "table", str(ROUTES), *hops]
+        )
+        there = self._host.commands.run([*own, "rule", "show"], timeout=10)
+        if f"lookup {ROUTES}" in there.stdout:
+            return
+        # The first of them sends what stays in the networks of cluster and uplink the usual way.
+        main = ["rule", "add", "pref", "100", "iif", "lo", "to", layout.NETWORKS, "lookup", "main"]
+        rest = ["rule", "add", "pref", "101", "iif", "lo", "lookup", str(ROUTES)]
+        for rule in (main, rest):
+            run_checked(self._host, what, [*own, *rule])
+
+
+def _read_orders(paths: ClusterFiles) -> Orders | None:
+    try:
+        return exposure.orders(json.loads(paths.ports.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_report(paths: ClusterFiles) -> Report:
+    try:
+        return exposure.report(json.loads(paths.ports_report.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Report()
