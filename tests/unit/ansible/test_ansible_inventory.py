@@ -80,6 +80,12 @@ def test_a_secret_is_not_in_the_inventory_but_beside_it(tmp_path: Path) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize(("length", "hidden"), [(1, False), (7, False), (8, True), (64, True)])
+def test_what_is_short_is_no_secret_to_hide(tmp_path: Path, length: int, hidden: bool) -> None:
+    path = _write(tmp_path, *THREE, token="x" * length)
+    assert inventory.secrets_of(path) == (("x" * length,) if hidden else ())
+
+
 def test_an_inventory_of_others_has_no_secrets_of_ours(tmp_path: Path) -> None:
     assert inventory.secrets_of(tmp_path / "hosts.yml") == ()
 

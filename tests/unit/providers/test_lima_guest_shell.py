@@ -152,6 +152,20 @@ def test_a_template_that_is_damaged_is_none() -> None:
         provider.remove_template(new.key)
 
 
+def test_a_template_s_basis_does_not_depend_on_the_order_of_what_it_boots_from(
+    tmp_path: Path,
+) -> None:
+    found = set()
+    images = "images: [{location: /image.img, arch: x86_64}]\n"
+    for texts in ((images, "cpus: 1\n"), ("cpus: 1\n", images), ("cpus: 2\n", images)):
+        chosen = tmp_path / "lima.yaml"
+        chosen.write_text("".join(texts))
+        with world() as place:
+            told = place.cluster(template=str(chosen), allowUnverifiedImage=True)
+            found.add(place.provider(told).template_basis())
+    assert len(found) == 2
+
+
 def event(**more: object) -> events.HostAgentEvent:
     found = events.parse(json.dumps({"status": more}))
     assert found is not None
