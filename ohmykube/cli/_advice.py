@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ohmykube.cli._lazy import LazyGroup
 from ohmykube.cli._root import PROGRAM, TABLE, group
 from ohmykube.kit import process, sudo_user
 
@@ -79,6 +80,7 @@ class Advice:
         return replace(self, path=()).text(f"{PROGRAM} {shlex.join(self.typed)}")
 
     def _words(self, words: list[str]) -> list[str]:
+        words = _whole(words)
         path, command = _resolve(words)
         rest = words[len(path) :]
         options = {name for parameter in command.params for name in parameter.opts}
@@ -134,6 +136,13 @@ def _arguments(context: click.Context) -> list[str]:
             option = isinstance(parameter, click.Option)
             words += [parameter.opts[0], str(one)] if option else [str(one)]
     return words
+
+
+def _whole(words: list[str]) -> list[str]:
+    """Return the words with a command that may be left out."""
+    command = group()
+    found = command.get_command(click.Context(command), words[0])
+    return [words[0], *found.whole(words[1:])] if isinstance(found, LazyGroup) else words
 
 
 def _resolve(words: Sequence[str]) -> tuple[tuple[str, ...], click.Command]:

@@ -85,6 +85,7 @@ class LazyGroup(_Helpful, click.Group):
         table: Mapping[str, Entry],
         sections: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (),
+        default: str = "",
         **kwargs: Any,
     ) -> None:
         kwargs["context_settings"] = {**CONTEXT, **kwargs.get("context_settings", {})}
@@ -92,6 +93,18 @@ class LazyGroup(_Helpful, click.Group):
         self._table = table
         self._sections = sections or {"Commands": tuple(table)}
         self.examples = tuple(examples)
+        self._default = default
+
+    def whole(self, words: list[str]) -> list[str]:
+        """Return the words after the group's name with the command that may be left out."""
+        known = (*self._table, *CONTEXT["help_option_names"])  # type: ignore[misc]  # a list
+        return (
+            [self._default, *words] if self._default and words and words[0] not in known else words
+        )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what follows the group's name."""
+        return super().parse_args(ctx, self.whole(args))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -114,6 +127,7 @@ class LazyGroup(_Helpful, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that was typed; raises UsageError with the nearest names."""
+        args = self.whole(args)
         name = args[0]
         others = () if name in self._table else self.others(ctx)
         known = (*self._table, *others)

@@ -27,6 +27,7 @@ TABLE = {
     ),
     "shell": Entry(f"{_HERE}.cluster.shell", "shell", "Open a shell on a node, or run a command."),
     "cp": Entry(f"{_HERE}.cluster.cp", "cp", "Copy files to a node, or from one."),
+    "expose": Entry(f"{_HERE}.expose", "expose", "Reach services on ports of this host."),
     "start": Entry(f"{_HERE}.cluster.start", "start", "Start a stopped cluster."),
     "stop": Entry(f"{_HERE}.cluster.stop", "stop", "Stop a cluster and keep its data."),
     "addon": Entry(f"{_HERE}.addon", "addon", "Look at the add-ons that a cluster can have."),
@@ -42,7 +43,7 @@ TABLE = {
 }
 SECTIONS = {
     "Clusters": ("up", "plan", "down", "status", "list", "start", "stop"),
-    "Access": ("kubeconfig", "shell", "cp"),
+    "Access": ("kubeconfig", "shell", "cp", "expose"),
     "Add-ons": ("addon",),
     "Artifacts": ("image", "cache", "bundle", "template"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),

@@ -36,21 +36,36 @@ def check_ports(ctx: Context) -> None:
             hint="leave the field out; `ohmykube up` says where services are reached",
             id="OMK-C-520",
         )
-    told = ctx.provider.exposed(ctx.cluster.name).ports
-    ours = {(one.target.protocol, one.place.rpartition(":")[2]) for one in told if one.place}
     for port in ports:
-        if (port.protocol, str(port.host_port)) not in ours:
-            must_be_free(port)
-        if port.host_address == ANY_ADDRESS:
-            text = (
-                f"port {port.host_port}/{port.protocol} will be open on all addresses of this host:"
-                " whoever reaches this host reaches what is behind it"
-            )
-            ctx.services.reporter.emit(Message(text=text, level="warning"))
+        must_be_free(ctx, port, f"port {port.node_port} of the nodes")
+        warn_if_open(ctx, port)
 
 
-def must_be_free(port: FixedPort) -> None:
-    """Return if a port of this host can be held; raises as ``check_ports``."""
+def warn_if_open(ctx: Context, port: FixedPort) -> None:
+    """Say that a port is everybody's where it is."""
+    if port.host_address == ANY_ADDRESS:
+        text = (
+            f"port {port.host_port}/{port.protocol} will be open on all addresses of this host:"
+            " whoever reaches this host reaches what is behind it"
+        )
+        ctx.services.reporter.emit(Message(text=text, level="warning"))
+
+
+def must_be_free(ctx: Context, port: FixedPort, target: str) -> None:
+    """Return if a port of this host can be held, or is by this cluster; raises as ``check_ports``.
+
+    Args:
+        ctx: whose cluster.
+        port: of this host.
+        target: what it is to lead to, for people.
+    """
+    provider = ctx.provider
+    told = provider.exposed(ctx.cluster.name) if isinstance(provider, FollowsServices) else None
+    for one in told.ports if told else ():
+        if (one.target.protocol, one.place.rpartition(":")[2]) == (
+            *(port.protocol, str(port.host_port)),
+        ):
+            return
     kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as probe:
         try:
@@ -60,12 +75,12 @@ def must_be_free(port: FixedPort) -> None:
             if port.protocol == "tcp":
                 probe.listen()
         except OSError as error:
-            raise _problem(port, error) from error
+            raise _problem(port, target, error) from error
 
 
-def _problem(port: FixedPort, error: OSError) -> OhmykubeError:
+def _problem(port: FixedPort, target: str, error: OSError) -> OhmykubeError:
     place = f"{port.host_address}:{port.host_port}/{port.protocol}"
-    message = f"port {place} of this host cannot lead to port {port.node_port} of the nodes"
+    message = f"port {place} of this host cannot lead to {target}"
     if error.errno == errno.EADDRINUSE:
         return LockedError(
             message,

@@ -68,6 +68,16 @@ def _exposed(ctx: Context, provider: HostExposure, nodes: Nodes, state: NodeStat
                 for port, place in sorted(places.items())
             )
         )
+    return follow_services(ctx, provider, nodes)
+
+
+def follow_services(ctx: Context, provider: FollowsServices, nodes: Nodes) -> Exposed:
+    """Let a provider follow the cluster's services; return where they are now.
+
+    Raises:
+        ClusterError, NodeError: no account for that can be made.
+        ProviderError: no port can be held.
+    """
     exposed = _followed(ctx, provider, nodes)
     # The account may have been deleted, or the cluster been put back to an earlier state.
     return _followed(ctx, provider, nodes, renew=True) if exposed.refused else exposed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ohmykube.cli._output import document
+from ohmykube.cli.expose.results import ReachedPort, items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ class Up(TypedDict):
     kubeconfig: str | None
     context: str
     seconds: float
+    exposed: list[ReachedPort]
 
 
 class Down(TypedDict):
@@ -113,6 +115,7 @@ def up(result: UpResult) -> dict[str, Any]:
             "kubeconfig": _path(result.kubeconfig),
             "context": result.context,
             "seconds": round(result.seconds, 2),
+            "exposed": items(result.cluster, result.exposed),
         },
     )
 

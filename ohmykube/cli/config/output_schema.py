@@ -20,6 +20,7 @@ from ohmykube.cli.cache import serve_results
 from ohmykube.cli.cluster import plan_results
 from ohmykube.cli.cluster import results as cluster_results
 from ohmykube.cli.config import validate
+from ohmykube.cli.expose import results as expose_results
 from ohmykube.cli.image import results as image_results
 from ohmykube.cli.template import results as template_results
 
@@ -42,6 +43,7 @@ KINDS: dict[str, type] = {
     **bundle_results.KINDS,
     **cache_results.KINDS,
     **serve_results.KINDS,
+    **expose_results.KINDS,
     **image_results.KINDS,
     **template_results.KINDS,
     **addon_results.KINDS,

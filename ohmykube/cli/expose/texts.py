@@ -9,6 +9,7 @@ from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
     from ohmykube.model.exposure import Exposed, PublishedPort
+    from ohmykube.workflows.expose import ExposeOptions, ExposeResult
 
 MOST_AT_THE_END = 10
 """Of places that are named at the end of another command."""
@@ -40,6 +41,14 @@ def ports(cluster: str, exposed: Exposed) -> str:
         ]
         text = table(("service", "port", "place", "name", "note"), rows)
     return text + (f"\n{exposed.problem}\n" if exposed.problem else "")
+
+
+def asked(result: ExposeResult, options: ExposeOptions) -> str:
+    """Return where the service is that was asked for."""
+    service = f"{options.service}.{options.namespace}"
+    if options.remove and not result.exposed.ports:
+        return f'Service {service} of cluster "{result.cluster}" is not exposed any more\n'
+    return ports(result.cluster, result.exposed)
 
 
 def places(cluster: str, exposed: Exposed) -> list[str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, locks
-from ohmykube.model.exposure import Exposed
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.nspawn import directories, layout, network, node_root, records
 from ohmykube.providers.nspawn.layout import ClusterFiles
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.model.exposure import ExposedPort, Exposure
+    from ohmykube.model.exposure import Exposed, ExposedPort, Exposure
     from ohmykube.model.machine import MachineSpec
     from ohmykube.model.outside import Outside
     from ohmykube.providers.nspawn.host_ports import HostPorts
@@ -373,7 +372,7 @@ class Clusters:
 
     def exposed(self, cluster: str) -> Exposed:
         """Return what of a cluster is reachable on ports of this host."""
-        return self._ports.exposed(self.files(cluster)) if self._ports.runs(cluster) else Exposed()
+        return self._ports.exposed(cluster, self.files(cluster))
 
     def publish_resolver(self, cluster: str) -> None:
         """Write how to resolve names into those nodes that are mounted."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "ohmykube.kube.exposure"
 """The module that is run; the process knows more of Kubernetes than a provider does."""
+STOPPED = "nothing holds ports now: the cluster is stopped, or what held them has ended"
 ROUTES = 96
 """Number of the table of routes in the cluster's namespace."""
 _GROUP = "ports"
@@ -93,22 +94,24 @@ class HostPorts:
             self._routes(cluster, nodes)
             files.write(paths.ports, json.dumps(orders.document()))
             self._tell(cluster, paths, orders)
-        return self.exposed(paths)
+        return _read_report(paths).exposed
 
     def known(self, cluster: str, paths: ClusterFiles) -> Exposed:
         """Return where ports are once the process has asked the API, or found that it cannot."""
 
         def asked() -> Exposed | None:
-            told = self.exposed(paths)
+            told = _read_report(paths).exposed
             return told if told.complete or told.problem else None
 
         with contextlib.suppress(TimeoutExceeded):
             return retry.until(self._host.clock, _API_WAIT, f"services of {cluster}", asked)
-        return self.exposed(paths)
-
-    def exposed(self, paths: ClusterFiles) -> Exposed:
-        """Return what the process told last."""
         return _read_report(paths).exposed
+
+    def exposed(self, cluster: str, paths: ClusterFiles) -> Exposed:
+        """Return where ports are now; asks nobody."""
+        if self.runs(cluster):
+            return _read_report(paths).exposed
+        return Exposed(problem=STOPPED if paths.ports.exists() else "")
 
     def end(self, cluster: str) -> None:
         """Hold none; without effect where none is held. ``ensure`` brings them back."""

@@ -171,6 +171,10 @@ class FakeWorkflows:
             from tests.data.cli.fake_cache import StockedCache
 
             found = StockedCache()
+        elif module == "expose":
+            from tests.data.cli.fake_exposure import FakeExposure
+
+            found = FakeExposure(self.calls)
         elif module == "images":
             from tests.data.cli.fake_images import FakeImages
 

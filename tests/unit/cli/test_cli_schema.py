@@ -38,6 +38,8 @@ RESULTS = {
     ("cache", "fsck", "--rebuild"): "CacheChecked",
     ("cache", "prune", "--yes"): "CachePruned",
     ("cache", "rm", "thing", "--yes"): "CacheRemoved",
+    ("expose", "list"): "ExposedServices",
+    ("expose", "web"): "ExposedServices",
     ("addon", "list"): "AddonList",
     ("addon", "info", "flannel"): "AddonInfo",
     ("template", "list"): "TemplateList",

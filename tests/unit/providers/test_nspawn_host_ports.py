@@ -22,6 +22,7 @@ from ohmykube.model.exposure import (
 from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import FollowsServices, ProviderContext
 from ohmykube.providers.nspawn import host_ports
+from ohmykube.providers.nspawn.host_ports import STOPPED
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.testing.reporter import RecordingReporter
 
@@ -111,7 +112,7 @@ def test_what_was_killed_is_back_with_the_next_command(
     places = provider.publish("dev", [PORT])
     (pid,) = processes(simulation)
     simulation.kill(pid, signal.SIGKILL)
-    assert provider.exposed("dev") == Exposed()
+    assert provider.exposed("dev") == Exposed(problem=STOPPED)
     assert provider.publish("dev", [PORT]) == places
     assert processes(simulation) != [pid]
 

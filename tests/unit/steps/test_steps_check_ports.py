@@ -106,7 +106,7 @@ def test_an_address_that_the_host_does_not_have_is_refused(tmp_path: Path) -> No
 
 def test_a_port_that_only_root_may_have_is_refused() -> None:
     port = FixedPort(host_port=80, node_port=80)
-    error = module._problem(port, PermissionError(errno.EACCES, "Permission denied"))
+    error = module._problem(port, "port 80", PermissionError(errno.EACCES, "Permission denied"))
     assert isinstance(error, PrerequisiteError)
     assert error.id == "OMK-P-527"
     assert "1024" in str(error.hint)
