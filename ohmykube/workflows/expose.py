@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NotFoundError, PrerequisiteError, UsageError
 from ohmykube.kit import files
-from ohmykube.model.exposure import LOOPBACK, AskedService, Exposed, FixedPort
+from ohmykube.model.exposure import ANY_NODE, LOOPBACK, AskedService, Exposed, FixedPort
 from ohmykube.providers.base import FollowsServices
 from ohmykube.state import layout
 from ohmykube.steps.check_ports import must_be_free, warn_if_open
@@ -92,7 +92,13 @@ def expose(services: Services, name: str, options: ExposeOptions) -> ExposeResul
         files.write(ctx.directory / layout.ASKED_SERVICES, json.dumps([asdict(a) for a in asked]))
         told = follow_services(ctx, provider, nodes)
         full_name = f"{options.service}.{options.namespace}"
-        ports = tuple(port for port in told.ports if port.name == full_name)
+        asked_for = [] if options.remove else [(full_name, wanted.port, wanted.protocol)]
+        ports = tuple(
+            port
+            for port in told.ports
+            if (port.name, port.target.port, port.target.protocol) in asked_for
+            and port.target.address != ANY_NODE
+        )
         return ExposeResult(cluster=name, exposed=Exposed(ports=ports, problem=told.problem))
 
 

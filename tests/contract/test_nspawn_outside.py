@@ -14,6 +14,7 @@ import pytest
 from outside import new_cluster_name, traces
 
 from ohmykube.kit.paths import Paths
+from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec
 from ohmykube.model.outside import HOST_NAME, Outside
 from ohmykube.progress import NullReporter
@@ -278,3 +279,11 @@ def test_the_hosts_network_is_as_it_was(node: Node) -> None:
     before = node.world.settings()
     node.open(Outside(everything=True, host_ports=(LOCAL,)))
     assert node.world.settings() == before
+    (machine,) = node.provider.list(node.cluster)
+    wanted = [ExposedPort(machine.address, 22), ExposedPort(machine.address, 53, "udp")]
+    for ports in (wanted, []):
+        places = internet.inside(
+            node.world.host, lambda ports=ports: node.provider.publish(node.cluster, ports)
+        )
+        assert len(places) == len(ports)
+        assert node.world.settings() == before

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e import changed, documented, kept_templates, mirrored, user_images, web_service
+from tests.e2e import (
+    changed,
+    documented,
+    kept_templates,
+    mirrored,
+    reached,
+    user_images,
+    web_service,
+)
 from tests.e2e import test_packaging as packaging
 from tests.e2e.conftest import NOTHING, traces, wait_gone
 
@@ -216,14 +224,30 @@ def test_files_go_to_a_node_and_come_back(cli: Cli, cluster: str, tmp_path: Path
     cli.on(cluster, "w1", "rm", "-r", "/srv/new")
 
 
-def test_stop_and_start_bring_the_same_nodes_back(cli: Cli, cluster: str, place: Path) -> None:
-    """Takes long, as everything in a cluster of three nodes starts again."""
+def test_services_are_reached_from_the_host(
+    cli: Cli, cluster: str, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    """Takes long for pods on three nodes and some commands, each of which asks the cluster."""
+    reached.check(cli, cluster, eventually)
+
+
+def test_stop_and_start_bring_the_same_nodes_back(
+    cli: Cli, cluster: str, place: Path, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    """Takes long, as everything in a cluster of three nodes starts again.
+
+    Services are at the same places of this host.
+    """
+    places = reached.published(cli, cluster, eventually)
     before = {n["name"]: n["address"] for n in cli.json("status", cluster)["nodes"]}
     assert any("stop" in command and "start" in command for command in DAY_TWO)
     documented.run(cli, DAY_TWO, place)
     status = cli.json("status", cluster)
     assert status["health"] == "healthy"
     assert {n["name"]: n["address"] for n in status["nodes"]} == before
+    assert reached.places(cli, cluster) == places
+    assert eventually(lambda: reached.all_answer(places))
+    reached.removed(cli, cluster, eventually)
 
 
 def test_nodes_outlive_the_command_and_the_api_is_on_loopback(cli: Cli, cluster: str) -> None:
