@@ -123,6 +123,8 @@ def group_vars(
         "kubeadm_proxy_mode": network.proxy_mode,
         "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
+    if cluster.trust:
+        result["node_trusted_certificates"] = list(cluster.trust)
     result |= _kubeadm_patches(cluster, system_containers=node_traits.system_containers)
     if cluster.kubeadm.patches:
         result["kubeadm_patches"] = [

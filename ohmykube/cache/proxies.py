@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import urllib.parse
 import urllib.request
+from typing import Any
 
 import urllib3
 
@@ -18,17 +20,33 @@ def proxy_for(parts: urllib.parse.SplitResult) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def pool(proxy: str | None) -> urllib3.PoolManager:
-    """Return connections through a proxy, or straight ones."""
+def pool(proxy: str | None, trust: tuple[str, ...] = ()) -> urllib3.PoolManager:
+    """Return connections through a proxy, or straight ones.
+
+    Args:
+        proxy: its URL; None for none.
+        trust: certificates, in PEM, of authorities that are trusted beside the system's.
+    """
+    more: dict[str, Any] = {"ssl_context": _trusting(trust)} if trust else {}
     if proxy is None:
-        return urllib3.PoolManager(maxsize=8)
+        return urllib3.PoolManager(maxsize=8, **more)
     parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     credentials, _, netloc = parts.netloc.rpartition("@")
     basic = urllib.parse.unquote(credentials)
     headers = urllib3.make_headers(proxy_basic_auth=basic) if credentials else None
     return urllib3.ProxyManager(
-        parts._replace(netloc=netloc).geturl(), maxsize=8, proxy_headers=headers
+        parts._replace(netloc=netloc).geturl(),
+        maxsize=8,
+        proxy_headers=headers,
+        proxy_ssl_context=more.get("ssl_context"),
+        **more,
     )
+
+
+def _trusting(trust: tuple[str, ...]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata="\n".join(trust))
+    return context
 
 
 def is_loopback(parts: urllib.parse.SplitResult) -> bool:

@@ -94,6 +94,7 @@ def resolve(
             sources=cluster.sources,
             reporter=reporter,
             paths=paths or places.from_environment(),
+            trust=cluster.trust,
         )
         with store.using():
             _fetch(wanted, missing, Chain(_order(cluster), context, load))

@@ -81,12 +81,24 @@ def hint(url: str) -> str:
 
 
 class Transport:
-    """Sends GET and HEAD, and POST where a form is to be sent; safe to use from several threads."""
+    """Sends GET and HEAD, and POST where a form is to be sent; safe to use from several threads.
 
-    def __init__(self, timing: Timing | None = None, clock: Clock | None = None) -> None:
+    Args:
+        timing: how long things may take.
+        clock: by which it waits.
+        trust: certificates, in PEM, of authorities that are trusted beside the system's.
+    """
+
+    def __init__(
+        self,
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+        *,
+        trust: tuple[str, ...] = (),
+    ) -> None:
         self.timing = timing or Timing()
         self.clock = clock or SystemClock()
-        self._pool = functools.cache(proxies.pool)
+        self._pool = functools.cache(functools.partial(proxies.pool, trust=trust))
 
     @contextlib.contextmanager
     def open(

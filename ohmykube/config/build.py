@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.config import (
@@ -16,6 +16,7 @@ from ohmykube.config import (
     node_files,
     nodes,
     translate,
+    trust,
 )
 from ohmykube.config.problems import closest, echo
 from ohmykube.errors import ConfigError
@@ -78,6 +79,9 @@ def build(
     )
     placed = placer.place(document.spec.mounts, placed)
     problems += placer.problems
+    trusted = trust.Reader(source, base, desired=check_addons)
+    authorities = trusted.read(document.spec.trust)
+    problems += trusted.problems
     checker = checks.Checker(document, placed, source)
     checker.run(left_out, known_providers)
     problems += checker.problems
@@ -90,9 +94,11 @@ def build(
         problems += kubeadm_types.problems(sections, version, source)
         problems += host_paths.problems(document.spec, placed_nodes, source)
     return Built(
-        cluster=_cluster(document, placed, laid, with_addons=not problems),
+        cluster=replace(
+            _cluster(document, placed, laid, with_addons=not problems), trust=authorities
+        ),
         problems=problems,
-        warnings=[*warnings, *checker.warnings],
+        warnings=[*warnings, *checker.warnings, *trusted.warnings],
         nodes_known=checks.are_nodes_known(left_out),
     )
 

@@ -51,6 +51,8 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
     kubeadm = _kubeadm(cluster.kubeadm)
     if kubeadm:
         spec["kubeadm"] = kubeadm
+    if cluster.trust:
+        spec["trust"] = list(cluster.trust)
     mounts = _mounts(cluster)
     if mounts:
         spec["mounts"] = mounts

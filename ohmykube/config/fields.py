@@ -146,4 +146,5 @@ Patch = Annotated[
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST_NODES)]
 FilePath = Annotated[StrictStr, Field(min_length=1, max_length=4096)]
+Certificate = Annotated[StrictStr, Field(min_length=1, max_length=1 << 20)]
 Free = Annotated[dict[str, Any], BeforeValidator(empty)]

@@ -87,6 +87,8 @@ spec:
   #     readOnly: false
   #     nodes: all             # all | controlPlane | workers | [w1]
 
+  trust: []                  # authorities: [company-ca.pem]
+
   artifacts:
     sources: [mirror, upstream, build]
     # mirror: https://mirror.example.com/ohmykube

@@ -18,6 +18,7 @@ from ohmykube.config.fields import (
     AlternativeName,
     ApiVersion,
     Backend,
+    Certificate,
     Cni,
     Count,
     Cpus,
@@ -378,6 +379,12 @@ class Spec(Strict):
     )
     mounts: Annotated[list[mount_entries.MountEntry], NODE_BY_NODE] = Field(
         default_factory=list, description=mount_entries.TEXT, max_length=mount_entries.MOST
+    )
+    trust: Annotated[list[Certificate], LIVE] = Field(
+        default_factory=list,
+        description="Certificates of authorities that nodes, their containerd and downloads trust "
+        "beside those of the system: files, PEM or DER, relative to this one, or PEM itself.",
+        max_length=50,
     )
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
     ports: Annotated[Ports, SETTING] = Field(default=(), description=PORTS_TEXT)

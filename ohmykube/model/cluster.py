@@ -209,6 +209,8 @@ class Cluster:
     network: Network = field(default_factory=Network)
     kubeadm: KubeadmPatches = field(default_factory=KubeadmPatches)
     sources: Sources = field(default_factory=Sources)
+    trust: tuple[str, ...] = ()
+    """Certificates of authorities, one in PEM each."""
     template: TemplateUse = TemplateUse.AUTO
     addons: tuple[WantedAddon, ...] = ()
     """In the order of the file."""

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.config import document, schema_paths
+from ohmykube.config import document, schema_paths, trust
 from ohmykube.config.problems import dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ohmykube.config.mutability import Mutability
     from ohmykube.config.schema_paths import FieldPath
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _NODES = ("spec", "nodes")
 _ADDONS = ("spec", "addons")
 MOUNTS = ("spec", "mounts")
+_TRUST = ("spec", "trust")
 _NAME = ("metadata", "name")
 _UNORDERED = {("spec", "network", "certSANs")}
 
@@ -54,8 +55,9 @@ def of_clusters(before: Cluster, after: Cluster) -> Iterator[Difference]:
     """Return in what two clusters differ beside their names, nodes with mounts, and add-ons."""
     old, new = document.to_document(before), document.to_document(after)
     for path in schema_paths.fields():
-        if path[:2] not in (_NODES, _ADDONS, MOUNTS) and path != _NAME:
+        if path[:2] not in (_NODES, _ADDONS, MOUNTS, _TRUST) and path != _NAME:
             yield from _of_field(path, _value(old, path), _value(new, path))
+    yield from _of_sets(_TRUST, *(map(trust.described, one.trust) for one in (before, after)))
 
 
 def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
@@ -66,10 +68,15 @@ def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
         if path[: len(base)] == base and path[-1] != "name":
             below = path[len(base) :]
             yield from _of_field(path, _value(old, below), _value(new, below))
-    had, wanted = (set(map(_mount_text, node.mounts)) for node in (before, after))
+    yield from _of_sets(MOUNTS, *(map(_mount_text, node.mounts) for node in (before, after)))
+
+
+def _of_sets(path: FieldPath, old: Iterable[str], new: Iterable[str]) -> Iterator[Difference]:
+    """Return what one of two sets has, told for people, and the other has not."""
+    had, wanted = set(old), set(new)
     if had != wanted:
         gone, come = sorted(had - wanted), sorted(wanted - had)
-        yield Difference(path=MOUNTS, old=gone or None, new=come or None)
+        yield Difference(path=path, old=gone or None, new=come or None)
 
 
 def _mount_text(mount: Mount) -> str:

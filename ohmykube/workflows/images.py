@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from ohmykube.cache.download import Downloader
+from ohmykube.cache.registry_client import RegistryClient
 from ohmykube.cache.store import Store
+from ohmykube.cache.transport import Transport
 from ohmykube.errors import NodeError, NotFoundError, OhmykubeError
 from ohmykube.kit import parallel
 from ohmykube.progress import Message
@@ -139,7 +142,9 @@ def pull(
     store = Store(services.paths.cache)
     with session.working(services, cluster) as ctx, store.using():
         probed = probe_nodes(ctx, chosen)
-        refs = pull_images(services, wanted, probed.architectures, store)
+        transport = Transport(trust=cluster.trust)
+        client = RegistryClient(Downloader(store, services.reporter, transport))
+        refs = pull_images(services, wanted, probed.architectures, store, client)
         deliveries = deliver_images(ctx, probed, refs, store)
     return DeliveryResult(cluster=name, images=refs, nodes=deliveries)
 

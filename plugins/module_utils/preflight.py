@@ -11,6 +11,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     artifacts,
     ownership,
     programs,
+    trust,
     units,
 )
 
@@ -27,6 +28,8 @@ PACKAGES = {
     "nsenter": "util-linux",
     "swapoff": "mount",
     "umount": "mount",
+    "update-ca-certificates": "ca-certificates",
+    "update-ca-trust": "ca-certificates",
 }
 FOREIGN = (
     "this node has a containerd that these roles did not install: %s. It stays as it is. Next: use another host, or set "
@@ -43,8 +46,10 @@ def problems(params, facts):
         wanted = [name for name in wanted if name not in ("modprobe", "swapoff")]
     if params["swap"] == "keep":
         wanted = [name for name in wanted if name != "swapoff"]
+    result = trust.problems(params["trusted_certificates"])
+    if params["trusted_certificates"]:
+        wanted.append(trust.store(str)[1])
     missing = [name for name in wanted if programs.find(name) is None]
-    result = []
     if missing:
         packages = sorted({PACKAGES[name] for name in missing if name in PACKAGES})
         it = "it" if len(missing) == 1 else "them"

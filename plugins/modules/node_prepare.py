@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_prepare
-short_description: Prepare kernel modules, sysctls, swap, names and directories of a node in one step
+short_description: Prepare kernel modules, sysctls, swap, names, trusted certificates and directories of a node in one step
 version_added: 0.1.0
 description:
   - Loads kernel modules and keeps them for the next boot, sets sysctls likewise, turns swap off, keeps a block of
-    names in C(/etc/hosts) and makes directories.
+    names in C(/etc/hosts), brings certificates into the system's store and makes directories.
   - Returns what it found as the fact C(ohmykube_node), see M(ohmykube.cluster.node_info).
 author:
   - The ohmykube authors (@monshunter)
@@ -45,6 +45,13 @@ options:
     type: str
     choices: ["off", keep]
     default: "off"
+  trusted_certificates:
+    description:
+      - Certificates of authorities that all programs of the node are to trust, one in PEM each. They are kept in the system's store
+        (C(update-ca-certificates) or C(update-ca-trust)); those that were given before and are no more are taken out of it.
+    type: list
+    elements: str
+    default: []
   directories:
     description: Directories to make with mode 0755.
     type: list
@@ -116,6 +123,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     programs,
     pulls,
     storage,
+    trust,
 )
 
 MODULES_FILE = "/etc/modules-load.d/ohmykube.conf"
@@ -163,6 +171,7 @@ class Preparation:
             }
         self._set_sysctls(sysctls)
         self._write_hosts()
+        self._trust(self._params["trusted_certificates"])
         for path in self._params["directories"]:
             if not os.path.isdir(self._at(path)):
                 self.changes.append(path)
@@ -182,6 +191,7 @@ class Preparation:
         """Remove what ``present`` wrote."""
         for path in (MODULES_FILE, SYSCTL_FILE):
             self._file(path, None)
+        self._trust([])
         text = storage.read_exactly(self._at(HOSTS_FILE))
         if BEGIN in text:
             self._edit(HOSTS_FILE, without_block(text))
@@ -202,6 +212,12 @@ class Preparation:
         changed, diffs = storage.converge_files([wanted], self._check)
         self.changes += [path for _changed in changed]
         self.diffs += diffs
+
+    def _trust(self, certificates):
+        changes, diffs, kept = trust.converge(certificates, self._at, self._check)
+        self.changes += changes
+        self.diffs += diffs
+        self._kept += kept
 
     def _edit(self, path, content):
         """Change a file that is not ours: mode, owner and all other bytes stay, and a link leads where it led."""
@@ -318,6 +334,7 @@ OPTIONS = {
     "manage_kernel": {"type": "bool", "default": True},
     "hosts": {"type": "dict", "default": {}},
     "swap": {"type": "str", "choices": ["off", "keep"], "default": "off"},
+    "trusted_certificates": {"type": "list", "elements": "str", "default": []},
     "directories": {"type": "list", "elements": "path", "default": []},
     "programs": {"type": "list", "elements": "str", "default": []},
     "foreign_containerd": {"type": "str", "choices": ["allow", "refuse"], "default": "allow"},

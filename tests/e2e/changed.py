@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import ExitCode
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.e2e.conftest import Cli
 
+AUTHORITY = Path(__file__).parents[1] / "data" / "trust" / "one.pem"
 LABEL, TAINT = "example.com/rack", "example.com/slow"
 
 
@@ -64,13 +64,15 @@ def check(cli: Cli, cluster: str, path: Path) -> None:
         assert node(cli, cluster, name)["metadata"]["labels"].get(LABEL) is None
         assert node(cli, cluster, name)["spec"].get("taints") is None
     assert "vxlan" in backend(cli, cluster)
+    assert trusting(cli, cluster) == set()
 
 
 def live(cli: Cli, cluster: str, file: File) -> None:
-    """Labels, taints, the size of a machine and flannel's backend, all at once; then a setting."""
+    """Labels, taints, a machine's size, flannel's backend, trust, all at once; then a setting."""
     file.write(
         {"labels": {LABEL: "1"}, "taints": [f"{TAINT}:PreferNoSchedule"], "memory": "3GiB"},
         network={"flannel": {"backend": "host-gw"}},
+        trust=[str(AUTHORITY)],
     )
     kinds = {kind for kind, _ in file.plan()}
     assert kinds == {"ReconfigureNode", "ReconfigureCluster"}
@@ -85,9 +87,11 @@ def live(cli: Cli, cluster: str, file: File) -> None:
         size = "--for=jsonpath={.status.capacity.memory}=3Gi"
         cli.kubectl(cluster, "wait", "node", name, size, "--timeout=60s")
     assert "host-gw" in backend(cli, cluster)
+    assert trusting(cli, cluster) == {"cp1", "w1", "w2"}
     file.write(
         {"labels": {LABEL: "1"}, "taints": [f"{TAINT}:PreferNoSchedule"], "memory": "3GiB"},
         network={"flannel": {"backend": "host-gw"}},
+        trust=[str(AUTHORITY)],
         template="never",
     )
     assert file.plan() == [("UpdateSetting", None)]
@@ -136,3 +140,10 @@ def node(cli: Cli, cluster: str, name: str) -> Any:
 def backend(cli: Cli, cluster: str) -> str:
     """Return flannel's settings."""
     return cli.kubectl(cluster, "-nkube-flannel", "get", "configmap", "kube-flannel-cfg", "-oyaml")
+
+
+def trusting(cli: Cli, cluster: str) -> set[str]:
+    """Return the nodes whose programs trust the authority of the tests."""
+    names, text = ("cp1", "w1", "w2"), AUTHORITY.read_text().strip()
+    store = "/etc/ssl/certs/ca-certificates.crt"
+    return {name for name in names if text in cli.on(cluster, name, "cat", store)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -262,7 +263,8 @@ def test_examples_of_clusters_load(tmp_path: Path) -> None:
     for name, text in examples("hosts").items():
         if name.startswith("docs/providers.md"):
             (tmp_path / "hosts.ini").write_text(text)
-    (tmp_path / "src").mkdir()  # which one of them mounts
+    (tmp_path / "src").mkdir()  # what one of them mounts, and what another trusts
+    shutil.copy(ROOT / "tests/data/trust/one.pem", tmp_path / "company-ca.pem")
     for file in written(tmp_path, "cluster", ".yaml"):
         loaded = load.load(tmp_path / file)
         assert loaded.cluster.nodes, file

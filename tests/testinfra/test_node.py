@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+AUTHORITY = (Path(__file__).parents[1] / "data" / "trust" / "one.pem").read_text()
 
 
 def test_forwarding_is_on_and_stays_on(host: Any) -> None:
@@ -20,3 +23,7 @@ def test_nodes_know_themselves_and_control_planes_by_name(host: Any) -> None:
 def test_cni_directories_exist_before_containerd(host: Any) -> None:
     for path in ("/etc/cni/net.d", "/opt/cni/bin"):
         assert host.file(path).is_directory
+
+
+def test_programs_trust_the_authority_that_was_given(host: Any) -> None:
+    assert AUTHORITY in host.file("/etc/ssl/certs/ca-certificates.crt").content_string

@@ -194,24 +194,36 @@ def static() -> list[Part]:
     ]
 
 
+TRUST = "tests/data/trust/*"
 READ_BY_UNIT: dict[str, tuple[str, ...]] = {
     "unit": ("ohmykube/*",),
     "unit/addons": COLLECTION,
     "unit/ansible": (*COLLECTION, "tests/data/events/*", "tests/data/inventory/*"),
-    "unit/cache": ("tests/data/programs/*", "tests/data/cache/*"),
+    "unit/cache": ("tests/data/programs/*", "tests/data/cache/*", TRUST),
     "unit/cache/bundle": ("ohmykube/*", *COLLECTION, "tests/data/programs/*"),
     "unit/cli": EVERYTHING,
-    "unit/config": ("docs/configuration.md", "tests/data/config/*", "inventory_templates/*"),
-    "unit/kit": ("galaxy.yml", "inventory_templates/*"),
+    "unit/config": (
+        "docs/configuration.md",
+        "tests/data/config/*",
+        "inventory_templates/*",
+        TRUST,
+    ),
+    "unit/kit": ("galaxy.yml", "inventory_templates/*", TRUST),
     "unit/plugins": (
         *COLLECTION,
         "tests/data/plugins/*",
         "tests/data/config/*",
         "tests/data/state/*",
+        TRUST,
     ),
     "unit/state": ("tests/data/state/*",),
     "unit/steps": COLLECTION,
-    "unit/workflows": ("ohmykube/cli/*", *COLLECTION, "tests/data/node_programs/*"),
+    "unit/workflows": (
+        "ohmykube/cli/*",
+        *COLLECTION,
+        "tests/data/node_programs/*",
+        TRUST,
+    ),
 }
 """What unit tests read besides what they import: without it they fail in the sandbox."""
 

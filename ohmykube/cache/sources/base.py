@@ -31,6 +31,8 @@ class SourceContext:
     sources: Sources
     reporter: Reporter
     paths: Paths
+    trust: tuple[str, ...] = ()
+    """Certificates, in PEM, of authorities that are trusted beside the system's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ class FetchSource(Source):
         """Made when first used: urllib3 reads the trusted certificates then."""
         with self._guard:
             if self._made is None:
-                self._made = Downloader(self.context.store, self.context.reporter, Transport())
+                transport = Transport(trust=self.context.trust)
+                self._made = Downloader(self.context.store, self.context.reporter, transport)
             return self._made
 
     @downloader.setter

@@ -11,5 +11,6 @@ PARAMS: dict[str, Any] = {
     "manage_kernel": True,
     "hosts": {"w1": "10.0.0.12"},
     "swap": "off",
+    "trusted_certificates": [],
     "directories": ["/etc/cni/net.d"],
 }

@@ -15,7 +15,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
 )
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node as node_facts
 
-from tests.unit.plugins.tls_server import TlsServer, serving
+from tests.tls_server import TlsServer, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     programs,
 )
 
-from tests.unit.plugins.tls_server import serving
+from tests.tls_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

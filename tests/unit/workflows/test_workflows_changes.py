@@ -103,6 +103,11 @@ class Row:
     base: dict[str, Any] = dataclasses.field(default_factory=lambda: FAKE)
 
 
+def authority(name: str) -> str:
+    """Return the certificate of an authority that is valid for a century."""
+    return (Path(__file__).parents[2] / "data" / "trust" / f"{name}.pem").read_text()
+
+
 APPLIED, SETTING, NODES = Outcome.APPLIED, Outcome.SETTING, Outcome.NODES
 REFUSED, IDENTITY = Outcome.REFUSED, Outcome.IDENTITY
 _ARGUMENTS = {"apiServer": {"extraArgs": [{"name": "audit-log-maxage", "value": "7"}]}}
@@ -178,6 +183,7 @@ TABLE = {
         [{"host": "/etc", "node": "/a", "readOnly": True}, {"host": "/usr", "node": "/b"}],
         REFUSED,
     ),
+    "spec.trust": Row([authority("one")], [authority("two")], APPLIED),
     "spec.template": Row("auto", "never", SETTING),
 }
 
