@@ -146,5 +146,11 @@ Patch = Annotated[
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST_NODES)]
 FilePath = Annotated[StrictStr, Field(min_length=1, max_length=4096)]
-Certificate = Annotated[StrictStr, Field(min_length=1, max_length=1 << 20)]
+Certificates = Annotated[
+    list[Annotated[StrictStr, Field(min_length=1, max_length=1 << 20)]], Field(max_length=50)
+]
+TRUST_TEXT = (
+    "Certificates of authorities that nodes, their containerd and downloads trust beside those of "
+    "the system: files, PEM or DER, relative to this one, or PEM itself."
+)
 Free = Annotated[dict[str, Any], BeforeValidator(empty)]

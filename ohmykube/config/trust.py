@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ohmykube.config.yaml_source import Source
 
 FIELD: ValuePath = ("spec", "trust")
-MOST = 50
 LARGEST_BYTES = 1 << 20
 MOST_CERTIFICATES = 300
 SOON_SECONDS = 30 * 86400.0

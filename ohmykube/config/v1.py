@@ -13,12 +13,13 @@ from ohmykube.config import mounts as mount_entries
 from ohmykube.config import outside
 from ohmykube.config.fields import (
     MOST_NODES,
+    TRUST_TEXT,
     AddonVersion,
     Address,
     AlternativeName,
     ApiVersion,
     Backend,
-    Certificate,
+    Certificates,
     Cni,
     Count,
     Cpus,
@@ -380,12 +381,7 @@ class Spec(Strict):
     mounts: Annotated[list[mount_entries.MountEntry], NODE_BY_NODE] = Field(
         default_factory=list, description=mount_entries.TEXT, max_length=mount_entries.MOST
     )
-    trust: Annotated[list[Certificate], LIVE] = Field(
-        default_factory=list,
-        description="Certificates of authorities that nodes, their containerd and downloads trust "
-        "beside those of the system: files, PEM or DER, relative to this one, or PEM itself.",
-        max_length=50,
-    )
+    trust: Annotated[Certificates, LIVE] = Field(default_factory=list, description=TRUST_TEXT)
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
     ports: Annotated[Ports, SETTING] = Field(default=(), description=PORTS_TEXT)
     template: Annotated[UseOfTemplates, SETTING] = Field(

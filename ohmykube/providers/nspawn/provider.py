@@ -175,9 +175,8 @@ class NspawnProvider(Provider):
                 raise no_template(spec.template)
             owner = clusters.open(spec.cluster)
             cluster = self.context.cluster
-            ours = cluster is not None and cluster.name == spec.cluster
-            described = [node.name for node in cluster.nodes] if cluster and ours else []
-            record = clusters.register_node(owner, spec, base, described)
+            nodes = cluster.nodes if cluster and cluster.name == spec.cluster else ()
+            record = clusters.register_node(owner, spec, base, [one.name for one in nodes])
             with failures.undoing(lambda: self._roll_back(record), after=LockedError):
                 clusters.set_up(owner)
             return self._running(record, node)
