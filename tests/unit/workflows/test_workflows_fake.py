@@ -477,6 +477,23 @@ def test_a_copy_is_between_this_host_and_a_node_that_is_there(
     assert said in f"{caught.value.message} {caught.value.hint}"
 
 
+def test_files_are_copied_both_ways_over_the_ssh_of_the_cluster(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_up(services, cluster())
+    (services.state.directory("dev") / layout.SSH_CONFIG).write_text("")
+    program = tmp_path / "ssh-bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nshift 4; exec sh -c "$*"\n')  # the node is this host
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    (tmp_path / "here").write_text("x")
+    there, back = copy.Place(node="w1", path=f"{tmp_path}/there"), tmp_path / "back"
+    assert copy.copy(services, "dev", copy.place(str(tmp_path / "here")), there).count == 1
+    assert copy.copy(services, "dev", there, copy.place(str(back))).count == 1
+    assert back.read_text() == "x"
+
+
 def test_doctor_joins_provider_and_sources(services: Services) -> None:
     report = doctor(services, "fake")
     assert report.fixed == ()
