@@ -53,6 +53,7 @@ def build_cluster(cluster: Cluster, name: str, roles: Iterable[Role]) -> Cluster
         network=Network(cni=NO_CNI),
         addons=(),
         kubeadm=KubeadmPatches(),
+        trust=(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -16,7 +17,7 @@ from ohmykube.kit import locks, paths
 from ohmykube.kit.secret import Secret
 from ohmykube.model.artifact import ArtifactLock, Kind, LockedArtifact, PackageRole
 from ohmykube.model.change import Plan
-from ohmykube.model.cluster import Role, TemplateUse
+from ohmykube.model.cluster import Mount, Role, TemplateUse
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.model.names import HIDDEN
 from ohmykube.planning.observation import Observed
@@ -36,7 +37,6 @@ from tests import artifact_locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from ohmykube.cache.serve import Server
     from ohmykube.model.cluster import Cluster
@@ -374,6 +374,9 @@ def test_the_least_recently_used_go(provider: FakeCloningProvider) -> None:
     assert [template.key for template in provider.templates()] == [keys[0], "c" * 16]
 
 
+SRC = Mount(host=Path("/src"), node="/src")
+
+
 def changed(ctx: Context, lock: ArtifactLock = LOCK, **what: object) -> dict[Role, str]:
     """Return the keys with other artifacts, or with fields of the run replaced."""
     other = replace(ctx, **what)  # type: ignore[arg-type]
@@ -388,6 +391,8 @@ def test_what_is_the_clusters_own_is_not_in_the_key(ctx: Context) -> None:
         cluster(workers=7),
         cluster(workers=1, proxy_mode="nftables"),
         replace(ctx.cluster, name="another"),
+        replace(ctx.cluster, trust=("authority",)),
+        replace(ctx.cluster, nodes=tuple(replace(n, mounts=(SRC,)) for n in ctx.cluster.nodes)),
     ):
         assert changed(ctx, cluster=other) == before
 
