@@ -83,15 +83,21 @@ class Placer:
                 self._add((*path, "nodes"), text)
 
     def _host(self, text: str, path: ValuePath) -> Path:
-        """Return the path on this host as it is written; look whether it can be mounted."""
+        """Return where the path leads on this host; look whether it can be mounted.
+
+        A record has that already. Were it to follow links again, whoever can write beside what is
+        mounted, such as a node, could let the next start mount anything.
+        """
         place = Path(os.path.normpath(absolute(text, self._base)))
-        if self._desired:
-            base = absolute(".", self._base)
-            inside = not text.startswith(("/", "~")) and place.is_relative_to(base)
-            why = _unusable(place, base if inside else None)
-            if why:
-                self._add((*path, "host"), why)
-        return place
+        if not self._desired:
+            return place
+        base = absolute(".", self._base)
+        inside = not text.startswith(("/", "~")) and place.is_relative_to(base)
+        why = _unusable(place, base if inside else None)
+        if why:
+            self._add((*path, "host"), why)
+            return place
+        return place.resolve()
 
     def _together(self, node: Node, ordered: Sequence[tuple[Mount, ValuePath]]) -> None:
         """Look whether one node can have all of them, and its files beside them."""

@@ -98,7 +98,7 @@ class Mount:
     """A directory, file or socket of this host that a node sees."""
 
     host: Path
-    """Absolute."""
+    """Absolute, and without links: one that is there later is not followed."""
     node: str
     """Where the node sees it, absolute."""
     read_only: bool = False

@@ -145,7 +145,7 @@ class Provider(abc.ABC):
         MUST return the existing machine when it is there, started when it was stopped, made whole
         when it was broken, and with the sizes asked for as far as ``capabilities.resizing`` says.
         MUST fail and change nothing when it runs with other mounts than those asked for, or when
-        one of them is not on this host.
+        one of them is not on this host, or leads elsewhere by a link.
         MUST put an ownership marker on it before anything else.
         """
 

@@ -257,8 +257,11 @@ class ProviderConformance:
         assert subject.read(cluster, node, f"{mounts[0].node}/told") == str(mounts[0].host)
         assert subject.read(cluster, node, f"{mounts[1].node}/told") == ""
         provider.stop(cluster, node)
-        with pytest.raises(OhmykubeError):
-            provider.create(replace(other, mounts=(replace(mounts[0], host=tmp_path / "no"),)))
+        (tmp_path / "link").symlink_to(mounts[0].host)
+        for name in ("none", "link"):
+            gone = replace(mounts[0], host=tmp_path / name)
+            with pytest.raises(OhmykubeError):
+                provider.create(replace(other, mounts=(gone,)))
         provider.delete(cluster, node)
         assert all(one.host.exists() for one in mounts)
 

@@ -255,7 +255,7 @@ class FakeProvider(Provider):
 
 def _mounts(spec: MachineSpec) -> tuple[tuple[str, str, bool], ...]:
     for one in spec.mounts:
-        if not one.host.exists():
+        if not one.host.exists() or one.host.resolve() != one.host:
             raise ProviderError(f"node {spec.node} cannot start without {one.host}")
     return tuple((str(one.host), one.node, one.read_only) for one in spec.mounts)
 

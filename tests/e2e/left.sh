@@ -5,6 +5,7 @@ ls -d /etc/kubernetes /etc/containerd /run/containerd /var/log/pods /etc/systemd
   /etc/systemd/system/*containerd* /var/lib/ohmykube/* /run/flannel /usr/libexec/kubernetes \
   /run/ohmykube-kubectl /root/.kube /etc/sysctl.d/*ohmykube* /etc/modules-load.d/*ohmykube* 2>&-
 ls -d /var/lib/etcd/* /var/lib/kubelet/* /var/lib/containerd/* /etc/cni/net.d/* /opt/cni/bin/* 2>&-
+ls -d /usr/local/share/ca-certificates/*ohmykube* /etc/ssl/certs/*ohmykube* 2>&-
 ip -o link | grep -oE 'cni0|flannel[^ @:]*|veth[^ @:]*'
 iptables-save | grep -E 'KUBE-|FLANNEL|CNI-'
 nft list tables | grep -E 'kube-proxy|flannel'

@@ -31,13 +31,18 @@ def check(node: str, mounts: Sequence[Mount]) -> None:
     """Look whether this host has all that is to be mounted.
 
     Raises:
-        ProviderError: it has not, or no more.
+        ProviderError: it has not, or no more, or a link has come in its place.
     """
-    missing = [str(one.host) for one in mounts if not one.host.exists()]
-    if missing:
+    told = [f"not on this host: {one.host}" for one in mounts if not one.host.exists()]
+    told += [
+        f"leads by a link to {one.host.resolve()} now: {one.host}"
+        for one in mounts
+        if one.host.exists() and one.host.resolve() != one.host
+    ]
+    if told:
         raise ProviderError(
             f"node {node} cannot start without what it mounts",
-            why="\n".join(f"not on this host: {path}" for path in missing),
+            why="\n".join(told),
             hint="put it back, or take it out of spec.mounts and run ohmykube up -f FILE",
             id="OMK-P-582",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,13 +20,13 @@ from tests.e2e.conftest import NOTHING, Cli, wait_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.nodes
 
 WORKER = "w1.lab.example"
 NAME = "sshp"
 PORT = 2222
+AUTHORITY = Path(__file__).parents[2] / "data" / "trust" / "one.pem"
 AUDIT = "/etc/kubernetes/audit/policy.yaml"
 POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
 KUBEADM = {
@@ -155,6 +156,10 @@ def no_python(hosts: Bare, _document: dict[str, Any], _: Path) -> None:
     hosts.run("b", "mv /usr/bin/python3 /usr/bin/python3.away")
 
 
+def mounts(_hosts: Bare, document: dict[str, Any], _: Path) -> None:
+    document["spec"]["mounts"] = [{"host": "/etc", "node": "/mnt/etc"}]
+
+
 def of_another_cluster(hosts: Bare, _document: dict[str, Any], _: Path) -> None:
     marker = json.dumps({"schema": 1, "cluster": "prod", "node": "w7", "id": "0123456789"})
     hosts.run("b", f"mkdir -p /var/lib/ohmykube; echo '{marker}' >/var/lib/ohmykube/machine.json")
@@ -176,6 +181,7 @@ rm -rf /var/lib/ohmykube
         (key_of_nobody, (14, "refuses our ssh key", "identityFile")),
         (closed_port, (14, WORKER, "cannot be reached", "Connection refused")),
         (no_python, (7, "there is no python3", "apt-get install python3")),
+        (mounts, (3, "spec.mounts cannot be brought about with provider ssh", "ohmykube cp")),
         (of_another_cluster, (5, "belongs to another cluster", 'cluster "prod", node "w7"')),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -223,6 +229,7 @@ def up(
     document["spec"]["nodes"]["controlPlane"]["files"] = [{"path": AUDIT, "content": POLICY}]
     document["spec"]["nodes"]["workers"]["files"] = [{"path": "/opt/own/x", "content": "own text"}]
     document["spec"]["kubeadm"] = KUBEADM
+    document["spec"]["trust"] = [str(AUTHORITY)]
     file = written(tmp_path_factory.mktemp("file"), document)
     said = json.loads(user.run("up", "-f", file, "-o", "json").stdout)
     yield {"said": said, "file": file}
@@ -294,6 +301,24 @@ def test_a_shell_is_that_of_the_user(user: InsideCli, up: dict[str, Any]) -> Non
         assert said.strip() == name
 
 
+def test_programs_of_the_hosts_trust_the_authority_of_the_file(
+    hosts: Bare, up: dict[str, Any]
+) -> None:
+    for node in ("a", "b"):
+        assert AUTHORITY.read_text() in hosts.run(node, "cat /etc/ssl/certs/ca-certificates.crt")
+
+
+def test_a_copy_needs_no_rights_of_the_user_but_sudo(
+    hosts: Bare, user: InsideCli, up: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("text")
+    user.run("cp", "--name", NAME, str(tmp_path / "file"), f"{WORKER}:new")
+    assert hosts.run("b", "stat -c %U /root/new; cat /root/new; rm /root/new") == "root\ntext"
+    secret = "/etc/kubernetes/kubelet.conf"
+    user.run("cp", "--name", NAME, f"{WORKER}:{secret}", str(tmp_path))
+    assert (tmp_path / "kubelet.conf").read_text() == hosts.run("b", f"cat {secret}")
+
+
 def test_a_second_up_changes_nothing(user: InsideCli, up: dict[str, Any]) -> None:
     """Takes long, as it looks at everything on two nodes."""
     again = json.loads(user.run("up", "-f", up["file"], "-o", "json").stdout)
@@ -357,6 +382,9 @@ def test_down_leaves_the_machines_as_they_were(
     assert hosts.left("a"), "the look at what is left sees nothing at all"
     user.run("down", NAME, "--yes")
     assert hosts.run("b", "ls /opt/own") == ""
+    for node in ("a", "b"):
+        store = hosts.run(node, "cat /etc/ssl/certs/ca-certificates.crt")
+        assert AUTHORITY.read_text() not in store
     assert [hosts.left(node) for node in ("a", "b")] == [[], []]
     assert [machine.state.value for machine in hosts.provider.list(hosts.name)] == ["running"] * 2
     assert hosts.run("b", "systemctl is-system-running || systemctl --failed").strip() == "running"

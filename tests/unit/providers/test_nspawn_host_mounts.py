@@ -119,6 +119,28 @@ def test_a_mount_that_is_gone_stops_a_node_before_it_starts(
     assert provider.start("dev", "cp1") == provider.create(wanted)
 
 
+@pytest.mark.parametrize("way", ["create", "start"])
+@pytest.mark.parametrize("above", [False, True])
+def test_a_link_that_has_come_in_the_place_of_a_mount_is_not_followed(
+    simulation: Simulation, tmp_path: Path, way: str, above: bool
+) -> None:
+    """A node that may write beside what it mounts could let the next start mount anything."""
+    (tmp_path / "above").mkdir()
+    (tmp_path / "secret").mkdir()
+    provider = provider_at(simulation, tmp_path)
+    wanted = spec(mount(tmp_path / "above" / "here"))
+    provider.create(wanted)
+    provider.stop("dev", "cp1")
+    turned = tmp_path / "above" if above else tmp_path / "above" / "here"
+    turned.rename(tmp_path / "away")
+    turned.symlink_to(tmp_path / "secret")
+    (tmp_path / "secret" / "here").mkdir()
+    with pytest.raises(ProviderError) as caught:
+        provider.create(wanted) if way == "create" else provider.start("dev", "cp1")
+    assert caught.value.id == "OMK-P-582"
+    assert f"leads by a link to {tmp_path}/secret" in (caught.value.why or "")
+
+
 def test_a_node_that_runs_keeps_what_it_has(simulation: Simulation, tmp_path: Path) -> None:
     provider = provider_at(simulation, tmp_path)
     has = spec(mount(tmp_path / "a"))
