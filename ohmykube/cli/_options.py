@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from ohmykube.cli import _output
 from ohmykube.cli._app import App
@@ -115,6 +116,14 @@ def complete_nodes(ctx: click.Context, _param: click.Parameter, incomplete: str)
     clusters = [chosen] if chosen else app.call(names.clusters)
     nodes = [node for name in clusters for node in app.call(names.nodes, name)]
     return sorted({node for node in nodes if node.startswith(incomplete)})
+
+
+def complete_places(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the beginnings of paths of nodes, and let the shell find those of this host."""
+    nodes = [CompletionItem(f"{node}:") for node in complete_nodes(ctx, param, incomplete)]
+    return [*nodes, CompletionItem(incomplete, type="file")]
 
 
 def complete_providers(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -108,10 +108,5 @@ class Reader:
             self.warnings.append(f"spec.trust[{path[-1]}] expires on {_date(one.ends)}: {named}")
 
 
-def described(pem: str) -> str:
-    """Return one certificate for people."""
-    return str(certificates.authority(pem) or "no authority")
-
-
 def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))

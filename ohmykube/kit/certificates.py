@@ -78,6 +78,11 @@ def authority(pem: str) -> Authority | None:
     )
 
 
+def described(pem: str) -> str:
+    """Return one certificate for people."""
+    return str(authority(pem) or "no authority")
+
+
 def _context(pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem)

@@ -24,8 +24,8 @@ MOST_TOLD = 10
         "ohmykube cp --name dev cp1:/etc/kubernetes/manifests/. manifests",
     ),
 )
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", shell_complete=_options.complete_places)
+@click.argument("target", shell_complete=_options.complete_places)
 @click.option(
     "--name",
     "name_option",

@@ -56,6 +56,13 @@ def test_nodes(complete, fakes) -> None:
     assert complete("shell", "--name", "nope", "dev-w") == []
 
 
+def test_paths_of_nodes_and_files(cli, complete) -> None:
+    ask = complete("cp", "dev-w")
+    assert ask == [*(f"{node}:" for node in NODES[1:]), "dev-w"]
+    assert "file,dev-w" in cli(_OHMYKUBE_COMPLETE="bash_complete").out.split()
+    assert complete("cp", "x", "dev-w") == ask
+
+
 def test_providers(complete) -> None:
     assert complete("up", "--provider", "au") == ["auto"]
 
