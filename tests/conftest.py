@@ -102,10 +102,13 @@ def shared_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[[Callable[[], bool]], bool]:
-    """Return a bounded wait: true as soon as the condition holds, false after half a minute."""
+    """Return a bounded wait: true as soon as the condition holds, false after most of a minute.
+
+    Programs that a test must end run for a minute by themselves, so it is shorter than that.
+    """
 
     def wait(condition: Callable[[], bool]) -> bool:
-        pause, end = threading.Event(), time.monotonic() + 30
+        pause, end = threading.Event(), time.monotonic() + 50
         while not condition():
             if time.monotonic() > end:
                 return False

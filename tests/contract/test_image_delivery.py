@@ -291,7 +291,7 @@ def test_a_pull_that_is_stopped_in_mid_blob_leaves_nothing_that_hinders_the_next
             node.bring(ref)
         stopper.join()
         interrupt.requested.clear()
-        left = retry.Wait(seconds=20, every=0.1)
+        left = retry.Wait(seconds=60, every=0.1)
         retry.until(retry.SystemClock(), left, "no pull", lambda: not pulls(node) or None)
         assert node.bring(ref).way == "pull"
         assert node.has(ref)

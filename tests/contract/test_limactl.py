@@ -324,7 +324,7 @@ def test_stop_what_does_not_run(seam: Seam) -> None:
 
 def test_start_makes_no_machine_of_a_wrong_name(seam: Seam) -> None:
     with seam.refused(Reason.ABSENT):
-        seam.limactl.start("typo", timeout=5)
+        seam.limactl.start("typo", timeout=60)
     assert seam.limactl.list() == ()
 
 

@@ -24,6 +24,7 @@ from ohmykube.providers.lima.limactl_output import (
 )
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl import program, usernet
+from tests.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,9 +189,7 @@ def test_the_network_answers_as_recorded() -> None:
         if code == 200:
             there = json.loads(text.replace("@GUEST@", "192.168.104.1"))
             assert json.loads(given[1]) == there, path
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    body = {"local": f"127.0.0.1:{port}", "remote": "a:22", "protocol": "tcp"}
+    body = {"local": f"127.0.0.1:{free_port()}", "remote": "a:22", "protocol": "tcp"}
     for name in ("expose", "expose2", "unexpose", "unexpose2"):
         path = f"/services/forwarder/{name.removesuffix('2')}"
         assert ask("POST", path, body) == BOOT[name], name

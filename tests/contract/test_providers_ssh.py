@@ -203,12 +203,12 @@ def test_a_login_that_greets_and_has_proxies(
 
 
 def test_nothing_listens(hosts: list[Host], tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    provider = ssh_provider(tmp_path, "dev", {"cp1": replace(hosts[0], port=port)})
-    with pytest.raises(UnreachableError) as error:
-        provider.create(SPEC)
+    with socket.socket() as silent:  # kept, so that nobody else listens there
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        provider = ssh_provider(tmp_path, "dev", {"cp1": replace(hosts[0], port=port)})
+        with pytest.raises(UnreachableError) as error:
+            provider.create(SPEC)
     assert error.value.why is not None
     assert "refused" in error.value.why
 
@@ -273,8 +273,8 @@ class TestProbe:
             path.write_text(ssh_config.render({"h1": machine.ssh}, Path(control)))
             ssh_config.probe(path, "h1", timeout=20)
             ask = ["ssh", "-F", str(path), "-O", "check", "h1"]
-            assert "running" in process.run(ask, timeout=5).stderr
-            process.run(["ssh", "-F", str(path), "-O", "exit", "h1"], timeout=5)
+            assert "running" in process.run(ask, timeout=60).stderr
+            process.run(["ssh", "-F", str(path), "-O", "exit", "h1"], timeout=60)
 
     def test_changed_key(self, machine: Machine, tmp_path: Path) -> None:
         known = tmp_path / "known"

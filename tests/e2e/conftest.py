@@ -167,8 +167,11 @@ def processes(text: str) -> list[str]:
 NOTHING: dict[str, list[str]] = {"namespaces": [], "mounts": [], "cgroups": [], "processes": []}
 
 
-def wait_gone(name: str, seconds: float = 10) -> dict[str, list[str]]:
-    """Return what is left after at most ``seconds``: shared ssh connections may need a moment."""
+def wait_gone(name: str, seconds: float = 30) -> dict[str, list[str]]:
+    """Return what is left after at most ``seconds``: shared ssh connections may need a moment.
+
+    By themselves they stay for a minute.
+    """
     end = time.monotonic() + seconds
     while (left := traces(name)) != NOTHING and time.monotonic() < end:
         time.sleep(0.2)

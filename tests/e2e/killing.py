@@ -30,7 +30,7 @@ def kill(run: subprocess.Popen[bytes], name: str, after: float) -> list[str]:
 
 def ghosts(name: str) -> list[str]:
     """Return ansible and ssh processes of a killed run, given the moment that signals take."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 10
     while True:
         found = processes(f"/clusters/{name}/runs/")
         if not found or time.monotonic() > end:

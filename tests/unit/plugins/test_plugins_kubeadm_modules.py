@@ -532,13 +532,14 @@ def test_servers_are_reached_or_the_time_runs_out() -> None:
     pauses: list[float] = []
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.socket() as other,  # bound, so that nobody else listens there meanwhile
     ):
+        other.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in (server, other)]
         servers = [f"127.0.0.1:{port}" for port in ports]
-        assert api_server.unreachable(servers, 20) == []
-        other.close()
         found = api_server.unreachable(servers, 3, lambda: next(times), pauses.append)
+        other.listen()
+        assert api_server.unreachable(servers, 20) == []
     assert found == [(servers[1], "Connection refused")]
     assert len(pauses) == 2
 

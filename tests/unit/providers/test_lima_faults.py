@@ -91,7 +91,7 @@ def test_a_foreign_machine_of_our_name_is_never_touched(place: World) -> None:
 def test_a_running_foreign_machine_goes_on_beside_ours(place: World) -> None:
     place.home.ensure_key()
     foreign(place, "dev.w1")
-    place.limactl.start("dev.w1", timeout=5)
+    place.limactl.start("dev.w1", timeout=60)
     provider = place.provider()
     provider.create(SPEC)
     provider.stop("dev", "w1")
@@ -310,7 +310,7 @@ def test_another_port_of_ssh_after_a_restart_changes_nothing(place: World) -> No
     made = provider.create(SPEC)
     (before,) = place.limactl.list("dev.cp1")
     place.limactl.stop("dev.cp1")
-    place.limactl.start("dev.cp1", timeout=5)
+    place.limactl.start("dev.cp1", timeout=60)
     (after,) = place.limactl.list("dev.cp1")
     assert before.ssh_port != after.ssh_port
     (seen,) = provider.list("dev")

@@ -13,6 +13,7 @@ import pytest
 from ohmykube.providers.lima.usernet import Forward, Usernet, UsernetDown, UsernetError, endpoint
 from ohmykube.testing.fake_limactl import usernet as fake
 from ohmykube.testing.fake_limactl.daemons import Stop
+from tests.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,11 +50,6 @@ def usernet(home: Path, state: fake.State) -> Usernet:
 
 def guest(number: int, port: int) -> str:
     return f"192.168.231.{number}:{port}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_leases_and_cards(usernet: Usernet, state: fake.State) -> None:

@@ -32,6 +32,7 @@ from ohmykube.providers.nspawn.cgroups import Limits
 from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls, run_checked
 from ohmykube.testing.reporter import RecordingReporter
 from tests.fake_clock import FakeClock
+from tests.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -378,10 +379,8 @@ class TestPorts:
             port_forward.choose("dev", (), lambda _port: False)
 
     def test_a_real_listener_is_seen(self) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            port = listener.getsockname()[1]
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)):
             assert not KernelCalls().port_free(port)
         assert KernelCalls().port_free(port)
 

@@ -538,7 +538,7 @@ class TestOpenSsh:
 
     def call(self, *, become: bool = False, trusted: str = "") -> str:
         target = SshTarget(address="h", user="ops", become=become)
-        return OpenSsh().run("n", target, "echo hi\n", trusted=trusted, timeout=5)
+        return OpenSsh().run("n", target, "echo hi\n", trusted=trusted, timeout=60)
 
     def test_the_script_goes_over_standard_input(
         self, fake: Path, monkeypatch: pytest.MonkeyPatch

@@ -148,7 +148,7 @@ def test_a_dead_host_agent(fake: Fake) -> None:
     fake_limactl.plant(fake.home, "ha-killed@a")
     found = fake.start("a")
     assert (found.status, found.has_errors, found.host_agent_pid) == (Status.BROKEN, True, 0)
-    refused(Reason.OTHER, fake.limactl.start, "a", timeout=5)
+    refused(Reason.OTHER, fake.limactl.start, "a", timeout=60)
     refused(Reason.NOT_RUNNING, fake.limactl.stop, "a")
     fake.limactl.stop("a", force=True)
     assert fake.start("a").status is Status.RUNNING
@@ -166,7 +166,7 @@ def test_a_dead_network_daemon(fake: Fake) -> None:
     fake_limactl.plant(fake.home, "usernet-killed@a")
     assert fake.start("a").status is Status.RUNNING
     assert not fake.usernet.alive()
-    refused(Reason.AGENT_DIED, fake.limactl.start, "b", timeout=5)
+    refused(Reason.AGENT_DIED, fake.limactl.start, "b", timeout=60)
     assert "fd_connect" in (fake.home / "b" / "ha.stderr.log").read_text()
     fake.start("b")
     assert [one.remote for one in fake.usernet.forwards()] == ["192.168.104.1" + ":22"]
@@ -182,7 +182,7 @@ def test_a_start_that_gives_up_leaves_the_machine(fake: Fake) -> None:
     refused(Reason.NOT_READY, fake.limactl.start, "a", timeout=0)
     assert fake.one("a").status is Status.RUNNING
     assert events.last(fake.home / "a") is None
-    fake.limactl.start("a", timeout=5)  # it does not look whether it is ready
+    fake.limactl.start("a", timeout=60)  # it does not look whether it is ready
     assert events.last(fake.home / "a") is None
 
 
@@ -204,7 +204,7 @@ def test_a_time_limit_that_passes(fake: Fake, monkeypatch: pytest.MonkeyPatch) -
 def test_starts_that_fail(fake: Fake, fault: str, reason: Reason, status: Status) -> None:
     fake.create("a")
     fake_limactl.plant(fake.home, fault)
-    refused(reason, fake.limactl.start, "a", timeout=5)
+    refused(reason, fake.limactl.start, "a", timeout=60)
     assert fake.one("a").status is status
 
 
@@ -265,7 +265,7 @@ def test_a_clone_needs_its_original_before_2_1(fake: Fake) -> None:
         if fake.limactl.version().at_least(2, 1):
             assert fake.start(name).status is Status.RUNNING
         else:
-            refused(Reason.AGENT_DIED, fake.limactl.start, name, timeout=5)
+            refused(Reason.AGENT_DIED, fake.limactl.start, name, timeout=60)
 
 
 def test_disks_are_held_by_one_machine(fake: Fake) -> None:
@@ -275,11 +275,11 @@ def test_disks_are_held_by_one_machine(fake: Fake) -> None:
     for name in ("a", "b"):
         fake.limactl.edit(name, disks)
     fake.start("a")
-    refused(Reason.AGENT_DIED, fake.limactl.start, "b", timeout=5)
+    refused(Reason.AGENT_DIED, fake.limactl.start, "b", timeout=60)
     fake.limactl.delete("a", force=True)
     assert [one.instance for one in fake.limactl.disk_list()] == [""]
     fake.limactl.disk_delete("d", force=True)
-    refused(Reason.AGENT_DIED, fake.limactl.start, "b", timeout=5)
+    refused(Reason.AGENT_DIED, fake.limactl.start, "b", timeout=60)
 
 
 def test_starting_what_is_absent_makes_a_default_machine(fake: Fake, tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_output_for_people(fake: Fake, tmp_path: Path) -> None:
 def test_bad_calls(fake: Fake, argv: list[str]) -> None:
     fake.create("a")
     done = InProcess()(
-        ["limactl", *argv], timeout=5, env={"LIMA_HOME": str(fake.home)}, check=False
+        ["limactl", *argv], timeout=60, env={"LIMA_HOME": str(fake.home)}, check=False
     )
     assert done.code == 1
     assert "level=fatal" in done.stderr

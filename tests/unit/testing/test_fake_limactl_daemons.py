@@ -19,6 +19,7 @@ from ohmykube.testing.fake_limactl import lima_yaml, usernet
 from ohmykube.testing.fake_limactl.daemons import HostAgent, Stop, fork, wait
 from ohmykube.testing.fake_limactl.lima_home import live_pid
 from ohmykube.testing.fake_limactl.log import Fatal
+from tests.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,9 +139,7 @@ def test_a_network(directory: Path) -> None:
 
 
 def _port_forward() -> dict[str, str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    return {"local": f"127.0.0.1:{port}", "remote": "x", "protocol": "tcp"}
+    return {"local": f"127.0.0.1:{free_port()}", "remote": "x", "protocol": "tcp"}
 
 
 def test_two_daemons_of_a_network_are_one(directory: Path) -> None:
