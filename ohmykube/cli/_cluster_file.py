@@ -42,7 +42,7 @@ def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluste
     """Return the cluster described by a file (``-``: stdin) and flags, or by flags alone.
 
     Without a file, a cluster that exists is taken as it was described last: flags change it.
-    What a file leaves to be desired is said on stderr.
+    What a description leaves to be desired is said on stderr.
 
     Raises:
         ConfigError: all problems at once.
@@ -54,9 +54,8 @@ def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluste
         if record is None:
             return loader.from_overrides(wanted)
         document = _whole(app, record)
-        label = f'cluster "{record.name}"'
-        return loader.from_document(document, wanted, label=label, desired=True)
-    if file == STDIN:
+        found = loader.load_document(document, wanted, label=f'cluster "{record.name}"')
+    elif file == STDIN:
         found = loader.load_text(_standard_input(app), "stdin", wanted)
     else:
         found = loader.load(file, wanted)

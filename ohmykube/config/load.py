@@ -28,6 +28,7 @@ __all__ = [
     "from_overrides",
     "inspect",
     "load",
+    "load_document",
     "load_file",
     "load_text",
 ]  # fmt: skip
@@ -135,12 +136,23 @@ def from_document(
         desired: it is to be brought about, so its add-ons must be installed here. That of a record
             may name some that were uninstalled since.
     """
+    return load_document(document, overrides, label=label, desired=desired).cluster
+
+
+def load_document(
+    document: Mapping[str, Any],
+    overrides: Overrides | None = None,
+    *,
+    label: str = "the document",
+    desired: bool = True,
+) -> Loaded:
+    """Return it together with what the user should know; takes and raises as ``from_document``."""
     from ohmykube.config import fields  # noqa: PLC0415 - pydantic only when something is checked
     from ohmykube.config.yaml_source import Source  # noqa: PLC0415 - as above
 
     data = {"apiVersion": fields.API_VERSION, "kind": fields.KIND, **document}
     source = Source(label=label, data=data)
-    return _finish(source, overrides or Overrides(), pathlib.Path(), desired=desired).cluster
+    return _finish(source, overrides or Overrides(), pathlib.Path(), desired=desired)
 
 
 def _finish(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
+from pathlib import Path
+
 from ohmykube.config import document, load
 from ohmykube.errors import ExitCode
+from ohmykube.kit import certificates
 from ohmykube.state import file_contents
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
 
+DATA = Path(__file__).parents[2] / "data"
 FILE = b"""\
 apiVersion: ohmykube.dev/v1
 kind: Cluster
@@ -39,3 +45,25 @@ def test_files_of_nodes_are_known_or_named(cli, fakes, home) -> None:
     assert cli("up", "dev").code == 0
     ((_, found, _options),) = [call for call in fakes.calls if call[0] == "up"]
     assert [file.content for node in found.nodes for file in node.files] == ["text", "text"]
+
+
+def test_a_record_tells_what_has_changed_with_time(cli, home, monkeypatch) -> None:
+    """An authority that has run out since is named, and stops nothing."""
+    pem = (DATA / "trust" / "one.pem").read_text()
+    cluster = dataclasses.replace(load.load_text(FILE, "c.yaml").cluster, trust=(pem,))
+    store = StateStore(home / "state")
+    store.create(
+        Record(
+            id="",
+            name="dev",
+            document=document.to_document(cluster),
+            provider="nspawn",
+            kubernetes_version=cluster.kubernetes_version,
+        )
+    )
+    file_contents.keep(store.directory("dev"), cluster, None)
+    assert "expired" not in cli("up", "dev").err
+    monkeypatch.setattr(time, "time", lambda: certificates.authority(pem).ends + 1)
+    outcome = cli("up", "dev")
+    assert outcome.code == 0
+    assert "warning: spec.trust has expired on 2126" in outcome.err
