@@ -359,10 +359,10 @@ class NspawnProvider(Provider):
         state = MachineState.STOPPED if record.complete else MachineState.BROKEN
         if self._clusters.owns_name(record):
             state = self._machines.state(record, paths.node(record.node))
-        target = None
+        ssh = None
         if state is MachineState.RUNNING:
             inside = network.inside(self._host, record.cluster)
-            target = SshTarget(
+            ssh = SshTarget(
                 address=record.address,
                 user="root",
                 identity_file=paths.identity,
@@ -372,11 +372,7 @@ class NspawnProvider(Provider):
                 proxy_fdpass=True,
             )
         return Machine(
-            cluster=record.cluster,
-            node=record.node,
-            state=state,
-            address=record.address,
-            ssh=target,
+            cluster=record.cluster, node=record.node, state=state, address=record.address, ssh=ssh
         )
 
 
