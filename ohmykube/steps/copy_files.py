@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ohmykube.steps.node_shell import NodeShell
 
 SECONDS = 6 * 3600
+_BLOCK = 1 << 16
 HOME = "/root"
 """What relative paths of nodes start from."""
 _LOOK = 'if [ -d "$1" ]; then echo directory; elif [ -e "$1" ]; then echo file; fi'
@@ -179,6 +180,8 @@ class _Receiver:
                     modes |= {path: sent.mode & 0o777} if member.isdir() else {}
             for link in links:
                 tar.extract(link, self._place, filter="fully_trusted")
+        while stream.read(_BLOCK):
+            pass  # what stands after the end: a tar that cannot send it fails
         for path, mode in reversed(modes.items()):  # only now: one may forbid to write into it
             path.chmod(mode)
 

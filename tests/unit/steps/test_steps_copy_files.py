@@ -313,3 +313,14 @@ def test_a_file_of_this_host_that_cannot_be_read_is_named(
     monkeypatch.setattr(tarfile, "bltn_open", refuse)
     with pytest.raises(PermissionDenied, match="cannot read "):
         copy_files.to_node(str(tmp_path / "f"), shell, str(tmp_path / "new"))
+
+
+def test_all_is_read_that_a_node_sends(tmp_path: Path) -> None:
+    """Also what stands after the end of an archive: a sender that is left alone with it fails."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("a"))
+    sent = io.BufferedReader(io.BytesIO(buffer.getvalue() + bytes(1 << 20)))  # type: ignore[arg-type]
+    copy_files._Receiver(tmp_path, "a", "a", None).take(sent)
+    assert (tmp_path / "a").is_file()
+    assert sent.read() == b""
