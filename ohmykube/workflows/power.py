@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import PrerequisiteError
 from ohmykube.kit import parallel
+from ohmykube.model.exposure import Exposed
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.hand_over import hand_over
@@ -28,6 +29,8 @@ class PowerResult:
 
     cluster: str
     nodes: tuple[str, ...]
+    exposed: Exposed = field(default_factory=Exposed)
+    """Where this host reaches services of a cluster that was started."""
 
 
 def start(services: Services, name: str) -> PowerResult:
@@ -49,8 +52,8 @@ def start(services: Services, name: str) -> PowerResult:
         with START_NODES.running(services):
             parallel.each(cluster.nodes, begin)
         machines = {machine.node: machine for machine in ctx.provider.list(name)}
-        hand_over(ctx, connect_nodes(ctx, machines), None, usual=WAIT_SECONDS)
-    return _result(cluster)
+        handed = hand_over(ctx, connect_nodes(ctx, machines), None, usual=WAIT_SECONDS)
+    return replace(_result(cluster), exposed=handed.exposed)
 
 
 def stop(services: Services, name: str) -> PowerResult:

@@ -267,7 +267,7 @@ def balanced(far: OrdinaryCli) -> None:
     with timed("a second up"):
         done = far.run(*up(far), timeout=UP_SECONDS)
     assert "nothing changed" in done.stdout
-    (place,) = re.findall(r"service default/outside port 80/tcp is at (\S+)", done.stderr)
+    (place,) = re.findall(r"(\S+) +outside\.default port 80/tcp", done.stdout)
     say(f"the service at {address}:80 is at {place} of this host")
     with timed("forty answers on this host"):
         assert {answer(place) for _ in range(40)} == {"cp1", "w1"}
@@ -287,7 +287,7 @@ def again(far: OrdinaryCli) -> None:
     assert {n["machine"] for n in far.json("status", NAME)["nodes"]} == {"stopped"}
     with timed("start"):
         done = far.run("start", NAME, timeout=UP_SECONDS)
-    (place,) = re.findall(r"service default/outside port 80/tcp is at (\S+)", done.stderr)
+    (place,) = re.findall(r"(\S+) +outside\.default port 80/tcp", done.stdout)
     assert {n["name"]: n["address"] for n in far.json("status", NAME)["nodes"]} == before
     (remote,) = re.findall(r"192\.168\.\d+\.200", kubectl(far, "get", "service", "outside"))
     far.on(NAME, "w1", "sudo", "ip", "address", "replace", f"{remote}/32", "dev", "eth0")

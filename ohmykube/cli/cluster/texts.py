@@ -104,4 +104,5 @@ def clusters(found: Sequence[ClusterSummary]) -> str:
 def power(result: PowerResult, action: str) -> str:
     """Return what was started or stopped."""
     done = {"start": "runs", "stop": "is stopped"}[action]
-    return f'Cluster "{result.cluster}" {done} ({amounts.count(len(result.nodes), "node")})\n'
+    head = f'Cluster "{result.cluster}" {done} ({amounts.count(len(result.nodes), "node")})'
+    return "\n".join([head, *places(result.cluster, result.exposed)]) + "\n"

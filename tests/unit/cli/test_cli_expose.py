@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ohmykube.cli.cluster import texts as of_clusters
 from ohmykube.cli.expose import texts
 from ohmykube.model.exposure import Exposed, ExposedPort, PublishedPort
 from ohmykube.workflows.expose import ExposeOptions
+from ohmykube.workflows.power import PowerResult
 
 LISTED = """\
 SERVICE      PORT       PLACE            NAME                              NOTE
@@ -94,3 +96,13 @@ def test_the_end_of_another_command_names_some() -> None:
     assert lines[-1] == "  and 2 more: ohmykube expose list dev"
     nowhere = PublishedPort(name="a", target=ExposedPort("", 1), note="it is taken")
     assert texts.places("dev", Exposed(ports=(nowhere,))) == []
+
+
+def test_a_started_cluster_and_one_that_is_up_say_where_services_are() -> None:
+    """A stopped one has none."""
+
+    port = PublishedPort(name="a.b", target=ExposedPort("", 80), place="127.0.0.1:80")
+    result = PowerResult(cluster="dev", nodes=("cp1",), exposed=Exposed(ports=(port,)))
+    assert "  a.b.dev.localhost:80  a.b port 80/tcp\n" in of_clusters.power(result, "start")
+    stopped = PowerResult(cluster="dev", nodes=("cp1",))
+    assert of_clusters.power(stopped, "stop") == 'Cluster "dev" is stopped (1 node)\n'
