@@ -93,6 +93,8 @@ class ApiAccess:
     authority: str
     """Their certificate authority, PEM."""
     token: str
+    generation: int = 0
+    """How often the account was made anew: then it is tried at once, also with the same token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

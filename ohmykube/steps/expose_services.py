@@ -45,8 +45,9 @@ def expose_services(ctx: Context, nodes: Nodes, state: NodeState | None) -> Expo
                 exposed = _exposed(ctx, provider, nodes, state)
             except OhmykubeError as error:
                 exposed = Exposed(problem=error.message)
-        if exposed.problem:
-            text = f"services cannot be reached from this host: {exposed.problem}"
+        if exposed.problem or not exposed.complete:
+            why = exposed.problem or "the API server has not answered yet"
+            text = f"services cannot be reached from this host: {why}"
             ctx.services.reporter.emit(Message(text=text, level="warning"))
         for port in exposed.ports:
             if not port.place:

@@ -73,12 +73,13 @@ def ports_access(ctx: Context, nodes: Nodes, *, renew: bool = False) -> ApiAcces
     planes = [node.name for node in ctx.cluster.control_planes]
     found = [nodes.machines[name].address for name in planes if name in nodes.machines]
     servers = tuple(f"{address}:{API_PORT}" for address in found)
-    kept = None if renew else _read(ctx)
-    if kept is None:
+    kept = _read(ctx)
+    if kept is None or renew:
         authority, token = _made(ctx, cluster_api(ctx.cluster, nodes))
     else:
         authority, token = kept.authority, kept.token
-    access = ApiAccess(servers=servers, authority=authority, token=token)
+    generation = (kept.generation if kept else 0) + renew
+    access = ApiAccess(servers=servers, authority=authority, token=token, generation=generation)
     if access != kept:
         files.write(path, json.dumps(asdict(access)))
     return access

@@ -42,7 +42,7 @@ ROUTES = 96
 """Number of the table of routes in the cluster's namespace."""
 _GROUP = "ports"
 _START_WAIT = retry.Wait(seconds=20, every=0.01, factor=1.5, longest=0.2)
-_API_WAIT = retry.Wait(seconds=10, every=0.02, factor=1.5, longest=0.2)
+_API_WAIT = retry.Wait(seconds=3, every=0.02, factor=1.5, longest=0.2)
 
 
 class HostPorts:
@@ -97,11 +97,14 @@ class HostPorts:
         return _read_report(paths).exposed
 
     def known(self, cluster: str, paths: ClusterFiles) -> Exposed:
-        """Return where ports are once the process has asked the API, or found that it cannot."""
+        """Return where ports are once the process has asked the API, or found that it cannot.
+
+        A refusal is final after a while only: what was just granted comes into force a bit later.
+        """
 
         def asked() -> Exposed | None:
             told = _read_report(paths).exposed
-            return told if told.complete or told.problem else None
+            return told if told.complete or (told.problem and not told.refused) else None
 
         with contextlib.suppress(TimeoutExceeded):
             return retry.until(self._host.clock, _API_WAIT, f"services of {cluster}", asked)

@@ -58,6 +58,9 @@ class Simulation(KernelCalls):
     """Processes that hold ports do not report."""
     api_problem: str = ""
     """What they report of the API."""
+    refused: bool = False
+    """The API does not know them."""
+    clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
         self._pids = itertools.count(1000)
@@ -103,7 +106,7 @@ class Simulation(KernelCalls):
             run=self.run_dir,
             commands=self,
             kernel=self,
-            clock=FakeClock(),
+            clock=self.clock,
         )
 
     # Kernel
@@ -262,6 +265,8 @@ class Simulation(KernelCalls):
                 for port, place in kept.items()
             ),
             problem=self.api_problem,
+            refused=self.refused,
+            complete=not self.api_problem,
         )
         report = exposure.Report(
             revision=orders.revision,

@@ -163,6 +163,18 @@ def test_why_services_are_not_known_is_told(
     assert provider.exposed("dev").problem == "it is down"
 
 
+def test_a_refusal_is_given_time_and_then_told(
+    simulation: Simulation, provider: NspawnProvider
+) -> None:
+    """What was just granted comes into force a bit later."""
+    simulation.api_problem, simulation.refused = "403 Forbidden", True
+    clock = simulation.clock
+    before = clock.now()
+    told = provider.expose("dev", Exposure(access=ACCESS))
+    assert (told.problem, told.refused) == ("403 Forbidden", True)
+    assert clock.now() > before
+
+
 def test_a_cluster_that_is_not_there_cannot_be_exposed(provider: NspawnProvider) -> None:
     with pytest.raises(ProviderError) as caught:
         provider.expose("other", Exposure(access=ACCESS))

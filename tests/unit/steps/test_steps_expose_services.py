@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -225,11 +225,28 @@ def test_an_account_that_the_cluster_does_not_know_any_more_is_made_anew(
     monkeypatch.setattr(Following, "knows", {"second"})
     found = exposed(Following, tmp_path, NodeState())
     assert found.exposed.ports == (WEB, NOWHERE)
-    assert [one.access.token for one in Following.wanted if one.access] == [
-        "first",
-        "first",
-        "second",
+    assert [
+        (one.access.token, one.access.generation) for one in Following.wanted if one.access
+    ] == [
+        ("first", 0),
+        ("first", 0),
+        ("second", 1),
     ]
+    exposed(Following, tmp_path, NodeState())
+    assert Following.wanted[-1] == Following.wanted[-2]
+
+
+def test_an_account_whose_rights_were_taken_is_asked_with_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when its token is the same."""
+    Following.wanted.clear()
+    monkeypatch.setattr(Following, "knows", set())
+    monkeypatch.setitem(globals(), "TOKENS", [b"same", b"same"])
+    exposed(Following, tmp_path, NodeState())
+    first, second = Following.wanted
+    assert first != second
+    assert replace(first, access=second.access) == second
 
 
 def test_a_file_that_is_damaged_is_as_none(tmp_path: Path) -> None:
