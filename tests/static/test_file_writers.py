@@ -30,6 +30,7 @@ WRITERS = {
     "state": "records of clusters",
     "steps": "files of a cluster or of a run, in their directories",
     "testing": "files of fakes",
+    "workflows/expose.py": "wishes of the user, in a cluster's directory",
     "workflows/merged_kubeconfigs.py": "notes in a cluster's directory",
     "workflows/session.py": "the copy of kubectl in our data",
 }
