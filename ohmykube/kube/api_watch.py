@@ -86,9 +86,11 @@ class Watched:
                 self._well()
                 version, failures = await self._watch(version), 0
                 await asyncio.sleep(_PAUSES[0])  # one that ends all watches at once is not urged
-            except ApiProblem as problem:
-                if problem.code == _GONE:
+            except (ApiProblem, LookupError, TypeError) as error:
+                problem = error if isinstance(error, ApiProblem) else _odd(error)
+                if problem.code == _GONE or problem is not error:
                     version = ""
+                if problem.code == _GONE:
                     continue
                 self.problem = problem
                 self._changed()
@@ -194,6 +196,10 @@ class Watched:
             "User-Agent: ohmykube-ports",
         )
         return "\r\n".join((*lines, "", "")).encode()
+
+
+def _odd(error: Exception) -> ApiProblem:
+    return ApiProblem(f"the API server answers what is no list and no event: {error!r}")
 
 
 def _parsed(text: bytes) -> Any:

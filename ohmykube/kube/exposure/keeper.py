@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import OhmykubeError
 from ohmykube.kit import files
 from ohmykube.kube import service_ports
 from ohmykube.kube.api_watch import Watched
@@ -21,8 +23,12 @@ if TYPE_CHECKING:
 
     from ohmykube.model.exposure import Orders, Request
 
+log = logging.getLogger(__name__)
+
 GATHER_SECONDS = 0.05
 """How long changes are gathered before they are brought about together."""
+AGAIN_SECONDS = 1.0
+"""After which a report is tried again that could not be written."""
 _RUNNING = "&fieldSelector=status.phase%3DRunning"
 
 
@@ -129,8 +135,16 @@ class Keeper:
             offered=self._offered,
         )
         if report != self._report:
+            self._tell(report)
+
+    def _tell(self, report: Report) -> None:
+        """Write a report; where that is not possible, hold the ports all the same."""
+        try:
             files.write(self._report_file, json.dumps(report.document()))
             self._report = report
+        except (OhmykubeError, OSError) as error:
+            log.warning("no report: %s", error)
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._changed.set)
 
     def _now_offered(self) -> Iterator[Request]:
         if not self._watched:

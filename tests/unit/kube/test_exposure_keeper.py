@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.kube.exposure import keeper as keeper_module
 from ohmykube.kube.exposure.keeper import Keeper, read_report
 from ohmykube.model.exposure import (
     AskedService,
@@ -249,6 +250,28 @@ def test_two_clusters_that_want_the_same_port_have_different_ones(
             async with cluster.kept():
                 await cluster.until(lambda: cluster.places() != {})
                 assert set(cluster.places().values()) == {f"127.0.0.1:{port}"}
+
+    asyncio.run(work())
+
+
+def test_ports_are_held_also_while_no_report_can_be_written(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it is written as soon as it can be."""
+    monkeypatch.setattr(keeper_module, "AGAIN_SECONDS", 0.01)
+
+    async def work() -> None:
+        (port,) = free()
+        cluster.order(Exposure(fixed=(FixedPort(host_port=port, node_port=1),)))
+        cluster.report_file.mkdir()
+        async with cluster.kept():
+            with contextlib.suppress(OSError):
+                while True:  # until somebody listens there
+                    with socket.socket() as probe:
+                        probe.bind(("127.0.0.1", port))
+                    await asyncio.sleep(0)
+            cluster.report_file.rmdir()
+            await cluster.until(lambda: cluster.places() == {"node:1": f"127.0.0.1:{port}"})
 
     asyncio.run(work())
 

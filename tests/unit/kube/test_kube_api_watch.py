@@ -98,8 +98,10 @@ ODD = {"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "et
         lambda api: api.end_watches(half=True),
         lambda api: api.say("services", GONE),
         lambda api: api.say("services", ODD),
+        lambda api: api.say("services", {"type": "ADDED", "object": {}}),
+        lambda api: api.say("services", {"type": "ADDED", "object": []}),
     ],
-    ids=["ended", "cut off", "version too old", "another error"],
+    ids=["ended", "cut off", "version too old", "another error", "no object", "no mapping"],
 )
 def test_what_changed_while_nothing_was_watched_is_found(
     files: tuple[str, str], happens: Callable[[FakeApi], None]
