@@ -26,6 +26,7 @@ CHANGED = {
     "ohmykube.ui.live._Step": "what the screen shows changes",
     "ohmykube.ui.plain._Running": "what the screen shows changes",
     "ohmykube.workflows.tunnel_keeper._State": "the state of one tunnel",
+    "ohmykube.steps.copy_files.Copied": "what has arrived is counted one by one",
 }
 """Dataclasses that change, with the reason."""
 NO_SLOTS = {"ohmykube.cli._app.App"}
