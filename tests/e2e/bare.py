@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.kit import process
 from ohmykube.kit.paths import Paths
 from ohmykube.model.machine import MachineSpec
 from ohmykube.progress import NullReporter
@@ -84,7 +84,7 @@ class Bare:
 
     @staticmethod
     def _ip(netns: str, command: str) -> None:
-        subprocess.run(["ip", "-n", netns, *command.split()], check=True, capture_output=True)
+        process.run(["ip", "-n", netns, *command.split()], timeout=30)
 
     def remove(self) -> None:
         """Remove all of them."""
@@ -105,20 +105,15 @@ class Bare:
         raise LookupError(node)
 
     def run(self, node: str, script: str) -> str:
-        """Run a shell script on a node as root; raises CalledProcessError."""
+        """Run a shell script on a node as root; raises CommandFailed, which shows its output."""
         options = [
             *("-F", "none", "-i", str(self.key), "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
             *("-o", f"UserKnownHostsFile={self.files / 'known_hosts'}"),
             *("-o", "KexAlgorithms=-sntrup761*"),
         ]
-        return subprocess.run(
-            [*self.inside, "ssh", *options, f"root@{self.address(node)}", "sh", "-s"],
-            input=script,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        argv = [*self.inside, "ssh", *options, f"root@{self.address(node)}", "sh", "-s"]
+        return process.run(
+            argv, input=script, timeout=120, env={**os.environ, "LC_ALL": "C.UTF-8"}
         ).stdout
 
     def left(self, node: str) -> list[str]:
