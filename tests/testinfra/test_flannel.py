@@ -36,3 +36,9 @@ def test_the_configuration_names_plugins_that_are_there(host: Any) -> None:
     written = json.loads(host.file("/etc/cni/net.d/10-flannel.conflist").content_string)
     for plugin in [*(one["type"] for one in written["plugins"]), "bridge"]:
         assert host.file(f"/opt/cni/bin/{plugin}").mode & 0o111
+
+
+def test_rules_are_looked_at_as_seldom_as_kube_proxys(host: Any) -> None:
+    """By itself flannel starts iptables twenty times in five seconds, on each node."""
+    flannel = host.process.get(comm="flanneld")
+    assert "--iptables-resync=30" in flannel.args.split()
