@@ -42,6 +42,32 @@ def rewrite(path: Path, content: bytes) -> None:
             os.close(descriptor)
 
 
+def read(path: Path, most: int) -> bytes:
+    """Return what the regular file at ``path``, or where a link there leads, holds.
+
+    One that is not there holds nothing. A device, a pipe or a directory is refused unread.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        PermissionDenied, ResourceError, LockedError: as ``files.explained``.
+        ValueError: it has more than ``most`` bytes.
+    """
+    with files.explained(path):
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise FileExistsError(errno.EEXIST, "it is not a regular file", str(path))
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+                data = stream.read(most + 1)
+        except FileNotFoundError:
+            return b""
+    if len(data) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return data
+
+
 def ensure_directory(path: Path) -> None:
     """Make a directory, 0700, with its parents; made by root, they belong to the first one's owner.
 

@@ -15,7 +15,7 @@ import yaml
 from ohmykube.kube.yaml_edit import Edits, Node, NotUnderstoodError, bytes_of, parse, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 LISTS = ("clusters", "users", "contexts")
 _CURRENT = "current-context"
@@ -52,7 +52,9 @@ def merged(old: bytes, mine: Mapping[str, Any]) -> bytes:
     return bom + bytes_of(after)
 
 
-def removed(old: bytes, name: str, current: str) -> bytes:
+def removed(
+    old: bytes, name: str, current: str, *, written: str | None = None, keep: Sequence[str] = ()
+) -> bytes:
     """Return ``old`` without the entries called ``name``.
 
     Args:
@@ -60,6 +62,8 @@ def removed(old: bytes, name: str, current: str) -> bytes:
         name: of the entries, in all lists.
         current: the context that becomes the current one where that was ``name``; none does if it
             is not there.
+        written: how ``current`` stood in the file, as ``current_as_written`` returned it.
+        keep: the lists whose entries stay, as ``not_ours`` returned them.
 
     Raises:
         ValueError, NotUnderstoodError: as ``merged``.
@@ -67,25 +71,76 @@ def removed(old: bytes, name: str, current: str) -> bytes:
     bom = _BOM if old.startswith(_BOM) else b""
     text = text_of(old[len(bom) :])
     before = _load(text)
-    expected = _without(before or {}, name, current)
+    lists = [key for key in LISTS if key not in keep]
+    expected = _without(before or {}, name, current, lists)
     if before is None or before == expected:
         return old
-    root, edits = parse(text), Edits(text)
+    root = parse(text)
+    for form in (written, _scalar(str(expected.get(_CURRENT)), quoted=root.flow)):
+        if form is not None:
+            after = _edited_out(text, root, name, lists, form)
+            if _safely_loaded(after) == expected:
+                return bom + bytes_of(after)
+    raise NotUnderstoodError("it is written in a form that cannot be changed in part")
+
+
+def _edited_out(text: str, root: Node, name: str, lists: Sequence[str], current: str) -> str:
+    edits = Edits(text)
     for key, value in root.pairs or ():
-        if key.value in LISTS:
+        if key.value in lists:
             _out_of_list(edits, key, value, name)
-        elif key.value == _CURRENT and value.value == name:
-            edits.replace(value, _scalar(expected[_CURRENT], quoted=root.flow))
-    after = edits.result()
-    if _safely_loaded(after) != expected:
-        raise NotUnderstoodError("it is written in a form that cannot be changed in part")
-    return bom + bytes_of(after)
+        elif key.value == _CURRENT and value.value == name and "contexts" in lists:
+            edits.replace(value, current)
+    return edits.result()
 
 
 def current_context(old: bytes) -> str:
     """Return the current context of a kubeconfig, or an empty string; raises as ``merged``."""
     found = (_load(text_of(old.removeprefix(_BOM))) or {}).get(_CURRENT)
     return found if isinstance(found, str) else ""
+
+
+def current_as_written(old: bytes) -> str | None:
+    """Return how the current context stands in a kubeconfig, with its quotes; raises as ``merged``.
+
+    None when there is none.
+    """
+    text = text_of(old.removeprefix(_BOM))
+    value = parse(text).get(_CURRENT) if current_context(old) else None
+    return text[value.start : value.last].rstrip("\r\n") if value is not None else None
+
+
+def not_ours(
+    old: bytes, name: str, authorities: Collection[str], mine: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
+    """Return the lists of a kubeconfig that have an entry called ``name`` which we did not make.
+
+    A cluster is ours by its certificate authority; a user is the one of our cluster beside it, and
+    a context is ours where it leads to both. What equals an entry of ``mine`` is ours as well.
+
+    Raises:
+        ValueError: it is no kubeconfig.
+    """
+    content = _load(text_of(old.removeprefix(_BOM))) or {}
+    found = {key: [e for e in content.get(key) or () if e.get("name") == name] for key in LISTS}
+    for key, entries in found.items():
+        found[key] = [entry for entry in entries if entry not in ((mine or {}).get(key) or ())]
+    known = {one for one in authorities if one}
+    strangers = [
+        one for one in found["clusters"] if _part(one, "cluster").get(_AUTHORITY) not in known
+    ]
+    if strangers or authority_of(old, name) is None:
+        return tuple(key for key in LISTS if found[key])
+    leads = {"cluster": name, "user": name}
+    elsewhere = [
+        one for one in found["contexts"] if not leads.items() <= _part(one, "context").items()
+    ]
+    return ("contexts",) if elsewhere else ()
+
+
+def _part(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
+    part = entry.get(key)
+    return part if isinstance(part, dict) else {}
 
 
 def authority_of(old: bytes, name: str) -> str | None:
@@ -96,17 +151,18 @@ def authority_of(old: bytes, name: str) -> str | None:
     clusters = (_load(text_of(old.removeprefix(_BOM))) or {}).get("clusters") or ()
     for entry in clusters:
         if entry.get("name") == name:
-            cluster = entry.get("cluster")
-            return str(cluster.get(_AUTHORITY, "")) if isinstance(cluster, dict) else ""
+            return str(_part(entry, "cluster").get(_AUTHORITY, ""))
     return None
 
 
-def _without(before: Mapping[str, Any], name: str, current: str) -> dict[str, Any]:
+def _without(
+    before: Mapping[str, Any], name: str, current: str, lists: Sequence[str]
+) -> dict[str, Any]:
     after = dict(before)
-    for key in LISTS:
+    for key in lists:
         if before.get(key):
             after[key] = [entry for entry in before[key] if entry.get("name") != name]
-    if before.get(_CURRENT) == name:
+    if before.get(_CURRENT) == name and "contexts" in lists:
         names = {entry.get("name") for entry in after.get("contexts") or ()}
         after[_CURRENT] = current if current in names else ""
     return after

@@ -19,17 +19,30 @@ from ohmykube.kit.retry import Clock, SystemClock, Wait, until
 from ohmykube.kube import kubeconfig_edit, yaml_edit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
 LOCK_SECONDS = 5.0
+LARGEST_BYTES = 16 << 20
+"""A kubeconfig of a thousand clusters has less than half of it."""
+_ANOTHER = "ohmykube kubeconfig --merge --into FILE  (another file)"
 
 
-def merge(source: Path, target: Path, clock: Clock | None = None) -> None:
+def merge(
+    source: Path, target: Path, *, known: Sequence[str] = (), clock: Clock | None = None
+) -> None:
     """Put the entries of ``source`` into ``target`` and make its context the current one.
 
+    Args:
+        source: the kubeconfig of a cluster of ours.
+        target: the file.
+        known: certificate authorities that the cluster had when it was merged before.
+        clock: for tests.
+
     Raises:
-        ConfigError: ``target`` is no kubeconfig, or cannot be changed in part; it stays as it is.
+        ConfigError: ``target`` is no kubeconfig, cannot be changed in part, or has entries of these
+            names that are not ours; it stays as it is.
         LockedError: somebody else has been changing it for ``LOCK_SECONDS``.
         PermissionDenied, ResourceError: it cannot be written.
     """
@@ -37,19 +50,28 @@ def merge(source: Path, target: Path, clock: Clock | None = None) -> None:
         mine = yaml.safe_load(source.read_bytes())
     user_file.ensure_directory(target.parent)
     with _locked(target, clock or SystemClock()), _understood(target):
-        user_file.rewrite(target, kubeconfig_edit.merged(_read(target), mine))
+        old, name = _read(target), mine["current-context"]
+        _refuse_theirs(target, old, mine, (*known, authority(source, name)))
+        user_file.rewrite(target, kubeconfig_edit.merged(old, mine))
 
 
 def remove(
-    target: Path, name: str, *, authority: str, current: str, clock: Clock | None = None
+    target: Path,
+    name: str,
+    *,
+    authority: str,
+    current: str,
+    written: str | None = None,
+    clock: Clock | None = None,
 ) -> bool:
-    """Take the entries called ``name`` out of ``target``; tell whether there were any.
+    """Take our entries called ``name`` out of ``target``; tell whether there were any.
 
     Args:
         target: the file; an absent one holds nothing.
         name: of cluster, user and context.
         authority: the cluster's; an entry of the same name with another one is another cluster's.
         current: the context that becomes the current one again, if it is still there.
+        written: how that stood in the file.
         clock: for tests.
 
     Raises:
@@ -59,9 +81,8 @@ def remove(
         return False
     with _locked(target, clock or SystemClock()), _understood(target):
         old = _read(target)
-        if kubeconfig_edit.authority_of(old, name) not in (None, authority):
-            return False
-        new = kubeconfig_edit.removed(old, name, current)
+        theirs = kubeconfig_edit.not_ours(old, name, [authority])
+        new = kubeconfig_edit.removed(old, name, current, written=written, keep=theirs)
         if new != old:
             user_file.rewrite(target, new)
         return new != old
@@ -77,6 +98,16 @@ def current_context(path: Path) -> str:
         return kubeconfig_edit.current_context(_read(path))
 
 
+def current_as_written(path: Path) -> str | None:
+    """Return how the current context stands in a kubeconfig; None when there is none.
+
+    Raises:
+        ConfigError: it is no kubeconfig.
+    """
+    with _understood(path):
+        return kubeconfig_edit.current_as_written(_read(path))
+
+
 def authority(path: Path, name: str) -> str:
     """Return the certificate authority of a cluster in a kubeconfig, or an empty string.
 
@@ -88,25 +119,37 @@ def authority(path: Path, name: str) -> str:
 
 
 def _read(path: Path) -> bytes:
-    with files.explained(path):
-        return path.read_bytes() if path.exists() else b""
+    return user_file.read(path, LARGEST_BYTES)
+
+
+def _refuse_theirs(
+    target: Path, old: bytes, mine: Mapping[str, Any], authorities: Sequence[str]
+) -> None:
+    name = mine["current-context"]
+    theirs = kubeconfig_edit.not_ours(old, name, authorities, mine)
+    if theirs:
+        raise ConfigError(
+            f'{target} has entries called "{name}" that are not of this cluster',
+            why=f"in {' and '.join(theirs)}; merging would replace them",
+            hint=f"{_ANOTHER}\nor rename or delete these entries, then run the same command again",
+            id="OMK-U-600",
+        )
 
 
 @contextlib.contextmanager
 def _understood(target: Path) -> Iterator[None]:
-    another = "ohmykube kubeconfig --merge --into FILE  (another file)"
     try:
         yield
     except yaml_edit.NotUnderstoodError as error:
         raise ConfigError(
             f"{target} cannot be changed without writing all of it anew",
             why=str(error),
-            hint=another,
+            hint=_ANOTHER,
             id="OMK-U-113",
         ) from error
     except ValueError as error:
         raise ConfigError(
-            f"{target} is not a kubeconfig", why=str(error), hint=another, id="OMK-U-111"
+            f"{target} is not a kubeconfig", why=str(error), hint=_ANOTHER, id="OMK-U-111"
         ) from error
 
 

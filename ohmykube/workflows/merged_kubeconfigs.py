@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit import files
@@ -30,18 +30,24 @@ def merge(services: Services, name: str, target: Path) -> None:
     source = access.kubeconfig(services, name)
     context = context_name(name)
     before = kubeconfig_file.current_context(target)
+    written = kubeconfig_file.current_as_written(target)
+    known: list[str] = []
     note = _notes(services, name) / hashlib.sha256(os.fsencode(target)).hexdigest()
-    if before == context and note.exists():
-        before = json.loads(note.read_bytes())["current"]
+    if note.exists():
+        noted = json.loads(note.read_bytes())
+        known = [noted["authority"]]
+        if before == context:
+            before, written = noted["current"], noted.get("written")
     content = {
         "path": str(target),
         "current": before,
+        "written": written,
         "authority": kubeconfig_file.authority(source, context),
     }
     # Noted first: should we be killed in between, `down` looks into one file too many.
     files.ensure_directory(note.parent)
     files.write(note, json.dumps(content))
-    kubeconfig_file.merge(source, target)
+    kubeconfig_file.merge(source, target, known=known)
 
 
 def clear(services: Services, name: str) -> None:
@@ -54,10 +60,14 @@ def clear(services: Services, name: str) -> None:
             services.reporter.emit(Message(text=text, level="warning"))
 
 
-def _clear(services: Services, name: str, note: dict[str, str]) -> None:
+def _clear(services: Services, name: str, note: dict[str, Any]) -> None:
     path = Path(note["path"])
     if kubeconfig_file.remove(
-        path, context_name(name), authority=note["authority"], current=note["current"]
+        path,
+        context_name(name),
+        authority=note["authority"],
+        current=note["current"],
+        written=note.get("written"),
     ):
         text = f"context {context_name(name)} was removed from {path}"
         services.reporter.emit(Message(text=text))

@@ -9,6 +9,7 @@ import yaml
 
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
+from ohmykube.errors import ConfigError
 from ohmykube.kit import paths
 from ohmykube.kube.kubeconfig import rename
 from ohmykube.progress import Message
@@ -139,8 +140,52 @@ def test_down_ends_whatever_became_of_the_file(
 def test_a_file_that_cannot_be_changed_is_named(services: Services, tmp_path: Path) -> None:
     path = tmp_path / "config"
     merge(services, "dev", path)
-    path.write_bytes(b"contexts: &l [{name: ohmykube-dev}]\nx: *l\n")
+    path.write_bytes(path.read_bytes().replace(b"contexts:\n", b"contexts: &l\n") + b"x: *l\n")
     down(services, "dev")
     (warning,) = warnings(services)
     assert str(path) in warning
     assert "ohmykube-dev" in warning
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"prod"',
+        "'prod'",
+        '  "prod"   # mine',
+        "!!str prod",
+        '"p\\x72od"',
+        "|-\n  prod",
+        '""',
+        "~",
+        "'gone'",
+    ],
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_current_context_comes_back_as_it_was_written(
+    services: Services, tmp_path: Path, written: str, times: int
+) -> None:
+    path = tmp_path / "config"
+    before = THEIRS.replace(b"context: prod\n", b"context: " + written.encode() + b"\n")
+    path.write_bytes(before)
+    for _ in range(times):
+        merge(services, "dev", path)
+    assert semantic(path)["current-context"] == "ohmykube-dev"
+    down(services, "dev")
+    if written in ("~", "'gone'"):
+        assert not semantic(path)["current-context"]
+    else:
+        assert path.read_bytes() == before
+
+
+def test_a_refused_merge_leaves_the_file_to_its_owner(services: Services, tmp_path: Path) -> None:
+    """Their own entries of our name survive `--merge` and the `down` after it."""
+    path = tmp_path / "config"
+    theirs = THEIRS.replace(b"name: prod", b"name: ohmykube-dev").replace(
+        b" prod", b" ohmykube-dev"
+    )
+    path.write_bytes(theirs)
+    with pytest.raises(ConfigError, match="not of this cluster"):
+        merge(services, "dev", path)
+    down(services, "dev")
+    assert path.read_bytes() == theirs
