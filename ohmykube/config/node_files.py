@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ohmykube.config.problems import closest, echo
+from ohmykube.kit import yaml_errors
 from ohmykube.model.cluster import NodeFile
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ class Reader:
             try:
                 list(yaml.compose_all(one.content or ""))
             except yaml.YAMLError as error:
-                why = str(getattr(error, "problem", None) or error).splitlines()[0]
-                self._add((*path, number), f"must be YAML or JSON: {ascii(why)[1:-1]}")
+                why = yaml_errors.one_line(error, one.content or "")
+                self._add((*path, number), f"must be YAML or JSON: {why}")
         return found
 
     def _add(self, path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ import yaml
 from ohmykube.config.problems import Path, Problem
 from ohmykube.config.yaml_tree import Node, compose, unsafe
 from ohmykube.errors import ConfigError, PermissionDenied
+from ohmykube.kit import yaml_errors
 
 if TYPE_CHECKING:
     import pathlib
@@ -203,9 +204,7 @@ def _plain(text: str) -> Any:
 
 def _syntax(label: str, text: str, error: yaml.MarkedYAMLError) -> ConfigError:
     mark = error.problem_mark or error.context_mark
-    what = ascii(error.problem or "not YAML")[1:-1].replace("\\'", "'")
-    if "'\\\\t'" in what:
-        what = "a tab where only spaces may indent"
+    what = yaml_errors.problem(error)
     if mark is None:
         return ConfigError(f"{label}: {what}", id="OMK-C-102")
     lines = text.splitlines() or [""]
@@ -217,7 +216,7 @@ def _syntax(label: str, text: str, error: yaml.MarkedYAMLError) -> ConfigError:
     caret = " " * (mark.column - start) + "^"
     hint = "correct the line above, then run the same command again"
     if error.context and error.context_mark and error.context_mark.line != mark.line:
-        hint = f"look also at line {error.context_mark.line + 1}: {error.context}"
+        hint = f"look also at line {error.context_mark.line + 1}: {yaml_errors.beginning(error)}"
     return ConfigError(
         f"{label}:{mark.line + 1}:{mark.column + 1}: {what}",
         why=f"{window}\n{caret}",

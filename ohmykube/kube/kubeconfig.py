@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ohmykube.errors import ClusterError
+from ohmykube.kit import yaml_errors
 
 
 def context_name(cluster: str) -> str:
@@ -29,9 +30,10 @@ def rename(text: str, cluster: str, host: str, port: int) -> str:
         endpoint: dict[str, Any] = dict(source["clusters"][0]["cluster"])
         user: dict[str, Any] = dict(source["users"][0]["user"])
     except (yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
+        broken = isinstance(error, yaml.YAMLError)
         raise ClusterError(
             "the control plane's admin.conf is not a kubeconfig",
-            why=str(error) or type(error).__name__,
+            why=yaml_errors.one_line(error, text) if broken else f"{type(error).__name__}: {error}",
             hint="ohmykube up",
             id="OMK-K-101",
         ) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ohmykube.kit import yaml_errors
 from ohmykube.kube.yaml_edit import Edits, Node, NotUnderstoodError, bytes_of, parse, text_of
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _load(text: str) -> dict[str, Any] | None:
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(yaml_errors.one_line(error, text)) from error
     if content is None:
         return None
     if not isinstance(content, dict):

@@ -10,7 +10,7 @@ import click
 
 from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
-from ohmykube.cli._output import document
+from ohmykube.cli._output import document, render
 from ohmykube.errors import UsageError
 from ohmykube.kit import paths
 
@@ -74,8 +74,16 @@ def kubeconfig(
     if path_only:
         app.show(document("Kubeconfig", {"cluster": name, "path": str(source)}), f"{source}\n")
     else:
-        # The text itself is the result, whatever form was asked for: it is YAML already.
-        app.write(source.read_text(encoding="utf-8"))
+        app.write(_in_form(source.read_text(encoding="utf-8"), app))
+
+
+def _in_form(text: str, app: App) -> str:
+    """Return a kubeconfig as it is, which is YAML, or as JSON: kubectl reads either."""
+    if app.settings.output != "json":
+        return text
+    from ohmykube.kit import plain_yaml
+
+    return render(plain_yaml.load(text), "json", unicode=app.results.unicode)
 
 
 def default_target(environ: Mapping[str, str], sudo_user: SudoUser | None) -> Path:

@@ -361,6 +361,10 @@ def test_power(cli, fakes, verb, done) -> None:
 
 def test_kubeconfig(cli, fakes, tmp_path) -> None:
     assert cli("kubeconfig").out == KUBECONFIG
+    assert cli("kubeconfig", "-o", "yaml").out == KUBECONFIG
+    shown = cli("kubeconfig", "-o", "json")
+    assert (shown.code, shown.document) == (0, yaml.safe_load(KUBECONFIG))
+    assert cli("-o", "json", "kubeconfig").out == shown.out
     assert cli("kubeconfig", "--path").out == f"{fakes.kubeconfig_file}\n"
     assert cli("kubeconfig", "--path", "--merge").code == ExitCode.USAGE
     assert cli("kubeconfig", "--into", "x").code == ExitCode.USAGE
