@@ -20,7 +20,7 @@ def load(name: str) -> Addon:
         NotFoundError: no such add-on.
         PrerequisiteError: it cannot be loaded.
     """
-    loaded = entrypoints.load(GROUP, name)
+    loaded = entrypoints.load(GROUP, name, "add-on")
     if not (isinstance(loaded, type) and issubclass(loaded, Addon)):
         raise PrerequisiteError(
             f'plugin "{name}" is not an Addon',

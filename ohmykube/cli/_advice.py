@@ -86,8 +86,11 @@ class Advice:
         options = {name for parameter in command.params for name in parameter.opts}
         given = {word.partition("=")[0] for word in rest}
         again = path == self.path and not {"-f", "--file", "--name"} & given
-        if again and {"--file", "--name"} <= options and not _positionals(command, rest):
-            return [*map(shlex.quote, self.typed), *(w for w in rest if w not in self.typed)]
+        if rest == ["--help"]:
+            return words
+        again = again and not _positionals(command, rest)
+        if again and ({"--file", "--name"} <= options or (given and "--name" not in options)):
+            return [*path, *_changed(command, self.typed[len(path) :], rest)]
         added: list[str] = []
         if "--file" in options and self.file is not None and not given & {"-f", "--file"}:
             added = ["-f", shlex.quote(self.file)]
@@ -121,10 +124,18 @@ def typed(context: click.Context) -> str:
     return shlex.join([*context.command_path.split(), *_arguments(context)])
 
 
-def _arguments(context: click.Context) -> list[str]:
+def named(context: click.Context, cluster: str) -> str:
+    """Return the command as it was typed, about another cluster."""
+    rest = _arguments(context, without=("name", "name_option", "name_argument"))
+    return shlex.join([*context.command_path.split(), cluster, *rest])
+
+
+def _arguments(context: click.Context, without: Sequence[str] = ()) -> list[str]:
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
+        if name in without:
+            continue
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if not given or name not in context.params:
             continue
@@ -159,13 +170,30 @@ def _resolve(words: Sequence[str]) -> tuple[tuple[str, ...], click.Command]:
     return tuple(path), command
 
 
-def _positionals(command: click.Command, words: Sequence[str]) -> list[str]:
-    takes = {
+def _changed(command: click.Command, typed: Sequence[str], rest: Sequence[str]) -> list[str]:
+    """Return the words that were typed, with the options of ``rest`` in the place of their own."""
+    given = {word.partition("=")[0] for word in rest if word.startswith("-")}
+    takes = _taking_values(command)
+    kept, skip = [], False
+    for word in typed:
+        dropped = skip or word in given
+        skip = not skip and word in given & takes
+        if not dropped:
+            kept.append(shlex.quote(word))
+    return [*kept, *rest]
+
+
+def _taking_values(command: click.Command) -> set[str]:
+    return {
         name
         for parameter in command.params
         if isinstance(parameter, click.Option) and not parameter.is_flag
         for name in parameter.opts
     }
+
+
+def _positionals(command: click.Command, words: Sequence[str]) -> list[str]:
+    takes = _taking_values(command)
     found, skip = [], False
     for word in words:
         if word == "--":

@@ -95,6 +95,8 @@ class App:
     bind: Callable[[Callable[..., Any]], Callable[..., Any]] = _itself
     """Returns what to call for a workflow: the workflow. Tests return something that answers."""
     command: str = _PROGRAM
+    usage: str = f"{_PROGRAM} --help"
+    """The command that explains what may be typed here."""
     plugin: Plugin | None = None
     """Whose command it is, when it is none of ours."""
     settings: Settings = field(default_factory=Settings)
@@ -256,8 +258,7 @@ class App:
 
     def fail(self, error: BaseException) -> int:
         """Show why the command failed and return the exit code."""
-        words = [_PROGRAM, self.command] if self.command != _PROGRAM else [_PROGRAM]
-        failure = _failure.describe(error, " ".join([*words, "--help"]))
+        failure = _failure.describe(error, self.usage)
         if interrupt.requested.is_set() or failure.code is ExitCode.INTERRUPTED:
             failure = _failure.stopped(failure, self.signals.code)
         if ExitCode.BUG in {failure.code, *(one.code for one in failure.others)}:

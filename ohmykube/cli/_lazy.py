@@ -8,16 +8,21 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import itertools
+import shlex
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ohmykube.cli import _options
 from ohmykube.errors import UsageError
+from ohmykube.ui.console import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_FILES = (".yaml", ".yml", ".json")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
@@ -31,6 +36,41 @@ class Entry(NamedTuple):
 
 class _Helpful(click.Command):
     """Writes its help through the ``App``, which knows what to do when stdout takes no more."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; raises UsageError for what click would take in silence, or explain badly."""
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        _options.app_of(ctx).usage = f"{ctx.command_path} --help"
+        try:
+            self._refuse(ctx, args)
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def _refuse(self, ctx: click.Context, args: list[str]) -> None:
+        """Refuse an option that is given again, and a file where ``-f`` was forgotten."""
+        values, surplus, order = self.make_parser(ctx).parse_args(list(args))
+        given = [one for one in order if isinstance(one, click.Option)]
+        if self.get_help_option(ctx) in given:
+            return
+        for one in given:
+            if given.count(one) > 1 and not (one.multiple or one.is_flag or one.count):
+                raise UsageError(
+                    f"{'/'.join(one.opts)} is given {given.count(one)} times; it takes one value",
+                    id="OMK-U-601",
+                )
+        if any("--file" in one.opts for one in self.params if one not in given):
+            named = [values.get(one.name) for one in self.params if isinstance(one, click.Argument)]
+            for word in (*named, *surplus):
+                if isinstance(word, str) and (word == "-" or word.endswith(_FILES)):
+                    again = [*(("-f", one) if one == word else (one,) for one in args)]
+                    raise UsageError(
+                        f"{shorten(ascii(word)[1:-1], 60)} is a file: did you mean -f?",
+                        hint=shlex.join([*ctx.command_path.split(), *itertools.chain(*again)]),
+                        id="OMK-U-602",
+                    )
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Return click's ``--help`` with our way to write."""
@@ -78,6 +118,9 @@ class Command(_Helpful):
 
 class LazyGroup(_Helpful, click.Group):
     """A group that knows its commands by a table."""
+
+    synonyms: Mapping[str, str] = MappingProxyType({})
+    """Commands by what somebody may call them."""
 
     def __init__(
         self,
@@ -136,7 +179,7 @@ class LazyGroup(_Helpful, click.Group):
             guess = "; did you mean " + " or ".join(f'"{n}"' for n in near) + "?" if near else ""
             raise UsageError(
                 f'unknown command "{name}"{guess}',
-                hint=f"{ctx.command_path} --help",
+                hint=f"{ctx.command_path} {self.synonyms.get(name, '--help')}",
                 id="OMK-U-101",
             )
         return super().resolve_command(ctx, args)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from ohmykube.errors import NotFoundError, UsageError
 from ohmykube.model.names import RULE, is_name
 from ohmykube.ui.console import shorten
@@ -33,11 +35,22 @@ def given(argument: str | None, option: str | None) -> str | None:
     if argument is not None and option is not None and argument != option:
         raise UsageError(
             f'two clusters are named: "{shorten(argument, 40)}" and "{shorten(option, 40)}"',
+            hint=_one_of(argument, option),
             id="OMK-U-106",
         )
     # An empty name is a variable of somebody's script that is not set: never "the only cluster".
     name = option if argument is None else argument
     return None if name is None else checked(name)
+
+
+def _one_of(*clusters: str) -> str | None:
+    """Return the command that was typed for each cluster; None where it cannot be."""
+    context = click.get_current_context(silent=True)
+    if context is None or not all(map(is_name, clusters)):
+        return None
+    from ohmykube.cli import _advice
+
+    return "\nor ".join(_advice.named(context, cluster) for cluster in clusters)
 
 
 def choose(app: App, argument: str | None, option: str | None) -> str:

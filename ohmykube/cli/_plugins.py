@@ -98,7 +98,7 @@ def load(plugin: Plugin) -> click.Command:
     """
     if plugin.program:
         return _Program(plugin)
-    loaded = entrypoints.load(GROUP, plugin.name)
+    loaded = entrypoints.load(GROUP, plugin.name, "command")
     if not isinstance(loaded, click.Command):
         raise PrerequisiteError(
             f'"{plugin.name}" of {plugin.source} is not a command',

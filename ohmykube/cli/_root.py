@@ -48,6 +48,23 @@ SECTIONS = {
     "Artifacts": ("image", "cache", "bundle", "template"),
     "This host and this program": ("doctor", "config", "version", "completion", "help"),
 }
+SYNONYMS = {
+    "create": "up",
+    "apply": "up",
+    "diff": "plan",
+    "delete": "down",
+    "destroy": "down",
+    "ls": "list",
+    "get": "status",
+    "nodes": "status",
+    "ssh": "shell",
+    "exec": "shell",
+    "load": "image load",
+    "validate": "config validate",
+    "log": "help logs",
+    "logs": "help logs",
+}
+"""What other programs call our commands."""
 EXAMPLES = (
     "ohmykube up                          # 1 control plane, 2 workers",
     "ohmykube up -f cluster.yaml          # as described in a file",
@@ -58,6 +75,8 @@ EXAMPLES = (
 
 class Root(LazyGroup):
     """Our commands, and those of others."""
+
+    synonyms = SYNONYMS
 
     def _found(self, ctx: click.Context) -> tuple[Plugin, ...]:
         from ohmykube.cli import _plugins

@@ -48,15 +48,29 @@ ENVIRONMENT = (
 )
 
 
-def _exit_codes() -> str:
+def _exit_codes(_app: App) -> str:
     return table(("code", "meaning"), [(int(code), text) for code, text in MEANING.items()])
 
 
-def _environment() -> str:
+def _environment(_app: App) -> str:
     return table(("variable", "effect"), ENVIRONMENT)
 
 
-TOPICS: dict[str, Callable[[], str]] = {"exit-codes": _exit_codes, "environment": _environment}
+def _logs(app: App) -> str:
+    rows = [
+        ("commands that change something", str(app.paths.state / "logs")),
+        ("kubelet of a node", "ohmykube shell NODE -- journalctl -u kubelet"),
+        ("containerd of a node", "ohmykube shell NODE -- journalctl -u containerd"),
+        ("containers", "kubectl logs POD"),
+    ]
+    return table(("log of", "where"), rows)
+
+
+TOPICS: dict[str, Callable[[App], str]] = {
+    "exit-codes": _exit_codes,
+    "environment": _environment,
+    "logs": _logs,
+}
 
 
 @click.command(
@@ -67,9 +81,9 @@ TOPICS: dict[str, Callable[[], str]] = {"exit-codes": _exit_codes, "environment"
 @click.argument("words", metavar="[COMMAND|TOPIC]", nargs=-1)
 @_options.pass_app
 def help_(app: App, *, words: tuple[str, ...]) -> None:
-    """Explain a command, or one of the topics exit-codes and environment."""
+    """Explain a command, or one of the topics exit-codes, environment and logs."""
     if len(words) == 1 and words[0] in TOPICS:
-        app.write(TOPICS[words[0]]())
+        app.write(app.advised(TOPICS[words[0]](app)))
         return
     ctx = click.get_current_context().find_root()
     command: click.Command = ctx.command

@@ -28,7 +28,7 @@ _CNI: Path = ("spec", "network", "cni")
 
 def find(name: str) -> Described:
     """Return an installed add-on; raises NotFoundError or PrerequisiteError."""
-    return cast("type[Described]", entrypoints.load(GROUP, name))()
+    return cast("type[Described]", entrypoints.load(GROUP, name, "add-on"))()
 
 
 def wanted(entries: Sequence[v1.Addon]) -> tuple[WantedAddon, ...]:

@@ -85,8 +85,13 @@ def names(group: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(point.name for point in _points(group)))
 
 
-def load(group: str, name: str) -> object:
+def load(group: str, name: str, kind: str = "plugin") -> object:
     """Import and return the object registered as ``name``.
+
+    Args:
+        group: of entry points.
+        name: in it.
+        kind: what the user calls such an object.
 
     Raises:
         NotFoundError: no such plugin.
@@ -96,7 +101,7 @@ def load(group: str, name: str) -> object:
     if not found:
         known = ", ".join(names(group)) or "none"
         raise NotFoundError(
-            f'no plugin "{name}" in {group}',
+            f'there is no {kind} "{name}"',
             why=f"installed: {known}",
             hint="name one of these, or install the package that brings it",
         )

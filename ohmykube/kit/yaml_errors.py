@@ -30,7 +30,7 @@ _PHRASES = (
     ("could not find expected ':'", 'a key without ":" above this place'),
     (
         "mapping values are not allowed here",
-        'a ":" where none can be; is the indentation right, or are quotes missing?',
+        'a ":" where none can be; is it indented right, or are quotes missing?',
     ),
     ("unexpected end of stream", "the end of the file"),
     ("the node content", "a value"),

@@ -57,7 +57,7 @@ def load(name: str, context: ProviderContext) -> Provider:
 
 
 def _make(name: str, context: ProviderContext) -> Provider:
-    loaded = entrypoints.load(GROUP, name)
+    loaded = entrypoints.load(GROUP, name, "provider")
     if not (isinstance(loaded, type) and issubclass(loaded, Provider)):
         raise PrerequisiteError(f'plugin "{name}" is not a Provider', why=f"it is {loaded!r}")
     return loaded(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from ohmykube.errors import NotFoundError
+from ohmykube.errors import NotFoundError, UsageError
 from ohmykube.state import layout
 from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.workflows import session
@@ -39,10 +39,19 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
 
     Raises:
         NotFoundError: no such cluster or node, or it was never reached.
+        UsageError: a cluster was named where a node is.
     """
     _, cluster = session.recorded(services, name)
     known = [n.name for n in cluster.nodes]
     if node not in known:
+        if node in services.state.names():
+            there = command[0] if command else "NODE"
+            raise UsageError(
+                f"{node} is a cluster, and `shell` takes the name of a node",
+                why="the name of a cluster goes with --name",
+                hint=f"ohmykube shell --name {node} {shlex.quote(there)}",
+                id="OMK-U-603",
+            )
         raise NotFoundError(
             f'no node "{node}" in cluster "{name}"',
             why=f"nodes: {', '.join(known)}",

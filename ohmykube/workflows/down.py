@@ -34,6 +34,7 @@ class DownResult:
     """What ``down`` removed."""
 
     cluster: str
+    """Empty when none was named and there was none."""
     removed: tuple[str, ...]
     """Node names."""
     existed: bool
@@ -57,8 +58,7 @@ def down(services: Services, name: str, *, forget_unreachable: bool = False) -> 
         UnreachableError, NodeError: hosts could not be reset; all others were, and are released.
     """
     store = services.state
-    known = name in store.names()
-    if not known and not _orphaned(services, name):
+    if not exists(services, name):
         return DownResult(cluster=name, removed=(), existed=False)
     with store.locked(name):
         removed: list[str] = []
@@ -82,6 +82,11 @@ def down(services: Services, name: str, *, forget_unreachable: bool = False) -> 
     return DownResult(
         cluster=name, removed=tuple(removed), existed=True, forgotten=tuple(forgotten)
     )
+
+
+def exists(services: Services, name: str) -> bool:
+    """Tell whether a cluster has a record, or a machine that bears its mark."""
+    return name in services.state.names() or _orphaned(services, name)
 
 
 def _owners(

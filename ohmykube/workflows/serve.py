@@ -236,14 +236,15 @@ def _check_exposure(options: ServeOptions) -> None:
         raise UsageError(
             f'"{options.host}" is no address to listen at',
             why=str(error),
-            hint="--listen 127.0.0.1:5055",
+            hint="ohmykube cache serve --listen 127.0.0.1:5055",
             id="OMK-I-607",
         ) from error
     if not address.is_loopback and options.token is None and not options.open_to_all:
         raise UsageError(
             f"{options.host} can be reached from other machines and there is no token",
             why="whoever reaches it could pull with the logins of this host",
-            hint="--token-file FILE, or --open-to-all if that is what you want",
+            hint="ohmykube cache serve --token-file FILE\n"
+            "or ohmykube cache serve --open-to-all  (if that is what you want)",
             id="OMK-I-605",
         )
 

@@ -59,8 +59,8 @@ def upstreams(wanted: Iterable[str]) -> dict[str, Upstream]:
             raise UsageError(
                 f'"{text}" is no registry to answer for',
                 why="it is REGISTRY or REGISTRY=URL; a URL holds no name and no password",
-                hint="--mirror harbor.example, or --mirror docker.io=https://hub.example;"
-                " log in with `docker login`",
+                hint="ohmykube cache serve --mirror docker.io=https://hub.example\n"
+                "log in with `docker login`",
                 id="OMK-I-604",
             )
         found[registry] = _upstream(registry, url.rstrip("/"))

@@ -147,7 +147,7 @@ def load(name: str, context: SourceContext) -> Source:
         NotFoundError: no such source.
         PrerequisiteError: it cannot be loaded.
     """
-    loaded = entrypoints.load(GROUP, name)
+    loaded = entrypoints.load(GROUP, name, "source")
     if not (isinstance(loaded, type) and issubclass(loaded, Source)):
         raise PrerequisiteError(f'plugin "{name}" is not a Source', why=f"it is {loaded!r}")
     return loaded(context)

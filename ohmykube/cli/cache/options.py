@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ohmykube.cli import _numbers
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -34,7 +36,7 @@ def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs``."""
     return click.option(
         "--jobs",
-        type=click.IntRange(1, 256),
+        type=_numbers.Whole(1, 256),
         metavar="N",
         help="Blobs to hash in parallel (default: one per core).",
     )(function)

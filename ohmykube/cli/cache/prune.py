@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _options, _sizes
+from ohmykube.cli import _numbers, _options, _sizes
 from ohmykube.cli._confirm import confirm
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.cache import options, results, texts
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--keep-k8s",
-    type=click.IntRange(0),
+    type=_numbers.Whole(0),
     metavar="N",
     help="Remove artifacts that belong only to Kubernetes releases older than the newest N.",
 )

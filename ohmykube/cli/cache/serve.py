@@ -114,7 +114,7 @@ def _address(text: str) -> tuple[str, int]:
         raise UsageError(
             f'"{text}" is no address to listen at',
             why="it is ADDRESS:PORT",
-            hint=f"--listen {DEFAULT_LISTEN}",
+            hint=f"ohmykube cache serve --listen {DEFAULT_LISTEN}",
             id="OMK-I-610",
         )
     return ("127.0.0.1" if host == "localhost" else host), int(port)

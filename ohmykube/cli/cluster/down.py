@@ -9,7 +9,7 @@ import click
 from ohmykube.cli import _names, _options
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.cluster import results, texts
-from ohmykube.errors import UsageError
+from ohmykube.errors import NotFoundError, UsageError
 from ohmykube.ui import console
 
 if TYPE_CHECKING:
@@ -46,16 +46,28 @@ def down(
 
     Asks for the name of the cluster first. Machines that ohmykube did not make (provider ssh)
     stay, but what it set up on them is removed; one that cannot be reached belongs to the cluster
-    until it can be, or is forgotten.
+    until it can be, or is forgotten. Where there is nothing to remove, the exit code is 0.
     """
     from ohmykube.workflows import down as workflow
 
-    name = _names.choose(app, name_argument, name_option)
-    if not yes:
-        _confirm(app, name, " --forget-unreachable" if forget_unreachable else "")
-    app.acting()
-    result = app.call(workflow.down, name, forget_unreachable=forget_unreachable)
+    name = _chosen(app, name_argument, name_option)
+    # What is not there needs no yes: scripts that clean up can be run again.
+    if name and app.call(workflow.exists, name):
+        if not yes:
+            _confirm(app, name, " --forget-unreachable" if forget_unreachable else "")
+        app.acting()
+        result = app.call(workflow.down, name, forget_unreachable=forget_unreachable)
+    else:
+        result = workflow.DownResult(cluster=name, removed=(), existed=False)
     app.show(results.down(result), texts.down(result))
+
+
+def _chosen(app: App, argument: str | None, option: str | None) -> str:
+    """Return the name of the cluster; an empty one when none is named and there is none."""
+    try:
+        return _names.choose(app, argument, option)
+    except NotFoundError:
+        return ""
 
 
 def _confirm(app: App, name: str, options: str) -> None:

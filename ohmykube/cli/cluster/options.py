@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ohmykube.cli import _names, _options
+from ohmykube.cli import _names, _numbers, _options
 from ohmykube.cli.bundle import options
 from ohmykube.errors import UsageError
 
@@ -30,9 +30,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help=f"Description of the cluster; - reads stdin (default: {FILE}, where there is one).",
     ),
     click.option("--name", metavar="NAME", help=f"Cluster name (default: {DEFAULT_NAME})."),
-    click.option("--workers", type=click.IntRange(0, 100), metavar="N", help="Worker nodes."),
+    click.option("--workers", type=_numbers.Whole(0, 100), metavar="N", help="Worker nodes."),
     click.option(
-        "--control-planes", type=click.IntRange(1, 9), metavar="N", help="Control-plane nodes."
+        "--control-planes", type=_numbers.Whole(1, 9), metavar="N", help="Control-plane nodes."
     ),
     click.option("--kubernetes", metavar="VERSION", help="Kubernetes version, such as 1.36.3."),
     click.option(
@@ -40,9 +40,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         shell_complete=_options.complete_providers,
         help="Who makes the machines: auto, lima, nspawn, ssh, ...",
     ),
-    click.option(
-        "--cpus", type=click.FloatRange(0.1, 1024), metavar="N", help="CPUs of each node."
-    ),
+    click.option("--cpus", type=_numbers.Number(0.1, 1024), metavar="N", help="CPUs of each node."),
     click.option("--memory", metavar="SIZE", help="Memory of each node, such as 4GiB."),
     click.option("--mirror", metavar="URL", help="Take artifacts from this mirror or directory."),
     click.option("--cni", metavar="NAME", help="Pod network: flannel, another add-on, or none."),

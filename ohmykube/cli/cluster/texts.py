@@ -63,6 +63,8 @@ def _state(node: NodeStatus) -> str:
 
 def down(result: DownResult) -> str:
     """Return what ``down`` removed."""
+    if not result.cluster:
+        return "There is no cluster: nothing to remove\n"
     if not result.existed:
         return f'There is no cluster "{result.cluster}": nothing to remove\n'
     nodes = amounts.count(len(result.removed), "node")

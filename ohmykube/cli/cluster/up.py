@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ohmykube.cli import _options
+from ohmykube.cli import _numbers, _options
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.cluster import deletions, options, results, texts
 from ohmykube.cli.cluster.plan import show
@@ -52,7 +52,7 @@ LONGEST_WAIT = 86_400
 )
 @click.option(
     "--timeout",
-    type=click.IntRange(1, LONGEST_WAIT),
+    type=_numbers.Whole(1, LONGEST_WAIT),
     metavar="SECONDS",
     help="How long nodes may take to become ready (default: 600, more for emulated ones).",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ohmykube.cli import _options, _sizes
+from ohmykube.cli import _numbers, _options, _sizes
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.template import options, results, texts
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--keep",
-    type=click.IntRange(0),
+    type=_numbers.Whole(0),
     default=1,
     show_default=True,
     metavar="N",

@@ -266,6 +266,9 @@ class FakeWorkflows:
         existed = name in self.clusters
         return DownResult(cluster=name, removed=NODES if existed else (), existed=existed)
 
+    def exists(self, services, name) -> bool:
+        return name in self.clusters
+
     def status(self, services, name) -> ClusterStatus:
         from ohmykube.workflows.status import ClusterStatus
 

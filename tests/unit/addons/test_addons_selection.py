@@ -116,7 +116,7 @@ def test_a_foreign_add_on_is_resolved_locked_and_bundled(
 
 
 def test_doors_that_lead_nowhere_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotFoundError, match='no plugin "nowhere"'):
+    with pytest.raises(NotFoundError, match='there is no add-on "nowhere"'):
         registry.load("nowhere")
     points = "[ohmykube.addons]\nnothing = echo_addon:NoAddon\n"
     foreign_addon.install(tmp_path / "other", monkeypatch, points=points)

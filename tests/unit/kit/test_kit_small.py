@@ -180,7 +180,7 @@ def test_a_broken_plugin_is_blamed_by_name(name: str) -> None:
 
 
 def test_an_absent_plugin_names_those_that_are_there() -> None:
-    with pytest.raises(NotFoundError, match='no plugin "x"') as caught:
+    with pytest.raises(NotFoundError, match='there is no plugin "x"') as caught:
         entrypoints.load("ohmykube.providers", "x")
     assert "nspawn" in str(caught.value.why)
     with pytest.raises(NotFoundError) as caught:

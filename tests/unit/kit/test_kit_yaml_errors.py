@@ -16,7 +16,7 @@ JARGON = re.compile(r"while (pars|scann)|flow|scalar|stream|<[a-z ]+>|node conte
 BROKEN = {
     "a: {b: [1,\nc: d": "line 2, column 5: expected ',' or ']', but got the end of the file",
     "a: [1,\n}": "line 2, column 1: expected a value, but found '}'",
-    "a: 1\n  b: 2": 'line 2, column 4: a ":" where none can be; is the indentation right, or are quotes missing?',
+    "a: 1\n  b: 2": 'line 2, column 4: a ":" where none can be',
     "- a\nb: c": "line 2, column 1: a key where none can be; is the indentation right?",
     "  a: 1\n b: 2": "line 2, column 2: a mapping where none can be; is the indentation right?",
     "a:\n\t- b": "line 2, column 1: a tab where only spaces may indent",

@@ -434,6 +434,20 @@ def test_access_before_up_has_ended(services: Services) -> None:
     assert error.value.hint == "ohmykube status"
 
 
+@pytest.mark.parametrize(
+    ("named", "command", "tried"),
+    [("dev", (), "NODE"), ("dev", ("w1",), "w1"), ("other", ("a b",), "'a b'")],
+)
+def test_a_shell_for_a_cluster_says_where_its_name_goes(
+    services: Services, named: str, command: tuple[str, ...], tried: str
+) -> None:
+    for name in ("dev", "other"):
+        half_up(services, cluster(name))
+    with pytest.raises(UsageError, match=f"{named} is a cluster") as error:
+        access.shell_argv(services, "dev", named, command)
+    assert error.value.hint == f"ohmykube shell --name {named} {tried}"
+
+
 @pytest.mark.usefixtures("as_root")
 def test_the_user_behind_sudo_has_his_own_kubeconfig_until_down(tmp_path: Path) -> None:
     user = SudoUser(uid=0, gid=0, home=tmp_path)
