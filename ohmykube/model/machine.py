@@ -67,6 +67,16 @@ class Machine:
     """Why its state is unknown, one line, for people."""
 
 
+def running(machine: Machine | None) -> bool:
+    """Tell whether a machine is there and runs."""
+    return machine is not None and machine.state is MachineState.RUNNING
+
+
+def state_of(machine: Machine | None) -> str:
+    """Return what a machine is, for people; ``missing`` when there is none."""
+    return "missing" if machine is None else machine.state.value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSpec:
     """What to make."""

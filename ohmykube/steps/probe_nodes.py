@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, OhmykubeError, UnreachableError
 from ohmykube.kit import architecture, failures, parallel
-from ohmykube.model.machine import MachineState
+from ohmykube.model.machine import MachineState, running, state_of
 from ohmykube.providers import ssh_config
 from ohmykube.state import layout
 from ohmykube.steps.node_shell import NodeShell
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.model.machine import Machine
+    from ohmykube.model.machine import Machine, SshTarget
     from ohmykube.steps.context import Context
 
 ANSWER_SECONDS = 15
@@ -83,16 +83,26 @@ def probe_nodes(ctx: Context, nodes: Sequence[str]) -> Probed:
     return Probed(ssh_config=path, nodes=tuple(nodes), answers=answers, lost=lost)
 
 
+def must_run(cluster: str, node: str, machine: Machine | None) -> SshTarget:
+    """Return how a node is reached whose machine runs.
+
+    Raises:
+        UnreachableError: it does not run; the hint is what makes it run.
+    """
+    if machine is not None and running(machine) and machine.ssh is not None:
+        return machine.ssh
+    starts = machine is not None and machine.state is MachineState.STOPPED
+    raise UnreachableError(
+        f"node {node} is {state_of(machine)}",
+        why=(machine.problem if machine is not None else "") or None,
+        hint=f"ohmykube start {cluster}" if starts else f"ohmykube up --name {cluster}",
+        id="OMK-V-501",
+    )
+
+
 def _ask(ctx: Context, path: Path, node: str, machine: Machine | None) -> Answer:
-    if machine is None or machine.state is not MachineState.RUNNING or machine.ssh is None:
-        state = "not there" if machine is None else machine.state.value
-        raise UnreachableError(
-            f"node {node} is {state}",
-            why=(machine.problem if machine is not None else "") or None,
-            hint=f"ohmykube start {ctx.cluster.name}",
-            id="OMK-V-501",
-        )
+    become = must_run(ctx.cluster.name, node, machine).become
     ssh_config.probe(path, node, timeout=ANSWER_SECONDS * ctx.slowdown)
-    shell = NodeShell(path, node, become=machine.ssh.become, slowdown=ctx.slowdown)
+    shell = NodeShell(path, node, become=become, slowdown=ctx.slowdown)
     told = shell(["uname", "-m"]).strip()
     return Answer(shell=shell, arch=architecture.go_name(told))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import ClusterError, TimeoutExceeded
 from ohmykube.kit import retry
 from ohmykube.kube import node_state
-from ohmykube.model.machine import MachineState
+from ohmykube.model.machine import running
 from ohmykube.model.node_state import answering, api_nodes
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.observe import ask
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ohmykube.model.cluster import Cluster
-    from ohmykube.model.machine import Machine
     from ohmykube.model.node_state import ApiNode, NodeState
     from ohmykube.steps.context import Context
     from ohmykube.steps.nodes import Nodes
@@ -141,8 +140,8 @@ class _Health:
     def look(self) -> None:
         """Ask those that were not healthy, and a control plane for what the API knows."""
         names = self.reasons.keys() | self._control_planes()
-        running = [name for name in names if _is_running(self._nodes.machines.get(name))]
-        answers, problems = ask(self._ctx, self._nodes, sorted(running), differences=False)
+        up = [name for name in names if running(self._nodes.machines.get(name))]
+        answers, problems = ask(self._ctx, self._nodes, sorted(up), differences=False)
         # What the API had when a node was asked before may be so no more.
         kept = {n: replace(one, nodes=None) for n, one in self.answers.items() if n not in names}
         self.answers = kept | answers
@@ -172,7 +171,3 @@ class _Health:
             emit(NodeProgress(node=name, activity="not Ready yet"))
         for name in sorted(self.reasons.keys() - reasons.keys()):
             emit(NodeProgress(node=name, activity="Ready", status=Status.OK))
-
-
-def _is_running(machine: Machine | None) -> bool:
-    return machine is not None and machine.state is MachineState.RUNNING

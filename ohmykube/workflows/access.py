@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NotFoundError, UsageError
 from ohmykube.state import layout
 from ohmykube.steps.fetch_kubeconfig import users_copy
+from ohmykube.steps.probe_nodes import must_run
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
     Raises:
         NotFoundError: no such cluster or node, or it was never reached.
         UsageError: a cluster was named where a node is.
+        UnreachableError: its machine does not run.
     """
     _, cluster = session.recorded(services, name)
+    ctx = session.looking(services, cluster)
     known = [n.name for n in cluster.nodes]
     if node not in known:
         if node in services.state.names():
@@ -57,9 +60,13 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
             why=f"nodes: {', '.join(known)}",
             hint="ohmykube status",
         )
-    path = services.state.directory(name) / layout.SSH_CONFIG
+    path = ctx.directory / layout.SSH_CONFIG
     if not path.exists():
         raise NotFoundError(f"node {node} was never reached", hint="ohmykube up")
+    # Hosts of others are not looked at before: ssh itself says best why one does not answer.
+    if ctx.provider.capabilities.powers:
+        machines = {machine.node: machine for machine in ctx.provider.list(name)}
+        must_run(name, node, machines.get(node))
     base = ("ssh", "-F", str(path))
     if not command:
         return (*base, "-t", node)

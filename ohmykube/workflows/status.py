@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
-from ohmykube.model.machine import MachineState
+from ohmykube.model.machine import running, state_of
 from ohmykube.model.node_state import api_nodes
 from ohmykube.state import layout
 from ohmykube.steps.nodes import Nodes
@@ -79,7 +79,7 @@ def described(
         cluster: as it is wanted.
         machines: what is there, by node name.
         answers: what nodes have said.
-        problem: why nodes are not ready of which no control plane has told.
+        problem: why nodes that run are not ready, of which no control plane has told.
     """
     found = api_nodes(answers) or {}
     reasons = lacking(cluster, answers)
@@ -98,11 +98,11 @@ def _node_status(
     return NodeStatus(
         name=node.name,
         role=node.role.value,
-        machine=machine.state.value if machine else "missing",
+        machine=state_of(machine),
         address=machine.address if machine else "",
         ready=seen is not None and seen.ready,
         version=seen.version if seen else "",
-        detail=machine.problem if machine and machine.problem else detail,
+        detail=detail if running(machine) else machine.problem if machine else "",
     )
 
 
@@ -112,16 +112,13 @@ def _look(ctx: Context, machines: Mapping[str, Machine]) -> tuple[NodeStatus, ..
     if not path.exists():
         return described(cluster, machines, {})
     nodes = Nodes(machines=machines, ssh_config=path, slowdown=ctx.slowdown)
-    running = [
-        node.name
-        for node in cluster.nodes
-        if node.name in machines and machines[node.name].state is MachineState.RUNNING
-    ]
-    answers, problems = ask(ctx, nodes, running, differences=False)
+    up = [node.name for node in cluster.nodes if running(machines.get(node.name))]
+    answers, problems = ask(ctx, nodes, up, differences=False)
     silent = {name: one.api_problem for name, one in answers.items()} | problems
-    planes = [node.name for node in cluster.control_planes if silent.get(node.name)]
-    told = "; ".join(f"{name}: {' '.join(silent[name].splitlines())}" for name in planes)
-    return described(cluster, machines, answers, told or "not joined")
+    planes = [node.name for node in cluster.control_planes]
+    told = [f"{name}: {' '.join(silent[name].splitlines())}" for name in planes if silent.get(name)]
+    down = [f"{name} is {state_of(machines.get(name))}" for name in planes if name not in up]
+    return described(cluster, machines, answers, "; ".join(told + down) or "not joined")
 
 
 def status(services: Services, name: str) -> ClusterStatus:
@@ -168,15 +165,15 @@ def _summary(services: Services, name: str) -> ClusterSummary:
         return ClusterSummary(
             name=name, provider="", kubernetes_version="", nodes=0, running=0, detail=error.message
         )
-    running = 0
+    up = 0
     with contextlib.suppress(OhmykubeError):
         provider = session.provider_of(services, record.provider, cluster)
         machines = provider.list(name)
-        running = sum(machine.state is MachineState.RUNNING for machine in machines)
+        up = sum(map(running, machines))
     return ClusterSummary(
         name=name,
         provider=record.provider,
         kubernetes_version=record.kubernetes_version,
         nodes=len(cluster.nodes),
-        running=running,
+        running=up,
     )

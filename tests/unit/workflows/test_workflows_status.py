@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
+from ohmykube.errors import UnreachableError
 from ohmykube.kit import paths
 from ohmykube.model.node_state import ApiNode, NodeState
 from ohmykube.steps.context import Services
 from ohmykube.testing.reporter import RecordingReporter
-from ohmykube.workflows import session
+from ohmykube.workflows import access, copy, images, session
 from ohmykube.workflows.status import status
 from tests import node_answers
 from tests.unit.workflows.begun_run import begin, end
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KNOWN = (ApiNode(name="cp1", version="v1.36.3"), ApiNode(name="w1", version="v1.36.3"))
 PLANE, WORKER = NodeState(nodes=KNOWN, dns_answers=True), NodeState(dns_answers=True)
@@ -68,3 +74,57 @@ def test_each_node_has_its_own_reason(
             node_answers.say(directory, name, state)
     found = status(services, "dev")
     assert (found.health, [node.detail for node in found.nodes]) == (health, details)
+
+
+POWERED_OFF = "stopped"
+GONE = "missing"
+HALTED = [
+    ({"cp1": POWERED_OFF, "w1": POWERED_OFF}, "stopped", ["", ""]),
+    ({"cp1": GONE, "w1": POWERED_OFF}, "stopped", ["", ""]),
+    ({"cp1": POWERED_OFF}, "unreachable", ["", "cp1 is stopped"]),
+    ({"cp1": GONE}, "unreachable", ["", "cp1 is missing"]),
+    ({"w1": POWERED_OFF}, "degraded", ["", ""]),
+    ({"w1": GONE}, "degraded", ["", ""]),
+]
+
+
+def halt(services: Services, halted: dict[str, str]) -> None:
+    """Leave machines that do not run, in the states that are named."""
+    _, cluster = session.recorded(services, "dev")
+    provider = session.looking(services, cluster).provider
+    for node, state in halted.items():
+        {POWERED_OFF: provider.stop, GONE: provider.delete}[state]("dev", node)
+
+
+@pytest.mark.parametrize(("halted", "health", "details"), HALTED)
+def test_of_a_machine_that_does_not_run_its_state_is_the_whole_reason(
+    services: Services, halted: dict[str, str], health: str, details: list[str]
+) -> None:
+    halt(services, halted)
+    found = status(services, "dev")
+    assert (found.health, [node.detail for node in found.nodes]) == (health, details)
+    assert {n.name: n.machine for n in found.nodes if n.machine != "running"} == halted
+
+
+@pytest.mark.parametrize(
+    ("state", "try_this"),
+    [(POWERED_OFF, "ohmykube start dev"), (GONE, "ohmykube up --name dev")],
+)
+@pytest.mark.parametrize("command", ["shell", "run", "cp to", "cp from", "image list"])
+def test_what_wants_a_node_says_that_its_machine_does_not_run(
+    services: Services, tmp_path: Path, command: str, state: str, try_this: str
+) -> None:
+    """Every command that goes to a node looks at its machine before ssh does."""
+    halt(services, {"w1": state})
+    here, there = copy.place(str(tmp_path / "file")), copy.place("w1:/root/file")
+    (tmp_path / "file").touch()
+    doing = {
+        "shell": lambda: access.shell_argv(services, "dev", "w1", ()),
+        "run": lambda: access.shell_argv(services, "dev", "w1", ("uptime",)),
+        "cp to": lambda: copy.copy(services, "dev", here, there),
+        "cp from": lambda: copy.copy(services, "dev", there, here),
+        "image list": lambda: images.list_images(services, "dev", ["w1"]),
+    }
+    with pytest.raises(UnreachableError, match=f"node w1 is {state}") as error:
+        doing[command]()
+    assert error.value.hint == try_this
