@@ -128,7 +128,7 @@ class ConfigError(OhmykubeError):
     default_id = "OMK-C-001"
     problems: tuple[str, ...] = ()
     shows_all: bool = False
-    """Whether all are shown, however many there are."""
+    """Whether all are shown, and the whole hint, however long they are."""
 
     def __init__(
         self,

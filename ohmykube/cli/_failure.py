@@ -78,7 +78,7 @@ class Failure:
     first_lines: bool = False
     """When ``why`` is too long: keep its beginning (a list) instead of both ends (an output)."""
     all_lines: bool = False
-    """Show all of ``why``, however long it is."""
+    """Show all of ``why`` and ``hint``, however long they are."""
     others: tuple[Failure, ...] = ()
     """What went wrong beside it, or while the run cleaned up."""
 
@@ -199,7 +199,8 @@ def text(failure: Failure, terminal: Terminal) -> str:
     )
     head[0] = head[0].replace("error[", f"{red}error[", 1).replace("]:", f"]:{off}", 1)
     tail = _also(failure.others, width, mark)
-    for index, line in enumerate(clean(failure.hint).splitlines()[:_MOST_HINT]):
+    hints = clean(failure.hint).splitlines()
+    for index, line in enumerate(hints if failure.all_lines else hints[:_MOST_HINT]):
         tail.append(f"{bold}try:{off} {line.strip()}" if index == 0 else f"     {line.strip()}")
     if failure.log:
         tail.append(f"log: {failure.log}")
@@ -211,10 +212,12 @@ def _why(failure: Failure, width: int, most: int, mark: str) -> list[str]:
     """Return the cause in at most ``most`` rows; of what does not fit, the middle is left out."""
     lines = [line.expandtabs(2).rstrip() for line in clean(failure.why).splitlines()]
     lines = [line for line in lines if line.strip()]
+    if failure.all_lines:
+        return [row for line in lines for row in _wrap(line, width, len(line), mark, indent="  ")]
     rows: list[str] = []
     for each in range(most, 1, -1) if len(lines) < most else (2,):
         rows = [row for line in lines for row in _wrap(line, width, each, mark, indent="  ")]
-        if len(rows) <= most or failure.all_lines:
+        if len(rows) <= most:
             return rows
     return _bound(rows, most, mark, ends=not failure.first_lines)
 

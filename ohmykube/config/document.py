@@ -125,7 +125,8 @@ def _group(nodes: Sequence[Node]) -> dict[str, Any]:
     group: dict[str, Any] = {}
     if first.host is None:
         group["names"] = [node.name for node in nodes]
-        group["cpus"] = first.cpus
+        cpus = first.cpus
+        group["cpus"] = int(cpus) if cpus is not None and cpus == int(cpus) else cpus
         group["memory"] = None if first.memory_mib is None else f"{first.memory_mib}MiB"
         group["disk"] = None if first.disk_gib is None else f"{first.disk_gib}GiB"
     else:

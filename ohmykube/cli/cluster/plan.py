@@ -63,10 +63,12 @@ def show(app: App, result: UpResult, *, exit_code: bool) -> None:
         ConfigError: something in it is refused.
     """
     refused = bool(result.plan.refusals)
-    app.show(plan_results.document(result), plan_results.text(result), final=not refused)
+    app.show(
+        plan_results.document(result, app.advised), plan_results.text(result), final=not refused
+    )
     if refused:
         from ohmykube.planning import refusal
 
-        raise refusal.error(result.cluster, result.plan)
+        raise refusal.error(result.cluster, result.plan, in_plan=True)
     if exit_code and result.plan.changes:
         click.get_current_context().exit(int(ExitCode.CHANGES))

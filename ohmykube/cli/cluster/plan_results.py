@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ohmykube.cli import _output
 from ohmykube.model import change
+from ohmykube.planning import refusal
 from ohmykube.planning.refusal import shown
 from ohmykube.ui.console import one_line
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ohmykube.workflows.up_values import UpResult
 
@@ -68,15 +69,20 @@ class Plan(TypedDict):
 KINDS: dict[str, type] = {"Plan": Plan}
 
 
-def document(result: UpResult) -> dict[str, Any]:
-    """Return what ``up`` would do."""
+def document(result: UpResult, advised: Callable[[str], str]) -> dict[str, Any]:
+    """Return what ``up`` would do.
+
+    Args:
+        result: has the plan.
+        advised: writes the commands in a text so that they can be typed.
+    """
     plan = result.plan
     return _output.document(
         "Plan",
         {
             "cluster": result.cluster,
             "changes": [_change(one) for one in plan.changes],
-            "refused": [_refusal(one) for one in plan.refusals],
+            "refused": [_refusal(one, advised) for one in plan.refusals],
         },
     )
 
@@ -108,14 +114,14 @@ def _reasons(one: change.Change) -> list[str]:
             return []
 
 
-def _refusal(one: change.Refuse) -> dict[str, Any]:
+def _refusal(one: change.Refuse, advised: Callable[[str], str]) -> dict[str, Any]:
     return {
         "node": one.node or None,
         "field": one.field,
         "old": one.old,
         "new": one.new,
-        "why": one.why,
-        "wayOut": one.way_out,
+        "why": advised(one.why),
+        "wayOut": advised(one.way_out),
     }
 
 
@@ -127,8 +133,13 @@ def text(result: UpResult) -> str:
     if not rows:
         return f'Cluster "{result.cluster}" is as described: nothing to do\n'
     head = f'Plan for cluster "{result.cluster}"\n\n'
-    reasons = "".join(f"{_place(one)}: {one.why}; {one.way_out}\n" for one in plan.refusals)
+    reasons = "".join(map(_reason, refusal.alike(plan.refusals)))
     return head + table(("do", "what", "change"), rows) + ("\n" + reasons if reasons else "")
+
+
+def _reason(refused: Sequence[change.Refuse]) -> str:
+    nodes = ", ".join(one.node for one in refused if one.node)
+    return f"{refused[0].field}{f' ({nodes})' if nodes else ''}: {refused[0].why}\n"
 
 
 Row = tuple[str, str, str]

@@ -19,7 +19,7 @@ from ohmykube.kit import process
 from ohmykube.kit.retry import SystemClock
 from ohmykube.model import change
 from ohmykube.model.cluster import Role
-from ohmykube.planning import consent
+from ohmykube.planning import consent, refusal
 from ohmykube.progress import (
     ItemProgress,
     Message,
@@ -207,6 +207,8 @@ class FakeWorkflows:
         if self.deletes:
             consent.check(cluster.name, self.plan, options.may_delete)
         if not options.plan_only:
+            if self.plan.refusals:
+                raise refusal.error(cluster.name, self.plan)
             getattr(self, f"_up_{self.play}")(services)
         return UpResult(
             cluster=cluster.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -230,14 +231,50 @@ def test_a_plan_shows_what_is_refused_and_fails(cli, fakes, words) -> None:
         outcome = cli(*words, *more)
         assert outcome.code == ExitCode.CONFIG
         assert "10.244.0.0/16 -> 10.1.0.0/16: refused" in outcome.out
-        assert "it is fixed when the cluster is made; `ohmykube down dev`" in outcome.out
         assert "error[OMK-C-180]" in outcome.err
+        told = outcome.out + outcome.err
+        assert told.count("it is fixed when the cluster is made") == 1
+        assert told.count("`ohmykube down dev` removes this") == 1
     outcome = cli(*words, "-o", "json")
     assert outcome.code == ExitCode.CONFIG
     (refused,) = outcome.document["refused"]
     assert (refused["field"], refused["wayOut"]) == (
         "spec.network.podCIDR", "`ohmykube down dev` removes this",
     )  # fmt: skip
+
+
+LONG_NAMES = tuple(f"spec.kubernetes.{'x' * size}" for size in (1, 30, 60, 120))
+
+
+@pytest.mark.parametrize("words", [("plan",), ("up",), ("up", "--plan")], ids=" ".join)
+def test_reasons_and_ways_out_are_told_once_and_whole(cli, fakes, tmp_path, words) -> None:
+    """What is refused is told whole; its way out is a command that can be typed."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text(cli("config", "template").out)
+    (one,) = REFUSED.refusals
+    way_out = "`ohmykube up --name OTHER` makes another cluster, `ohmykube down dev` removes this"
+    many = [dataclasses.replace(one, field=field, way_out=way_out) for field in LONG_NAMES]
+    fakes.plan = change.Plan(refusals=tuple(many))
+    outcome = cli(*words, "-f", str(path))
+    assert outcome.code == ExitCode.CONFIG
+    assert "\u2026 " not in outcome.err
+    told = " ".join((outcome.out + outcome.err).split())
+    assert told.count("it is fixed when the cluster is made") == len(LONG_NAMES)
+    whole = f"try: `ohmykube up -f {path} --name OTHER` makes another cluster, `ohmykube down dev`"
+    assert told.count(whole) == told.count("OTHER") == 1
+
+
+def test_a_way_out_in_a_document_is_the_command_that_people_see(cli, fakes, tmp_path) -> None:
+    path = tmp_path / "proxy.yaml"
+    path.write_text(cli("config", "template").out)
+    fakes.plan = REFUSED
+    for way_out in ("`ohmykube up --name OTHER` makes another", "`ohmykube stop`, then `up`"):
+        one = dataclasses.replace(REFUSED.refusals[0], way_out=way_out)
+        fakes.plan = change.Plan(refusals=(one,))
+        for_people = cli("plan", "-f", str(path)).err
+        (refused,) = cli("plan", "-f", str(path), "-o", "json").document["refused"]
+        assert f"try: {refused['wayOut']}\n" in for_people
+        assert refused["wayOut"] != way_out
 
 
 def test_the_exit_code_belongs_to_a_plan(cli, fakes) -> None:

@@ -173,6 +173,19 @@ def test_hints_are_never_broken() -> None:
     assert f"try: {hint}" in text
 
 
+@pytest.mark.parametrize("width", [30, 80, 200])
+@pytest.mark.parametrize("count", [1, 3, 11, 40])
+def test_an_error_that_shows_all_cuts_nothing(width, count) -> None:
+    """Of an error that shows all, no line of the reasons and of the hint is left out or cut."""
+    words = [f"field{number} " + "word " * 60 + f"end{number}" for number in range(count)]
+    error = ConfigError("two clusters differ", problems=tuple(words), hint="\n".join(words))
+    error.shows_all = True
+    text = _failure.text(_failure.describe(error), _terminal(width=width))
+    assert " ".join(text.split()).count("word") == 2 * 60 * count
+    assert all(text.count(f"end{number}\n") >= 1 for number in range(count))
+    assert UNICODE.ellipsis not in text
+
+
 def test_colour() -> None:
     text = _failure.text(_failure.describe(NodeError("x", hint="y")), _terminal(colour=True))
     assert text == "\x1b[1;31merror[OMK-N-015]:\x1b[0m x\n\x1b[1mtry:\x1b[0m y"

@@ -489,7 +489,7 @@ def test_all_refusals_come_at_once(tmp_path: Path) -> None:
     for field in ("provider.name", "provider.options.suite", "network.proxyMode", "certSANs"):
         assert field in text
     assert "`spec.kubeadm.kubeletConfiguration.maxPods` is not set and cannot become 42" in text
-    assert "`ohmykube down dev` removes this" in text
+    assert "`ohmykube down dev` removes this" in str(error.value.hint)
 
 
 MOUNTS: list[list[dict[str, Any]]] = [
