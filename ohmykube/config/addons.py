@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from ohmykube.config.problems import closest, echo
+from ohmykube.config.problems import closest, dotted, echo
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit import entrypoints
 from ohmykube.model.addon import CNI, GROUP
@@ -86,16 +85,17 @@ class _Checker:
 
     def run(self) -> None:
         """Check each add-on for itself, and then all against each other."""
-        names = [entry.name for entry in self._spec.addons]
         found: dict[str, tuple[Path, AddonFacts]] = {}
-        for name, times in Counter(names).items():
-            if times > 1:
-                self._add((*_ADDONS, names.index(name)), f"has {name} {times} times")
+        first: dict[str, int] = {}
         for index, entry in enumerate(self._spec.addons):
             path = (*_ADDONS, index)
+            if first.setdefault(entry.name, index) != index:
+                before = dotted((*_ADDONS, first[entry.name]))
+                self._add(path, f"has the add-on {echo(entry.name)}, which {before} has already")
+                continue
             addon = self._find(entry.name, (*path, "name"))
             if addon is not None:
-                found.setdefault(entry.name, (path, addon.facts))
+                found[entry.name] = (path, addon.facts)
                 self._one(entry, addon, path)
         self._network(found)
         for name, (path, facts) in found.items():

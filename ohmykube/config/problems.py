@@ -19,6 +19,9 @@ ECHO_LONGEST = 80
 SHOWN = 7
 """Problems in the text of the error; all of them are in ``ConfigError.problems``."""
 
+_VALIDATE = "ohmykube config validate  (all of them)"
+_TEMPLATE = "ohmykube config template  (an example)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -79,6 +82,12 @@ def closest(word: str, known: Sequence[str]) -> str:
     return f'; did you mean "{lowered[found[0]]}"?' if found else ""
 
 
+def show_all(error: ConfigError) -> None:
+    """Let all problems of a file be shown to people, of which they else see the first."""
+    error.shows_all = True
+    error.hint = error.hint and error.hint.replace(_VALIDATE, _TEMPLATE)
+
+
 def error(label: str, problems: Sequence[Problem]) -> ConfigError:
     """Return the error for all problems of one file, in the order of its lines."""
     ordered = sorted(problems, key=lambda p: (p.line or 0, dotted(p.path), p.text))
@@ -86,10 +95,10 @@ def error(label: str, problems: Sequence[Problem]) -> ConfigError:
     shown = list(lines[:SHOWN])
     if len(lines) > SHOWN + 1:
         shown.append(f"... and {len(lines) - SHOWN} more")
-        first = "ohmykube config validate  (all of them)"
+        first = _VALIDATE
     else:
         shown = list(lines)
-        first = "ohmykube config template  (an example)"
+        first = _TEMPLATE
     count = amounts.count(len(lines), "problem")
     return ConfigError(
         f"{label} has {count}",

@@ -37,8 +37,10 @@ def validate(
         except ValidationError as error:
             details = error.errors(include_url=False)
         for detail in details:
-            path = _path(detail["loc"])
-            problems += _problems(detail, _shown(path, single), source)
+            path = _shown(_path(detail["loc"]), single)
+            # What was taken out is missing now, and its problem is told already.
+            if detail["type"] != "missing" or path not in removed:
+                problems += _problems(detail, path, source)
         left = [_take_out(data, detail, removed, single) for detail in details]
         if not all(left):
             return None, problems, removed

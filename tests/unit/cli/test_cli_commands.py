@@ -626,6 +626,7 @@ def test_validate_shows_every_problem(cli, tmp_path, number) -> None:
     said = " ".join(outcome.err.split())
     assert all(f"bad {n}" in said for n in range(number))
     assert f"{number} problem" in said
+    assert "config validate" not in said, "what was just run is no advice"
     shown = " ".join(cli("up", "-f", str(file)).err.split())
     assert (f"ohmykube config validate -f {file} (all of them)" in shown) is (number > 8)
 

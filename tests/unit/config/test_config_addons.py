@@ -37,6 +37,18 @@ def refused(spec: str) -> str:
     return "\n".join(caught.value.problems)
 
 
+@pytest.mark.parametrize(
+    "names", ["echo, echo", "nosuch, nosuch", "nosuch, echo, nosuch, ping, echo, echo", "a, b, c"]
+)
+def test_each_entry_has_one_line(names: str) -> None:
+    """An entry that is not right has one problem, in its own place, whatever stands beside it."""
+    each = names.split(", ")
+    known = ("echo", "ping")
+    wrong = [n for n, name in enumerate(each) if name in each[:n] or name not in known]
+    places = [line.partition(",")[0] for line in refused(f"addons: [{names}]").splitlines()]
+    assert [place.removesuffix(".name") for place in places] == [f"spec.addons[{n}]" for n in wrong]
+
+
 def test_a_name_alone_is_enough() -> None:
     found = read("addons: [echo, {name: ping, version: 1.0.0, namespace: x}]")
     assert found.addons == (
@@ -51,7 +63,10 @@ def test_a_name_alone_is_enough() -> None:
     ("spec", "told"),
     [
         ("addons: [ecko]", 'must be "echo", "flannel" or "ping", got "ecko"; did you mean "echo"?'),
-        ("addons: [echo, echo]", "spec.addons[0], line 4: has echo 2 times"),
+        (
+            "addons: [echo, echo]",
+            'spec.addons[1], line 4: has the add-on "echo", which spec.addons',
+        ),
         ("addons: [{name: echo, version: 2.0.0}]", 'must be "1.1.0" or "1.0.0", got "2.0.0"'),
         ("addons: [{name: echo, version: 1.1}]", 'must be text, got 1.1; quote it: "1.1"'),
         ("addons: [{name: echo, values: {txt: a}}]", "spec.addons[0].values.txt, line 4: is not"),

@@ -56,6 +56,14 @@ def test_invalid_file_says_what_is_wrong(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INVALID)
+def test_a_value_that_is_wrong_is_not_missing_too(name: str) -> None:
+    problems = getattr(error_of(name), "problems", ())
+    missing = [one.removesuffix(": must be given") for one in problems if "must be given" in one]
+    assert not [one for one in problems for place in missing if one.startswith(f"{place}: must b")
+                and not one.endswith("must be given")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INVALID)
 def test_message_is_short_and_clean(name: str) -> None:
     error = error_of(name)
     shown = [error.message, *(error.why or "").splitlines(), error.hint or ""]
