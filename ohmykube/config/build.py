@@ -13,6 +13,7 @@ from ohmykube.config import (
     host_paths,
     kubeadm_types,
     mount_places,
+    named_paths,
     node_files,
     nodes,
     translate,
@@ -86,6 +87,7 @@ def build(
     checker.run(left_out, known_providers)
     problems += checker.problems
     if check_addons:
+        warnings += named_paths.warnings(document.spec, source, base)
         sure = ("spec", "kubernetes", "version") not in left_out
         placed_nodes = [one.node for one in placed]
         problems += addons.problems(document.spec, placed_nodes, source, version_known=sure)
