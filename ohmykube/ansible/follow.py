@@ -17,6 +17,7 @@ from ohmykube.ansible import events
 from ohmykube.ansible.events import HostStats, Result, TaskEnded, TaskRetried, TaskStarted
 from ohmykube.ansible.outcome import TaskFailure
 from ohmykube.kit import files
+from ohmykube.model import names
 from ohmykube.progress import WAITING, Message, NodeProgress, Reporter, Status
 
 if TYPE_CHECKING:
@@ -34,11 +35,18 @@ class Follower:
     Args:
         log_file: gets one line for each task result; made 0600, appended to.
         reporter: gets ``NodeProgress``, and with ``verbosity`` > 0 debug messages.
+        done: what has become of a node in the end.
         secrets: values that appear nowhere in what is shown or written.
     """
 
     def __init__(
-        self, log_file: Path, reporter: Reporter, *, verbosity: int = 0, secrets: Sequence[str] = ()
+        self,
+        log_file: Path,
+        reporter: Reporter,
+        *,
+        done: str = "configured",
+        verbosity: int = 0,
+        secrets: Sequence[str] = (),
     ) -> None:
         self.stats: Mapping[str, HostStats] | None = None
         self.errors: list[str] = []
@@ -48,6 +56,7 @@ class Follower:
         self._failures: list[TaskFailure] = []
         self._log_file = log_file
         self._reporter = reporter
+        self._done = done
         self._verbosity = verbosity
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._queue: queue.SimpleQueue[Mapping[str, object] | None] = queue.SimpleQueue()
@@ -168,7 +177,7 @@ class Follower:
             )
             if not (counts.failed or counts.unreachable):
                 status = Status.CHANGED if counts.changed else Status.OK
-                self._show(host, "configured", status)
+                self._show(host, self._done, status)
 
     def _output(self, event: events.Output) -> None:
         text = self._hide(event.text)
@@ -180,7 +189,9 @@ class Follower:
             self._reporter.emit(Message(text=text, level="debug"))
 
     def _show(self, host: str, what: str, status: Status | None = None, detail: str = "") -> None:
-        self._reporter.emit(NodeProgress(node=host, activity=what, status=status, detail=detail))
+        if host not in names.RESERVED:  # a task on this host is the work of no node
+            event = NodeProgress(node=host, activity=what, status=status, detail=detail)
+            self._reporter.emit(event)
 
     def _write(self, line: str) -> None:
         now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")

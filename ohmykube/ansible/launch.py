@@ -61,6 +61,8 @@ class PlaybookRun:
     """Change nothing and say what would change."""
     limit: tuple[str, ...] = ()
     """Names of nodes; empty for all."""
+    done: str = "configured"
+    """What has become of a node when the playbook is over, for people."""
     verbosity: int = 0
     vars_files: tuple[Path, ...] = ()
     """Files with extra variables, which override everything; 0600 when they hold secrets."""
@@ -82,6 +84,7 @@ def run(playbook_run: PlaybookRun, reporter: Reporter) -> Outcome:
     follower = Follower(
         playbook_run.log_file,
         reporter,
+        done=playbook_run.done,
         verbosity=playbook_run.verbosity,
         secrets=inventory_files.secrets_of(playbook_run.inventory),
     )

@@ -167,9 +167,15 @@ class Plan:
     @property
     def resizes(self) -> bool:
         """Tell whether a machine that exists gets another size."""
-        return any(
-            isinstance(one, ReconfigureNode) and one.field.rpartition(".")[2] in SIZES
+        return bool(self.resized)
+
+    @property
+    def resized(self) -> frozenset[str]:
+        """Nodes whose machines exist and get another size."""
+        return frozenset(
+            one.node
             for one in self.changes
+            if isinstance(one, ReconfigureNode) and one.field.rpartition(".")[2] in SIZES
         )
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError
 from ohmykube.kit import parallel
-from ohmykube.model.machine import MachineSpec, MachineState
+from ohmykube.model.machine import MachineSpec, running
 from ohmykube.planning.scope import nodes_in
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.providers.base import NO_TEMPLATE
@@ -30,8 +30,7 @@ CREATE_NODES = Step("create-nodes", "Start the nodes")
 
 def all_running(ctx: Context, observed: Observed) -> bool:
     """Tell whether every node that is wanted has a running machine."""
-    found = [observed.machines.get(node.name) for node in ctx.cluster.nodes]
-    return all(m is not None and m.state is MachineState.RUNNING for m in found)
+    return all(running(observed.machines.get(node.name)) for node in ctx.cluster.nodes)
 
 
 def prepare_nodes(ctx: Context, observed: Observed, plan: Plan) -> None:
@@ -72,18 +71,29 @@ def create_nodes(
     if not _to_do(ctx, observed, plan):
         CREATE_NODES.skipped(ctx.services, "all running")
         return dict(observed.machines)
+    words = {node.name: _words(node.name, observed, plan) for node in ctx.cluster.nodes}
     with CREATE_NODES.running(ctx.services) as result:
         made = parallel.each(
             nodes_in(ctx.cluster, scope),
-            lambda node: _create(ctx, node, templates.get(node.role, "")),
+            lambda node: _create(ctx, node, templates.get(node.role, ""), words[node.name]),
         )
         result.detail = f"{len(ctx.cluster.nodes)} running"
     return {**observed.machines, **{machine.node: machine for machine in made}}
 
 
-def _create(ctx: Context, node: Node, template: str) -> Machine:
+def _words(node: str, observed: Observed, plan: Plan) -> tuple[str, str]:
+    """Return what is done to a machine, and what has been done then; empty for nothing."""
+    if not running(observed.machines.get(node)):
+        return "starting", "started"
+    return ("resizing", "resized") if node in plan.resized else ("", "")
+
+
+def _create(ctx: Context, node: Node, template: str, words: tuple[str, str]) -> Machine:
+    """Make or start a machine; of one that runs as it should it is only made sure."""
     reporter = ctx.services.reporter
-    reporter.emit(NodeProgress(node=node.name, activity="starting"))
+    doing, done = words
+    if doing:
+        reporter.emit(NodeProgress(node=node.name, activity=doing))
     spec = MachineSpec(
         cluster=ctx.cluster.name,
         node=node.name,
@@ -96,11 +106,13 @@ def _create(ctx: Context, node: Node, template: str) -> Machine:
     try:
         machine = _made(ctx.provider, spec)
     except BaseException:
-        reporter.emit(NodeProgress(node=node.name, activity="starting", status=Status.FAILED))
+        activity = doing or "checking its machine"
+        reporter.emit(NodeProgress(node=node.name, activity=activity, status=Status.FAILED))
         raise
-    reporter.emit(
-        NodeProgress(node=node.name, activity="started", status=Status.OK, detail=machine.address)
-    )
+    if done:
+        reporter.emit(
+            NodeProgress(node=node.name, activity=done, status=Status.OK, detail=machine.address)
+        )
     return machine
 
 

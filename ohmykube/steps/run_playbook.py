@@ -33,6 +33,13 @@ TITLES = {
     CLUSTER_RESET: "Reset the hosts",
     NODE_TEMPLATE: "Prepare the templates",
 }
+DONE = {
+    CLUSTER_UP: "configured",
+    NODE_REMOVE: "taken out of the cluster",
+    CLUSTER_RESET: "reset",
+    NODE_TEMPLATE: "prepared",
+}
+"""What has become of a node then."""
 
 
 def run_playbook(
@@ -70,8 +77,13 @@ def run_playbook(
             raise damaged
         launch.raise_for_failure(outcome)
         changed = sum(stats.changed for stats in outcome.stats.values())
-        result.detail = f"{changed} changed" if changed else "nothing changed"
+        result.detail = detail_of(changed)
     return changed
+
+
+def detail_of(changed: int) -> str:
+    """Return for people how many tasks have changed something, on all nodes together."""
+    return f"{amounts.count(changed, 'task')} changed" if changed else "nothing changed"
 
 
 def reset_hosts(ctx: Context, inventory: Path, names: Sequence[str]) -> dict[str, str]:
@@ -116,6 +128,7 @@ def _asked(
         fact_cache=ctx.directory / layout.FACTS,
         forks=max(10, len(ctx.cluster.nodes)),
         vars_files=_written(ctx, {**CONFIRMED.get(playbook, {}), **(variables or {})}),
+        done=DONE[playbook],
         limit=() if scope is None else tuple(sorted(scope)),
         verbosity=ctx.services.verbosity,
         log_file=ctx.run_directory / layout.ANSIBLE_LOG,

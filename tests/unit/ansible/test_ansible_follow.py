@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,6 +77,32 @@ def test_progress_shows_what_each_node_does(recorded: Recorded, tmp_path: Path) 
     assert reporter.events[-1] == NodeProgress(
         node="node-a", activity="configured", status=Status.CHANGED
     )
+
+
+@pytest.mark.parametrize(
+    ("recording", "host"),
+    [("mixed", "node-a"), ("mixed", "node-b"), ("mixed", "node-c"), ("role_verbose", "node-a")],
+)
+def test_a_task_on_this_host_is_the_work_of_no_node(
+    recorded: Recorded, tmp_path: Path, recording: str, host: str
+) -> None:
+    raw = recorded(recording)
+    here = json.loads(json.dumps(raw).replace(host, "localhost"))
+    _, all_shown = _follow(raw, tmp_path / "log")
+    _, shown = _follow(here, tmp_path / "here")
+    assert shown.events == [event for event in all_shown.events if event.node != host]
+    assert any("localhost  " in line for line in (tmp_path / "here").read_text().splitlines())
+
+
+@pytest.mark.parametrize("done", ["configured", "reset", "taken out of the cluster"])
+def test_what_has_become_of_a_node_is_told_in_the_end(
+    recorded: Recorded, tmp_path: Path, done: str
+) -> None:
+    reporter = Recorder()
+    with Follower(tmp_path / "log", reporter, done=done) as follower:
+        for event in recorded("role_verbose"):
+            follower.put(event)
+    assert reporter.events[-1] == NodeProgress(node="node-a", activity=done, status=Status.CHANGED)
 
 
 def test_a_retry_is_shown(recorded: Recorded, tmp_path: Path) -> None:
