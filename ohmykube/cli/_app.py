@@ -234,6 +234,8 @@ class App:
         form = self.settings.output
         if form == "table":
             out = self.advised(text if isinstance(text, str) else text())
+            width = self.results.columns(self.environ)
+            out = out if width is None else console.fit(out, width)
         else:
             out = _output.render(content, form, unicode=self.results.unicode)
         self._shown = True

@@ -26,7 +26,7 @@ class Finding(TypedDict):
 
     id: str
     title: str
-    status: Literal["ok", "warn", "fail"]
+    status: Literal["ok", "note", "warn", "fail"]
     evidence: str
     fix: str
 
@@ -110,8 +110,10 @@ def _check(check: Check) -> dict[str, str]:
 
 
 def _text(report: DoctorReport) -> str:
-    words = {CheckStatus.OK: "ok", CheckStatus.WARN: "warn", CheckStatus.FAIL: "FAIL"}
-    rows = [(words[c.status], c.title, c.evidence) for c in report.checks]
+    failed = CheckStatus.FAIL
+    rows = [
+        ("FAIL" if c.status is failed else c.status, c.title, c.evidence) for c in report.checks
+    ]
     text = table(("state", "check", "found"), rows)
     fixes = [c for c in report.checks if c.fix and c.status is not CheckStatus.OK]
     if fixes:

@@ -49,6 +49,8 @@ class CheckStatus(enum.StrEnum):
     """Result of one check."""
 
     OK = "ok"
+    NOTE = "note"
+    """Not as it could be, and no reason to do anything: only ``doctor`` tells of it."""
     WARN = "warn"
     FAIL = "fail"
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 80
 """Columns when the output is no terminal."""
 _NARROWEST = 20
+_NARROWEST_CELL = 24
+_CELL = re.compile(r"(?<=\S) {3,}(?=\S)")
+"""Between two cells of a table."""
+_COMMAND = re.compile(r" +(?:export \w+=|\S*kubectl\S* )")
+"""A line for the shell."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -117,6 +123,30 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
     return text[: max(width - len(ellipsis), 0)] + ellipsis[:width]
 
 
+def fit(text: str, width: int) -> str:
+    """Break lines that are longer than ``width`` at blanks, and no word.
+
+    What follows stands below the last cell of a table's row, or a little further in than the line
+    began. Commands stay whole, so that they can be copied.
+    """
+    return "\n".join(_fitted(line, width) for line in text.split("\n"))
+
+
+def _fitted(line: str, width: int) -> str:
+    if len(line) <= width or _COMMAND.match(line):
+        return line
+    begin = len(line) - len(line.lstrip(" "))
+    cell = max((gap.end() for gap in _CELL.finditer(line)), default=0)
+    hang = cell if cell > begin and width - cell >= _NARROWEST_CELL else begin + 2
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * hang,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
 def seconds(value: float) -> str:
     """Return a duration for people: ``0.4s``, ``12s``, ``3m05s``."""
     if value < 9.95:
@@ -196,6 +226,10 @@ class Results:
         """Whether every character can be shown as it is."""
         encoding = getattr(self._stream, "encoding", None) or "ascii"
         return encoding.lower().replace("-", "").startswith("utf")
+
+    def columns(self, environ: Mapping[str, str]) -> int | None:
+        """Return how wide the terminal is; None when there is none: programs get whole lines."""
+        return _width(environ) if is_tty(self._stream) else None
 
     def write(self, text: str) -> None:
         """Write and flush; nothing happens when stdout is closed from the start."""

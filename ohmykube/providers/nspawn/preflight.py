@@ -135,7 +135,7 @@ def _outside(host: HostSystem) -> Iterator[Check]:
     yield Check(
         id="ping",
         title="ping from nodes",
-        status=CheckStatus.OK,
+        status=CheckStatus.OK if first == 0 <= last else CheckStatus.NOTE,
         evidence="possible"
         if first == 0 <= last
         else f"not answered: net.ipv4.ping_group_range is {first} {last}, and leaves root out",
@@ -211,7 +211,7 @@ def _limits(host: HostSystem) -> Check:
     return Check(
         id="inotify",
         title="inotify limits",
-        status=CheckStatus.OK,
+        status=CheckStatus.NOTE if low else CheckStatus.OK,
         evidence=evidence or "high enough",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 import sys
@@ -293,7 +294,6 @@ def test_a_plan_takes_the_description_as_up_does() -> None:
 
 
 def test_up_from_a_file_and_from_stdin(cli, fakes, tmp_path, monkeypatch) -> None:
-    import io
 
     text = "apiVersion: ohmykube.dev/v1\nkind: Cluster\nmetadata:\n  name: filed\n"
     path = tmp_path / "cluster.yaml"
@@ -636,3 +636,40 @@ def test_validate_asks_the_provider(cli, fakes, tmp_path) -> None:
     file.write_text(FILE)
     assert cli("config", "validate", "-f", str(file)).code == 0
     assert [call[0] for call in fakes.calls] == ["check_description"]
+
+
+class Screen(io.StringIO):
+    """A terminal for results."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("words", [("up",), ("doctor",), ("status",), ("plan",)], ids=" ".join)
+@pytest.mark.parametrize("width", [30, 50, 80])
+def test_results_fit_the_terminal_and_programs_get_whole_lines(
+    cli, fakes, monkeypatch, words, width
+) -> None:
+    whole = cli(*words, COLUMNS=str(width)).out
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    cli(*words, COLUMNS=str(width))
+    told = screen.getvalue()
+    assert told.split() == whole.split()
+    assert (told != whole) is any(len(line) > width for line in whole.splitlines())
+    commands = ("export ", "kubectl ")
+    assert all(
+        len(line) <= width or line.lstrip().startswith(commands) or len(line.split()) == 1
+        for line in told.splitlines()
+    )
+
+
+@pytest.mark.parametrize("status", CheckStatus)
+def test_each_check_has_its_state(cli, fakes, status) -> None:
+    check = Check(id="a", title="a thing", status=status, evidence="not as it could be")
+    fakes.report = (check,)
+    outcome = cli("doctor")
+    assert outcome.out.splitlines()[1].split()[0].lower() == status.value
+    assert outcome.code == (7 if status is CheckStatus.FAIL else 0)
+    (found,) = cli("doctor", "-o", "json").document["checks"]
+    assert found["status"] == status.value

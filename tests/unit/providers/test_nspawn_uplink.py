@@ -284,6 +284,7 @@ class TestPrograms:
         paths = Paths(state=tmp_path, data=tmp_path, cache=tmp_path)
         (found,) = [c for c in preflight.check(simulation.host(), paths) if c.id == "ping"]
         assert (found.evidence == "possible") is possible
+        assert found.status is (CheckStatus.OK if possible else CheckStatus.NOTE)
 
 
 class TestNames:

@@ -171,3 +171,44 @@ def test_ask(monkeypatch) -> None:
     assert not console.can_ask(ErrorStream(stream))
     monkeypatch.setattr(sys, "stdin", None)
     assert console.ask("? ", ErrorStream(stream)) is None
+
+
+SENTENCE = "  Nodes and pods reach all that this host reaches; this host is host.ohmykube.internal."
+FOUND = " ".join(["net.ipv4.ping_group_range is 1 0, and leaves root out"] * 3)
+ROW = f"ok      ping from nodes          {FOUND}"
+LONG = "x" * 90
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100])
+@pytest.mark.parametrize("line", [SENTENCE, ROW, f"a {LONG} b", LONG, "", "short"])
+def test_lines_are_broken_between_words_only(line: str, width: int) -> None:
+    """Whatever the width, each word is whole, none is lost, and only a long word is too long."""
+    rows = console.fit(f"{line}\n", width).split("\n")
+    assert rows[-1] == ""
+    assert " ".join(rows).split() == line.split()
+    assert all(len(row) <= width or len(row.split()) == 1 for row in rows)
+    assert rows[0].startswith(line[: len(line) - len(line.lstrip())])
+
+
+def test_what_follows_stands_below_its_cell() -> None:
+    rows = console.fit(ROW, 80).splitlines()
+    start = ROW.index("net.ipv4")
+    assert len(rows) > 1
+    assert all(row[:start].isspace() and row[start] != " " for row in rows[1:])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"  export KUBECONFIG='/{LONG} {LONG}'",
+        f"  /{LONG}/kubectl-1.36.3 get nodes",
+        f"  '/{LONG}/kubectl-1.36.3' get nodes",
+    ],
+)
+def test_a_command_stays_whole(line: str) -> None:
+    assert console.fit(line, 40) == line
+
+
+@pytest.mark.parametrize(("tty", "columns"), [(True, 40), (False, None)])
+def test_only_a_terminal_has_columns(tty: bool, columns: int | None) -> None:
+    assert Results(Stream(tty=tty)).columns({"COLUMNS": "40"}) == columns
