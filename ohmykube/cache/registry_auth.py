@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ohmykube.cache import docker_hub
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import NetworkError, PrerequisiteError
-from ohmykube.kit import paths, process
+from ohmykube.kit import files, paths, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 HELPER_SECONDS = 20.0
 """A helper may have to ask the user's key ring."""
+LARGEST_CONFIG = 4 << 20
+"""Bytes of docker's configuration; thousands of logins have less."""
 _TOKEN_BYTES = 1 << 20
 _PARAMETER = re.compile(r'([a-z]+)="([^"]*)"')
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -80,7 +82,7 @@ def login(config: Path, host: str) -> Login | None:
     """
     document: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(config.read_bytes())
+        found = json.loads(files.read_at_most(config, LARGEST_CONFIG))
         document = found if isinstance(found, dict) else {}
     helpers = _mapping(document, "credHelpers")
     own = [(helpers[name], name) for name in _names(host) if helpers.get(name)]

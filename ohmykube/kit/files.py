@@ -220,6 +220,20 @@ def reading_plain(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, flags), "rb")
 
 
+def read_at_most(path: Path, most: int) -> bytes:
+    """Return what a file or a pipe that somebody named holds; a device may have no end.
+
+    Raises:
+        ValueError: it has more than ``most`` bytes.
+        OSError: as open(2) and read(2) say.
+    """
+    with path.open("rb") as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    return data
+
+
 def write(path: Path, data: bytes | str, mode: int = 0o600, group: int | None = None) -> None:
     """Replace the content of ``path`` in one step (see ``replacing``)."""
     with replacing(path, mode, group) as stream:

@@ -102,7 +102,8 @@ def find(path: Path) -> BundleFile:
 
 
 def _listed(sums: Path) -> Iterator[Part]:
-    lines = sums.read_bytes()[: _MOST * 400].decode("utf-8", "replace").splitlines()
+    with sums.open("rb") as stream:
+        lines = stream.read(_MOST * 400).decode("utf-8", "replace").splitlines()
     found = [_LINE.fullmatch(line) for line in lines]
     names = [match["name"] for match in found if match]
     if not lines or len(names) != len(lines) or len(set(names)) != len(names):

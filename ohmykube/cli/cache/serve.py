@@ -11,6 +11,7 @@ from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.cache import serve_results
 from ohmykube.errors import PermissionDenied, UsageError
+from ohmykube.kit import files
 from ohmykube.kit.secret import Secret
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ohmykube.progress import Message
 
 DEFAULT_LISTEN = "127.0.0.1:5055"
+LONGEST_TOKEN = 8192
+"""Bytes; a header line that is longer is refused by the servers and clients of HTTP."""
 
 
 @click.command(
@@ -124,8 +127,8 @@ def _token(path: Path | None) -> Secret | None:
     if path is None:
         return None
     try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+        text = files.read_at_most(path, LONGEST_TOKEN).decode().strip()
+    except (OSError, ValueError) as error:
         raise PermissionDenied(
             f"the token in {path} cannot be read",
             why=str(error),

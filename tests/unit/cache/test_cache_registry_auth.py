@@ -76,6 +76,11 @@ def test_entries(config: Path, entry: object, expected: Login | None) -> None:
     assert login(config, "reg.test") is None
 
 
+def test_a_configuration_without_end_has_no_login(config: Path) -> None:
+    config.symlink_to("/dev/zero")
+    assert login(config, "reg.test:5000") is None
+
+
 @pytest.mark.parametrize(
     ("name", "host"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -80,6 +81,15 @@ def test_tokens_that_are_none(cli, mirror, tmp_path, content) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
+    _refused(cli, mirror, path)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/full", "/dev/null", "."])
+def test_a_token_is_not_read_without_end(cli, mirror, name) -> None:
+    _refused(cli, mirror, Path(name))
+
+
+def _refused(cli, mirror, path: Path) -> None:
     outcome = cli("cache", "serve", "--token-file", str(path))
     assert outcome.code in (2, 9)
     assert "token" in outcome.err

@@ -342,3 +342,17 @@ def test_remove_tree_of_what_others_remove_too(tmp_path: Path, workers: int) -> 
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(files.remove_tree, [tree] * workers))
         assert not tree.exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, 100])
+def test_reading_what_is_within_the_limit(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * size)
+    assert files.read_at_most(path, 100) == b"x" * size
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/full", "file"])
+def test_reading_ends_at_the_limit(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 101)
+    with pytest.raises(ValueError, match="more than 100 bytes"):
+        files.read_at_most(tmp_path / name, 100)
