@@ -129,6 +129,8 @@ class ConfigError(OhmykubeError):
     problems: tuple[str, ...] = ()
     shows_all: bool = False
     """Whether all are shown, and the whole hint, however long they are."""
+    hint_to_all: str = ""
+    """The hint where all are shown, if it is another one."""
 
     def __init__(
         self,

@@ -98,7 +98,12 @@ def _one(error: BaseException, usage: str = "ohmykube --help") -> Failure:
     match error:
         case ConfigError(shows_all=True):
             failure = _explained(error, usage)
-            return replace(failure, why="\n".join(error.problems) or failure.why, all_lines=True)
+            return replace(
+                failure,
+                why="\n".join(error.problems) or failure.why,
+                hint=error.hint_to_all or failure.hint,
+                all_lines=True,
+            )
         case Explained():
             return _explained(error, usage)
         case click.ClickException():

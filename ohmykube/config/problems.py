@@ -19,7 +19,7 @@ ECHO_LONGEST = 80
 SHOWN = 7
 """Problems in the text of the error; all of them are in ``ConfigError.problems``."""
 
-_VALIDATE = "ohmykube config validate  (all of them)"
+_SCHEMA = "ohmykube config schema  (all fields)"
 _TEMPLATE = "ohmykube config template  (an example)"
 
 
@@ -82,12 +82,6 @@ def closest(word: str, known: Sequence[str]) -> str:
     return f'; did you mean "{lowered[found[0]]}"?' if found else ""
 
 
-def show_all(error: ConfigError) -> None:
-    """Let all problems of a file be shown to people, of which they else see the first."""
-    error.shows_all = True
-    error.hint = error.hint and error.hint.replace(_VALIDATE, _TEMPLATE)
-
-
 def error(label: str, problems: Sequence[Problem]) -> ConfigError:
     """Return the error for all problems of one file, in the order of its lines."""
     ordered = sorted(problems, key=lambda p: (p.line or 0, dotted(p.path), p.text))
@@ -95,15 +89,17 @@ def error(label: str, problems: Sequence[Problem]) -> ConfigError:
     shown = list(lines[:SHOWN])
     if len(lines) > SHOWN + 1:
         shown.append(f"... and {len(lines) - SHOWN} more")
-        first = _VALIDATE
+        first = "ohmykube config validate  (all of them)"
     else:
         shown = list(lines)
         first = _TEMPLATE
     count = amounts.count(len(lines), "problem")
-    return ConfigError(
+    found = ConfigError(
         f"{label} has {count}",
         problems=lines,
         why="\n".join(shown),
-        hint=f"ohmykube config schema  (all fields), {first}",
+        hint=f"{_SCHEMA}, {first}",
         id="OMK-C-101",
     )
+    found.hint_to_all = f"{_SCHEMA}, {_TEMPLATE}"
+    return found

@@ -355,14 +355,10 @@ class Artifacts(Strict):
         max_length=10,
     )
     mirror: Annotated[Mirror | None, SETTING] = Field(
-        default=None,
-        description="http(s) URL or absolute directory, from which this host takes files and "
-        "images; nodes are not told of it.",
+        default=None, description="http(s) URL or absolute directory; this host asks it, not nodes."
     )
     registries: Annotated[Registries, SETTING] = Field(
-        default={},
-        description="Registry to the URLs of its mirrors, which this host asks first. Nodes are "
-        "told nothing of them: what a pod asks for later, containerd fetches from the registry.",
+        default={}, description="Registry to its mirrors, tried first by this host, not by nodes."
     )
 
 

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import amounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +28,7 @@ def error(cluster: str, plan: Plan, *, in_plan: bool = False) -> ConfigError:
     found = ConfigError(
         f'cluster "{cluster}" exists and differs in what cannot be changed in place',
         problems=tuple(map(problem, alike(plan.refusals))),
-        why=_in_plan(plan) if in_plan else None,
+        why=f"{len(plan.refusals)} refused: see the plan" if in_plan else None,
         hint="\n".join(_ways_out(plan.refusals)),
         id="OMK-C-180",
     )
@@ -53,11 +52,6 @@ def problem(refused: Sequence[Refuse]) -> str:
     of = f" of {'node' if len(nodes) == 1 else 'nodes'} {', '.join(nodes)}" if nodes else ""
     values = f"is {shown(first.old)} and cannot become {shown(first.new)}"
     return f"`{first.field}`{of} {values}: {first.why}"
-
-
-def _in_plan(plan: Plan) -> str:
-    count = len(plan.refusals)
-    return f"{amounts.count(count, 'difference is', 'differences are')} refused: see the plan"
 
 
 def _ways_out(refusals: Iterable[Refuse]) -> list[str]:

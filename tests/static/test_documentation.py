@@ -265,6 +265,8 @@ def test_examples_of_clusters_load(tmp_path: Path) -> None:
             (tmp_path / "hosts.ini").write_text(text)
     (tmp_path / "src").mkdir()  # what one of them mounts, and what another trusts
     shutil.copy(ROOT / "tests/data/trust/one.pem", tmp_path / "company-ca.pem")
+    (tmp_path / "keys").mkdir()  # the key to the hosts of a third
+    (tmp_path / "keys" / "id_ed25519").touch()
     for file in written(tmp_path, "cluster", ".yaml"):
         loaded = load.load(tmp_path / file)
         assert loaded.cluster.nodes, file

@@ -45,14 +45,13 @@ def validate(app: App, *, file: Path) -> None:
     The exit code is 3 when there are problems.
     """
     from ohmykube.cli import _cluster_file
-    from ohmykube.config import problems
     from ohmykube.workflows.provider_options import check_description
 
     try:
         described = _cluster_file.inspect(app, file)
         cluster = app.call(check_description, described)
     except ConfigError as error:
-        problems.show_all(error)
+        error.shows_all = True
         raise
     for warning in described.warnings:
         app.note(f"warning: {warning}")
