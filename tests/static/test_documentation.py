@@ -27,6 +27,7 @@ from ohmykube.providers.lima import lima_yaml
 from ohmykube.state import layout
 from ohmykube.state.record import Record
 from ohmykube.state.store import StateStore
+from ohmykube.steps import run_playbook
 from tests import lima_world
 
 if TYPE_CHECKING:
@@ -179,6 +180,20 @@ def test_make_help_tells_every_public_target() -> None:
 def test_the_two_commands_come_first() -> None:
     first = blocks((ROOT / "README.md").read_text())
     assert [line for line in first if line.startswith("make ")][:2] == ["make up", "make test"]
+
+
+def test_the_steps_of_samples_are_those_of_the_program() -> None:
+    """A sample of a run names each step as the program does today."""
+    sources = "".join(path.read_text() for path in (ROOT / "ohmykube/steps").glob("*.py"))
+    titles = set(re.findall(r"Step\(\s*\"[a-z-]+\",\s*\"([^\"]+)\"", sources))
+    titles.update(run_playbook.TITLES.values())
+    shown = {
+        (name_of(page), line)
+        for page in PAGES
+        for line in re.findall(r"^[✓⠹✗] (.+?)  ", page.read_text(), re.M)
+    }
+    assert len(shown) > 10
+    assert {one for one in shown if one[1] not in titles} == set()
 
 
 # -- examples --------------------------------------------------------------------------------------
