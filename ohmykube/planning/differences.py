@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.config import document, schema_paths
+from ohmykube.config import document, schema_paths, trust
 from ohmykube.config.problems import dotted
-from ohmykube.kit import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,9 +57,7 @@ def of_clusters(before: Cluster, after: Cluster) -> Iterator[Difference]:
     for path in schema_paths.fields():
         if path[:2] not in (_NODES, _ADDONS, MOUNTS, _TRUST) and path != _NAME:
             yield from _of_field(path, _value(old, path), _value(new, path))
-    yield from _of_sets(
-        _TRUST, *(map(certificates.described, one.trust) for one in (before, after))
-    )
+    yield from _of_sets(_TRUST, *(map(trust.described, one.trust) for one in (before, after)))
 
 
 def of_nodes(before: Node, after: Node) -> Iterator[Difference]:
