@@ -24,11 +24,6 @@ SOON_SECONDS = 30 * 86400.0
 _PEM = "-----BEGIN"
 
 
-def described(pem: str) -> str:
-    """Return one certificate for people."""
-    return certificates.described(pem)
-
-
 class Reader:
     """Reads what entries name; collects what is wrong."""
 

@@ -6,10 +6,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ohmykube.model.exposure import FixedPort
+from ohmykube.model.exposure import FixedPort
 
 Document = Mapping[str, Any]
 """A free-form YAML mapping that is handed on to another program (a kubeadm patch)."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ohmykube.model.cluster import Mount
+from ohmykube.model.cluster import Mount
 
 
 class MachineState(enum.StrEnum):

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.config import document, schema_paths, trust
+from ohmykube.config import document, schema_paths
 from ohmykube.config.problems import dotted
+from ohmykube.model import trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -80,7 +80,7 @@ def test_it_is_found_by_its_name(context: SourceContext) -> None:
 def test_a_plugin_that_is_no_source_is_refused(
     context: SourceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ohmykube.kit.entrypoints.load", lambda _group, _name: Store)
+    monkeypatch.setattr("ohmykube.kit.entrypoints.load", lambda _group, _name, _what: Store)
     with pytest.raises(PrerequisiteError, match="not a Source"):
         base.load("build", context)
 
