@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.config import mounts
 from ohmykube.config.nodes import absolute
-from ohmykube.config.problems import closest, dotted, echo
+from ohmykube.config.problems import closest, dotted, echo, echo_path
 from ohmykube.model.cluster import Mount
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ class Placer:
                 continue
             point = outer.host / Path(mount.node).relative_to(outer.node)
             if point.exists() and mount.host.exists() and point.is_dir() is not mount.host.is_dir():
-                text = f"is inside of {dotted(other)}, where {echo(str(point))} is of another kind"
+                text = f"is inside of {dotted(other)}, where {echo_path(point)} is of another kind"
                 self._add((*path, "node"), f"{text}: a directory, or a file, only hides its like")
             elif not point.exists():
-                text = f"is inside of {dotted(other)}, where nothing is at {echo(str(point))}"
+                text = f"is inside of {dotted(other)}, where nothing is at {echo_path(point)}"
                 self._add((*path, "node"), f"{text} to mount over; make it, or mount elsewhere")
 
 
@@ -132,20 +132,20 @@ def _unusable(place: Path, base: Path | None) -> str:
         place: it.
         base: the directory in which it is by its name, and so must be; None for any.
     """
-    shown = echo(str(place))
+    shown = echo_path(place)
     try:
         kind = stat.S_IFMT(place.stat().st_mode)
         real = place.resolve(strict=True)
     except OSError as error:
         with contextlib.suppress(OSError):  # it is no link
-            target = echo(str(place.readlink()))
+            target = echo_path(place.readlink())
             return f"is a link to {target}, which cannot be mounted: {error.strerror}"
         return f"cannot be mounted: {shown}: {error.strerror}"
     if kind not in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFSOCK):
         return f"must be a directory, a file or a socket: {shown}"
     if base is not None and not real.is_relative_to(base.resolve()):
-        where = echo(str(real))
+        where = echo_path(real)
         return (
-            f"leads by a link to {where}, outside of {echo(str(base))}; if that is meant, write it"
+            f"leads by a link to {where}, outside of {echo_path(base)}; if that is meant, write it"
         )
     return ""

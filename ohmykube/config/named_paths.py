@@ -6,7 +6,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ohmykube.config import nodes
-from ohmykube.config.problems import dotted, echo
+from ohmykube.config.problems import dotted, echo_path
 
 if TYPE_CHECKING:
     import pathlib
@@ -36,7 +36,7 @@ def warnings(spec: v1.Spec, source: Source, base: pathlib.Path) -> list[str]:
 def _of_mirror(spec: v1.Spec, source: Source, base: pathlib.Path) -> Iterator[str]:
     mirror = spec.artifacts.mirror or ""
     if mirror.startswith("/") and (why := _lacks(nodes.absolute(mirror, base), stat.S_ISDIR)):
-        yield f"{source.flags.get(_MIRROR, dotted(_MIRROR))}: {echo(mirror)[1:-1]} {why}"
+        yield f"{source.flags.get(_MIRROR, dotted(_MIRROR))}: {echo_path(mirror)[1:-1]} {why}"
 
 
 def _of_keys(spec: v1.Spec, base: pathlib.Path) -> Iterator[str]:
@@ -46,7 +46,7 @@ def _of_keys(spec: v1.Spec, base: pathlib.Path) -> Iterator[str]:
     hosts = [host for group in groups for host in group.hosts or ()]
     for text in (spec.provider.ssh.identity_file, *(host.identity_file for host in hosts)):
         if text is not None and (why := _lacks(nodes.absolute(text, base), stat.S_ISREG)):
-            yield f"identityFile: {echo(text)[1:-1]} {why}"
+            yield f"identityFile: {echo_path(text)[1:-1]} {why}"
 
 
 def _lacks(path: pathlib.Path, is_kind: Callable[[int], bool]) -> str:

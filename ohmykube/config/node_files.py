@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ohmykube.config.problems import closest, echo
+from ohmykube.config.problems import closest, echo, echo_path
 from ohmykube.kit import yaml_errors
 from ohmykube.model.cluster import NodeFile
 
@@ -196,10 +196,10 @@ class Reader:
             with place.open("rb") as stream:
                 data = stream.read(LARGEST_BYTES + 1)
             if len(data) > LARGEST_BYTES:
-                self._add(path, f"must have at most {LARGEST_BYTES >> 10} KiB: {echo(str(place))}")
+                self._add(path, f"must have at most {LARGEST_BYTES >> 10} KiB: {echo_path(place)}")
             return data.decode()
         except OSError as error:
-            self._add(path, f"cannot be read: {echo(str(place))}: {error.strerror}")
+            self._add(path, f"cannot be read: {echo_path(place)}: {error.strerror}")
         except UnicodeDecodeError:
-            self._add(path, f"must be UTF-8 text: {echo(str(place))}")
+            self._add(path, f"must be UTF-8 text: {echo_path(place)}")
         return ""

@@ -56,10 +56,19 @@ def dotted(path: Path) -> str:
     return text
 
 
+def echo_path(path: object) -> str:
+    """Return a path as it may be shown: one line of ASCII, whole, for what is cut is not found."""
+    return _quoted(str(path))
+
+
+def _quoted(text: str) -> str:
+    return '"' + ascii(text)[1:-1].replace("\\'", "'") + '"'
+
+
 def echo(value: object) -> str:
     """Return a value as it may be shown: one line of ASCII, at most 80 characters."""
     if isinstance(value, str):
-        shown = '"' + ascii(value[: ECHO_LONGEST + 1])[1:-1].replace("\\'", "'") + '"'
+        shown = _quoted(value[: ECHO_LONGEST + 1])
     elif isinstance(value, dict):
         shown = "a mapping"
     elif isinstance(value, list | tuple):

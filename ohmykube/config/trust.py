@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ohmykube.config.nodes import absolute
-from ohmykube.config.problems import echo
+from ohmykube.config.problems import echo, echo_path
 from ohmykube.kit import certificates
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class Reader:
             with place.open("rb") as stream:
                 data = stream.read(LARGEST_BYTES + 1)
         except OSError as error:
-            self._add(path, f"cannot be read: {echo(str(place))}: {error.strerror}")
+            self._add(path, f"cannot be read: {echo_path(place)}: {error.strerror}")
             return None
         if len(data) > LARGEST_BYTES:
-            self._add(path, f"must have at most {LARGEST_BYTES >> 10} KiB: {echo(str(place))}")
+            self._add(path, f"must have at most {LARGEST_BYTES >> 10} KiB: {echo_path(place)}")
             return None
         return data
 
@@ -95,7 +95,7 @@ class Reader:
             )
             self._add(path, f"{text}; give that of the authority that has signed it")
             return
-        named = echo(str(one))[1:-1]
+        named = echo_path(one)[1:-1]
         if one.ends < self._now:
             text = f"has expired on {_date(one.ends)}: {named}"
             if path in self._source.lines:

@@ -84,3 +84,11 @@ def test_of_a_record_nothing_is_looked_at(place: Path) -> None:
     document = to_document(wanted)
     assert load.load_document(document, desired=False).warnings == ()
     assert load.load_document(document).warnings != ()
+
+
+@pytest.mark.parametrize("length", [10, 79, 80, 81, 250])
+def test_a_path_is_told_whole(tmp_path: Path, length: int) -> None:
+    """However long: what is cut cannot be found."""
+    path = tmp_path / ("x" * length)
+    found = load.load_document({}, Overrides(mirror=str(path)))
+    assert found.warnings == (f"--mirror: {path} is not there",)
