@@ -85,18 +85,22 @@ def talk(function: F) -> F:
     )(function)
 
 
-def cluster(function: F) -> F:
-    """Add the argument ``NAME`` and its twin ``--name``; hands on ``name`` or None."""
-    function = click.option(
+def cluster_by_name(function: F) -> F:
+    """Add ``--name`` where the arguments are something else; hands on ``name_option`` or None."""
+    return click.option(
         "--name",
         "name_option",
         metavar="NAME",
         shell_complete=complete_clusters,
         help="Name of the cluster; optional when there is only one.",
     )(function)
+
+
+def cluster(function: F) -> F:
+    """Add the argument ``NAME`` and its twin ``--name``; hands on ``name`` or None."""
     return click.argument(
         "name_argument", metavar="[NAME]", required=False, shell_complete=complete_clusters
-    )(function)
+    )(cluster_by_name(function))
 
 
 def complete_clusters(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

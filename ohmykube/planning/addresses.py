@@ -44,21 +44,18 @@ def settled(
         ConfigError: none is left.
     """
     network = cluster.network
-    if AUTO not in (network.pod_cidr, network.service_cidr):
-        return cluster
     pods, services = network.pod_cidr, network.service_cidr
     if recorded is not None:
         pods = recorded.network.pod_cidr if pods == AUTO else pods
         services = recorded.network.service_cidr if services == AUTO else services
-    if AUTO not in (pods, services):
-        return replace(cluster, network=replace(network, pod_cidr=pods, service_cidr=services))
-    taken = [*others(), *RESERVED.values(), *_own_addresses(cluster)]
-    if pods == AUTO:
-        fixed = [] if services == AUTO else [ipaddress.IPv4Network(services)]
-        pods = _free("podCIDR", _POD_NETWORKS, [*taken, *fixed])
-    if services == AUTO:
-        avoided = [*taken, ipaddress.IPv4Network(pods)]
-        services = _free("serviceCIDR", _SERVICE_NETWORKS, avoided)
+    if AUTO in (pods, services):
+        taken = [*others(), *RESERVED.values(), *_own_addresses(cluster)]
+        if pods == AUTO:
+            fixed = [] if services == AUTO else [ipaddress.IPv4Network(services)]
+            pods = _free("podCIDR", _POD_NETWORKS, [*taken, *fixed])
+        if services == AUTO:
+            avoided = [*taken, ipaddress.IPv4Network(pods)]
+            services = _free("serviceCIDR", _SERVICE_NETWORKS, avoided)
     return replace(cluster, network=replace(network, pod_cidr=pods, service_cidr=services))
 
 

@@ -62,9 +62,8 @@ def must_be_free(ctx: Context, port: FixedPort, target: str) -> None:
     provider = ctx.provider
     told = provider.exposed(ctx.cluster.name) if isinstance(provider, FollowsServices) else None
     for one in told.ports if told else ():
-        if (one.target.protocol, one.place.rpartition(":")[2]) == (
-            *(port.protocol, str(port.host_port)),
-        ):
+        held = (one.target.protocol, one.place.rpartition(":")[2])
+        if held == (port.protocol, str(port.host_port)):
             return
     kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as probe:

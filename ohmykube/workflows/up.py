@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ohmykube.model.change import Plan
     from ohmykube.model.cluster import Cluster, Role
     from ohmykube.model.exposure import Exposed
+    from ohmykube.model.outside import Outside
     from ohmykube.planning.observation import Observed
     from ohmykube.planning.scope import Scope
     from ohmykube.steps.context import Context, Services
@@ -68,11 +69,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         plan = _only_plan(services, cluster, options)
         return _result(cluster, plan, services.clock.now() - started)
     with session.working(services, cluster, options) as ctx, _nothing_made_nothing_kept(ctx):
-        preflight(ctx)
-        compare_with_routes(ctx)
-        check_host_mounts(ctx)
-        opened = wanted_outside(ctx)
-        check_ports(ctx)
+        opened = _check(ctx)
         observed, plan = make_plan(ctx)
         consent.check(cluster.name, plan, options.may_delete)
         must_be_reset(ctx, observed, plan, forget_unreachable=options.forget_unreachable)
@@ -209,13 +206,19 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
         )
 
 
-def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan:
-    ctx = session.looking(services, cluster, options)
+def _check(ctx: Context) -> Outside | None:
+    """Look whether this host can do what is described; return what is to be open of the outside."""
     preflight(ctx)
     compare_with_routes(ctx)
     check_host_mounts(ctx)
-    wanted_outside(ctx)
+    opened = wanted_outside(ctx)
     check_ports(ctx)
+    return opened
+
+
+def _only_plan(services: Services, cluster: Cluster, options: UpOptions) -> Plan:
+    ctx = session.looking(services, cluster, options)
+    _check(ctx)
     _, plan = make_plan(ctx, only_look=True)
     if options.offline or options.bundles:
         check_offline(ctx)

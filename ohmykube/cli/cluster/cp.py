@@ -26,13 +26,7 @@ MOST_TOLD = 10
 )
 @click.argument("source", shell_complete=_options.complete_places)
 @click.argument("target", shell_complete=_options.complete_places)
-@click.option(
-    "--name",
-    "name_option",
-    metavar="NAME",
-    shell_complete=_options.complete_clusters,
-    help="Name of the cluster; optional when there is only one.",
-)
+@_options.cluster_by_name
 @_options.talk
 @_options.pass_app
 def cp(app: App, *, source: str, target: str, name_option: str | None) -> None:

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 )
 @click.argument("node", shell_complete=_options.complete_nodes)
 @click.argument("words", metavar="[-- COMMAND...]", nargs=-1)
-@click.option(
-    "--name",
-    "name_option",
-    metavar="NAME",
-    shell_complete=_options.complete_clusters,
-    help="Name of the cluster; optional when there is only one.",
-)
+@_options.cluster_by_name
 @_options.talk
 @_options.pass_app
 def shell(app: App, *, node: str, words: tuple[str, ...], name_option: str | None) -> None:

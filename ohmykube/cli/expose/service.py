@@ -43,13 +43,7 @@ if TYPE_CHECKING:
     help="One of this host's; 0.0.0.0 opens the port to everybody (default: 127.0.0.1).",
 )
 @click.option("--remove", is_flag=True, help="Expose it no more.")
-@click.option(
-    "--name",
-    "name_option",
-    metavar="NAME",
-    shell_complete=_options.complete_clusters,
-    help="Name of the cluster; optional when there is only one.",
-)
+@_options.cluster_by_name
 @_options.output
 @_options.talk
 @_options.pass_app
