@@ -30,7 +30,7 @@ _TAKEN = (
 )
 _MOUNTS = Path("/proc/self/mountinfo")
 _REMOVALS = 100
-"""How often a tree is gone through of which others remove parts meanwhile."""
+"""How often a tree is gone through of which others remove parts, or to which they add some."""
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
@@ -336,13 +336,11 @@ def remove_tree(path: Path, parent: int | None = None) -> None:
             try:
                 # Follows no link, not even one put in the place of a directory meanwhile.
                 shutil.rmtree(name, dir_fd=parent)
-            except FileNotFoundError:
-                # Somebody else removes it too: on with what is left.
-                if not more:
+            except OSError as error:
+                # Others remove it too, or what is about to end writes there: on with the rest.
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not more:
                     raise
-                if not _is_there(name, parent):
-                    return
-            else:
+            if not _is_there(name, parent):
                 return
 
 

@@ -119,9 +119,7 @@ def _start(
             _children.add(child)
         return child
     except FileNotFoundError as error:
-        raise PrerequisiteError(
-            f"`{argv[0]}` is not installed", why=str(error), hint="ohmykube doctor --fix"
-        ) from error
+        raise not_installed(argv[0], str(error)) from error
     except PermissionError as error:
         raise PrerequisiteError(f"`{argv[0]}` cannot be run", why=str(error)) from error
 
@@ -285,15 +283,35 @@ def _wait(child: subprocess.Popen[bytes], timeout: float) -> bool:
             return False
 
 
+def contained(argv: Sequence[str]) -> list[str]:
+    """Return the command line by which all that a program starts ends at once when we end.
+
+    However that happens: a kill reaches us alone, and what installs packages would write on beside
+    the next run. It gets a PID namespace of its own, which ends with its first process
+    (``pid_namespaces(7)``). Linux, as root.
+
+    Raises:
+        PrerequisiteError: the program is not there.
+    """
+    if which(argv[0]) is None:
+        raise not_installed(argv[0])
+    ending = ("setpriv", "--pdeathsig", "KILL", "--")
+    alone = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+    return [*ending, *alone, *argv]
+
+
+def not_installed(program: str, why: str | None = None) -> PrerequisiteError:
+    """Return what is told about a program that is not there."""
+    return PrerequisiteError(f"`{program}` is not installed", why=why, hint="ohmykube doctor --fix")
+
+
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
     """Run a program on the user's own terminal and return its code."""
     log.debug("run: %s", shlex.join(argv))
     try:
         return subprocess.call(list(argv), env=None if env is None else dict(env))
     except FileNotFoundError as error:
-        raise PrerequisiteError(
-            f"`{argv[0]}` is not installed", why=str(error), hint="ohmykube doctor --fix"
-        ) from error
+        raise not_installed(argv[0], str(error)) from error
 
 
 def end_all(grace: float = 0.4) -> None:

@@ -81,10 +81,15 @@ def document(result: UpResult, advised: Callable[[str], str]) -> dict[str, Any]:
         "Plan",
         {
             "cluster": result.cluster,
-            "changes": [_change(one) for one in plan.changes],
+            "changes": changes(plan),
             "refused": [_refusal(one, advised) for one in plan.refusals],
         },
     )
+
+
+def changes(plan: change.Plan) -> list[dict[str, Any]]:
+    """Return what of a plan is done, in its order."""
+    return [_change(one) for one in plan.changes]
 
 
 def _change(one: change.Change) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ohmykube.cli._output import document
+from ohmykube.cli.cluster.plan_results import PlannedChange, changes
 from ohmykube.cli.expose.results import ReachedPort, items
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Up(TypedDict):
 
     cluster: str
     changed: bool
+    changes: list[PlannedChange]
+    """What was to be done."""
     nodes: list[Node]
     kubeconfig: str | None
     context: str
@@ -111,6 +114,7 @@ def up(result: UpResult) -> dict[str, Any]:
         {
             "cluster": result.cluster,
             "changed": result.changed,
+            "changes": changes(result.plan),
             "nodes": _nodes(result.nodes),
             "kubeconfig": _path(result.kubeconfig),
             "context": result.context,

@@ -63,7 +63,7 @@ def unpack(host: HostSystem, source: Path, target: Path) -> None:
         *("--same-owner", "--same-permissions", "--delay-directory-restore"),
         *("--xattrs", "--xattrs-include=security.capability"),
     ]
-    run_checked(host, "unpack the node base image", argv, timeout=SECONDS)
+    run_checked(host, "unpack the node base image", argv, timeout=SECONDS, contained=True)
 
 
 def check(source: Path) -> None:

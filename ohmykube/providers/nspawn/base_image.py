@@ -195,7 +195,7 @@ class BaseImages:
             *([recipe.mirror] if recipe.mirror else []),
         ]
         try:
-            self._host.commands.run(argv, timeout=BUILD_SECONDS)
+            self._host.commands.run(argv, timeout=BUILD_SECONDS, contained=True)
         except process.CommandFailed as error:
             raise _explain(error) from error
 

@@ -33,8 +33,9 @@ class Commands(Protocol):
         timeout: float,
         input: str | None = None,
         check: bool = True,
+        contained: bool = False,
     ) -> process.Result:
-        """Run a program to its end."""
+        """Run a program to its end; ``contained`` so that nothing of it outlives us."""
         ...
 
     def detach(self, argv: Sequence[str], log_file: Path) -> int:
@@ -56,9 +57,11 @@ class SystemCommands:
         timeout: float,
         input: str | None = None,
         check: bool = True,
+        contained: bool = False,
     ) -> process.Result:
-        """Run a program to its end (``kit.process.run``)."""
-        return process.run(argv, timeout=timeout, input=input, check=check)
+        """Run a program to its end (``kit.process.run``, ``kit.process.contained``)."""
+        whole = process.contained(argv) if contained else argv
+        return process.run(whole, timeout=timeout, input=input, check=check)
 
     def detach(self, argv: Sequence[str], log_file: Path) -> int:
         """Start a program that outlives us (``kit.process.detach``)."""
@@ -132,14 +135,26 @@ class HostSystem:
 
 
 def run_checked(
-    host: HostSystem, what: str, argv: Sequence[str], *, timeout: float = 30
+    host: HostSystem,
+    what: str,
+    argv: Sequence[str],
+    *,
+    timeout: float = 30,
+    contained: bool = False,
 ) -> process.Result:
     """Run a program whose failure means that ``what`` did not work.
+
+    Args:
+        host: where.
+        what: as in "could not <what>".
+        argv: the program.
+        timeout: seconds.
+        contained: whether it writes so long that it may not outlive us.
 
     Raises:
         ProviderError: code other than 0, or it did not end in time.
     """
-    return _explained(host, what, argv, timeout, None)
+    return _explained(host, what, argv, timeout, None, contained=contained)
 
 
 def run_deletion(
@@ -171,10 +186,16 @@ def run_with_input(
 
 
 def _explained(
-    host: HostSystem, what: str, argv: Sequence[str], timeout: float, data: str | None
+    host: HostSystem,
+    what: str,
+    argv: Sequence[str],
+    timeout: float,
+    data: str | None,
+    *,
+    contained: bool = False,
 ) -> process.Result:
     try:
-        return host.commands.run(argv, timeout=timeout, input=data)
+        return host.commands.run(argv, timeout=timeout, input=data, contained=contained)
     except process.CommandFailed as error:
         raise ProviderError(
             f"could not {what}",

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import stat
 import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,6 +289,29 @@ def test_remove_tree_beside_another_that_removes_it_too(tmp_path: Path) -> None:
             for done in [pool.submit(files.remove_tree, tree) for _ in range(4)]:
                 done.result()
         assert not tree.exists()
+
+
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_remove_tree_beside_one_that_writes_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, for_ever: bool
+) -> None:
+    """By what a killed run had begun, and what ends soon; one that does not is told of."""
+    tree, looks = tmp_path / "tree", iter(range(1000))
+    remove = shutil.rmtree
+
+    def beside(name: Path, **more: Any) -> None:
+        if for_ever or next(looks) < 5:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", str(name))
+        remove(name, **more)
+
+    monkeypatch.setattr(files.shutil, "rmtree", beside)
+    (tree / "below").mkdir(parents=True)
+    if for_ever:
+        with pytest.raises(LockedError, match="is in the way"):
+            files.remove_tree(tree)
+    else:
+        files.remove_tree(tree)
+    assert tree.exists() == for_ever
 
 
 def test_remove_tree_refuses_mounts_even_of_the_same_disk(tmp_path: Path, as_root: None) -> None:

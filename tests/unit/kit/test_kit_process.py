@@ -260,6 +260,36 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert eventually(lambda: not alive(doomed[0]))
 
 
+def test_of_contained_programs_nothing_outlives_us(
+    tmp_path: Path, as_root: None, doomed: list[int], eventually: Eventually
+) -> None:
+    """Not what they have started in sessions of their own either, whatever signals it ignores."""
+    script = """
+import os, pathlib, signal, subprocess, sys, threading
+from ohmykube.kit import process
+ready = sys.argv[1]
+os.mkfifo(ready)
+late = f"trap '' TERM; echo >{ready}; exec sleep 60"
+threading.Thread(
+    target=process.run,
+    args=(process.contained(["sh", "-c", f'setsid sh -c "{late}" & wait']),),
+    kwargs={"timeout": 60},
+    daemon=True,
+).start()
+pathlib.Path(ready).read_text()
+found = subprocess.run(["pgrep", "--full", ready], capture_output=True, text=True, check=True)
+print(*(pid for pid in found.stdout.split() if int(pid) != os.getpid()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = process.run(python(script, str(tmp_path / "ready")), timeout=30, check=False)
+    assert result.code == -signal.SIGKILL, result
+    doomed.extend(map(int, result.stdout.split()))
+    assert len(doomed) >= 2
+    assert eventually(lambda: not any(map(alive, doomed)))
+    with pytest.raises(PrerequisiteError, match="no-such-program"):
+        process.contained(["no-such-program"])
+
+
 def test_detached_programs_outlive_us(tmp_path: Path, doomed: list[int]) -> None:
     script = """
 import pathlib, sys

@@ -291,6 +291,7 @@ class Simulation(KernelCalls):
         timeout: float,
         input: str | None = None,
         check: bool = True,
+        contained: bool = False,
     ) -> Result:
         with self._lock:
             argv = tuple(argv)
