@@ -83,6 +83,7 @@ def document(state: NodeState) -> dict[str, Any]:
         "api": state.api_problem,
         "objects": {name: [one.applied_at, one.problem] for name, one in state.objects.items()},
         "dns": state.dns_answers,
+        "pulling": state.pulling,
         "reached": sorted(state.reached),
         "admin": state.admin.reveal(),
     }

@@ -112,6 +112,7 @@ def _parsed(found: dict[str, Any]) -> NodeState:
         services=tuple(found["services"]),
         objects=objects,
         dns_answers=found["dns"] is True,
+        pulling=found["pulling"] is True,
         reached=frozenset(map(str, found["reached"])),
         endpoint=server[1] if server else "",
         admin=Secret(admin),

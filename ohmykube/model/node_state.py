@@ -65,6 +65,8 @@ class NodeState:
     """By kind, namespace and name."""
     dns_answers: bool = False
     """The cluster's DNS, asked from this node, resolves the API server's service."""
+    pulling: bool = False
+    """Its images are being pulled, from mirrors that may go when `up` ends."""
     reached: frozenset[str] = frozenset()
     """Addresses in the pod network at which other nodes answer this one."""
     endpoint: str = ""

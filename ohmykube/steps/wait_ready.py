@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ohmykube.steps.nodes import Nodes
 
 
+PULLING = "its images are still pulled"
 WAIT_READY = Step("wait-ready", "Wait for nodes and DNS")
 
 
@@ -54,7 +55,8 @@ def lacking(cluster: Cluster, answers: Mapping[str, NodeState]) -> dict[str, str
     """Return why nodes are not healthy, by what they have said; empty when all are.
 
     A node is healthy when the API has it as Ready, the cluster's DNS answers it, wherever the pods
-    that answer are, and its packets reach the pod network of each other node that is Ready.
+    that answer are, and its packets reach the pod network of each other node that is Ready. While
+    its images are pulled it is not: the mirrors they come from end with `up`.
 
     Args:
         cluster: its nodes are judged.
@@ -72,6 +74,8 @@ def lacking(cluster: Cluster, answers: Mapping[str, NodeState]) -> dict[str, str
             reasons[node.name] = "the cluster's DNS does not answer it"
         elif answer is not None and (far := _out_of_reach(cluster, node.name, found, answer)):
             reasons[node.name] = f"it does not reach the pods of {', '.join(far)}"
+        elif answer is not None and answer.pulling:
+            reasons[node.name] = PULLING
     return reasons
 
 
@@ -103,22 +107,23 @@ def _healthy(ctx: Context) -> str:
 def _waited(ctx: Context, health: _Health, seconds: float | None, usual: float) -> str:
     wait = retry.Wait(seconds=usual, every=0.2, factor=1.2, longest=0.6).times(ctx.slowdown)
     seconds = seconds or wait.seconds
+    wait = replace(wait, seconds=seconds)
     # Without a pod network nodes stay NotReady, by kubelet's own rule.
-    if not node_state.asks_dns(ctx.cluster.network):
-        health.look()
-        return "no pod network was asked for: nodes become Ready once you install one"
+    alone = not node_state.asks_dns(ctx.cluster.network)
+    enough = health.has_images if alone else health.is_whole
     try:
-        wait = replace(wait, seconds=seconds)
-        retry.until(ctx.services.clock, wait, "the nodes to be Ready", health.is_whole)
+        retry.until(ctx.services.clock, wait, "the nodes to be Ready", enough)
     except TimeoutExceeded as error:
         # A node that is Ready may have run short of something.
-        reasons = health.pressures() | health.reasons
+        reasons = health.pulling() if alone else health.pressures() | health.reasons
         raise ClusterError(
             f'cluster "{ctx.cluster.name}" is not healthy after {seconds:g} s',
             why="\n".join(f"{name}: {reason}" for name, reason in sorted(reasons.items())),
             hint="ohmykube status, then `ohmykube up` to go on",
             id="OMK-K-102",
         ) from error
+    if alone:
+        return "no pod network was asked for: nodes become Ready once you install one"
     return _healthy(ctx)
 
 
@@ -136,6 +141,15 @@ class _Health:
         """Return True once all nodes are healthy, else None."""
         self.look()
         return None if self.reasons else True
+
+    def has_images(self) -> bool | None:
+        """Return True once no node pulls images any more, else None."""
+        self.look()
+        return None if self.pulling() else True
+
+    def pulling(self) -> dict[str, str]:
+        """Return who still pulls images, by name."""
+        return {name: PULLING for name, answer in self.answers.items() if answer.pulling}
 
     def look(self) -> None:
         """Ask those that were not healthy, and a control plane for what the API knows."""

@@ -36,6 +36,8 @@ KUBELET_CONFIG = "/etc/kubernetes/kubelet.conf"
 ADMIN_CONFIG = "/etc/kubernetes/admin.conf"
 PROC = "/proc"
 SYS = "/sys"
+# It is there as long as systemd knows the unit (systemd.unit(5)), and that is collected when it has ended.
+PULLS = "/run/systemd/transient/ohmykube-images.service"
 KUBECTL_CACHE = "/run/ohmykube-kubectl"
 # This node's own API server, not the cluster's endpoint, which may lead to a machine that is gone.
 LOCAL = ("--server=https://127.0.0.1:6443", "--tls-server-name=kubernetes")
@@ -302,6 +304,7 @@ class Look:
             **self._api(api),
             **self._applied(objects),
             "dns": dns,
+            "pulling": os.path.exists(PULLS),
             "reached": reached(routes, self._overlay),
             "admin": _text(ADMIN_CONFIG),
         }

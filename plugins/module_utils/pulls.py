@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, programs, units
 from ansible_collections.ohmykube.cluster.plugins.module_utils.node_state import PINNED
 
-UNIT = "ohmykube-images.service"
+UNIT = os.path.basename(node_state.PULLS)
 
 MANAGED = "io.cri-containerd.image=managed"
 REFERENCE = re.compile(

@@ -13,7 +13,8 @@ description:
     somebody else is copied before, and put back then.
   - Pulls the images that are missing or have another digest, several at a time in the order given, and pins them, so
     that the kubelet's garbage collection leaves them.
-  - Pulling is done by a transient systemd unit. It goes on when the caller dies, and a second call joins it.
+  - Pulling is done by a transient systemd unit, which goes on when the caller dies. A second call waits for it, and pulls
+    what it could not, because the mirrors of the first one may have gone.
 author:
   - The ohmykube authors (@monshunter)
 options:
@@ -102,7 +103,7 @@ options:
     type: int
     default: 3
   wait:
-    description: V(false) returns as soon as the pulls run in the background.
+    description: V(false) returns as soon as the pulls of this call run in the background.
     type: bool
     default: true
   timeout:
@@ -213,24 +214,25 @@ class Images:
 
     def _pull(self):
         deadline = time.monotonic() + self._params["timeout"]
-        self.running = pulls.is_running()
-        if self.running and self._params["wait"]:
-            self._wait(deadline)
-        found = self._found()
-        missing = self._missing(found)
-        self.present = [image["ref"] for image in self._params["images"] if image not in missing]
-        if self.running:
-            return
+        started = False
+        while not started:
+            found = self._found()
+            missing = self._missing(found)
+            self.running = bool(missing) and pulls.is_running()
+            if self._check or not missing:
+                break
+            if self.running:
+                self._wait(deadline)  # what an earlier call began
+            else:
+                started = self._start(missing, deadline)
         self.pulled = [image["ref"] for image in missing]
-        if self._check:
+        self.present = [image["ref"] for image in self._params["images"] if image not in missing]
+        if self._check or not self._params["wait"]:
             return
-        if missing:
-            self._start(missing, deadline)
-        if self._params["wait"] and missing:
+        if started:
             self._wait(deadline)
             found = self._found()
-        if self._params["wait"]:
-            self._verify(found)
+        self._verify(found)
 
     def _note(self, files, absent):
         if absent:
@@ -268,6 +270,7 @@ class Images:
         return [image for image in self._params["images"] if not node_state.matches(image, found)]
 
     def _start(self, missing, deadline):
+        """Start the unit; return False when what a killed run left on the node has just done so."""
         words = [word for image in missing for word in pulls.words(image)]
         hosts, parallel = self._params["registry_config_path"], self._params["parallel"]
         shell = pulls.command(hosts, parallel, words)
@@ -280,12 +283,12 @@ class Images:
         while True:
             try:
                 programs.run(start)
-                break
+                self.running = True
+                return True
             except programs.ProgramError as error:
-                # What a killed run left on the node may have started the unit in this very moment,
-                # or the unit of that run is still being taken away: its pulls end first.
                 if pulls.is_running():
-                    break
+                    return False
+                # The unit of a killed run may still be taken away: its pulls end first.
                 waits = pulls.is_left() and time.monotonic() < deadline
                 attempts = 0 if waits else attempts + 1
                 if attempts >= START_ATTEMPTS:
@@ -294,7 +297,6 @@ class Images:
                         "the unit that pulls images could not be started: %s" % reason, error.output
                     ) from error
                 time.sleep(1)
-        self.running = True
 
     def _wait(self, deadline):
         while pulls.is_running():

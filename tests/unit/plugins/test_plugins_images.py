@@ -47,13 +47,17 @@ SYSTEMD_RUN = r"""
 [ -e $NOTES/refuse-always ] && exit 1
 if [ -e $NOTES/refuse ]; then rm $NOTES/refuse; exit 1; fi
 if [ -s $NOTES/leaving ]; then sed -i 1d $NOTES/leaving; exit 1; fi
-if [ -e $NOTES/taken ]; then touch $NOTES/running; exit 1; fi
+if [ -e $NOTES/taken ]; then mv $NOTES/taken $NOTES/running; exit 1; fi
 while [ "$1" != -- ]; do shift; done
 shift
 if [ -e $NOTES/background ]; then touch $NOTES/running; else "$@" || true; fi
 """
 SYSTEMCTL = r"""
 state=inactive; [ -e $NOTES/running ] && state=active
+if [ -s $NOTES/running ]; then
+  sed -i 1d $NOTES/running
+  [ -s $NOTES/running ] || rm $NOTES/running
+fi
 load=not-found; [ -s $NOTES/leaving ] && load=loaded && state=deactivating
 printf 'Id=x\nLoadState=%s\nActiveState=%s\n' $load $state
 """
@@ -135,11 +139,30 @@ def test_without_digest_any_will_do(run_module: RunModule, machine: FakeNode) ->
 
 def test_background(run_module: RunModule, machine: FakeNode) -> None:
     (machine.notes / "background").touch()
-    first = converge(run_module, machine, images=[PAUSE], wait=False)
-    assert (first["changed"], first["running"]) == (True, True)
-    second = converge(run_module, machine, images=[PAUSE], wait=False)
-    assert (second["changed"], second["running"], second["pulled"]) == (False, True, [])
+    done = converge(run_module, machine, images=[PAUSE], wait=False)
+    assert (done["changed"], done["running"], done["pulled"]) == (True, True, [PAUSE["ref"]])
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_what_an_earlier_call_pulls_is_waited_for(
+    run_module: RunModule, machine: FakeNode, *, wait: bool
+) -> None:
+    """Its mirrors may be gone with the run that made it: what it did not pull is pulled now."""
+    (machine.notes / "running").write_text("a look\n" * 3)
+    done = converge(run_module, machine, images=[PAUSE, PROXY], wait=wait)
+    assert done["pulled"] == [PAUSE["ref"], PROXY["ref"]]
     assert len(machine.calls("systemd-run")) == 1
+    assert not (machine.notes / "running").exists(), "not before the other one has ended"
+    (machine.notes / "running").write_text("a look\n" * 3)
+    again = converge(run_module, machine, images=[PAUSE, PROXY], wait=wait)
+    assert (again["changed"], again["running"], again["pulled"]) == (False, False, [])
+    assert len(machine.calls("systemd-run")) == 1
+
+
+def test_check_mode_waits_for_nobody(run_module: RunModule, machine: FakeNode) -> None:
+    (machine.notes / "running").touch()
+    done = converge(run_module, machine, images=[PAUSE], check=True)
+    assert (done["running"], done["pulled"]) == (True, [PAUSE["ref"]])
 
 
 def test_the_unit_has_a_description_of_one_line(run_module: RunModule, machine: FakeNode) -> None:
@@ -174,12 +197,12 @@ def test_a_unit_that_never_goes_away_is_a_failure_at_the_time_limit(
     assert 4 <= len(machine.calls("systemd-run")) < 9999
 
 
-def test_a_unit_that_a_killed_run_has_just_started_is_taken_as_ours(
+def test_a_unit_that_a_killed_run_has_just_started_is_waited_for(
     run_module: RunModule, machine: FakeNode
 ) -> None:
-    (machine.notes / "taken").touch()
-    assert converge(run_module, machine, images=[PAUSE], wait=False)["running"] is True
-    assert len(machine.calls("systemd-run")) == 1
+    (machine.notes / "taken").write_text("a look\n" * 3)
+    assert converge(run_module, machine, images=[PAUSE], wait=False)["pulled"] == [PAUSE["ref"]]
+    assert len(machine.calls("systemd-run")) == 2
 
 
 def test_a_unit_that_never_starts_is_a_failure(run_module: RunModule, machine: FakeNode) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     managed,
     node_state,
     pod_network,
+    pulls,
     storage,
 )
 from ansible_collections.ohmykube.cluster.plugins.modules import node_prepare
@@ -137,6 +138,17 @@ def test_a_node_that_nobody_prepared(machine: FakeNode) -> None:
     found = look()
     assert (found["record"], found["kubeadm"], found["differs"]) == ("", "", [])
     assert (found["nodes"], found["api"], found["objects"], found["dns"]) == (None, "", {}, False)
+
+
+def test_pulls_are_seen_while_systemd_knows_their_unit(
+    machine: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = machine.path(f"run/systemd/transient/{pulls.UNIT}")
+    monkeypatch.setattr(node_state, "PULLS", str(unit))
+    assert look()["pulling"] is False
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    assert look()["pulling"] is True
 
 
 def test_what_a_play_leaves_is_as_it_left_it(play: Callable[[], None], machine: FakeNode) -> None:

@@ -190,6 +190,7 @@ def test_another_control_plane_is_asked_when_one_answers_no_more(
         ("w1", NodeState(), SILENT),
         ("w1", None, "ssh: connect to host w1: Connection refused"),
         ("cp1", NodeState(nodes=not_ready("w1", "no network"), dns_answers=True), "no network"),
+        ("w1", NodeState(dns_answers=True, pulling=True), "its images are still pulled"),
     ],
 )
 def test_what_does_not_come_is_named_in_the_end(
@@ -232,6 +233,24 @@ def test_what_a_ready_node_is_short_of_is_told_with_the_rest(world: tuple[Contex
     with pytest.raises(ClusterError) as caught:
         wait_ready(ctx, nodes, 7, usual=50)
     assert (caught.value.why or "").splitlines() == ["cp2: DiskPressure: full", "w1: no network"]
+
+
+@pytest.mark.parametrize("cni", ["flannel", "none"])
+def test_the_mirrors_stay_until_no_node_pulls_any_more(
+    world: tuple[Context, Nodes], clock: FakeClock, cni: str
+) -> None:
+    """Also where the kubelets have no need of the images that are missing."""
+    ctx, nodes = world
+    ctx = replace(ctx, cluster=replace(CLUSTER, network=Network(cni=cni)))
+    node_answers.say(ctx.directory, "w1", replace(HEALTHY["w1"], pulling=True))
+    with pytest.raises(ClusterError) as caught:
+        wait_ready(ctx, nodes, 7, usual=50)
+    assert caught.value.why == "w1: its images are still pulled"
+
+    clock.meanwhile = one_by_one(
+        lambda: node_answers.say(ctx.directory, "w1", HEALTHY["w1"]),
+    )
+    assert wait_ready(ctx, nodes, 7, usual=50)["w1"] == HEALTHY["w1"]
 
 
 def test_a_cluster_without_pod_network_is_looked_at_once(
