@@ -10,6 +10,7 @@ from ohmykube.model.exposure import (
     AskedService,
     ExposedPort,
     FixedPort,
+    PortForward,
     Request,
 )
 
@@ -110,6 +111,18 @@ def of_fixed(port: FixedPort) -> Request:
         target=ExposedPort(ANY_NODE, port.node_port, port.protocol),
         place_address=port.host_address,
         place_port=port.host_port,
+        fixed=True,
+    )
+
+
+def of_forward(forward: PortForward) -> Request:
+    """Return the way to a server of a node."""
+    target = forward.target
+    return Request(
+        key=f"forward/{forward.host_port}",
+        name=target.address,
+        target=target,
+        place_port=forward.host_port,
         fixed=True,
     )
 

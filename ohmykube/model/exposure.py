@@ -57,6 +57,14 @@ class AskedService:
     """0 for the service's own, or another where that is taken."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PortForward:
+    """A port of ``LOOPBACK`` that leads to one address of a cluster for the cluster's life."""
+
+    host_port: int
+    target: ExposedPort
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A port of a cluster that wants a place on this host."""
@@ -136,12 +144,15 @@ class Orders:
     exposure: Exposure = field(default_factory=Exposure)
     listed: tuple[ExposedPort, ...] = ()
     """Ports that were asked for one by one."""
+    forwards: tuple[PortForward, ...] = ()
+    """Ways to servers of nodes, such as the API's, that are no offer of services."""
 
     @property
     def nothing(self) -> bool:
         """Tell whether no port is wanted, nor can be."""
         wanted = self.exposure
-        return not (wanted.access or wanted.fixed or wanted.asked or self.listed)
+        services = wanted.access or wanted.fixed or wanted.asked
+        return not (services or self.listed or self.forwards)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -158,8 +169,16 @@ class Report:
     places: Mapping[str, str] = field(default_factory=dict)
     """Where things are and were that had to take another port, by their keys; the latest last."""
     exposed: Exposed = field(default_factory=Exposed)
+    forwards: tuple[PublishedPort, ...] = ()
+    """What became of the forwards of its orders."""
     offered: tuple[Request, ...] = ()
     """What services and pods offered last: it has its ports again before they are read anew."""
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Every place on this host that is this cluster's, as ``tcp/127.0.0.1:8080``."""
+        ports = (*self.exposed.ports, *self.forwards)
+        return tuple(f"{one.target.protocol}/{one.place}" for one in ports if one.place)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -176,18 +195,24 @@ def orders(document: Mapping[str, Any]) -> Orders:
         asked=tuple(AskedService(**one) for one in told["asked"]),
     )
     listed = tuple(ExposedPort(**one) for one in document["listed"])
+    forwards = tuple(
+        PortForward(**{**one, "target": ExposedPort(**one["target"])})
+        for one in document["forwards"]
+    )
     plain = {**document, "nodes": tuple(document["nodes"])}
-    return Orders(**{**plain, "exposure": exposure, "listed": listed})
+    return Orders(**{**plain, "exposure": exposure, "listed": listed, "forwards": forwards})
 
 
 def report(document: Mapping[str, Any]) -> Report:
     """Return what ``document`` was made of; raises KeyError, TypeError or ValueError."""
     found = Report(**document)
     told: Any = document["exposed"]
-    ports = tuple(
-        PublishedPort(**{**one, "target": ExposedPort(**one["target"])}) for one in told["ports"]
+    ports, forwards = (
+        tuple(PublishedPort(**{**one, "target": ExposedPort(**one["target"])}) for one in listed)
+        for listed in (told["ports"], document["forwards"])
     )
     offered = tuple(
         Request(**{**one, "target": ExposedPort(**one["target"])}) for one in document["offered"]
     )
-    return replace(found, offered=offered, exposed=Exposed(**{**told, "ports": ports}))
+    exposed = Exposed(**{**told, "ports": ports})
+    return replace(found, offered=offered, exposed=exposed, forwards=forwards)

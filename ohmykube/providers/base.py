@@ -291,6 +291,21 @@ class FollowsServices(HostExposure, Protocol):
 
 
 @runtime_checkable
+class KeepsHelpers(Protocol):
+    """A provider that runs programs for a cluster besides its machines."""
+
+    def restore_helpers(self, cluster: str) -> None:
+        """Start those that have ended, with the same ports and addresses.
+
+        MUST do nothing where none has, and for a cluster that is stopped or is not there.
+
+        Raises:
+            LockedError, PrerequisiteError, ProviderError: one cannot be started.
+        """
+        ...
+
+
+@runtime_checkable
 class OpensOutside(Protocol):
     """A provider that makes its machines' network, and so decides what they reach beyond it."""
 

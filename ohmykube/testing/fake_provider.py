@@ -89,6 +89,14 @@ class _Store:
         else:
             self._path(cluster).unlink(missing_ok=True)
             self._outside(cluster).unlink(missing_ok=True)
+        if any(machine.state == MachineState.RUNNING for machine in machines.values()):
+            self.helpers(cluster).touch()
+        else:
+            self.helpers(cluster).unlink(missing_ok=True)
+
+    def helpers(self, cluster: str) -> Path:
+        """Return the file that is there while the helpers of a cluster run."""
+        return self.root / f"{cluster}.helpers"
 
     def _outside(self, cluster: str) -> Path:
         return self.root / f"{cluster}.outside.json"
@@ -225,6 +233,20 @@ class FakeProvider(Provider):
         changed = replace(machines[node], state=state.value)
         self._store.save(cluster, {**machines, node: changed})
         return _machine(cluster, changed)
+
+    def has_helpers(self, cluster: str) -> bool:
+        """Tell whether what works for a cluster besides its machines does so."""
+        return self._store.helpers(cluster).exists()
+
+    def kill_helpers(self, cluster: str) -> None:
+        """End it as a kill would."""
+        self._store.helpers(cluster).unlink()
+
+    def restore_helpers(self, cluster: str) -> None:
+        """Start it again where a machine runs."""
+        self._due("restore_helpers")
+        with self._store.locked():
+            self._store.save(cluster, self._store.machines(cluster))
 
     def open_outside(self, cluster: str, outside: Outside) -> None:
         """Write down what is open to the cluster."""

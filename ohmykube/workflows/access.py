@@ -9,6 +9,7 @@ from ohmykube.errors import NotFoundError, UsageError
 from ohmykube.state import layout
 from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.steps.probe_nodes import must_run
+from ohmykube.steps.restore_helpers import restore_helpers
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 def kubeconfig(services: Services, name: str) -> Path:
     """Return the path of the cluster's kubeconfig; behind sudo, of the user's copy.
 
+    The port of this host that it names leads into the cluster then, if that runs.
+
     Raises:
         NotFoundError: no such cluster, or its ``up`` has not come so far.
     """
-    session.recorded(services, name)
+    _, cluster = session.recorded(services, name)
+    restore_helpers(session.looking(services, cluster))
     path = services.state.directory(name) / layout.KUBECONFIG
     if services.sudo_user is not None and users_copy(services.sudo_user, name).exists():
         return users_copy(services.sudo_user, name)
@@ -67,6 +71,7 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
     if ctx.provider.capabilities.powers:
         machines = {machine.node: machine for machine in ctx.provider.list(name)}
         must_run(name, node, machines.get(node))
+    restore_helpers(ctx)
     base = ("ssh", "-F", str(path))
     if not command:
         return (*base, "-t", node)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import NotFoundError, UsageError
 from ohmykube.steps import copy_files
 from ohmykube.steps.probe_nodes import probe_nodes
+from ohmykube.steps.restore_helpers import restore_helpers
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def copy(services: Services, name: str, source: Place, target: Place) -> Copied:
     _, cluster = session.recorded(services, name)
     node = source.node or target.node
     _check_node(cluster, node, target if target.node else source)
-    shell = probe_nodes(session.looking(services, cluster), [node]).answers[node].shell
+    ctx = session.looking(services, cluster)
+    restore_helpers(ctx)
+    shell = probe_nodes(ctx, [node]).answers[node].shell
     if target.node:
         return copy_files.to_node(source.path, shell, target.path)
     return copy_files.from_node(shell, source.path, target.path, services.sudo_user)

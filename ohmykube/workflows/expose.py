@@ -15,6 +15,7 @@ from ohmykube.steps.check_ports import must_be_free, warn_if_open
 from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.expose_services import asked_services, follow_services
 from ohmykube.steps.nodes import Nodes
+from ohmykube.steps.restore_helpers import restore_helpers
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -49,14 +50,16 @@ class ExposeResult:
 
 
 def exposed(services: Services, name: str) -> ExposeResult:
-    """Return what of a cluster this host reaches; changes nothing.
+    """Return what of a cluster this host reaches; brings back what held ports and was killed.
 
     Raises:
         NotFoundError: no such cluster.
         PrerequisiteError: its provider does not follow services.
     """
     _, cluster = session.recorded(services, name)
-    provider = _following(session.looking(services, cluster))
+    ctx = session.looking(services, cluster)
+    provider = _following(ctx)
+    restore_helpers(ctx)
     return ExposeResult(cluster=name, exposed=provider.exposed(name))
 
 

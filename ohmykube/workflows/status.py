@@ -12,6 +12,7 @@ from ohmykube.model.node_state import api_nodes
 from ohmykube.state import layout
 from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.observe import ask
+from ohmykube.steps.restore_helpers import restore_helpers
 from ohmykube.steps.wait_ready import lacking
 from ohmykube.workflows import session
 
@@ -122,13 +123,14 @@ def _look(ctx: Context, machines: Mapping[str, Machine]) -> tuple[NodeStatus, ..
 
 
 def status(services: Services, name: str) -> ClusterStatus:
-    """Look at one cluster; changes nothing.
+    """Look at one cluster; changes nothing but bring back helpers of it that were killed.
 
     Raises:
         NotFoundError: no such cluster.
     """
     record, cluster = session.recorded(services, name)
     ctx = session.looking(services, cluster)
+    restore_helpers(ctx)
     machines = {machine.node: machine for machine in ctx.provider.list(name)}
     nodes = _look(ctx, machines)
     kubeconfig = ctx.directory / layout.KUBECONFIG

@@ -24,11 +24,12 @@ from ohmykube.providers.nspawn import layout
 from ohmykube.providers.nspawn.host_system import HostSystem, SystemCommands
 from ohmykube.providers.nspawn.provider import NspawnProvider
 from ohmykube.providers.nspawn.uplink import CARRIERS, RESOLVER
+from ohmykube.providers.nspawn.uplink_rules import PACKETS_WAITING
 from tests import internet
 from tests.internet import ECHO, LOCAL, OTHER, PAGE, SITE, TRUNCATED, WEB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.internet import Internet
 
@@ -48,6 +49,8 @@ class Only(SystemCommands):
 
 
 NODE = "cp1"
+KEEPERS = ("sh", "sleep", "ip")
+"""What starts helpers again, and gives the uplink its queue."""
 _OF_CLUSTERS = re.compile(r"/nspawn|/run/netns/|/run/ohmykube/|/omk[-/]")
 # As a program on a node does it, by the node's own resolv.conf.
 ASK = """
@@ -129,6 +132,10 @@ class Node:
 
     def helpers(self) -> dict[int, str]:
         """Return the processes that work for the cluster's way out, and their programs."""
+        return {pid: name for pid, name in self.processes().items() if name not in KEEPERS}
+
+    def processes(self) -> dict[int, str]:
+        """Return the same with those that start them again."""
         found = {}
         for path in Path("/sys/fs/cgroup").glob(f"**/omk/{self.cluster}/_*/cgroup.procs"):
             for pid in path.read_text().split():
@@ -236,16 +243,46 @@ def test_none_lets_no_packet_out(node: Node) -> None:
     assert node.helpers() == {}
 
 
-def test_what_was_killed_is_back_with_the_next_command(
+def killed(pids: Iterable[int]) -> None:
+    """Kill processes."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_helpers_that_were_killed_are_back_by_themselves(
+    node: Node, carrier: str, eventually: Callable[[Callable[[], bool]], bool]
+) -> None:
+    """As they were: with the same way out, and the same queue."""
+    only = NspawnProvider(node.provider.context, HostSystem(commands=Only(carrier)))
+    using = replace(node, provider=only)
+    using.open(Outside())
+    using.open(ALL)
+    before = using.helpers()
+    assert set(before.values()) == {carrier, RESOLVER}
+    killed(before)
+
+    def back() -> bool:
+        now = using.helpers()
+        return not set(now) & set(before) and set(now.values()) == set(before.values())
+
+    assert eventually(back)
+    assert eventually(lambda: using.gets("www.example"))
+    link = ["ip", "-n", layout.cluster_netns(node.cluster), "link", "show", "dev", layout.UPLINK]
+    queue = f"qlen {PACKETS_WAITING}"
+    assert eventually(lambda: queue in subprocess.check_output(link, text=True))
+    using.open(Outside())
+
+
+def test_helpers_that_were_killed_with_what_keeps_them_are_back_with_the_next_command(
     node: Node, eventually: Callable[[Callable[[], bool]], bool]
 ) -> None:
     node.open(ALL)
-    for pid in node.helpers():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: not node.helpers())
+    killed(sorted(node.processes()))  # the keepers first
+    assert eventually(lambda: not node.processes())
     assert not node.gets(SITE)
-    node.open(ALL)
+    internet.inside(node.world.host, lambda: node.provider.restore_helpers(node.cluster))
     assert node.gets("www.example")
 
 

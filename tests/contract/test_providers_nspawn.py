@@ -18,8 +18,10 @@ import pytest
 from outside import new_cluster_name, reach, traces
 
 from ohmykube.kit import process
+from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.providers.base import CheckStatus
+from ohmykube.providers.nspawn import layout
 from tests.contract.outside import create_node
 
 if TYPE_CHECKING:
@@ -190,6 +192,39 @@ def test_nodes_come_back_when_the_kernel_has_forgotten_them(kept: Kept, tmp_path
     assert reach(made, tmp_path).code == 0
     greeting = process.run(["nc", "-w", "3", *map(str, endpoint)], timeout=10, check=False)
     assert greeting.stdout.startswith("SSH-2.0")
+
+
+def _greets(endpoint: tuple[str, int]) -> bool:
+    found = process.run(["nc", "-w", "3", *map(str, endpoint)], timeout=10, check=False)
+    return found.stdout.startswith("SSH-2.0")
+
+
+@pytest.mark.parametrize("keepers_too", [False, True])
+def test_what_holds_ports_of_the_host_is_back_with_them_when_it_was_killed(
+    kept: Kept, eventually: Callable[[Callable[[], bool]], bool], *, keepers_too: bool
+) -> None:
+    """By itself; with the next command where what starts it again was killed as well."""
+    made = kept.create()
+    endpoint = kept.provider.api_endpoint(kept.cluster, made.address, 22)
+    wanted = [ExposedPort(made.address, 22)]
+    places = kept.provider.publish(kept.cluster, wanted)
+    assert _greets(endpoint)
+    group = layout.helper_group(kept.cluster, "ports")
+    pids = kept.provider._cgroups.pids(group)
+    (worker,) = [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() != "sh\n"]
+    for pid in sorted(pids) if keepers_too else [worker]:
+        kept.provider._cgroups.signal(pid, signal.SIGKILL)
+    if keepers_too:
+        assert eventually(lambda: not kept.provider._cgroups.pids(group))
+        assert not _greets(endpoint)
+        kept.provider.restore_helpers(kept.cluster)
+        assert _greets(endpoint)
+    else:
+        assert eventually(lambda: worker not in kept.provider._cgroups.pids(group))
+        assert eventually(lambda: _greets(endpoint))
+    assert kept.provider.publish(kept.cluster, wanted) == places
+    host, _, port = places[wanted[0]].rpartition(":")
+    assert _greets((host, int(port)))
 
 
 def test_files_that_vanished_do_not_keep_the_node_alive(kept: Kept, tmp_path: Path) -> None:

@@ -118,8 +118,10 @@ class Keeper:
         orders = self._orders
         fixed = map(service_ports.of_fixed, orders.exposure.fixed)
         listed = map(service_ports.of_listed, orders.listed)
-        requests = (*fixed, *listed, *self._offered)
-        ports = await self._listeners.bring_about(requests, orders.nodes)
+        ways = tuple(map(service_ports.of_forward, orders.forwards))
+        requests = (*ways, *fixed, *listed, *self._offered)
+        found = await self._listeners.bring_about(requests, orders.nodes)
+        forwards = tuple(found.pop(way.key) for way in ways)
         problem = next((one.problem for one in self._watched if one.problem), None)
         report = Report(
             revision=orders.revision,
@@ -127,11 +129,12 @@ class Keeper:
             pid=os.getpid(),
             places=dict(self._listeners.places),
             exposed=Exposed(
-                ports=ports,
+                ports=tuple(found.values()),
                 problem=str(problem or ""),
                 refused=problem is not None and problem.denied,
                 complete=complete,
             ),
+            forwards=forwards,
             offered=self._offered,
         )
         if report != self._report:
@@ -164,6 +167,5 @@ class Keeper:
         found: set[str] = set()
         for path in Path(self._orders.clusters).glob(f"*/{self._report_file.name}"):
             if path != self._report_file:
-                ports = read_report(path).exposed.ports
-                found |= {f"{one.target.protocol}/{one.place}" for one in ports if one.place}
+                found.update(read_report(path).held)
         return found

@@ -58,8 +58,8 @@ class Listeners:
 
     async def bring_about(
         self, requests: Iterable[Request], nodes: Sequence[str]
-    ) -> tuple[PublishedPort, ...]:
-        """Hold ports for exactly these requests; return where each of them is.
+    ) -> dict[str, PublishedPort]:
+        """Hold ports for exactly these requests; return where each of them is, by its key.
 
         Args:
             requests: those with the same key are one.
@@ -77,15 +77,15 @@ class Listeners:
             else:
                 held_by.forward.lead_to(_targets(request, nodes))
         self._forget(wanted)
-        return tuple(
-            PublishedPort(
+        return {
+            key: PublishedPort(
                 name=request.name,
                 target=request.target,
                 place=self._held[key].place if key in self._held else "",
                 note=self._held[key].note if key in self._held else missing.get(key, ""),
             )
             for key, request in sorted(wanted.items())
-        )
+        }
 
     def close(self) -> None:
         """Hold nothing any more."""

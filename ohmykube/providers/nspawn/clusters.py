@@ -5,38 +5,37 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, locks
+from ohmykube.model.exposure import ExposedPort, PortForward
 from ohmykube.model.names import HIDDEN
-from ohmykube.providers.nspawn import directories, layout, network, node_root, records
+from ohmykube.providers.nspawn import (
+    directories,
+    network,
+    node_addresses,
+    node_root,
+    port_forward,
+    records,
+)
+from ohmykube.providers.nspawn.host_ports import HostPorts
 from ohmykube.providers.nspawn.layout import ClusterFiles
 from ohmykube.providers.nspawn.name_claims import Claim
 from ohmykube.providers.nspawn.records import ClusterRecord, MachineRecord
+from ohmykube.providers.nspawn.uplink import Uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.model.exposure import Exposed, ExposedPort, Exposure
+    from ohmykube.model.exposure import Exposed, Exposure, Report
     from ohmykube.model.machine import MachineSpec
     from ohmykube.model.outside import Outside
-    from ohmykube.providers.nspawn.host_ports import HostPorts
+    from ohmykube.providers.nspawn.helper_programs import HelperPrograms
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.name_claims import Claims
-    from ohmykube.providers.nspawn.port_forward import PortForwards
-    from ohmykube.providers.nspawn.uplink import Uplinks
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Helpers:
-    """What works for clusters besides their nodes."""
-
-    forwards: PortForwards
-    uplinks: Uplinks
-    ports: HostPorts
 
 
 class Clusters:
@@ -47,14 +46,13 @@ class Clusters:
         host: HostSystem,
         root: Path,
         claims: Claims,
-        helpers: Helpers,
+        helpers: HelperPrograms,
     ) -> None:
         self._host = host
         self.root = root
         self._claims = claims
-        self._forwards = helpers.forwards
-        self._uplinks = helpers.uplinks
-        self._ports = helpers.ports
+        self._uplinks = Uplinks(host, helpers)
+        self._ports = HostPorts(host, helpers)
         self._guard = threading.RLock()
 
     def files(self, cluster: str) -> ClusterFiles:
@@ -88,16 +86,6 @@ class Clusters:
     def directory(self, cluster: str, node: str) -> Path:
         """Return the paths of a node's files; they need not exist."""
         return self.files(cluster).node(node).root_dir
-
-    @staticmethod
-    def foreign(directory: Path) -> bool:
-        """Tell whether a directory without a marker of ours holds anything.
-
-        An empty one, or one with nothing but an unfinished marker, is what a crash of ours leaves.
-        """
-        if not directory.is_dir():
-            return False
-        return any(not p.name.startswith(files.TEMP_PREFIX) for p in directory.iterdir())
 
     def names(self) -> list[str]:
         """Return the names of all clusters here, sorted."""
@@ -162,10 +150,41 @@ class Clusters:
             self._claims.take(cluster, Claim(owner.id, str(paths.root_dir)))
             node_root.make_key(self._host, paths.identity, f"ohmykube-{cluster}")
             network.make_cluster(self._host, cluster)
-            outside = self._uplinks.wanted(paths)
-            if outside is not None:
-                self._uplinks.ensure(cluster, paths, outside)
-            self._ports.ensure(cluster, paths, self._addresses(cluster))
+            self._ensure_helpers(cluster, paths)
+
+    def restore_helpers(self, cluster: str) -> None:
+        """Start what works for a cluster besides its nodes and has ended.
+
+        Raises:
+            LockedError, PrerequisiteError, ProviderError: it cannot be started.
+        """
+        with self.locked(cluster):
+            self._ensure_helpers(cluster, self.files(cluster))
+
+    def _ensure_helpers(self, cluster: str, paths: ClusterFiles) -> None:
+        outside = self._uplinks.wanted(paths)
+        if outside is not None:
+            self._uplinks.ensure(cluster, paths, outside)
+        report = self._ensure_ports(cluster)
+        port_forward.must_be_held(cluster, report.forwards)
+
+    def _ensure_ports(
+        self,
+        cluster: str,
+        *,
+        wanted: Exposure | None = None,
+        listed: Sequence[ExposedPort] | None = None,
+    ) -> Report:
+        """Hold the ports of this host that are the cluster's (see ``HostPorts.ensure``)."""
+        record, nodes = self.record(cluster), tuple(self._addresses(cluster).values())
+        targets = record.forwards if record else {}
+        forwards = [_forward(target, port) for target, port in sorted(targets.items())]
+        return self._ports.ensure(
+            *(cluster, self.files(cluster), nodes),
+            forwards=[one for one in forwards if one.target.address in nodes],
+            wanted=wanted,
+            listed=listed,
+        )
 
     def owns_name(self, record: ClusterRecord | MachineRecord) -> bool:
         """Tell whether the cluster's name on this host is ours: what runs under it is too.
@@ -223,30 +242,18 @@ class Clusters:
         files.sweep(node.root_dir)
         if any(node.root_dir.iterdir()):
             raise directories.not_ours(node.root_dir)
-        numbers = range(layout.FIRST_HOST, layout.LAST_HOST + 1)
-        address = self._free_address(owner.cluster, spec.node, described)
+        address = node_addresses.free(spec.node, described, self._addresses(owner.cluster))
         if not address:
             files.remove_tree(node.root_dir)
             raise ProviderError(
                 f"cluster {owner.cluster} has no address left for node {spec.node}",
-                why=f"{len(numbers)} nodes are the most that one cluster takes",
+                why=f"{len(node_addresses.ALL)} nodes are the most that one cluster takes",
                 hint="ohmykube status",
                 id="OMK-P-114",
             )
         return MachineRecord(
             cluster=owner.cluster, node=spec.node, id=owner.id, address=address, base=base
         )
-
-    def _free_address(self, cluster: str, node: str, described: Sequence[str]) -> str:
-        """Return the address of a node's place in the description, or else a free one; or ''."""
-        every = [layout.address(n) for n in range(layout.FIRST_HOST, layout.LAST_HOST + 1)]
-        places = dict(zip(described, every, strict=False))
-        there = {name: self.machine(cluster, name) for name in self.nodes(cluster)}
-        used = {machine.address for machine in there.values() if machine is not None}
-        kept = {at for name, at in places.items() if name != node and there.get(name) is None}
-        wished = [places[node]] if node in places else []
-        rest = [*(at for at in every if at not in kept), *every]
-        return next((at for at in (*wished, *rest) if at not in used), "")
 
     def save(self, record: MachineRecord) -> None:
         """Write a machine's record unless the file holds it already."""
@@ -284,13 +291,13 @@ class Clusters:
                 if ours:
                     self._claims.release(cluster)
                 directories.empty(directory, last="machine.json")
-                if record is not None or not self.foreign(paths.root_dir):
+                if record is not None or not directories.foreign(paths.root_dir):
                     directories.empty(paths.root_dir, last="cluster.json")
             else:
                 directories.empty(directory, last="machine.json")
                 self._publish_keys(cluster)
                 if self._ports.runs(cluster):
-                    self._ports.ensure(cluster, paths, self._addresses(cluster))
+                    self._ensure_ports(cluster)
             with contextlib.suppress(OSError):
                 self.root.rmdir()
 
@@ -305,10 +312,11 @@ class Clusters:
             record = self._recorded(cluster)
             port = record.forwards.get(target)
             if port is None:
-                port = self._forwards.choose(cluster, self._promised())
+                free = self._host.kernel.port_free
+                port = port_forward.choose(cluster, self._promised(), free)
                 record = replace(record, forwards={**record.forwards, target: port})
                 records.write(self.files(cluster).marker, record)
-            self._forwards.ensure(self.files(cluster), cluster, target, port)
+            port_forward.must_be_held(cluster, self._ensure_ports(cluster).forwards)
             return port
 
     def _recorded(self, cluster: str) -> ClusterRecord:
@@ -322,13 +330,6 @@ class Clusters:
         every = [self.record(name) for name in self.names()]
         return {port for record in every if record for port in record.forwards.values()}
 
-    def resume_forwards(self, cluster: str, address: str) -> None:
-        """Listen again on the ports that lead to ``address``."""
-        record = self.record(cluster)
-        for target in record.forwards if record else ():
-            if target.rpartition(":")[0] == address:
-                self.endpoint(cluster, target)
-
     def open_outside(self, cluster: str, outside: Outside) -> None:
         """Open exactly this of the outside to a cluster with nodes, for its life.
 
@@ -340,9 +341,10 @@ class Clusters:
             self._uplinks.ensure(cluster, self.files(cluster), outside)
             self._publish_resolver(cluster)
 
-    def _addresses(self, cluster: str) -> list[str]:
+    def _addresses(self, cluster: str) -> dict[str, str]:
+        """Return the addresses of nodes by their names."""
         machines = [self.machine(cluster, name) for name in self.nodes(cluster)]
-        return [machine.address for machine in machines if machine is not None]
+        return {machine.node: machine.address for machine in machines if machine is not None}
 
     def publish(self, cluster: str, listed: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Hold a port of this host for each of these; return where, as ``host:port``.
@@ -353,8 +355,7 @@ class Clusters:
         with self.locked(cluster):
             if self.record(cluster) is None:
                 return {}
-            paths, nodes = self.files(cluster), self._addresses(cluster)
-            told = self._ports.ensure(cluster, paths, nodes, listed=listed)
+            told = self._ensure_ports(cluster, listed=listed).exposed
         found = {port.target: port.place for port in told.ports if port.place}
         return {port: found[port] for port in listed if port in found}
 
@@ -366,9 +367,8 @@ class Clusters:
         """
         with self.locked(cluster):
             self._recorded(cluster)
-            paths = self.files(cluster)
-            self._ports.ensure(cluster, paths, self._addresses(cluster), wanted=wanted)
-        return self._ports.known(cluster, paths)
+            self._ensure_ports(cluster, wanted=wanted)
+        return self._ports.known(cluster, self.files(cluster))
 
     def exposed(self, cluster: str) -> Exposed:
         """Return what of a cluster is reachable on ports of this host."""
@@ -392,6 +392,8 @@ class Clusters:
         with self.locked(cluster):
             self._uplinks.end(cluster)
             self._ports.end(cluster)
-            record = self.record(cluster)
-            for port in record.forwards.values() if record else ():
-                self._forwards.end(cluster, port)
+
+
+def _forward(target: str, port: int) -> PortForward:
+    address, _, inner = target.rpartition(":")
+    return PortForward(host_port=port, target=ExposedPort(address, int(inner)))

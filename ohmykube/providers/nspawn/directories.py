@@ -35,6 +35,16 @@ def empty(directory: Path, *, last: str) -> None:
             return
 
 
+def foreign(directory: Path) -> bool:
+    """Tell whether a directory without a marker of ours holds anything.
+
+    An empty one, or one with nothing but an unfinished marker, is what a crash of ours leaves.
+    """
+    if not directory.is_dir():
+        return False
+    return any(not path.name.startswith(files.TEMP_PREFIX) for path in directory.iterdir())
+
+
 def not_ours(directory: Path) -> ProviderError:
     """Return the error for a directory without our marker."""
     return ProviderError(

@@ -30,8 +30,8 @@ from ohmykube.providers.nspawn.host_system import run_checked
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ohmykube.model.exposure import ExposedPort
-    from ohmykube.providers.nspawn.cgroups import Cgroups
+    from ohmykube.model.exposure import ExposedPort, PortForward
+    from ohmykube.providers.nspawn.helper_programs import HelperPrograms
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import ClusterFiles
 
@@ -40,7 +40,8 @@ PROGRAM = "ohmykube.kube.exposure"
 STOPPED = "nothing holds ports now: the cluster is stopped, or what held them has ended"
 ROUTES = 96
 """Number of the table of routes in the cluster's namespace."""
-_GROUP = "ports"
+_NAME = "ports"
+"""What the helper is called."""
 _START_WAIT = retry.Wait(seconds=20, every=0.01, factor=1.5, longest=0.2)
 _API_WAIT = retry.Wait(seconds=3, every=0.02, factor=1.5, longest=0.2)
 
@@ -48,9 +49,9 @@ _API_WAIT = retry.Wait(seconds=3, every=0.02, factor=1.5, longest=0.2)
 class HostPorts:
     """The processes of clusters. Call all methods under the cluster's lock."""
 
-    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
+    def __init__(self, host: HostSystem, helpers: HelperPrograms) -> None:
         self._host = host
-        self._cgroups = cgroups
+        self._helpers = helpers
 
     def ensure(
         self,
@@ -58,15 +59,17 @@ class HostPorts:
         paths: ClusterFiles,
         nodes: Sequence[str],
         *,
+        forwards: Sequence[PortForward],
         wanted: Exposure | None = None,
         listed: Sequence[ExposedPort] | None = None,
-    ) -> Exposed:
+    ) -> Report:
         """Hold exactly these ports, now and whenever the cluster is started; return where.
 
         Args:
             cluster: whose.
             paths: of its files.
             nodes: addresses of its nodes.
+            forwards: ways to servers of nodes; one that cannot be held is tried again each time.
             wanted: what services and descriptions say; None for what was said before.
             listed: ports by their addresses; None for those of before.
 
@@ -82,6 +85,7 @@ class HostPorts:
             clusters=str(paths.root_dir.parent),
             exposure=(before.exposure if before else Exposure()) if wanted is None else wanted,
             listed=(before.listed if before else ()) if listed is None else tuple(listed),
+            forwards=tuple(forwards),
         )
         text = json.dumps(orders.document(), sort_keys=True)
         orders = replace(orders, revision=digest.of_bytes(text.encode()))
@@ -89,12 +93,16 @@ class HostPorts:
             self.end(cluster)
             for path in (paths.ports, paths.ports_report):
                 path.unlink(missing_ok=True)
-            return Exposed()
-        if orders != before or self._at_work(cluster, paths, orders) is None:
+            return Report()
+        told = self._at_work(cluster, paths, orders) if orders == before else None
+        if told is not None and not all(forward.place for forward in told.forwards):
+            self.end(cluster)
+            told = None
+        if told is None:
             self._routes(cluster, nodes)
             files.write(paths.ports, json.dumps(orders.document()))
             self._tell(cluster, paths, orders)
-        return _read_report(paths).exposed
+        return told or _read_report(paths)
 
     def known(self, cluster: str, paths: ClusterFiles) -> Exposed:
         """Return where ports are once the process has asked the API, or found that it cannot.
@@ -118,34 +126,28 @@ class HostPorts:
 
     def end(self, cluster: str) -> None:
         """Hold none; without effect where none is held. ``ensure`` brings them back."""
-        group = layout.helper_group(cluster, _GROUP)
-        if self._cgroups.exists(group):
-            self._cgroups.kill(group)
-            self._cgroups.remove(group)
+        self._helpers.end(cluster, _NAME)
 
     def runs(self, cluster: str) -> bool:
         """Tell whether the process is there."""
-        return bool(self._cgroups.pids(layout.helper_group(cluster, _GROUP)))
+        return bool(self._helpers.pids(cluster, _NAME))
 
     def _at_work(self, cluster: str, paths: ClusterFiles, orders: Orders) -> Report | None:
         """Return the report of the process if it has done what it was told."""
         report = _read_report(paths)
-        alive = report.pid in self._cgroups.pids(layout.helper_group(cluster, _GROUP))
+        alive = report.pid in self._helpers.pids(cluster, _NAME)
         return report if alive and report.revision == orders.revision else None
 
     def _tell(self, cluster: str, paths: ClusterFiles, orders: Orders) -> None:
         """Let the process read its orders: the one there is, or a new one."""
-        group, before = layout.helper_group(cluster, _GROUP), _read_report(paths)
+        before = _read_report(paths)
         pid = before.pid
-        if before.version == orders.version and pid in self._cgroups.pids(group):
-            self._cgroups.signal(pid, signal.SIGHUP)
+        if before.version == orders.version and pid in self._helpers.pids(cluster, _NAME):
+            self._helpers.signal(pid, signal.SIGHUP)
         else:
             self.end(cluster)
-            self._cgroups.make(group)
-            log = paths.helper_log(_GROUP)
-            log.unlink(missing_ok=True)
             argv = [sys.executable, "-P", "-m", PROGRAM, str(paths.ports), str(paths.ports_report)]
-            pid = self._host.launch(self._cgroups.join_files(group), argv, log)
+            pid = self._helpers.start(cluster, paths, _NAME, argv)
         self._wait(cluster, paths, lambda: self._at_work(cluster, paths, orders), pid)
 
     def _wait(
@@ -160,12 +162,11 @@ class HostPorts:
             if retry.until(self._host.clock, _START_WAIT, "ports of this host", told):
                 return
         self.end(cluster)
-        log = paths.helper_log(_GROUP)
-        text = log.read_text(errors="replace") if log.exists() else ""
+        text = self._helpers.output(paths, _NAME)
         raise ProviderError(
             f"no port of this host could be led into cluster {cluster}",
             why=process.tail(text) or "the process that holds them does not answer",
-            hint=f"cat {log}",
+            hint=f"cat {paths.helper_log(_NAME)}",
             id="OMK-P-540",
         )
 

@@ -119,10 +119,6 @@ class ClusterFiles:
         """Public host keys of all nodes."""
         return self.root_dir / "known_hosts"
 
-    def forward_log(self, port: int) -> Path:
-        """Output of the process that listens on ``port``."""
-        return self.root_dir / f"forward-{port}.log"
-
     @property
     def outside(self) -> Path:
         """What of the outside is open, and how its helpers were started."""
@@ -172,11 +168,6 @@ def node_group(cluster: str, node: str) -> tuple[str, ...]:
     return ("omk", cluster, node)
 
 
-def forward_group(cluster: str, port: int) -> tuple[str, ...]:
-    """Cgroup of a port forwarder; an underscore occurs in no node name."""
-    return ("omk", cluster, f"_forward-{port}")
-
-
 def helper_group(cluster: str, helper: str) -> tuple[str, ...]:
-    """Cgroup of a program that works for all of a cluster's network."""
+    """Cgroup of a program that works for all of a cluster; an underscore occurs in no node name."""
     return ("omk", cluster, f"_{helper}")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import OhmykubeError
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.providers.nspawn import cgroups, kernel_limits, uplink
-from ohmykube.providers.nspawn.port_forward import PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container",
-    "systemd-socket-activate": "systemd",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
     "ip": "iproute2",
@@ -64,7 +62,6 @@ def check(
         _root(os.geteuid() if uid is None else uid),
         *(_program(host, program, package) for program, package in PROGRAMS.items()),
         *(_outside(host) if outside else ()),
-        _proxy(Path(PROXY)),
         _overlay(host),
         _data(host, paths),
         _cgroups(host),
@@ -139,16 +136,6 @@ def _outside(host: HostSystem) -> Iterator[Check]:
         evidence="possible"
         if first == 0 <= last
         else f"not answered: net.ipv4.ping_group_range is {first} {last}, and leaves root out",
-    )
-
-
-def _proxy(path: Path) -> Check:
-    return _result(
-        "socket-proxyd",
-        "systemd-socket-proxyd",
-        ok=os.access(path, os.X_OK),
-        evidence=str(path) if path.exists() else f"{path} is not there",
-        fix="apt-get install --reinstall systemd",
     )
 
 

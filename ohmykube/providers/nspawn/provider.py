@@ -31,14 +31,12 @@ from ohmykube.providers.nspawn import (
     preflight,
 )
 from ohmykube.providers.nspawn.base_image import BaseImages
-from ohmykube.providers.nspawn.clusters import Clusters, Helpers
-from ohmykube.providers.nspawn.host_ports import HostPorts
+from ohmykube.providers.nspawn.clusters import Clusters
+from ohmykube.providers.nspawn.helper_programs import HelperPrograms
 from ohmykube.providers.nspawn.host_system import HostSystem
 from ohmykube.providers.nspawn.machines import Machines
 from ohmykube.providers.nspawn.name_claims import Claims
-from ohmykube.providers.nspawn.port_forward import PortForwards
 from ohmykube.providers.nspawn.templates import SCHEMA, TemplateStore, no_template
-from ohmykube.providers.nspawn.uplink import Uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,11 +69,7 @@ class NspawnProvider(Provider):
     @cached_property
     def _clusters(self) -> Clusters:
         host, groups = self._host, self._cgroups
-        helpers = Helpers(
-            forwards=PortForwards(host, groups),
-            uplinks=Uplinks(host, groups),
-            ports=HostPorts(host, groups),
-        )
+        helpers = HelperPrograms(host, groups)
         return Clusters(host, self._root, Claims(host, groups), helpers)
 
     @cached_property
@@ -144,7 +138,7 @@ class NspawnProvider(Provider):
             record = clusters.machine(cluster, node)
             if record is not None:
                 found.append(self._described(record))
-            elif clusters.record(cluster) and not clusters.foreign(
+            elif clusters.record(cluster) and not directories.foreign(
                 clusters.directory(cluster, node)
             ):
                 found.append(_remains(cluster, node))
@@ -207,7 +201,6 @@ class NspawnProvider(Provider):
         if self._machines.state(record, node) is not MachineState.RUNNING:
             return self._up(record, node)
         self._machines.limit(record, node)
-        self._clusters.resume_forwards(record.cluster, record.address)
         return self._described(record)
 
     def _up(self, record: MachineRecord, node: NodeFiles) -> Machine:
@@ -234,7 +227,6 @@ class NspawnProvider(Provider):
         self._machines.boot(record, node)
         record = replace(record, complete=True)
         clusters.save(record)
-        clusters.resume_forwards(record.cluster, record.address)
         return self._described(record)
 
     def _fill(self, record: MachineRecord, node: NodeFiles) -> None:
@@ -275,7 +267,7 @@ class NspawnProvider(Provider):
             paths = clusters.files(cluster).node(node)
             record = clusters.machine(cluster, node)
             if record is None:
-                if clusters.foreign(paths.root_dir):
+                if directories.foreign(paths.root_dir):
                     raise directories.not_ours(paths.root_dir)
             elif clusters.owns_name(record):
                 self._machines.tear_down(cluster, node, paths, record.id)
@@ -333,6 +325,15 @@ class NspawnProvider(Provider):
             PrerequisiteError, ProviderError: it cannot be opened.
         """
         self._clusters.open_outside(cluster, outside)
+
+    def restore_helpers(self, cluster: str) -> None:
+        """Start what works for a running cluster besides its machines and has ended.
+
+        Raises:
+            LockedError, PrerequisiteError, ProviderError: it cannot be started.
+        """
+        if any(machine.state is MachineState.RUNNING for machine in self.list(cluster)):
+            self._clusters.restore_helpers(cluster)
 
     def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Hold a port of this host for each of these.

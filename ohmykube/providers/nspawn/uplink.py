@@ -22,12 +22,12 @@ from ohmykube.errors import PrerequisiteError, ProviderError, TimeoutExceeded
 from ohmykube.kit import files, process, retry
 from ohmykube.model.outside import Outside
 from ohmykube.providers.nspawn import layout, network, uplink_rules
-from ohmykube.providers.nspawn.host_system import run_checked, run_with_input
+from ohmykube.providers.nspawn.host_system import run_with_input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ohmykube.providers.nspawn.cgroups import Cgroups
+    from ohmykube.providers.nspawn.helper_programs import HelperPrograms
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import ClusterFiles
     from ohmykube.providers.nspawn.uplink_rules import Resolving
@@ -41,7 +41,8 @@ has no more to send itself; that of Debian 13 sends slowly.
 RESOLVER, FILTER = "dnsmasq", "nft"
 PROGRAMS = {RESOLVER: "dnsmasq-base", FILTER: "nftables"}
 """What is needed besides, with the Debian packages."""
-_CARRIER_GROUP, _RESOLVER_GROUP = "uplink", "resolver"
+_CARRIES, _RESOLVES = "uplink", "resolver"
+"""What the helpers are called."""
 _START_WAIT = retry.Wait(seconds=10, every=0.01, factor=1.5, longest=0.2)
 _STUB_SERVERS = "systemd/resolve/resolv.conf"
 
@@ -60,9 +61,9 @@ class _Setting:
 class Uplinks:
     """The ways out of clusters. Call all methods under the cluster's lock."""
 
-    def __init__(self, host: HostSystem, cgroups: Cgroups) -> None:
+    def __init__(self, host: HostSystem, helpers: HelperPrograms) -> None:
         self._host = host
-        self._cgroups = cgroups
+        self._helpers = helpers
 
     def wanted(self, paths: ClusterFiles) -> Outside | None:
         """Return what was opened last; None when nothing was ever said of it."""
@@ -91,19 +92,17 @@ class Uplinks:
 
     def end(self, cluster: str) -> None:
         """Close all; without effect where nothing is open."""
-        for helper in (_CARRIER_GROUP, _RESOLVER_GROUP):
-            group = layout.helper_group(cluster, helper)
-            if self._cgroups.exists(group):
-                self._cgroups.kill(group)
-                self._cgroups.remove(group)
+        for helper in (_CARRIES, _RESOLVES):
+            self._helpers.end(cluster, helper)
 
     def resolving(self) -> Resolving:
         """Return how the host resolves names now."""
         return uplink_rules.resolving(_text(self._host.etc / "resolv.conf"))
 
     def _runs(self, cluster: str) -> tuple[bool, bool]:
-        groups = [layout.helper_group(cluster, one) for one in (_CARRIER_GROUP, _RESOLVER_GROUP)]
-        carries, resolves = (bool(self._cgroups.pids(group)) for group in groups)
+        carries, resolves = (
+            bool(self._helpers.pids(cluster, helper)) for helper in (_CARRIES, _RESOLVES)
+        )
         return carries, resolves
 
     def _carrier(self) -> str:
@@ -136,22 +135,12 @@ class Uplinks:
         asked = uplink_rules.resolver_argv(
             RESOLVER, setting.outside, asks_host=bool(resolving.server)
         )
-        resolver = [*inside, *asked]
+        helpers = {_RESOLVES: [*inside, *asked], _CARRIES: uplink_rules.queued_argv(netns, argv)}
         started = [
-            (_RESOLVER_GROUP, self._launch(cluster, paths, _RESOLVER_GROUP, resolver)),
-            (_CARRIER_GROUP, self._launch(cluster, paths, _CARRIER_GROUP, argv)),
+            (name, self._helpers.start(cluster, paths, name, argv))
+            for name, argv in helpers.items()
         ]
         self._wait(cluster, paths, started)
-        queue = ["dev", layout.UPLINK, "txqueuelen", str(uplink_rules.PACKETS_WAITING)]
-        name = layout.cluster_netns(cluster)
-        run_checked(host, what, ["ip", "-n", name, "link", "set", *queue])
-
-    def _launch(self, cluster: str, paths: ClusterFiles, helper: str, argv: list[str]) -> int:
-        group = layout.helper_group(cluster, helper)
-        self._cgroups.make(group)
-        log = paths.helper_log(helper)
-        log.unlink(missing_ok=True)
-        return self._host.launch(self._cgroups.join_files(group), argv, log)
 
     def _wait(self, cluster: str, paths: ClusterFiles, started: list[tuple[str, int]]) -> None:
         """Wait until packets find the way out; raises when one of the programs has ended."""
@@ -166,9 +155,9 @@ class Uplinks:
         with contextlib.suppress(TimeoutExceeded):
             if retry.until(self._host.clock, _START_WAIT, "the way out", leads_out):
                 return
-        name = ended[0] if ended else _CARRIER_GROUP
+        name = ended[0] if ended else _CARRIES
         self.end(cluster)
-        text = _text(paths.helper_log(name))
+        text = self._helpers.output(paths, name)
         raise ProviderError(
             f"the way out of the network of cluster {cluster} could not be opened",
             why=process.tail(text) or f"the {name} does not come up",
@@ -177,9 +166,16 @@ class Uplinks:
         )
 
     def _leads_out(self, cluster: str) -> bool:
-        argv = ["ip", "-n", layout.cluster_netns(cluster), "route", "show", "default"]
-        found = self._host.commands.run(argv, timeout=10, check=False)
-        return found.code == 0 and layout.UPLINK in found.stdout
+        own = ["ip", "-n", layout.cluster_netns(cluster)]
+        signs = {
+            ("route", "show", "default"): layout.UPLINK,
+            ("link", "show", "dev", layout.UPLINK): f"qlen {uplink_rules.PACKETS_WAITING}",
+        }
+        for words, sign in signs.items():
+            found = self._host.commands.run([*own, *words], timeout=10, check=False)
+            if found.code != 0 or sign not in found.stdout:
+                return False
+        return True
 
     def _dns_over_tcp(self, setting: _Setting, resolving: Resolving) -> str:
         """Return where to lead DNS over TCP, which older pastas do not forward; empty for nowhere.

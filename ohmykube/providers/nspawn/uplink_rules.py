@@ -172,6 +172,17 @@ def pasta_argv(program: str, netns: Path) -> list[str]:
     ]
 
 
+# Becomes the program after a child of it that waits for the program's link, and ends with it.
+_QUEUED = 'while kill -0 $$ && ! ip -n "$0" link set dev "$1" txqueuelen "$2"; do sleep 0.05; done'
+
+
+def queued_argv(netns: Path, argv: list[str]) -> list[str]:
+    """Return the command line of a program whose link is given its queue whenever it starts."""
+    link = (layout.UPLINK, str(PACKETS_WAITING))
+    begin = f'( {_QUEUED} ) 2>/dev/null & shift 2; exec "$@"'
+    return ["/bin/sh", "-c", begin, netns.name, *link, *argv]
+
+
 def slirp_argv(program: str, netns: Path) -> list[str]:
     """Return the command line of slirp4netns, which does the same.
 

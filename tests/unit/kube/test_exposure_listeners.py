@@ -69,7 +69,7 @@ class Held:
 
     async def has(self, *requests: Request, nodes: Sequence[str] = ()) -> dict[str, PublishedPort]:
         told = await self.listeners.bring_about(requests, nodes)
-        return {one.name: one for one in told}
+        return {one.name: one for one in told.values()}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

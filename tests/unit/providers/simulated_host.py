@@ -52,6 +52,9 @@ class Simulation(KernelCalls):
     ran: list[tuple[str, ...]] = field(default_factory=list)
     signals: list[tuple[int, int]] = field(default_factory=list)
     listening: set[int] = field(default_factory=set)
+    """Ports of programs of others."""
+    led: dict[str, set[int]] = field(default_factory=dict)
+    """Ports that lead to servers of nodes, as ``held``."""
     held: dict[str, dict[ExposedPort, str]] = field(default_factory=dict)
     """Places on the host by port of a cluster, by the orders of the process that holds them."""
     mute: bool = False
@@ -202,12 +205,12 @@ class Simulation(KernelCalls):
             path.unlink()
         (self.proc / str(pid)).rmdir()
         if "Orders:" in status:
-            self.held.pop(status.split("Orders:")[1].split()[0], None)
-        if "Port:" in status:
-            self.listening.discard(int(status.split("Port:")[1].split()[0]))
+            orders_file = status.split("Orders:")[1].split()[0]
+            self.held.pop(orders_file, None)
+            self.led.pop(orders_file, None)
 
     def port_free(self, port: int) -> bool:
-        return port not in self.listening
+        return port not in self.listening.union(*self.led.values())
 
     # Commands
 
@@ -234,13 +237,10 @@ class Simulation(KernelCalls):
                     files = command[-2:]
                     self._spawn(procs, pid, f"{status}\nOrders:\t{files[0]} {files[1]}\n")
                     self._hold(pid, *map(Path, files))
-            elif found := [name for name in HELPERS if name in command]:
-                if found[0] not in self.failing:
-                    self._spawn(procs, pid, f"{status}\nHelper:\t{found[0]}\n")
             else:
-                port = int(command[2].rpartition(":")[2])
-                self._spawn(procs, pid, f"{status}\nPort:\t{port}\n")
-                self.listening.add(port)
+                (helper,) = [name for name in HELPERS if name in command]
+                if helper not in self.failing:
+                    self._spawn(procs, pid, f"{status}\nHelper:\t{helper}\n")
             return pid
 
     def _hold(self, pid: int, orders_file: Path, report_file: Path) -> None:
@@ -268,12 +268,24 @@ class Simulation(KernelCalls):
             refused=self.refused,
             complete=not self.api_problem,
         )
+        led = self.led[str(orders_file)] = set[int]()
+        forwards = []
+        for way in orders.forwards:
+            free = self.port_free(way.host_port)
+            place, note = f"127.0.0.1:{way.host_port}", f"port {way.host_port} is taken"
+            led.update([way.host_port] if free else [])
+            forwards.append(
+                exposure.PublishedPort(
+                    name="", target=way.target, place=place if free else "", note=note
+                )
+            )
         report = exposure.Report(
             revision=orders.revision,
             version=orders.version,
             pid=pid,
             places=before,
             exposed=told,
+            forwards=tuple(forwards),
         )
         report_file.write_text(json.dumps(report.document()))
 
@@ -311,6 +323,8 @@ class Simulation(KernelCalls):
                 return self.pasta_help
             case ["ip", "-n", _, "route", "show", "default"] if self._carried():
                 return "default via 10.88.1.2 dev out0\n"
+            case ["ip", "-n", _, "link", "show", "dev", "out0"] if self._carried():
+                return "2: out0: <UP> mtu 65520 qdisc fq_codel state UP qlen 10000\n"
             case _:
                 return ""
 
@@ -419,6 +433,8 @@ class Simulation(KernelCalls):
         for path in sorted(self.run_dir.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.listening.clear()
+        self.held.clear()
+        self.led.clear()
         for target in [Path(entry[0]) for entry in self.table if entry[1] == "overlay"]:
             self._umount(target)
 

@@ -303,7 +303,7 @@ class TestChecks:
             found = self.run(simulation, tmp_path, uid=0)
             # nc is decided by the file it is a link to, the proxy by a file of this host.
             bad = [c.id for c in found.values() if c.status is CheckStatus.FAIL]
-            assert set(bad) <= {"program-nc", "socket-proxyd"}
+            assert set(bad) <= {"program-nc"}
         assert not v1.ran
         assert not (tmp_path / "d").exists()
 

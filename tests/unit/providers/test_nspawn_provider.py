@@ -21,7 +21,9 @@ from ohmykube.errors import (
 )
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
+from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec, MachineState
+from ohmykube.model.outside import Outside
 from ohmykube.progress import Message
 from ohmykube.providers.base import NewTemplate, ProviderContext
 from ohmykube.providers.nspawn import clusters, layout
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ohmykube.model.exposure import ExposedPort
 
 pytestmark = pytest.mark.linux
 
@@ -309,7 +310,7 @@ def test_nodes_come_back_after_a_reboot_as_they_were(
     assert [m.state for m in again.list("dev")] == [MachineState.STOPPED] * 2
     assert [again.start("dev", node) for node in ("cp1", "w1")] == made
     assert (tmp_path / "d/nspawn/dev/known_hosts").read_text() == keys
-    assert simulation.listening == {endpoint[1]}, "the API's port answers again by itself"
+    assert ports_led(simulation) == {endpoint[1]}, "the API's port answers again by itself"
 
 
 def test_a_reboot_and_then_delete_leaves_nothing(
@@ -346,9 +347,9 @@ def test_stop_of_the_last_node_frees_the_port_but_keeps_the_promise(
     machine = provider.create(ONE)
     endpoint = provider.api_endpoint("dev", machine.address, 6443)
     provider.stop("dev", "cp1")
-    assert simulation.listening == set()
+    assert ports_led(simulation) == set()
     provider.start("dev", "cp1")
-    assert simulation.listening == {endpoint[1]}
+    assert ports_led(simulation) == {endpoint[1]}
 
 
 def test_an_occupied_port_is_named(simulation: Simulation, provider: NspawnProvider) -> None:
@@ -358,8 +359,11 @@ def test_an_occupied_port_is_named(simulation: Simulation, provider: NspawnProvi
     provider.start("dev", "cp1")
     provider.stop("dev", "cp1")
     simulation.listening.add(endpoint[1])
-    with pytest.raises(LockedError, match=f"port {endpoint[1]} of 127.0.0.1"):
+    with pytest.raises(LockedError, match=f"port {endpoint[1]} of 127.0.0.1, .* is taken"):
         provider.start("dev", "cp1")
+    simulation.listening.clear()
+    provider.start("dev", "cp1")
+    assert ports_led(simulation) == {endpoint[1]}
 
 
 def test_two_clusters_get_different_ports(provider: NspawnProvider) -> None:
@@ -370,9 +374,54 @@ def test_two_clusters_get_different_ports(provider: NspawnProvider) -> None:
     assert len(ports) == 2
 
 
+@pytest.mark.parametrize("killed", [*itertools.product((True, False), repeat=3)])
+def test_helpers_that_ended_are_back_with_their_ports(
+    simulation: Simulation, provider: NspawnProvider, tmp_path: Path, killed: tuple[bool, ...]
+) -> None:
+    """Whichever of a cluster's helpers were killed; what runs is left alone."""
+    machine = provider.create(ONE)
+    provider.open_outside("dev", Outside(everything=True))
+    endpoint = provider.api_endpoint("dev", machine.address, 6443)
+    wanted = [ExposedPort(machine.address, 80)]
+    places = provider.publish("dev", wanted)
+    groups = [layout.helper_group("dev", name) for name in ("ports", "uplink", "resolver")]
+    before = {group: provider._cgroups.pids(group) for group in groups}
+    assert all(before.values())
+    for group, ends in zip(groups, killed, strict=True):
+        for pid in before[group] if ends else ():
+            simulation.kill(pid, signal.SIGKILL)
+    again = provider_at(simulation, tmp_path)
+    again.restore_helpers("dev")
+    after = {group: provider._cgroups.pids(group) for group in groups}
+    assert all(after.values())
+    assert simulation.helpers() == ["dnsmasq", "slirp4netns"]
+    assert ports_led(simulation) == {endpoint[1]}
+    assert again.publish("dev", wanted) == places
+    if not any(killed):
+        assert after == before
+
+
+def test_a_stopped_cluster_and_none_have_no_helpers(
+    simulation: Simulation, provider: NspawnProvider
+) -> None:
+    provider.restore_helpers("dev")
+    machine = provider.create(ONE)
+    provider.open_outside("dev", Outside(everything=True))
+    provider.api_endpoint("dev", machine.address, 6443)
+    provider.stop("dev", "cp1")
+    provider.restore_helpers("dev")
+    assert simulation.helpers() == []
+    assert ports_led(simulation) == set()
+
+
 def test_no_endpoint_without_a_cluster(provider: NspawnProvider) -> None:
     with pytest.raises(ProviderError, match='no cluster "dev"'):
         provider.api_endpoint("dev", "10.88.0.11", 6443)
+
+
+def ports_led(simulation: Simulation) -> set[int]:
+    """Return the ports of the host that lead to servers of nodes now."""
+    return set[int]().union(*simulation.led.values())
 
 
 def test_a_forwarder_that_does_not_start_is_an_error(
@@ -624,7 +673,7 @@ def test_start_of_an_unknown_node(provider: NspawnProvider) -> None:
 
 
 def test_addresses_run_out(provider: NspawnProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ohmykube.providers.nspawn.layout.LAST_HOST", 11)
+    monkeypatch.setattr("ohmykube.providers.nspawn.node_addresses.ALL", (layout.address(11),))
     provider.create(ONE)
     with pytest.raises(ProviderError, match="no address left"):
         provider.create(TWO)

@@ -189,7 +189,7 @@ class TestOrder:
         provider.open_outside("dev", ALL)
         assert simulation.helpers() == BOTH
 
-    @pytest.mark.parametrize("at", ["nsenter", "ip -n omk-dev link set dev out0"])
+    @pytest.mark.parametrize("at", ["nsenter", "ip -n omk-dev link show dev out0"])
     def test_a_start_that_broke_off_is_done_again_as_a_whole(
         self, simulation: Simulation, provider: NspawnProvider, at: str
     ) -> None:

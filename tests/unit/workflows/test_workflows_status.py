@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import UnreachableError
-from ohmykube.kit import paths
+from ohmykube.errors import OhmykubeError, UnreachableError
+from ohmykube.kit import files, paths
 from ohmykube.model.node_state import ApiNode, NodeState
+from ohmykube.progress import Message
+from ohmykube.state import layout
 from ohmykube.steps.context import Services
+from ohmykube.testing.fake_provider import FakeProvider, inject
 from ohmykube.testing.reporter import RecordingReporter
 from ohmykube.workflows import access, copy, images, session
 from ohmykube.workflows.status import status
@@ -19,6 +23,7 @@ from tests import node_answers
 from tests.unit.workflows.begun_run import begin, end
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KNOWN = (ApiNode(name="cp1", version="v1.36.3"), ApiNode(name="w1", version="v1.36.3"))
@@ -40,6 +45,41 @@ def services() -> Services:
     with session.working(made, wanted) as ctx:
         end(ctx)
     return made
+
+
+def _fake(services: Services) -> FakeProvider:
+    _, cluster = session.recorded(services, "dev")
+    provider = session.looking(services, cluster).provider
+    assert isinstance(provider, FakeProvider)
+    return provider
+
+
+DOORS: dict[str, Callable[[Services], object]] = {
+    "status": lambda services: status(services, "dev"),
+    "kubeconfig": lambda services: access.kubeconfig(services, "dev"),
+    "shell": lambda services: access.shell_argv(services, "dev", "w1", ()),
+    "cp": lambda services: copy.copy(services, "dev", copy.place("w1:/file"), copy.place("file")),
+}
+"""What looks at a cluster or leads into it."""
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("broken", [False, True])
+def test_every_door_into_a_cluster_brings_back_its_helpers(
+    services: Services, door: str, *, broken: bool
+) -> None:
+    """And works where they cannot be: that is a warning."""
+    files.write(services.state.directory("dev") / layout.KUBECONFIG, "")
+    provider = _fake(services)
+    provider.kill_helpers("dev")
+    if broken:
+        inject(services.paths, "restore_helpers", call=1)
+    with contextlib.suppress(OhmykubeError) if door == "cp" else contextlib.nullcontext():
+        DOORS[door](services)
+    assert provider.has_helpers("dev") is not broken
+    assert isinstance(services.reporter, RecordingReporter)
+    warned = [message.text for message in services.reporter.of(Message)]
+    assert any("restore_helpers failed" in text for text in warned) is broken
 
 
 @pytest.mark.parametrize(
