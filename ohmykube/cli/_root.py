@@ -28,6 +28,9 @@ TABLE = {
     "shell": Entry(f"{_HERE}.cluster.shell", "shell", "Open a shell on a node, or run a command."),
     "cp": Entry(f"{_HERE}.cluster.cp", "cp", "Copy files to a node, or from one."),
     "expose": Entry(f"{_HERE}.expose", "expose", "Reach services on ports of this host."),
+    "conformance": Entry(
+        f"{_HERE}.cluster.conformance", "conformance", "Run upstream's conformance tests."
+    ),
     "start": Entry(f"{_HERE}.cluster.start", "start", "Start a stopped cluster."),
     "stop": Entry(f"{_HERE}.cluster.stop", "stop", "Stop a cluster and keep its data."),
     "addon": Entry(f"{_HERE}.addon", "addon", "Look at the add-ons that a cluster can have."),
@@ -42,7 +45,7 @@ TABLE = {
     "help": Entry(f"{_HERE}.help", "help_", "Explain a command, or the exit codes."),
 }
 SECTIONS = {
-    "Clusters": ("up", "plan", "down", "status", "list", "start", "stop"),
+    "Clusters": ("up", "plan", "down", "status", "list", "start", "stop", "conformance"),
     "Access": ("kubeconfig", "shell", "cp", "expose"),
     "Add-ons": ("addon",),
     "Artifacts": ("image", "cache", "bundle", "template"),

@@ -7,9 +7,15 @@ signals.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from typing import TYPE_CHECKING
 
 from ohmykube.errors import Interrupted
+from ohmykube.kit import failures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 requested = threading.Event()
 
@@ -18,6 +24,18 @@ def check() -> None:
     """Raise ``Interrupted`` once a stop was asked for."""
     if requested.is_set():
         raise interrupted()
+
+
+@contextlib.contextmanager
+def put_off() -> Iterator[None]:
+    """Let a short clean-up run although a stop was asked for before; it counts again after it.
+
+    For seconds: the command is ended all the same once it is out of patience (``cli``).
+    """
+    asked = requested.is_set()
+    requested.clear()
+    with failures.closing(requested.set if asked else lambda: None):
+        yield
 
 
 def interrupted() -> Interrupted:

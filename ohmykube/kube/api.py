@@ -44,6 +44,8 @@ _LOG_HEAD = re.compile(r"^[IWEF]\d{4} [\d:.]+ +\d+ [\w.]+:\d+\] ")
 """Of a line that klog wrote."""
 _COMMAND_SECONDS = 30.0
 """What a command may take that waits for nothing in the cluster."""
+_LOG_SECONDS = 60.0
+"""What reading the output of a pod may take."""
 _MARGIN = 15.0
 """Seconds more than what ``kubectl`` itself was told to wait at most."""
 
@@ -171,6 +173,22 @@ class ClusterApi:
         limit = f"--timeout={_whole(seconds * self._slowdown)}s"
         words = [*_in(namespace), f"--for=condition={condition}", limit]
         self._waiting(seconds, "wait", f"{kind}/{name}", *words)
+
+    def logs(self, pod: str, namespace: str, since: str = "") -> list[str]:
+        """Return what a pod has written, each line with a time stamp before it.
+
+        Args:
+            pod: its name.
+            namespace: where it is.
+            since: a time stamp; with it only lines of this moment and after it.
+        """
+        words = [*_in(namespace), "--timestamps", *([f"--since-time={since}"] if since else [])]
+        return self._waiting(_LOG_SECONDS, "logs", pod, *words).splitlines()
+
+    def remove(self, *names: str, selector: str = "") -> None:
+        """Begin to delete objects, ``KIND/NAME`` or all of a kind with a label; none is fine."""
+        words = [*names, *([f"--selector={selector}"] if selector else [])]
+        self._kubectl("delete", *words, "--ignore-not-found", "--wait=false")
 
     def run(self, argv: Sequence[str], stdin: str = "") -> str:
         """Run another program on a control plane that answers; return its output."""

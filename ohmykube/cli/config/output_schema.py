@@ -17,7 +17,7 @@ from ohmykube.cli.addon import results as addon_results
 from ohmykube.cli.bundle import results as bundle_results
 from ohmykube.cli.cache import results as cache_results
 from ohmykube.cli.cache import serve_results
-from ohmykube.cli.cluster import plan_results
+from ohmykube.cli.cluster import conformance_results, plan_results
 from ohmykube.cli.cluster import results as cluster_results
 from ohmykube.cli.config import validate
 from ohmykube.cli.expose import results as expose_results
@@ -36,6 +36,7 @@ _SIMPLE: dict[object, dict[str, Any]] = {
 KINDS: dict[str, type] = {
     **plan_results.KINDS,
     **cluster_results.KINDS,
+    **conformance_results.KINDS,
     **doctor.KINDS,
     **version.KINDS,
     **validate.KINDS,

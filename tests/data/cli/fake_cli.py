@@ -34,6 +34,7 @@ from ohmykube.steps.copy_files import Copied
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ohmykube.workflows.conformance import ConformanceResult
     from ohmykube.workflows.doctor import DoctorReport
     from ohmykube.workflows.down import DownResult
     from ohmykube.workflows.power import PowerResult
@@ -324,6 +325,15 @@ class FakeWorkflows:
     def copy(self, services, name, source, target) -> Copied:
         self.calls.append(("cp", name, source, target))
         return Copied(count=int(source.path.count("x")), skipped=[*source.path.partition("!")[2]])
+
+    def conformance(self, services, name, options) -> ConformanceResult:
+        from ohmykube.workflows.conformance import ConformanceResult
+
+        self.calls.append(("conformance", name, options))
+        failed = tuple(f"[sig-network] {number}" for number in range(int(options.skip or 0)))
+        return ConformanceResult(
+            cluster=name, image="i", passed=1, failed=failed, results=Path("/results")
+        )
 
     def shell_argv(self, services, name, node, command) -> tuple[str, ...]:
         self.calls.append(("shell", name, node, tuple(command)))

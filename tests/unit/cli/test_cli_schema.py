@@ -40,6 +40,7 @@ RESULTS = {
     ("cache", "rm", "thing", "--yes"): "CacheRemoved",
     ("expose", "list"): "ExposedServices",
     ("expose", "web"): "ExposedServices",
+    ("conformance",): "ConformanceRun",
     ("addon", "list"): "AddonList",
     ("addon", "info", "flannel"): "AddonInfo",
     ("template", "list"): "TemplateList",

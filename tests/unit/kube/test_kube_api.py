@@ -154,6 +154,25 @@ def test_delete_tells_whether_there_was_anything() -> None:
     assert not any(word.startswith("--request-timeout") for word in cp1.called[-1])
 
 
+@pytest.mark.parametrize("since", ["", "2026-01-01T00:00:00.5Z"])
+def test_the_output_of_a_pod_has_time_stamps(since: str) -> None:
+    plane = Plane({"logs": "1 a\n2 b\n"})
+    assert api(cp1=plane).logs("pod", "there", since) == ["1 a", "2 b"]
+    (argv,) = plane.called
+    assert {"--timestamps", "--namespace=there"} < set(argv)
+    assert (f"--since-time={since}" in argv) is bool(since)
+    assert not [word for word in argv if word.startswith("--request-timeout")]
+
+
+def test_what_is_removed_is_not_waited_for() -> None:
+    plane = Plane()
+    api(cp1=plane).remove("namespace/a", "clusterrole/b")
+    api(cp1=plane).remove("namespaces", selector="of=them")
+    one, many = plane.called
+    assert {"namespace/a", "clusterrole/b", "--wait=false", "--ignore-not-found"} < set(one)
+    assert {"namespaces", "--selector=of=them", "--wait=false"} < set(many)
+
+
 def test_what_waits_takes_longer_on_slow_nodes() -> None:
     cp1 = Plane()
     api(6, cp1=cp1).wait("pod", "x", "Ready", namespace="web", seconds=20)
