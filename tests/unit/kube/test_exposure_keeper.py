@@ -20,6 +20,7 @@ from ohmykube.model.exposure import (
     Exposure,
     FixedPort,
     Orders,
+    PortForward,
 )
 from tests.fake_api import FakeApi, certificate, pod, service
 
@@ -54,16 +55,22 @@ class Cluster:
         self.entered = 0
         self.revision = 0
 
-    def order(self, exposure: Exposure, listed: tuple[ExposedPort, ...] = ()) -> None:
+    def order(
+        self,
+        exposure: Exposure,
+        listed: tuple[ExposedPort, ...] = (),
+        forwards: tuple[PortForward, ...] = (),
+    ) -> None:
         self.revision += 1
         orders = Orders(
             revision=str(self.revision),
             version="1",
-            netns="",
+            netns="/proc/self/ns/net",
             nodes=("127.77.0.9",),  # where nobody listens
             clusters=str(self.directory.parent),
             exposure=exposure,
             listed=listed,
+            forwards=forwards,
         )
         self.orders_file.write_text(json.dumps(orders.document()))
 
