@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -12,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 
 @dataclass
@@ -31,13 +33,28 @@ class Answer:
 
 
 class FaultServer(ThreadingHTTPServer):
-    """Answers ``path`` with the next scripted answer; the last one stays."""
+    """Answers ``path`` with the next scripted answer; the last one stays.
+
+    With a certificate, ``tls`` (one file with its key), it speaks HTTPS.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", tls: Path | None = None) -> None:
         super().__init__((address, 0), _Handler)
+        self.tls = tls is not None
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            # The handshake is the business of a connection's thread, not of the one that accepts.
+            self.socket = context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.refusal: Callable[[str, Mapping[str, str]], Answer | None] = lambda _path, _headers: (
+            None
+        )
+        """Asked first, with the path and the headers; what it returns is the answer."""
         self.answers: dict[str, list[Answer]] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.count: Counter[str] = Counter()
@@ -63,7 +80,7 @@ class FaultServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"{'https' if self.tls else 'http'}://{host!s}:{port}"
 
     def on(self, path: str, *answers: Answer) -> str:
         self.answers[path] = list(answers)
@@ -92,13 +109,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        headers = {k.title(): v for k, v in self.headers.items()}
         with self.server.guard:
-            self.server.seen.append(
-                (self.command, path, {k.title(): v for k, v in self.headers.items()})
-            )
+            self.server.seen.append((self.command, path, headers))
             self.server.count[path] += 1
-            script = self.server.answers.get(path, [Answer(status=404)])
-            answer = script.pop(0) if len(script) > 1 else script[0]
+            answer = self.server.refusal(path, headers)
+            if answer is None:
+                script = self.server.answers.get(path, [Answer(status=404)])
+                answer = script.pop(0) if len(script) > 1 else script[0]
         self._send(answer)
 
     def _send(self, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from tests import image_maker
 from tests.fault_server import Answer, FaultServer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.image_maker import Image
 
 
@@ -57,3 +60,18 @@ class Registry(FaultServer):
         refusal = Answer(status=401, headers={"WWW-Authenticate": challenge})
         self.on(path, refusal, answer)
         self.on("/token", *(Answer(json.dumps({"token": token}).encode()) for token in tokens))
+
+    def want_login(self, username: str, password: str, *, tokens: bool = False) -> None:
+        """Answer nobody but this user, who with ``tokens`` gets one at ``/token`` for the rest."""
+        basic = f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+        challenge, passes = 'Basic realm="double"', basic
+        if tokens:
+            challenge, passes = f'Bearer realm="{self.url}/token",service="double"', "Bearer t0k-en"
+            self.on("/token", Answer(json.dumps({"token": "t0k-en"}).encode()))
+        refusal = Answer(status=401, headers={"WWW-Authenticate": challenge})
+
+        def refuse(path: str, headers: Mapping[str, str]) -> Answer | None:
+            wanted = basic if path == "/token" else passes
+            return None if headers.get("Authorization") == wanted else refusal
+
+        self.refusal = refuse

@@ -51,7 +51,7 @@ class TlsServer:
 def serving(directory: Path, *, known_clients: bool = False) -> Iterator[TlsServer]:
     """Serve until the end of the context; with ``known_clients`` nobody without a certificate."""
     server = TlsServer(directory)
-    _certificates(directory)
+    certificates(directory)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -85,7 +85,14 @@ def serving(directory: Path, *, known_clients: bool = False) -> Iterator[TlsServ
         thread.join()
 
 
-def _certificates(directory: Path) -> None:
+def certificates(directory: Path, *names: str) -> None:
+    """Write an authority, and a server and a client that it has signed for.
+
+    Args:
+        directory: gets ``ca.crt``, and for ``server`` and ``client`` ``.crt``, ``.key``, and both in
+            one as ``.pem``.
+        names: further DNS names of the server, which has the address 127.0.0.1.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
@@ -110,8 +117,9 @@ def _certificates(directory: Path) -> None:
     for who in ("server", "client"):
         theirs = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        issued = _builder(subject, name, theirs.public_key()).add_extension(names, critical=False)
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        called = x509.SubjectAlternativeName([address, *map(x509.DNSName, names)])
+        issued = _builder(subject, name, theirs.public_key()).add_extension(called, critical=False)
         issued = issued.add_extension(authority, critical=False)
         (directory / f"{who}.crt").write_bytes(_pem(issued.sign(key, hashes.SHA256())))
         (directory / f"{who}.key").write_bytes(
@@ -121,6 +129,8 @@ def _certificates(directory: Path) -> None:
                 serialization.NoEncryption(),
             )
         )
+        both = b"".join((directory / f"{who}.{end}").read_bytes() for end in ("crt", "key"))
+        (directory / f"{who}.pem").write_bytes(both)
 
 
 def _builder(

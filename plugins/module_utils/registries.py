@@ -23,20 +23,18 @@ Add this to /etc/containerd/config.toml (the second line for containerd 1.x) and
 or name a directory that it reads as registry_config_path."""
 
 
-def hosts_toml(mirrors, fallback=True):
+def hosts_toml(mirrors, server=None):
     """Return the text of one ``hosts.toml``: mirrors in order, the registry itself last.
 
-    ``mirrors`` has one dictionary for each: ``url``, and where needed ``header`` (the value of
-    Authorization), ``ca`` (a file on the node) and ``override_path``. Without ``fallback`` the last
-    mirror stands in for the registry itself, which is not asked.
+    Each is a dictionary: ``url``, and where needed ``header`` (the value of Authorization), ``ca`` (a
+    file on the node) and ``override_path``. ``server`` stands for the registry itself; without it
+    containerd asks that by https, as nobody.
     """
     lines = [MARK]
-    hosts = list(mirrors)
-    if not fallback:
-        server = hosts.pop()
+    if server:
         lines.append("server = %s\n" % json.dumps(server["url"]))
         lines += _settings(server, "", "[header]")
-    for mirror in hosts:
+    for mirror in mirrors:
         table = "host.%s" % json.dumps(mirror["url"])
         lines.append("[%s]\n" % table)
         lines += _settings(mirror, "  ", "  [%s.header]" % table)
@@ -77,15 +75,21 @@ def authorization(url, about, token="", token_scope=""):
     return ""
 
 
-def desired_files(directory, mirrors, *, token="", token_scope="", options=(), fallback=True):
+def desired_files(
+    directory, mirrors, *, servers=None, token="", token_scope="", options=(), fallback=True
+):
     """Return the DesiredFile list for ``mirrors`` (registry -> URLs), and the removal of ours that are not wanted.
 
-    ``options`` has dictionaries with ``url`` and what the mirror at that URL needs: ``token``, or
-    ``username`` and ``password``; ``ca`` (PEM text); ``override_path``.
+    ``servers`` has the URL by which a registry itself is asked, where that is not https, or it needs
+    one of ``options``. Those are dictionaries with ``url`` and what the server at that URL needs:
+    ``token``, or ``username`` and ``password``; ``ca`` (PEM text); ``override_path``. Without
+    ``fallback`` the last mirror stands for a registry that has no server, and is not asked itself.
     """
     about = {one["url"].rstrip("/"): one for one in options}
+    servers = servers or {}
     wanted = {}
-    for registry, urls in mirrors.items():
+    for registry in dict.fromkeys([*mirrors, *servers]):
+        urls = [*mirrors.get(registry, ()), *([servers[registry]] if registry in servers else ())]
         if not urls:
             continue
         parent = os.path.join(directory, directory_name(registry))
@@ -99,8 +103,9 @@ def desired_files(directory, mirrors, *, token="", token_scope="", options=(), f
                 text = MARK + extra["ca"].strip() + "\n"
                 wanted[host["ca"]] = storage.DesiredFile(host["ca"], text)
             hosts.append(host)
+        server = hosts.pop() if registry in servers or not fallback else None
         path = os.path.join(parent, "hosts.toml")
-        text = hosts_toml(hosts, fallback)
+        text = hosts_toml(hosts, server)
         wanted[path] = storage.DesiredFile(path, text, mode="0600", sensitive=True)
     files = [
         wanted[path] for path in sorted(wanted, key=lambda path: (path.endswith(".toml"), path))
@@ -166,12 +171,13 @@ def complaint(directory, read):
     return NOT_READ % (directory, ":".join(read) or "not set", directory)
 
 
-def check_options(mirrors, options):
-    """Raise ValueError for options that belong to no mirror or contradict themselves."""
+def check_options(mirrors, servers, options):
+    """Raise ValueError for options that belong to no mirror or server or contradict themselves."""
     known = {url.rstrip("/") for urls in mirrors.values() for url in urls}
+    known |= {url.rstrip("/") for url in servers.values()}
     for option in options:
         if option["url"].rstrip("/") not in known:
-            raise ValueError("mirror_options has %r, which is no mirror" % option["url"])
+            raise ValueError("mirror_options has %r, which is no mirror or server" % option["url"])
         if option["ca"] and "-----BEGIN CERTIFICATE-----" not in option["ca"]:
             raise ValueError("ca of %s is no certificate in PEM" % option["url"])
         if option["token"] and option["username"]:

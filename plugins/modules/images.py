@@ -9,7 +9,7 @@ module: images
 short_description: Tell containerd where images come from, and pull them ahead of time
 version_added: 0.1.0
 description:
-  - Writes one C(hosts.toml) for each registry that has mirrors, and removes those it wrote before that are not wanted. One of
+  - Writes one C(hosts.toml) for each registry that has mirrors or a server of its own, and removes those it wrote before that are not wanted. One of
     somebody else is copied before, and put back then.
   - Pulls the images that are missing or have another digest, several at a time in the order given, and pins them, so
     that the kubelet's garbage collection leaves them.
@@ -48,6 +48,10 @@ options:
     description: Registry, or C(_default) for all others, and the URLs to ask before the registry itself.
     type: dict
     default: {}
+  servers:
+    description: Registry, and the URL by which it is asked itself, where that is not by https or needs one of O(mirror_options).
+    type: dict
+    default: {}
   registry_config_path:
     description: Directory of containerd's registry host files.
     type: path
@@ -61,13 +65,13 @@ options:
     type: str
     default: ""
   mirror_options:
-    description: What single mirrors need.
+    description: What single mirrors and servers need.
     type: list
     elements: dict
     default: []
     suboptions:
       url:
-        description: One of the URLs in O(mirrors).
+        description: One of the URLs in O(mirrors) or O(servers).
         type: str
         required: true
       token:
@@ -91,7 +95,7 @@ options:
         type: bool
         default: false
   fallback:
-    description: V(false) asks mirrors only, never the registry itself.
+    description: V(false) asks mirrors only, never a registry itself that O(servers) does not name.
     type: bool
     default: true
   check_config:
@@ -191,11 +195,13 @@ class Images:
         """Write the host files, then pull what is missing."""
         absent = self._params["state"] == "absent"
         mirrors = {} if absent else self._params["mirrors"]
-        if any(mirrors.values()) and self._params["check_config"]:
+        servers = {} if absent else self._params["servers"]
+        if (any(mirrors.values()) or servers) and self._params["check_config"]:
             self._check_config()
         files = registries.desired_files(
             self._params["registry_config_path"],
             mirrors,
+            servers=servers,
             token=self._params["token"],
             token_scope=self._params["token_scope"],
             options=self._params["mirror_options"],
@@ -332,7 +338,11 @@ def check(params):
         registries.directory_name(registry)
         if not isinstance(urls, list):
             raise TypeError("mirrors of %s must be a list of URLs" % registry)
-    registries.check_options(params["mirrors"], params["mirror_options"])
+    for registry, url in params["servers"].items():
+        registries.directory_name(registry)
+        if not isinstance(url, str):
+            raise TypeError("the server of %s must be a URL" % registry)
+    registries.check_options(params["mirrors"], params["servers"], params["mirror_options"])
     if not 1 <= params["parallel"] <= 32:
         raise ValueError("parallel must be between 1 and 32")
 
@@ -350,6 +360,7 @@ OPTIONS = {
         },
     },
     "mirrors": {"type": "dict", "default": {}},
+    "servers": {"type": "dict", "default": {}},
     "registry_config_path": {"type": "path", "default": "/etc/containerd/certs.d"},
     "token": {"type": "str", "default": "", "no_log": True},
     "token_scope": {"type": "str", "default": "", "no_log": False},

@@ -222,7 +222,7 @@ def test_mirrors_alone(containerd: Containerd, mirror: Listener, registry: Regis
     registry.add("library/box", "1", image(100_000))
     url = f"http://127.0.0.1:{mirror.port}"
     directory = containerd.directory / "certs.d" / "_default"
-    text = registries.hosts_toml([{"url": url, "header": f"Bearer {TOKEN}"}], fallback=False)
+    text = registries.hosts_toml([], {"url": url, "header": f"Bearer {TOKEN}"})
     for ref, wanted in ((BOX, True), ("docker.io/library/none:1", False)):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "hosts.toml").write_text(text)

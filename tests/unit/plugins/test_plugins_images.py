@@ -271,6 +271,8 @@ def test_host_files(run_module: RunModule, machine: FakeNode) -> None:
         {"images": [{"ref": PAUSE["ref"], "repacked": OTHER}]},
         {"mirrors": {"../etc": ["http://h"]}},
         {"mirrors": {"r.io": "http://h"}},
+        {"servers": {"../etc": "http://h"}},
+        {"servers": {"r.io": ["http://h"]}},
         {"parallel": 0},
     ],
 )
@@ -352,6 +354,33 @@ def test_mirrors_only(run_module: RunModule, machine: FakeNode) -> None:
     assert found["header"] == {"Authorization": ["Basic bWU6cGFzczQ3MTE="]}
     assert list(found["host"]) == ["https://a.example/hub"]
     assert "host" not in tomllib.loads((root / "quay.io/hosts.toml").read_text())
+
+
+def test_a_registry_is_asked_itself_where_and_as_its_server_says(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    """Mirrors come first; one that has no server is asked by https, unless mirrors are all."""
+    params = {
+        **TWO,
+        "servers": {"quay.io": "https://b.example", "lab.example:5000": "http://lab.example:5000"},
+    }
+    for fallback, of_hub in ((True, None), (False, "https://b.example")):
+        converge(run_module, machine, fallback=fallback, **params)
+        found = {
+            path.parent.name: tomllib.loads(path.read_text())
+            for path in machine.path("etc/containerd/certs.d").rglob("hosts.toml")
+        }
+        assert found["docker.io"].get("server") == of_hub
+        assert found["lab.example_5000_"] == {
+            "server": "http://lab.example:5000",
+            "capabilities": ["pull", "resolve"],
+        }
+        quay = found["quay.io"]
+        assert (quay["server"], list(quay["host"])) == ("https://b.example", ["https://b.example"])
+        assert quay["header"] == {"Authorization": ["Basic bWU6cGFzczQ3MTE="]}
+        assert converge(run_module, machine, fallback=fallback, **params)["changed"] is False
+    gone = converge(run_module, machine, state="absent", **params)
+    assert len(gone["files"]) == 4
 
 
 @pytest.mark.parametrize(
