@@ -89,8 +89,8 @@ def certificates(directory: Path, *names: str) -> None:
     """Write an authority, and a server and a client that it has signed for.
 
     Args:
-        directory: gets ``ca.crt``, and for ``server`` and ``client`` ``.crt``, ``.key``, and both in
-            one as ``.pem``.
+        directory: gets ``ca.crt``, and ``.crt``, ``.key`` and both in one as ``.pem`` of ``server``
+            and ``client``.
         names: further DNS names of the server, which has the address 127.0.0.1.
     """
     directory.mkdir(parents=True, exist_ok=True)

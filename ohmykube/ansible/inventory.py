@@ -7,10 +7,11 @@ variable and group names, which are ours, are not.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import jinja2
 import yaml
@@ -30,6 +31,7 @@ from ohmykube.model import names
 from ohmykube.model.cluster import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ohmykube.ansible.variables import CacheAccess, NodeTraits
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 TEMPLATE = "hosts.yml.j2"
 INVENTORY_FILE = "hosts.yml"
 SECRETS_FILE = "group_vars/k8s_cluster/secrets.yml"
+HIDDEN_FILE = "hidden.json"
+"""The values that are secret in that, a list of texts."""
 
 _SHORTEST_SECRET = 8
 """In characters: shorter files of the user are none, and to hide them would garble all output."""
@@ -237,11 +241,11 @@ def write(directory: Path, hosts: Sequence[HostEntry], shared: Vars) -> Path:
     """
     secrets: Vars = {}
     public: Vars = {}
+    hidden: list[str] = []
     for name, value in shared.items():
-        if isinstance(value, Secret):
-            secrets[name] = value.reveal()
-        elif _are_secret(value):
-            secrets[name] = {key: one.reveal() for key, one in value.items()}
+        if found := [*_secrets_in(value)]:
+            secrets[name] = revealed(value)
+            hidden += found
         else:
             public[name] = value
     target = directory / INVENTORY_FILE
@@ -249,39 +253,36 @@ def write(directory: Path, hosts: Sequence[HostEntry], shared: Vars) -> Path:
     text = render(hosts, public)
     files.ensure_directory(secrets_file.parent)
     files.write(secrets_file, variables_to_yaml(secrets) + "\n")
+    files.write(directory / HIDDEN_FILE, json.dumps(hidden))
     files.write(target, text)
     return target
 
 
-def _are_secret(value: object) -> TypeGuard[Mapping[str, Secret]]:
-    """Tell whether a value is a mapping to secrets."""
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(one, Secret) for one in value.values())
-    )
+def _secrets_in(value: object) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield value.reveal()
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _secrets_in(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _secrets_in(one)
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads what ``to_yaml`` wrote."""
-
-
-def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> object:
-    return loader.construct_scalar(node)
-
-
-_Loader.add_constructor("!unsafe", _construct_text)
+def revealed(value: object) -> object:
+    """Return plain data with its secrets, at whatever depth, as they are."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {key: revealed(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [revealed(one) for one in value]
+    return value
 
 
 def secrets_of(inventory: Path) -> tuple[str, ...]:
     """Return the secret values that ``write`` put beside an inventory, to hide them in output."""
-    file = inventory.parent / SECRETS_FILE
+    file = inventory.parent / HIDDEN_FILE
     if not file.is_file():
         return ()
-    values = yaml.load(file.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    each = [
-        one
-        for value in (values or {}).values()
-        for one in (value.values() if isinstance(value, Mapping) else [value])
-    ]
-    return tuple(str(one) for one in each if len(str(one)) >= _SHORTEST_SECRET)
+    return tuple(one for one in json.loads(file.read_text()) if len(one) >= _SHORTEST_SECRET)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ohmykube.ansible.registry_variables import registry_vars
 from ohmykube.errors import ProviderError
 from ohmykube.kit.secret import Secret
 from ohmykube.model.addon import CNI
@@ -123,6 +124,7 @@ def group_vars(
         "kubeadm_proxy_mode": network.proxy_mode,
         "kubeadm_cert_sans": _unique([*_LOCAL_SANS, *network.cert_sans, *cert_sans]),
     }
+    result |= registry_vars(cluster.registries, cache.endpoint if cache else "")
     if cluster.trust:
         result["node_trusted_certificates"] = list(cluster.trust)
     result |= _kubeadm_patches(cluster, system_containers=node_traits.system_containers)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.cache import docker_hub
 from ohmykube.cache.transport import StatusError
 from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import files, paths, process
+from ohmykube.model import docker_hub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,12 +9,13 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import docker_hub, manifest, transport
+from ohmykube.cache import manifest, transport
 from ohmykube.cache.manifest import Index, Manifest
 from ohmykube.cache.registry_auth import Authorizer
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import parallel
+from ohmykube.model import docker_hub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

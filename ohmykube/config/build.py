@@ -16,6 +16,7 @@ from ohmykube.config import (
     named_paths,
     node_files,
     nodes,
+    registry_places,
     translate,
     trust,
 )
@@ -82,27 +83,40 @@ def build(
     problems += placer.problems
     trusted = trust.Reader(source, base, desired=check_addons)
     authorities = trusted.read(document.spec.trust)
+    registries = registry_places.registries(document.spec.registries, base, trusted)
     problems += trusted.problems
     checker = checks.Checker(document, placed, source)
     checker.run(left_out, known_providers)
     problems += checker.problems
     if check_addons:
         warnings += named_paths.warnings(document.spec, source, base)
+        warnings += registry_places.warnings(document.spec.registries)
         sure = ("spec", "kubernetes", "version") not in left_out
-        placed_nodes = [one.node for one in placed]
-        problems += addons.problems(document.spec, placed_nodes, source, version_known=sure)
-        sections = document.spec.kubeadm.model_dump(by_alias=True, exclude={"patches"})
-        version = document.spec.kubernetes.version if sure else versions.DEFAULT
-        problems += kubeadm_types.problems(sections, version, source)
-        problems += host_paths.problems(document.spec, placed_nodes, source)
+        problems += _of_components(document.spec, placed, source, version_known=sure)
     return Built(
         cluster=replace(
-            _cluster(document, placed, laid, with_addons=not problems), trust=authorities
+            _cluster(document, placed, laid, with_addons=not problems),
+            trust=authorities,
+            registries=registries,
         ),
         problems=problems,
         warnings=[*warnings, *checker.warnings, *trusted.warnings],
         nodes_known=checks.are_nodes_known(left_out),
     )
+
+
+def _of_components(
+    spec: v1.Spec, placed: Sequence[nodes.PlacedNode], source: Source, *, version_known: bool
+) -> list[Problem]:
+    """Return what add-ons, kubeadm and the places on nodes would refuse."""
+    placed_nodes = [one.node for one in placed]
+    sections = spec.kubeadm.model_dump(by_alias=True, exclude={"patches"})
+    version = spec.kubernetes.version if version_known else versions.DEFAULT
+    return [
+        *addons.problems(spec, placed_nodes, source, version_known=version_known),
+        *kubeadm_types.problems(sections, version, source),
+        *host_paths.problems(spec, placed_nodes, source),
+    ]
 
 
 def _with_inventory(

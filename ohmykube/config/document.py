@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Node,
         WantedAddon,
     )
+    from ohmykube.model.registry import Registry
 
 FIELD = {Role.CONTROL_PLANE: "controlPlane", Role.WORKER: "workers"}
 """The field of ``spec.nodes`` that has the nodes of a role."""
@@ -53,6 +54,8 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         spec["kubeadm"] = kubeadm
     if cluster.trust:
         spec["trust"] = list(cluster.trust)
+    if cluster.registries:
+        spec["registries"] = {one.name: _registry(one) for one in cluster.registries}
     mounts = _mounts(cluster)
     if mounts:
         spec["mounts"] = mounts
@@ -156,6 +159,25 @@ def _host(name: str, host: Host) -> dict[str, Any]:
         "nodeIP": host.node_ip,
     }
     return {key: value for key, value in entry.items() if value is not None}
+
+
+def _registry(registry: Registry) -> dict[str, Any]:
+    """What is said of a registry; of its login the place alone."""
+    result: dict[str, Any] = {"fallback": registry.fallback, "plainHTTP": registry.plain_http}
+    if registry.mirrors:
+        result["mirrors"] = list(registry.mirrors)
+    if registry.ca:
+        result["ca"] = "".join(registry.ca)
+    place = registry.auth
+    if place is not None:
+        auth = {
+            "dockerConfig": str(place.docker_config) if place.docker_config else "",
+            "username": place.username,
+            "usernameEnv": place.username_env,
+            "passwordEnv": place.password_env,
+        }
+        result["auth"] = {key: value for key, value in auth.items() if value}
+    return result
 
 
 def _network(network: Network) -> dict[str, Any]:

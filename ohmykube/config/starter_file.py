@@ -89,10 +89,17 @@ spec:
 
   trust: []                  # authorities: [company-ca.pem]
 
+  # registries:              # how nodes ask image registries, by name
+  #   docker.io:
+  #     mirrors: [https://mirror.gcr.io]
+  #   registry.example.com:5000:
+  #     ca: registry-ca.pem
+  #     auth: {{username: me, passwordEnv: REGISTRY_PASSWORD}}
+
   artifacts:
     sources: [mirror, upstream, build]
     # mirror: https://mirror.example.com/ohmykube
-    # registries:              # mirrors of image registries
+    # registries:              # mirrors that this host asks, not the nodes
     #   docker.io: [https://mirror.gcr.io]
 
   # ports: ["8080:80"]         # [ADDRESS:]HOST:NODE[/udp]: ports of this host to the nodes

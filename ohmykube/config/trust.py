@@ -1,4 +1,4 @@
-"""``spec.trust``: certificates of authorities, in files or as they are."""
+"""``spec.trust`` and ``ca`` of registries: certificates, in files or as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ohmykube.config.nodes import absolute
-from ohmykube.config.problems import echo, echo_path
+from ohmykube.config.problems import dotted, echo, echo_path
 from ohmykube.kit import certificates
 
 if TYPE_CHECKING:
@@ -47,24 +47,27 @@ class Reader:
         """Return the certificates of all entries, each as one block of PEM, each once."""
         found: list[str] = []
         for number, entry in enumerate(entries):
-            path: ValuePath = (*FIELD, number)
-            inline = entry.lstrip().startswith(_PEM)
-            data = entry.encode("utf-8", "replace") if inline else self._file(entry, path)
-            if data is None:
-                continue
-            try:
-                certificate = certificates.read(data)
-            except ValueError as error:
-                self._add(path, f"{error}{'' if inline else f': {echo(entry)}'}")
-                continue
-            if self._desired:
-                for pem in certificate:
-                    self._judge(pem, path)
-            found += certificate
+            found += self.read_one(entry, (*FIELD, number))
         every = tuple(dict.fromkeys(found))
         if len(every) > MOST_CERTIFICATES:
             self._add(FIELD, f"must have at most {MOST_CERTIFICATES} certificates: {len(every)}")
         return every
+
+    def read_one(self, entry: str, path: ValuePath) -> tuple[str, ...]:
+        """Return the certificates of the entry at ``path``; none where something is wrong."""
+        inline = entry.lstrip().startswith(_PEM)
+        data = entry.encode("utf-8", "replace") if inline else self._file(entry, path)
+        if data is None:
+            return ()
+        try:
+            found = certificates.read(data)
+        except ValueError as error:
+            self._add(path, f"{error}{'' if inline else f': {echo(entry)}'}")
+            return ()
+        if self._desired:
+            for pem in found:
+                self._judge(pem, path)
+        return found
 
     def _add(self, path: ValuePath, text: str) -> None:
         self.problems.append(self._source.problem(path, text))
@@ -101,11 +104,12 @@ class Reader:
             if path in self._source.lines:
                 self._add(path, text)
             else:
-                self.warnings.append(f"spec.trust {text}")
+                field = path[:-1] if isinstance(path[-1], int) else path  # its place in the record
+                self.warnings.append(f"{dotted(field)} {text}")
         elif one.begins > self._now:
             self._add(path, f"is valid from {_date(one.begins)} on: {named}")
         elif one.ends < self._now + SOON_SECONDS:
-            self.warnings.append(f"spec.trust[{path[-1]}] expires on {_date(one.ends)}: {named}")
+            self.warnings.append(f"{dotted(path)} expires on {_date(one.ends)}: {named}")
 
 
 def _date(seconds: float) -> str:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, StrictBool
 
 from ohmykube.config import mounts as mount_entries
 from ohmykube.config import outside
+from ohmykube.config import registries as registry_entries
 from ohmykube.config.fields import (
     MOST_NODES,
     TRUST_TEXT,
@@ -36,16 +37,13 @@ from ohmykube.config.fields import (
     LabelKey,
     LabelValue,
     Memory,
-    Mirror,
     Name,
     NodeFile,
     PodNetwork,
     Port,
     Prefix,
     ProxyMode,
-    Registries,
     ServiceNetwork,
-    SourceName,
     TaintText,
     UseOfTemplates,
     User,
@@ -55,10 +53,10 @@ from ohmykube.config.fields import (
 from ohmykube.config.mutability import Mutability
 from ohmykube.config.ports import PORTS_TEXT, Ports
 from ohmykube.config.strict import Strict
+from ohmykube.config.v1_artifacts import Artifacts
 from ohmykube.config.v1_kubeadm import Kubeadm
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Network as NetworkDefaults
-from ohmykube.model.cluster import Sources as SourcesDefaults
 
 DEFAULT_NAME = "dev"
 CONTROL_PLANE_PREFIX = "cp"
@@ -344,24 +342,6 @@ def _named(value: object) -> object:
     return [] if value is None else value
 
 
-class Artifacts(Strict):
-    """Where components and images come from; the cache is always asked first."""
-
-    sources: Annotated[list[SourceName], SETTING] = Field(
-        default_factory=lambda: list(SourcesDefaults().order),
-        description="mirror, upstream, build or the names of installed plugins, in the order in "
-        "which they are tried.",
-        min_length=1,
-        max_length=10,
-    )
-    mirror: Annotated[Mirror | None, SETTING] = Field(
-        default=None, description="http(s) URL or absolute directory; this host asks it, not nodes."
-    )
-    registries: Annotated[Registries, SETTING] = Field(
-        default={}, description="Registry to its mirrors, tried first by this host, not by nodes."
-    )
-
-
 class Spec(Strict):
     """What is wanted."""
 
@@ -382,6 +362,9 @@ class Spec(Strict):
         default_factory=list, description=mount_entries.TEXT, max_length=mount_entries.MOST
     )
     trust: Annotated[Certificates, LIVE] = Field(default_factory=list, description=TRUST_TEXT)
+    registries: Annotated[registry_entries.Entries, LIVE] = Field(
+        default_factory=dict, description=registry_entries.TEXT
+    )
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
     ports: Annotated[Ports, SETTING] = Field(default=(), description=PORTS_TEXT)
     template: Annotated[UseOfTemplates, SETTING] = Field(

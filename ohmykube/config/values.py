@@ -235,12 +235,18 @@ def mirror(text: str) -> str:
 def registries(table: dict[str, list[str]]) -> dict[str, list[str]]:
     """Registry (``host[:port]``) to the URLs of its mirrors."""
     for name, places in table.items():
-        host, colon, port_text = name.partition(":")
-        if not _DOMAIN.fullmatch(host) or (colon and not port_text.isdecimal()):
+        if not is_registry(name):
             raise ValueError(f"has a registry that is no host: {echo(name)}")
         if not places or any(place.startswith("/") for place in places):
             raise ValueError(f"must have http(s) URLs for {name}")
     return table
+
+
+def is_registry(name: str) -> bool:
+    """Tell whether a text names a registry as references of images do, ``host[:port]``."""
+    host, colon, port = name.partition(":")
+    good = port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 1 << 16
+    return _DOMAIN.fullmatch(host) is not None and (good or not colon)
 
 
 def label_key(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ohmykube.model.exposure import FixedPort
+from ohmykube.model.registry import Registry
 
 Document = Mapping[str, Any]
 """A free-form YAML mapping that is handed on to another program (a kubeadm patch)."""
@@ -210,6 +211,8 @@ class Cluster:
     sources: Sources = field(default_factory=Sources)
     trust: tuple[str, ...] = ()
     """Certificates of authorities, one in PEM each."""
+    registries: tuple[Registry, ...] = ()
+    """How nodes ask registries of images."""
     template: TemplateUse = TemplateUse.AUTO
     addons: tuple[WantedAddon, ...] = ()
     """In the order of the file."""

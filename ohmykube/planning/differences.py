@@ -25,6 +25,7 @@ _NODES = ("spec", "nodes")
 _ADDONS = ("spec", "addons")
 MOUNTS = ("spec", "mounts")
 _TRUST = ("spec", "trust")
+_REGISTRIES = ("spec", "registries")
 _NAME = ("metadata", "name")
 _UNORDERED = {("spec", "network", "certSANs")}
 
@@ -56,9 +57,20 @@ def of_clusters(before: Cluster, after: Cluster) -> Iterator[Difference]:
     """Return in what two clusters differ beside their names, nodes with mounts, and add-ons."""
     old, new = document.to_document(before), document.to_document(after)
     for path in schema_paths.fields():
-        if path[:2] not in (_NODES, _ADDONS, MOUNTS, _TRUST) and path != _NAME:
+        if path[:2] not in (_NODES, _ADDONS, MOUNTS, _TRUST, _REGISTRIES) and path != _NAME:
             yield from _of_field(path, _value(old, path), _value(new, path))
     yield from _of_sets(_TRUST, *(map(trust.described, one.trust) for one in (before, after)))
+    told = [_registries(had, one) for had, one in ((old, before), (new, after))]
+    yield from _of_field(_REGISTRIES, *told)
+
+
+def _registries(documented: Mapping[str, Any], cluster: Cluster) -> dict[str, Any]:
+    """Return what a document says of registries, their certificates told for people."""
+    found = {name: dict(one) for name, one in (_value(documented, _REGISTRIES) or {}).items()}
+    for registry in cluster.registries:
+        if registry.ca:
+            found[registry.name]["ca"] = sorted(map(trust.described, registry.ca))
+    return found
 
 
 def of_nodes(before: Node, after: Node) -> Iterator[Difference]:

@@ -17,7 +17,6 @@ from ohmykube.ansible import collection as sources
 from ohmykube.ansible import inventory, variables
 from ohmykube.cache import resolve
 from ohmykube.cache.bundle.preview import StoreWithBundles
-from ohmykube.kit.secret import Secret
 from ohmykube.model.machine import Machine, MachineState
 from ohmykube.model.node_state import NodeDigests
 from ohmykube.planning.scope import nodes_in
@@ -129,7 +128,7 @@ def wanted(
         given.pop(variables.CONTENTS, None)  # of all nodes; each has the sums of its own
         given["kubeadm_cert_sans"] = sorted(ctx.cluster.network.cert_sans)
         values = {
-            name: value.reveal() if isinstance(value, Secret) else value
+            name: inventory.revealed(value)
             for name, value in given.items()
             if not name.startswith(_CONNECTION)
         }

@@ -24,6 +24,7 @@ from ohmykube.steps.offline import check_offline, prepare_offline
 from ohmykube.steps.open_outside import open_outside, wanted_outside
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
+from ohmykube.steps.registry_logins import with_logins
 from ohmykube.steps.resolve import resolved
 from ohmykube.steps.restart_kubelets import restart_kubelets
 from ohmykube.steps.run_playbook import CLUSTER_UP, run_playbook
@@ -65,6 +66,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         ConsentNeeded: something would be lost that nobody agreed to lose; nothing was touched.
     """
     started = services.clock.now()
+    cluster = with_logins(cluster)
     if options.plan_only:
         plan = _only_plan(services, cluster, options)
         return _result(cluster, plan, services.clock.now() - started)

@@ -171,10 +171,19 @@ def complaint(directory, read):
     return NOT_READ % (directory, ":".join(read) or "not set", directory)
 
 
-def check_options(mirrors, servers, options):
-    """Raise ValueError for options that belong to no mirror or server or contradict themselves."""
-    known = {url.rstrip("/") for urls in mirrors.values() for url in urls}
-    known |= {url.rstrip("/") for url in servers.values()}
+def check(mirrors, servers, options):
+    """Raise ValueError or TypeError for what is no registry, and for options that belong to no URL."""
+    known = set()
+    for registry, urls in mirrors.items():
+        directory_name(registry)
+        if not isinstance(urls, list):
+            raise TypeError("mirrors of %s must be a list of URLs" % registry)
+        known.update(url.rstrip("/") for url in urls)
+    for registry, url in servers.items():
+        directory_name(registry)
+        if not isinstance(url, str):
+            raise TypeError("the server of %s must be a URL" % registry)
+        known.add(url.rstrip("/"))
     for option in options:
         if option["url"].rstrip("/") not in known:
             raise ValueError("mirror_options has %r, which is no mirror or server" % option["url"])

@@ -194,8 +194,7 @@ class Images:
     def converge(self):
         """Write the host files, then pull what is missing."""
         absent = self._params["state"] == "absent"
-        mirrors = {} if absent else self._params["mirrors"]
-        servers = {} if absent else self._params["servers"]
+        mirrors, servers = ({} if absent else self._params[key] for key in ("mirrors", "servers"))
         if (any(mirrors.values()) or servers) and self._params["check_config"]:
             self._check_config()
         files = registries.desired_files(
@@ -259,8 +258,7 @@ class Images:
         message = registries.complaint(self._params["registry_config_path"], self.config_path)
         if message and not self._check:
             raise programs.ProgramError(message)
-        if message:
-            self.warnings.append(message)
+        self.warnings += [message] if message else []
 
     def _found(self):
         """Return {reference: (digest, labels)}; in check mode nothing, when containerd is not there yet."""
@@ -334,15 +332,7 @@ def check(params):
     """Raise ValueError or TypeError for values that are no references, digests or registries."""
     for image in params["images"]:
         pulls.check(image)
-    for registry, urls in params["mirrors"].items():
-        registries.directory_name(registry)
-        if not isinstance(urls, list):
-            raise TypeError("mirrors of %s must be a list of URLs" % registry)
-    for registry, url in params["servers"].items():
-        registries.directory_name(registry)
-        if not isinstance(url, str):
-            raise TypeError("the server of %s must be a URL" % registry)
-    registries.check_options(params["mirrors"], params["servers"], params["mirror_options"])
+    registries.check(params["mirrors"], params["servers"], params["mirror_options"])
     if not 1 <= params["parallel"] <= 32:
         raise ValueError("parallel must be between 1 and 32")
 

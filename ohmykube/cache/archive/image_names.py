@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import docker_hub
 from ohmykube.cache.registry_client import Reference
 from ohmykube.errors import UsageError
+from ohmykube.model import docker_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import docker_hub
 from ohmykube.cache.registry_client import Repository
 from ohmykube.cache.serve.responses import NotServed
 from ohmykube.errors import UsageError
+from ohmykube.model import docker_hub
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ohmykube.cache import docker_hub, registry_auth
+from ohmykube.cache import registry_auth
 from ohmykube.cache.registry_auth import Authorizer, Login, login
 from ohmykube.cache.registry_client import Repository
 from ohmykube.cache.transport import Timing, Transport
 from ohmykube.errors import NetworkError, PrerequisiteError
+from ohmykube.model import docker_hub
 from tests.fault_server import Answer, FaultServer
 
 if TYPE_CHECKING:

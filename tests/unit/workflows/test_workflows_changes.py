@@ -40,6 +40,7 @@ from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.observe import ask
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
+from ohmykube.steps.registry_logins import with_logins
 from ohmykube.steps.write_inventory import removed
 from ohmykube.steps.write_record import record_end, record_start
 from ohmykube.testing.fake_provider import FakeProvider
@@ -184,6 +185,11 @@ TABLE = {
         REFUSED,
     ),
     "spec.trust": Row([authority("one")], [authority("two")], APPLIED),
+    "spec.registries": Row(
+        {"docker.io": {"mirrors": ["https://a.example"]}},
+        {"docker.io": {"ca": authority("one")}, "r.example:5000": {"plainHTTP": True}},
+        APPLIED,
+    ),
     "spec.template": Row("auto", "never", SETTING),
 }
 
@@ -691,3 +697,24 @@ def test_a_killed_run_leaves_nothing_as_described(tmp_path: Path) -> None:
     place.up(wanted)
     assert place.configured[-1] == ("cp1", "w1")
     assert place.plan(wanted) == change.Plan()
+
+
+def test_another_password_is_brought_about_though_the_file_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a description only names is compared as well, and nothing tells what it is."""
+    auth = {"username": "me", "passwordEnv": "REGISTRY_SECRET"}
+    row = Row(None, {"r.example": {"auth": auth}}, APPLIED)
+    wanted = described(row, "spec.registries", row.new, tmp_path)
+    place = place_in(tmp_path / "home")
+    for password in ("s3cret-of-old", "s3cret-of-new"):
+        monkeypatch.setenv("REGISTRY_SECRET", password)
+        cluster = with_logins(wanted)
+        plan = place.plan(cluster)
+        if password.endswith("new"):
+            assert {type(one) for one in plan.changes} == {change.ConfigureNode}
+            assert "other values for the roles" in str(plan)
+        place.up(cluster)
+        assert place.plan(cluster) == change.Plan()
+        assert "s3cret" not in str(plan)
+        assert b"s3cret" not in place.record()

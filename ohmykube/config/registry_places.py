@@ -1,0 +1,74 @@
+"""``spec.registries`` on this host: certificates are read, files and variables only named."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.parse
+from typing import TYPE_CHECKING
+
+from ohmykube.config.nodes import absolute
+from ohmykube.config.problems import dotted
+from ohmykube.model.outside import HOST_NAME
+from ohmykube.model.registry import LoginPlace, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ohmykube.config.problems import Path as ValuePath
+    from ohmykube.config.registries import Entry
+    from ohmykube.config.trust import Reader
+
+FIELD: ValuePath = ("spec", "registries")
+
+
+def registries(
+    entries: Mapping[str, Entry], base: Path, certificates: Reader
+) -> tuple[Registry, ...]:
+    """Return what is said of registries, by name.
+
+    Args:
+        entries: of the document.
+        base: directory that relative paths are taken from.
+        certificates: reads those of authorities, and collects what is wrong with them.
+    """
+    return tuple(
+        Registry(
+            name=name,
+            mirrors=one.mirrors,
+            fallback=one.fallback,
+            plain_http=one.plain_http,
+            ca=certificates.read_one(one.ca, (*FIELD, name, "ca")) if one.ca else (),
+            auth=_place(one, base) if one.has_auth else None,
+        )
+        for name, one in sorted(entries.items())
+    )
+
+
+def _place(one: Entry, base: Path) -> LoginPlace:
+    return LoginPlace(
+        docker_config=absolute(one.docker_config, base) if one.docker_config else None,
+        username=one.username,
+        username_env=one.username_env,
+        password_env=one.password_env,
+    )
+
+
+def warnings(entries: Mapping[str, Entry]) -> Iterator[str]:
+    """Say of mirrors that nodes look for them on themselves."""
+    for name, one in sorted(entries.items()):
+        for url in one.mirrors:
+            host = urllib.parse.urlsplit(url).hostname or ""
+            if is_loopback(host):
+                place = dotted((*FIELD, name))
+                yield f"{place}: {host} is each node itself; this host is {HOST_NAME} (hostAccess)"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host means whoever asks for it."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
