@@ -55,6 +55,8 @@ class FaultServer(ThreadingHTTPServer):
             None
         )
         """Asked first, with the path and the headers; what it returns is the answer."""
+        self.called = ""
+        """Name by which clients know it; its address when empty."""
         self.answers: dict[str, list[Answer]] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.count: Counter[str] = Counter()
@@ -80,7 +82,7 @@ class FaultServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         host, port = self.server_address[:2]
-        return f"{'https' if self.tls else 'http'}://{host!s}:{port}"
+        return f"{'https' if self.tls else 'http'}://{self.called or host!s}:{port}"
 
     def on(self, path: str, *answers: Answer) -> str:
         self.answers[path] = list(answers)

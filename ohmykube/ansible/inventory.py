@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import jinja2
 import yaml
 
+from ohmykube.ansible.proxy_variables import proxy_vars
 from ohmykube.ansible.variables import (
     CONTROL_PLANE_GROUP,
     WORKER_GROUP,
@@ -195,6 +196,8 @@ def compose(
         cert_sans=cert_sans,
     )
     planes = [machine for node, machine in wanted if node.role is Role.CONTROL_PLANE]
+    by_name = {machine.node: machine.address for machine in planes}
+    shared |= proxy_vars(cluster.proxy, cluster.network, by_name)
     known = {node.name: node for node in before.nodes} if before is not None else {}
     hosts = [
         HostEntry(

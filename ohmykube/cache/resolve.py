@@ -95,6 +95,7 @@ def resolve(
             reporter=reporter,
             paths=paths or places.from_environment(),
             trust=cluster.trust,
+            proxy=cluster.proxy.here if cluster.proxy is not None else None,
         )
         with store.using():
             _fetch(wanted, missing, Chain(_order(cluster), context, load))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from urllib3.response import BaseHTTPResponse
 
+    from ohmykube.model.proxy import ProxyUrls
+
 REDIRECTS = 5
 PROBE_SECONDS = 5.0
 CHUNK = 256 << 10
@@ -87,6 +89,7 @@ class Transport:
         timing: how long things may take.
         clock: by which it waits.
         trust: certificates, in PEM, of authorities that are trusted beside the system's.
+        proxy: what counts instead of the variables of this process.
     """
 
     def __init__(
@@ -95,7 +98,9 @@ class Transport:
         clock: Clock | None = None,
         *,
         trust: tuple[str, ...] = (),
+        proxy: ProxyUrls | None = None,
     ) -> None:
+        self._proxy = proxy
         self.timing = timing or Timing()
         self.clock = clock or SystemClock()
         self._pool = functools.cache(functools.partial(proxies.pool, trust=trust))
@@ -238,13 +243,12 @@ class Transport:
         form: Mapping[str, str] | None = None,
     ) -> BaseHTTPResponse:
         parts = urllib.parse.urlsplit(url)
-        credentials, _, netloc = parts.netloc.rpartition("@")
+        netloc = parts.netloc.rpartition("@")[2]
         all_headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers}
-        if credentials:
-            basic = urllib.parse.unquote(credentials)
-            all_headers = {**urllib3.make_headers(basic_auth=basic), **all_headers}
+        if basic := proxies.basic_of(parts):
+            all_headers = {"Authorization": basic, **all_headers}
         try:
-            return self._pool(proxies.proxy_for(parts)).request(
+            return self._pool(proxies.proxy_for(parts, self._proxy)).request(
                 method,
                 parts._replace(netloc=netloc, fragment="").geturl(),
                 headers=all_headers,

@@ -212,5 +212,6 @@ def _cluster(
         # Their versions are known of those alone that are installed.
         addons=addons.wanted(spec.addons) if with_addons else (),
         ports=spec.ports,
+        proxy=spec.proxy,
         provider_options=spec.provider.options,
     )

@@ -6,6 +6,7 @@ import copy
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ohmykube.config import proxy
 from ohmykube.model.cluster import Egress, Role
 
 if TYPE_CHECKING:
@@ -49,20 +50,16 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         "artifacts": artifacts,
         "template": cluster.template.value,
     }
-    kubeadm = _kubeadm(cluster.kubeadm)
-    if kubeadm:
-        spec["kubeadm"] = kubeadm
-    if cluster.trust:
-        spec["trust"] = list(cluster.trust)
-    if cluster.registries:
-        spec["registries"] = {one.name: _registry(one) for one in cluster.registries}
-    mounts = _mounts(cluster)
-    if mounts:
-        spec["mounts"] = mounts
-    if cluster.addons:
-        spec["addons"] = [addon_document(addon) for addon in cluster.addons]
-    if cluster.ports:
-        spec["ports"] = [str(port) for port in cluster.ports]
+    optional = {
+        "kubeadm": _kubeadm(cluster.kubeadm),
+        "trust": list(cluster.trust),
+        "registries": {one.name: _registry(one) for one in cluster.registries},
+        "proxy": proxy.document(cluster.proxy) if cluster.proxy is not None else None,
+        "mounts": _mounts(cluster),
+        "addons": [addon_document(addon) for addon in cluster.addons],
+        "ports": [str(port) for port in cluster.ports],
+    }
+    spec |= {name: value for name, value in optional.items() if value}
     return {
         "apiVersion": "ohmykube.dev/v1",
         "kind": "Cluster",
@@ -168,15 +165,8 @@ def _registry(registry: Registry) -> dict[str, Any]:
         result["mirrors"] = list(registry.mirrors)
     if registry.ca:
         result["ca"] = "".join(registry.ca)
-    place = registry.auth
-    if place is not None:
-        auth = {
-            "dockerConfig": str(place.docker_config) if place.docker_config else "",
-            "username": place.username,
-            "usernameEnv": place.username_env,
-            "passwordEnv": place.password_env,
-        }
-        result["auth"] = {key: value for key, value in auth.items() if value}
+    if registry.auth is not None:
+        result["auth"] = proxy.login_document(registry.auth)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJsonSchema
@@ -11,15 +12,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, WithJson
 from ohmykube.config import values
 from ohmykube.config.problems import closest, echo
 from ohmykube.model import docker_hub
+from ohmykube.model.registry import LoginPlace
 
 MOST = 50
 _KEYS = ("mirrors", "fallback", "plainHTTP", "ca", "auth")
 _AUTH_KEYS = ("dockerConfig", "username", "usernameEnv", "passwordEnv")
 _SECRETS = ("password", "token", "auth", "identitytoken")
-_ELSEWHERE = (
-    "this file is no place for secrets; write passwordEnv with the name of a variable, or "
-    "dockerConfig"
-)
+ELSEWHERE = "this file is no place for secrets; write passwordEnv with the name of a variable"
+_BY_VARIABLES = {"usernameEnv", "passwordEnv"}
+_VARIABLE_FORMS = "must have passwordEnv together with username or usernameEnv"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _FORMS = (
     "must have dockerConfig (a file of `docker login`), or passwordEnv together with username or "
@@ -36,15 +37,7 @@ class Entry:
     plain_http: bool = False
     ca: str = ""
     """A file or PEM."""
-    docker_config: str = ""
-    username: str = ""
-    username_env: str = ""
-    password_env: str = ""
-
-    @property
-    def has_auth(self) -> bool:
-        """Whether a login is to be found somewhere."""
-        return bool(self.docker_config or self.password_env)
+    auth: LoginPlace | None = None
 
 
 def entry(value: Any) -> Entry:
@@ -66,7 +59,7 @@ def entry(value: Any) -> Entry:
         fallback=_flag(value, "fallback", default=True),
         plain_http=_flag(value, "plainHTTP", default=False),
         ca=ca,
-        **(_auth(value["auth"]) if value.get("auth") is not None else {}),
+        auth=login_place(value["auth"]) if value.get("auth") is not None else None,
     )
     if not found.fallback and not urls:
         raise ValueError("must have mirrors where fallback is false: nobody else is asked")
@@ -96,27 +89,34 @@ def _mirror(text: str) -> str:
     return values.mirror(text)
 
 
-def _auth(value: Any) -> dict[str, str]:
+def login_place(value: Any, *, docker: bool = True) -> LoginPlace:
+    """Return where a login is, checked in its form; a file is as it was written.
+
+    Args:
+        value: a mapping.
+        docker: it may be in docker's configuration.
+    """
+    forms = _FORMS if docker else _VARIABLE_FORMS
     if not isinstance(value, dict):
-        raise ValueError(f"{_FORMS} as auth")  # noqa: TRY004 - as above
+        raise ValueError(f"{forms} as auth")  # noqa: TRY004 - as above
     if any(field in _SECRETS for field in value):
-        raise ValueError(f"must not have a password in auth: {_ELSEWHERE}")
-    _known(value, _AUTH_KEYS, " in auth")
+        raise ValueError(f"must not have a password in auth: {ELSEWHERE}")
+    _known(value, _AUTH_KEYS if docker else _AUTH_KEYS[1:], " in auth")
     for field, text in value.items():
         if not isinstance(text, str) or not text or not text.isprintable():
             raise ValueError(f"must have text as {field} of auth, got {echo(text)}")
         if field.endswith("Env") and _VARIABLE.fullmatch(text) is None:
             # What is no name of a variable may be the secret itself, written in its place.
             raise ValueError(f"must have the name of a variable as {field} of auth")
-    forms = ({"dockerConfig"}, {"username", "passwordEnv"}, {"usernameEnv", "passwordEnv"})
-    if set(value) not in forms:
-        raise ValueError(f"{_FORMS}, as auth")
-    return {
-        "docker_config": value.get("dockerConfig", ""),
-        "username": value.get("username", ""),
-        "username_env": value.get("usernameEnv", ""),
-        "password_env": value.get("passwordEnv", ""),
-    }
+    if set(value) not in ({"dockerConfig"}, {"username", "passwordEnv"}, _BY_VARIABLES):
+        raise ValueError(f"{forms}, as auth")
+    file = value.get("dockerConfig")
+    return LoginPlace(
+        docker_config=Path(file) if file else None,
+        username=value.get("username", ""),
+        username_env=value.get("usernameEnv", ""),
+        password_env=value.get("passwordEnv", ""),
+    )
 
 
 def _table(found: dict[str, Entry]) -> dict[str, Entry]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.parse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.config.nodes import absolute
 from ohmykube.config.problems import dotted
 from ohmykube.model.outside import HOST_NAME
-from ohmykube.model.registry import LoginPlace, Registry
+from ohmykube.model.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ohmykube.config.problems import Path as ValuePath
     from ohmykube.config.registries import Entry
     from ohmykube.config.trust import Reader
+    from ohmykube.model.registry import LoginPlace
 
 FIELD: ValuePath = ("spec", "registries")
 
@@ -39,19 +41,16 @@ def registries(
             fallback=one.fallback,
             plain_http=one.plain_http,
             ca=certificates.read_one(one.ca, (*FIELD, name, "ca")) if one.ca else (),
-            auth=_place(one, base) if one.has_auth else None,
+            auth=_place(one.auth, base) if one.auth is not None else None,
         )
         for name, one in sorted(entries.items())
     )
 
 
-def _place(one: Entry, base: Path) -> LoginPlace:
-    return LoginPlace(
-        docker_config=absolute(one.docker_config, base) if one.docker_config else None,
-        username=one.username,
-        username_env=one.username_env,
-        password_env=one.password_env,
-    )
+def _place(place: LoginPlace, base: Path) -> LoginPlace:
+    if place.docker_config is None:
+        return place
+    return replace(place, docker_config=absolute(str(place.docker_config), base))
 
 
 def warnings(entries: Mapping[str, Entry]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, StrictBool
 
 from ohmykube.config import mounts as mount_entries
 from ohmykube.config import outside
+from ohmykube.config import proxy as proxy_form
 from ohmykube.config import registries as registry_entries
 from ohmykube.config.fields import (
     MOST_NODES,
@@ -365,6 +366,7 @@ class Spec(Strict):
     registries: Annotated[registry_entries.Entries, LIVE] = Field(
         default_factory=dict, description=registry_entries.TEXT
     )
+    proxy: Annotated[proxy_form.Value, LIVE] = Field(default=None, description=proxy_form.TEXT)
     artifacts: Annotated[Artifacts, BeforeValidator(empty)] = Field(default_factory=Artifacts)
     ports: Annotated[Ports, SETTING] = Field(default=(), description=PORTS_TEXT)
     template: Annotated[UseOfTemplates, SETTING] = Field(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ohmykube.model.exposure import FixedPort
+from ohmykube.model.proxy import Proxy
 from ohmykube.model.registry import Registry
 
 Document = Mapping[str, Any]
@@ -213,6 +214,7 @@ class Cluster:
     """Certificates of authorities, one in PEM each."""
     registries: tuple[Registry, ...] = ()
     """How nodes ask registries of images."""
+    proxy: Proxy | None = None
     template: TemplateUse = TemplateUse.AUTO
     addons: tuple[WantedAddon, ...] = ()
     """In the order of the file."""

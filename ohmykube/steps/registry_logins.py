@@ -38,7 +38,7 @@ def with_logins(cluster: Cluster, environ: Mapping[str, str] | None = None) -> C
     for one in cluster.registries:
         try:
             login = _login(one.name, one.auth, environ) if one.auth is not None else None
-        except _Missing as missing:
+        except Missing as missing:
             problems.append(f"{one.name}: {missing}")
             continue
         found.append(replace(one, login=login))
@@ -52,36 +52,41 @@ def with_logins(cluster: Cluster, environ: Mapping[str, str] | None = None) -> C
     return replace(cluster, registries=tuple(found))
 
 
-class _Missing(Exception):
+class Missing(Exception):
     """There is no login; says why, never with a value."""
 
 
 def _login(name: str, place: LoginPlace, environ: Mapping[str, str]) -> Login:
     if place.docker_config is None:
-        username = place.username or _variable(place.username_env, environ)
-        if ":" in username:
-            raise _Missing("its name has a colon, which no login can have")
-        return Login(username=username, password=Secret(_variable(place.password_env, environ)))
+        return of_variables(place, environ)
     path = place.docker_config
     try:
         with path.open("rb"):
             pass  # what cannot be read is told; that it has no login is another thing
         kept = registry_auth.login(path, docker_hub.host_of(name))
     except OSError as error:
-        raise _Missing(f"{path}: {error.strerror}") from error
+        raise Missing(f"{path}: {error.strerror}") from error
     except OhmykubeError as error:
-        raise _Missing(f"{error.message}: {error.why}") from error
+        raise Missing(f"{error.message}: {error.why}") from error
     if kept is None:
-        raise _Missing(f"{path} has no login for it; run: docker login {name}")
+        raise Missing(f"{path} has no login for it; run: docker login {name}")
     if not kept.basic:
-        raise _Missing(f"{path} has a token in the place of a password, which nodes cannot use")
+        raise Missing(f"{path} has a token in the place of a password, which nodes cannot use")
     return Login(username=kept.username, password=Secret(kept.secret))
+
+
+def of_variables(place: LoginPlace, environ: Mapping[str, str]) -> Login:
+    """Return the login that variables hold; raises Missing."""
+    username = place.username or _variable(place.username_env, environ)
+    if ":" in username:
+        raise Missing("its name has a colon, which no login can have")
+    return Login(username=username, password=Secret(_variable(place.password_env, environ)))
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str:
     value = environ.get(name, "")
     if not value:
-        raise _Missing(f"the variable {name} is {'empty' if name in environ else 'not set'}")
+        raise Missing(f"the variable {name} is {'empty' if name in environ else 'not set'}")
     if any(character in value for character in "\n\r\0"):
-        raise _Missing(f"the variable {name} has a line break in it")
+        raise Missing(f"the variable {name} has a line break in it")
     return value

@@ -54,6 +54,8 @@ def build_cluster(cluster: Cluster, name: str, roles: Iterable[Role]) -> Cluster
         addons=(),
         kubeadm=KubeadmPatches(),
         trust=(),
+        registries=(),
+        proxy=None,
     )
 
 

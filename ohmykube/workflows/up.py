@@ -13,6 +13,7 @@ from ohmykube.planning.scope import scope_of
 from ohmykube.state import layout
 from ohmykube.steps import node_digests
 from ohmykube.steps.check_ports import check_ports
+from ohmykube.steps.check_proxy import check_proxy
 from ohmykube.steps.compare_with_routes import compare_with_routes
 from ohmykube.steps.connect_nodes import connect_nodes
 from ohmykube.steps.create_nodes import all_running, create_nodes, prepare_nodes
@@ -24,6 +25,7 @@ from ohmykube.steps.offline import check_offline, prepare_offline
 from ohmykube.steps.open_outside import open_outside, wanted_outside
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
+from ohmykube.steps.proxy_urls import with_proxy
 from ohmykube.steps.registry_logins import with_logins
 from ohmykube.steps.resolve import resolved
 from ohmykube.steps.restart_kubelets import restart_kubelets
@@ -66,7 +68,7 @@ def up(services: Services, cluster: Cluster, options: UpOptions) -> UpResult:
         ConsentNeeded: something would be lost that nobody agreed to lose; nothing was touched.
     """
     started = services.clock.now()
-    cluster = with_logins(cluster)
+    cluster = with_proxy(with_logins(cluster))
     if options.plan_only:
         plan = _only_plan(services, cluster, options)
         return _result(cluster, plan, services.clock.now() - started)
@@ -215,6 +217,7 @@ def _check(ctx: Context) -> Outside | None:
     check_host_mounts(ctx)
     opened = wanted_outside(ctx)
     check_ports(ctx)
+    check_proxy(ctx)
     return opened
 
 

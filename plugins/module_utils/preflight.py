@@ -8,6 +8,7 @@ import glob
 import os
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    apt_proxy,
     artifacts,
     ownership,
     programs,
@@ -47,6 +48,7 @@ def problems(params, facts):
     if params["swap"] == "keep":
         wanted = [name for name in wanted if name != "swapoff"]
     result = trust.problems(params["trusted_certificates"])
+    result += apt_proxy.problems(params["apt_proxies"])
     if params["trusted_certificates"]:
         wanted.append(trust.store(str)[1])
     missing = [name for name in wanted if programs.find(name) is None]

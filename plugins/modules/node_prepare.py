@@ -69,6 +69,32 @@ options:
     type: str
     choices: [allow, refuse]
     default: allow
+  apt_proxies:
+    description: The proxies that apt goes through, one for each scheme. A node without apt gets no file.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      scheme:
+        description: Of the URLs that it is for.
+        type: str
+        choices: [http, https]
+        required: true
+      url:
+        description: Its own URL, without a login.
+        type: str
+        required: true
+      username:
+        description: Name for it.
+        type: str
+      password:
+        description: Password of that name, without blanks.
+        type: str
+      direct:
+        description: Hosts that are reached without it.
+        type: list
+        elements: str
+        default: []
   trust_record:
     description:
       - Whether the fact C(ohmykube_node) names what was deployed here and is as it was left, so that it need not be
@@ -112,10 +138,11 @@ ansible_facts:
 """
 
 import os
-import re
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     ansible_module,
+    apt_proxy,
+    hosts_block,
     managed,
     node,
     ownership,
@@ -131,10 +158,7 @@ SYSCTL_FILE = "/etc/sysctl.d/99-ohmykube.conf"
 HOSTS_FILE = "/etc/hosts"
 FSTAB = "/etc/fstab"
 SWAP_MASK = "/etc/systemd/system/swap.target"
-BEGIN = "# BEGIN ohmykube"
-END = "# END ohmykube"
 # The file's last line had no end before our block came.
-OPEN_LINE = BEGIN + ", after a line without an end"
 SWAP_OFF = "#ohmykube# "
 HEADER = "# Managed by ohmykube.\n"
 OWN_NAMESPACE = ("net.ipv4.", "net.ipv6.")
@@ -171,7 +195,8 @@ class Preparation:
             }
         self._set_sysctls(sysctls)
         self._write_hosts()
-        self._trust(self._params["trusted_certificates"])
+        self._take(trust.converge(self._params["trusted_certificates"], self._at, self._check))
+        self._take(apt_proxy.converge(self._params["apt_proxies"], self._at, self._check))
         for path in self._params["directories"]:
             if not os.path.isdir(self._at(path)):
                 self.changes.append(path)
@@ -191,10 +216,11 @@ class Preparation:
         """Remove what ``present`` wrote."""
         for path in (MODULES_FILE, SYSCTL_FILE):
             self._file(path, None)
-        self._trust([])
+        self._take(trust.converge([], self._at, self._check))
+        self._take(apt_proxy.converge([], self._at, self._check))
         text = storage.read_exactly(self._at(HOSTS_FILE))
-        if BEGIN in text:
-            self._edit(HOSTS_FILE, without_block(text))
+        if hosts_block.BEGIN in text:
+            self._edit(HOSTS_FILE, hosts_block.without_block(text))
         fstab = storage.read_exactly(self._at(FSTAB))
         if SWAP_OFF in fstab:
             self._edit(FSTAB, fstab.replace(SWAP_OFF, ""))
@@ -213,8 +239,8 @@ class Preparation:
         self.changes += [path for _changed in changed]
         self.diffs += diffs
 
-    def _trust(self, certificates):
-        changes, diffs, kept = trust.converge(certificates, self._at, self._check)
+    def _take(self, converged):
+        changes, diffs, kept = converged
         self.changes += changes
         self.diffs += diffs
         self._kept += kept
@@ -269,7 +295,7 @@ class Preparation:
             if not self._check:
                 programs.run(["swapoff", "--all"], timeout=300)
         fstab = storage.read_exactly(self._at(FSTAB))
-        quiet = "".join(_without_swap(line) for line in lines_of(fstab))
+        quiet = "".join(_without_swap(line) for line in hosts_block.lines_of(fstab))
         if quiet != fstab:
             self._edit(FSTAB, quiet)
         if (quiet != fstab or self._facts["swap"]) and not os.path.lexists(self._at(SWAP_MASK)):
@@ -282,7 +308,7 @@ class Preparation:
 
     def _write_hosts(self):
         text = storage.read_exactly(self._at(HOSTS_FILE))
-        rest = without_block(text)
+        rest = hosts_block.without_block(text)
         names = {name for line in rest.splitlines() for name in line.partition("#")[0].split()[1:]}
         lines = [] if "localhost" in names else ["127.0.0.1 localhost"]
         lines += [
@@ -293,32 +319,12 @@ class Preparation:
             lines.append("%s %s" % (self._facts["default_ip"] or "127.0.1.1", own))
         if lines:
             is_open = bool(rest) and not rest.endswith("\n")
-            begin = "\n" + OPEN_LINE if is_open else BEGIN
-            rest += "\n".join([begin, *lines, END]) + "\n"
+            begin = "\n" + hosts_block.OPEN_LINE if is_open else hosts_block.BEGIN
+            rest += "\n".join([begin, *lines, hosts_block.END]) + "\n"
         if rest != text:
             self._edit(HOSTS_FILE, rest)
         if lines:
             self._kept.append(HOSTS_FILE)
-
-
-def lines_of(text):
-    """Return the lines of a text with their ends; only a line feed ends one."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
-
-
-def without_block(text):
-    """Return ``text`` without our block; a block whose end was cut off reaches to the end of the file."""
-    kept, inside = [], False
-    for line in lines_of(text):
-        if line.strip() in (BEGIN, OPEN_LINE):
-            inside = True
-            if line.strip() == OPEN_LINE and kept:
-                kept[-1] = kept[-1][: -len("\n")]
-        if not inside:
-            kept.append(line)
-        if line.strip() == END:
-            inside = False
-    return "".join(kept)
 
 
 def _without_swap(line):
@@ -338,6 +344,18 @@ OPTIONS = {
     "directories": {"type": "list", "elements": "path", "default": []},
     "programs": {"type": "list", "elements": "str", "default": []},
     "foreign_containerd": {"type": "str", "choices": ["allow", "refuse"], "default": "allow"},
+    "apt_proxies": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "scheme": {"type": "str", "choices": ["http", "https"], "required": True},
+            "url": {"type": "str", "required": True},
+            "username": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "direct": {"type": "list", "elements": "str", "default": []},
+        },
+    },
     "trust_record": {"type": "bool", "default": True},
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.store import Store
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Sources
+    from ohmykube.model.proxy import ProxyUrls
     from ohmykube.progress import Reporter
 
 GROUP = "ohmykube.sources"
@@ -33,6 +34,8 @@ class SourceContext:
     paths: Paths
     trust: tuple[str, ...] = ()
     """Certificates, in PEM, of authorities that are trusted beside the system's."""
+    proxy: ProxyUrls | None = None
+    """What counts instead of the variables of this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

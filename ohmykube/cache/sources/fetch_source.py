@@ -56,7 +56,7 @@ class FetchSource(Source):
         """Made when first used: urllib3 reads the trusted certificates then."""
         with self._guard:
             if self._made is None:
-                transport = Transport(trust=self.context.trust)
+                transport = Transport(trust=self.context.trust, proxy=self.context.proxy)
                 self._made = Downloader(self.context.store, self.context.reporter, transport)
             return self._made
 

@@ -12,5 +12,6 @@ PARAMS: dict[str, Any] = {
     "hosts": {"w1": "10.0.0.12"},
     "swap": "off",
     "trusted_certificates": [],
+    "apt_proxies": [],
     "directories": ["/etc/cni/net.d"],
 }

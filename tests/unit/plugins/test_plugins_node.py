@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible_collections.ohmykube.cluster.plugins.module_utils import hosts_block
 from ansible_collections.ohmykube.cluster.plugins.module_utils import node as facts
-from ansible_collections.ohmykube.cluster.plugins.modules.node_prepare import (
-    BEGIN,
-    Preparation,
-    without_block,
-)
+from ansible_collections.ohmykube.cluster.plugins.modules.node_prepare import Preparation
 
 from tests.unit.plugins.preparation import FACTS, PARAMS
 
@@ -90,7 +87,7 @@ def test_swap_is_turned_off(machine: FakeNode) -> None:
 def test_hosts_block(machine: FakeNode) -> None:
     prepare(machine)
     text = machine.path("etc/hosts").read_text()
-    assert text.startswith("127.0.0.1 localhost\n" + BEGIN)
+    assert text.startswith("127.0.0.1 localhost\n" + hosts_block.BEGIN)
     assert "10.0.0.12 w1\n" in text
     assert "10.0.0.11 cp1\n" in text
     prepare(machine, hosts={"cp1": "10.0.0.11"})
@@ -118,7 +115,7 @@ def test_absent_restores(machine: FakeNode) -> None:
 
 
 def test_block_without_its_end() -> None:
-    assert without_block(f"a\n{BEGIN}\nb\n") == "a\n"
+    assert hosts_block.without_block(f"a\n{hosts_block.BEGIN}\nb\n") == "a\n"
 
 
 def test_facts(node: FakeNode) -> None:

@@ -190,6 +190,11 @@ TABLE = {
         {"docker.io": {"ca": authority("one")}, "r.example:5000": {"plainHTTP": True}},
         APPLIED,
     ),
+    "spec.proxy": Row(
+        {"http": "http://p.example:1"},
+        {"http": "http://p.example:2", "noProxy": ["a.example"]},
+        APPLIED,
+    ),
     "spec.template": Row("auto", "never", SETTING),
 }
 

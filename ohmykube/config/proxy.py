@@ -1,0 +1,134 @@
+"""``spec.proxy``: the word ``host``, or addresses of proxies and what is reached without them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from ohmykube.config.problems import closest, echo
+from ohmykube.config.registries import ELSEWHERE, login_place
+from ohmykube.model.proxy import Proxy
+
+if TYPE_CHECKING:
+    from ohmykube.model.registry import LoginPlace
+
+HOST = "host"
+MOST = 200
+_KEYS = ("http", "https", "noProxy", "auth")
+_EXAMPLE = "such as http://proxy.example.com:3128"
+_EXCEPTION = re.compile(r"[A-Za-z0-9.*:/_\[\]-]{1,255}")
+
+
+def proxy(value: Any) -> Proxy | None:
+    """Return what is described; raises ValueError with what is wrong with it."""
+    if value is None or isinstance(value, Proxy):
+        return value
+    if value == HOST:
+        return Proxy(of_host=True)
+    if not isinstance(value, dict):
+        raise ValueError(f'must be "{HOST}" or a mapping with http and https, got {_echo(value)}')  # noqa: TRY004 - pydantic wants ValueError
+    for field in value:
+        if field not in _KEYS:
+            raise ValueError(f"has an unknown field {echo(field)}{closest(str(field), _KEYS)}")
+    http, https = (_url(field, value.get(field)) for field in ("http", "https"))
+    if not (http or https):
+        raise ValueError(f"must have http or https, a URL {_EXAMPLE}")
+    auth = value.get("auth")
+    return Proxy(
+        http=http,
+        https=https,
+        no_proxy=_exceptions(value.get("noProxy", [])),
+        auth=None if auth is None else login_place(auth, docker=False),
+    )
+
+
+def _exceptions(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MOST:
+        raise ValueError(f"must have a list of at most {MOST} names and networks as noProxy")
+    for one in value:
+        if not isinstance(one, str) or _EXCEPTION.fullmatch(one) is None:
+            raise ValueError(f"must have names, addresses and networks as noProxy, got {echo(one)}")
+    return tuple(dict.fromkeys(value))
+
+
+def _echo(value: object) -> str:
+    """Return a value as it may be shown: a URL may have a password in it."""
+    return "text" if isinstance(value, str) and "@" in value else echo(value)
+
+
+def _url(field: str, value: object) -> str:
+    if value is None or value == "":
+        return ""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good, parts = False, urlsplit("")
+    if isinstance(value, str) and "@" in value:
+        raise ValueError(f"must not have a user or password in {field}: {ELSEWHERE} as auth")
+    rest = (parts.path.strip("/"), parts.query, parts.fragment)
+    if not good or any(rest) or not str(value).isprintable() or " " in str(value):
+        raise ValueError(f"must have a URL as {field}, {_EXAMPLE}, got {_echo(value)}")
+    return parts._replace(path="").geturl()
+
+
+def document(described: Proxy) -> str | dict[str, Any]:
+    """Return what a document says of it; of its login the place alone."""
+    if described.of_host:
+        return HOST
+    result = {
+        "http": described.http,
+        "https": described.https,
+        "noProxy": list(described.no_proxy),
+        "auth": login_document(described.auth) if described.auth is not None else {},
+    }
+    return {key: one for key, one in result.items() if one}
+
+
+def login_document(place: LoginPlace) -> dict[str, str]:
+    """Return what a document says of a login."""
+    auth = {
+        "dockerConfig": str(place.docker_config) if place.docker_config else "",
+        "username": place.username,
+        "usernameEnv": place.username_env,
+        "passwordEnv": place.password_env,
+    }
+    return {key: text for key, text in auth.items() if text}
+
+
+_TEXT = {"type": "string"}
+Value = Annotated[
+    Proxy | None,
+    BeforeValidator(proxy),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": HOST, "type": "string"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "http": _TEXT,
+                        "https": _TEXT,
+                        "noProxy": {"type": "array", "items": _TEXT},
+                        "auth": {
+                            "type": "object",
+                            "properties": dict.fromkeys(
+                                ("username", "usernameEnv", "passwordEnv"), _TEXT
+                            ),
+                            "additionalProperties": False,
+                        },
+                    },
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+TEXT = (
+    "The proxy by which nodes' containerd and apt, and downloads of this host, reach the outside: "
+    "host (that of this host's variables), or http and https (URLs), noProxy (names, networks) and "
+    "auth (username or usernameEnv, passwordEnv). The cluster itself is never behind it."
+)

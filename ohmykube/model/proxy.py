@@ -1,0 +1,35 @@
+"""The proxy by which a cluster reaches what is outside of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ohmykube.kit.secret import Secret
+from ohmykube.model.registry import LoginPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyUrls:
+    """What programs are told, as in ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``."""
+
+    http: Secret | None = None
+    """URL with name and password, percent-encoded; None for no proxy."""
+    https: Secret | None = None
+    no_proxy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """What is described of it."""
+
+    of_host: bool = False
+    """It is that of this host's variables, and nothing else is described."""
+    http: str = ""
+    """URL without name and password; empty for none."""
+    https: str = ""
+    no_proxy: tuple[str, ...] = ()
+    auth: LoginPlace | None = None
+    here: ProxyUrls | None = field(default=None, compare=False, repr=False)
+    """What this host uses; None before somebody has looked for it: it stands in no record."""
+    nodes: ProxyUrls | None = field(default=None, compare=False, repr=False)
+    """What nodes use: a proxy on this host has another name there."""
