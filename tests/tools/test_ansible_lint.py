@@ -33,8 +33,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.nightly
 def test_each_call_ends_as_the_program_itself_and_says_the_same(project: Path) -> None:
-    """Also where a call has settings of its own, which Ansible reads when it is imported."""
+    """Also where a call has settings of its own, which Ansible reads when it is imported.
+
+    Slow, for five calls of the program itself, and another outcome needs another Ansible.
+    """
     script = ["sh", "-c", CALLS, "sh", str(project / "out"), str(project / "err")]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     expected = subprocess.run(
