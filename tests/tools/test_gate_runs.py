@@ -155,6 +155,23 @@ def place(project: Project, tmp_path: Path) -> Path:
     return made
 
 
+def test_where_results_with_nodes_are_kept_some_tests_still_run(
+    project: Project, place: Path
+) -> None:
+    """Those marked so, in a part of its own, whose result is not kept."""
+    smoke = "\n@pytest.mark.smoke\n@pytest.mark.nodes\ndef test_smoke():\n    assert True\n"
+    project.write("tests/e2e/cluster/test_nodes.py", "\n").write_text(NODES + smoke)
+    words = ("e2e", "--", "e2e/cluster")
+    first = project.gate(*words, SUDO_USER=str(place))
+    assert passed(first) == {"e2e/cluster"}
+    assert "2 passed" in first.stdout
+    for _ in range(2):
+        again = project.gate(*words, SUDO_USER=str(place))
+        assert passed(again) == {"e2e/cluster/smoke"}
+        assert "1 passed, 1 deselected" in again.stdout
+        assert "==> 1 parts ran, 1 kept" in again.stdout
+
+
 def test_two_gates_at_once(
     project: Project, place: Path, eventually: Callable[[Callable[[], bool]], bool]
 ) -> None:

@@ -7,7 +7,7 @@ with nodes. What a test reads besides the modules that it imports is named here.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import role_inputs
@@ -68,6 +68,8 @@ class Part:
     """Whether only some of its tests are asked for: what that took says nothing of the part."""
     kept: bool = True
     """Whether its result is kept; if not it runs every time."""
+    smoke: bool = False
+    """Whether those of its tests that are marked ``smoke`` run also where its result is kept."""
     sandbox: bool = True
     """Whether it may run where it sees its inputs only: what makes nodes may not."""
     batch: str = ""
@@ -317,8 +319,8 @@ def contract(tree: Tree) -> list[Part]:
     return [*found, with_nodes]
 
 
-EVERY_TIME = "cluster"
-"""The group that proves on each run that this machine still makes a cluster."""
+SMOKE = "cluster"
+"""The group with the tests that prove on each run that this machine still makes a cluster."""
 
 
 def e2e(tree: Tree) -> list[Part]:
@@ -353,7 +355,7 @@ def e2e(tree: Tree) -> list[Part]:
                     "Makefile",
                 ),
                 nodes=True,
-                kept=group != EVERY_TIME,
+                smoke=group == SMOKE,
                 sandbox=False,
                 budget=BUDGETS.get(f"e2e/{group}", 120),
                 weight=NODES_WEIGHT,
@@ -362,6 +364,18 @@ def e2e(tree: Tree) -> list[Part]:
             for group in groups
         ),
     ]
+
+
+def smoke(part: Part) -> Part:
+    """Return the part of the tests that run although the result of all of them is kept."""
+    return replace(
+        part,
+        name=f"{part.name}/smoke",
+        argv=("-m", "smoke"),
+        kept=False,
+        smoke=False,
+        budget=part.budget / 3,
+    )
 
 
 def molecule(tree: Tree) -> list[Part]:

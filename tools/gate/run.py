@@ -19,7 +19,7 @@ from .environment import ROOT, environment, fingerprint
 from .history import History
 from .inputs import Tree
 from .machine import NodesLock, WorkDirectory
-from .parts import BATCHES, NODES_WEIGHT
+from .parts import BATCHES, NODES_WEIGHT, smoke
 from .report import Outcome
 from .results import Result, ResultCache, directory
 from .scheduler import Ended, Job, Scheduler
@@ -79,8 +79,9 @@ class Run:
     def execute(self, parts: Sequence[Part]) -> int:
         """Run what must run; return 1 when anything failed, 130 when interrupted."""
         begin = time.monotonic()
-        to_run = [part for part in parts if not self._is_kept(part)]
-        kept = [part for part in parts if part not in to_run]
+        kept = [part for part in parts if self._is_kept(part)]
+        to_run = [part for part in parts if part not in kept]
+        to_run += [smoke(part) for part in kept if part.smoke]
         report.say("\n".join(report.plan(kept, to_run, self._history, self.processors)))
         code = 0
         try:
@@ -236,13 +237,14 @@ class Run:
             data = floors.combine(sorted(place.glob("data.*")), place / "combined")
         if data is not None:
             self._coverage.append(data)
+        if not part.kept or not self._keepable(part):
+            return
         mine = self._keys[part.name]
         # In the sandbox nothing changes meanwhile; elsewhere somebody may have edited a file.
         if not part.sandbox and key(part, Tree.read(ROOT), branches=self.branches) != mine:
             return
-        if part.kept and self._keepable(part):
-            result = Result(part.name, mine, outcome.summary, outcome.seconds, outcome.cpu_seconds)
-            self._results.keep(result, data)
+        result = Result(part.name, mine, outcome.summary, outcome.seconds, outcome.cpu_seconds)
+        self._results.keep(result, data)
 
     # -- after -------------------------------------------------------------------------------------
 

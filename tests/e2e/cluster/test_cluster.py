@@ -56,6 +56,7 @@ def cluster(cli: Cli, place: Path, request: pytest.FixtureRequest) -> Iterator[s
     assert wait_gone("dev") == NOTHING
 
 
+@pytest.mark.smoke
 def test_three_nodes_are_ready_from_the_host(cli: Cli, cluster: str) -> None:
     nodes = json.loads(cli.kubectl(cluster, "get", "nodes", "-ojson"))["items"]
     assert [n["metadata"]["name"] for n in nodes] == ["cp1", "w1", "w2"]
@@ -65,6 +66,7 @@ def test_three_nodes_are_ready_from_the_host(cli: Cli, cluster: str) -> None:
         assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.3"
 
 
+@pytest.mark.smoke
 def test_status_and_list_tell_the_same(cli: Cli, cluster: str) -> None:
     status = cli.json("status", cluster)
     assert status["health"] == "healthy"
@@ -84,6 +86,7 @@ def ask_from(cli: Cli, cluster: str, pod: str) -> str:
     return said
 
 
+@pytest.mark.smoke
 def test_a_pod_reaches_pods_on_other_nodes_by_service_name(cli: Cli, cluster: str) -> None:
     image = cli.kubectl(
         cluster,
@@ -224,6 +227,7 @@ def test_files_go_to_a_node_and_come_back(cli: Cli, cluster: str, tmp_path: Path
     cli.on(cluster, "w1", "rm", "-r", "/srv/new")
 
 
+@pytest.mark.smoke
 def test_services_are_reached_from_the_host(
     cli: Cli, cluster: str, eventually: Callable[[Callable[[], bool]], bool]
 ) -> None:
