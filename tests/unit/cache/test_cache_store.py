@@ -17,6 +17,7 @@ from ohmykube.cache.store import Ref, Store
 from ohmykube.errors import IntegrityError, LockedError, NotFoundError
 from ohmykube.kit import digest as digests
 from ohmykube.model.artifact import Kind
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,8 +216,10 @@ def test_holding_tells_whom_it_waits_for(store: Store) -> None:
 
 
 def test_alone_waits_for_nobody(store: Store) -> None:
-    with store.using(), pytest.raises(LockedError), store.alone():
+    clock = FakeClock()
+    with store.using(), pytest.raises(LockedError), store.alone(clock=clock):
         pass
+    assert clock.sleeps == [], "unless it is told to"
     with store.alone():
         pass
 
