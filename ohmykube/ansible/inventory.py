@@ -197,7 +197,8 @@ def compose(
     )
     planes = [machine for node, machine in wanted if node.role is Role.CONTROL_PLANE]
     by_name = {machine.node: machine.address for machine in planes}
-    shared |= proxy_vars(cluster.proxy, cluster.network, by_name)
+    had = before is not None and before.proxy is not None
+    shared |= proxy_vars(cluster.proxy, cluster.network, by_name, had=had)
     known = {node.name: node for node in before.nodes} if before is not None else {}
     hosts = [
         HostEntry(

@@ -1,4 +1,4 @@
-"""The proxy of a cluster as variables of the roles ``containerd`` and ``node``."""
+"""The proxy of a cluster as variables of roles and of the playbook ``cluster_up``."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 
 
 def proxy_vars(
-    proxy: Proxy | None, network: Network, planes: Mapping[str, str]
+    proxy: Proxy | None, network: Network, planes: Mapping[str, str], *, had: bool = False
 ) -> dict[str, object]:
-    """Return what containerd and apt are told; nothing where there is no proxy.
+    """Return what containerd, apt and pods are told; nothing where there is no proxy.
 
     Args:
         proxy: as nodes reach it.
         network: of the cluster, none of which is behind a proxy.
         planes: addresses of the control planes by name. Of workers nobody need be told: one more
             would be a change for all of them.
+        had: the cluster had one before, which pods are told no more.
     """
-    if proxy is None or proxy.nodes is None:
-        return {}
+    if proxy is None:
+        return {"cluster_proxy_environment": {}} if had else {}
+    if proxy.nodes is None:
+        return {}  # nobody has looked where it is: nothing is configured in such a run
     urls = {"HTTP_PROXY": proxy.nodes.http, "HTTPS_PROXY": proxy.nodes.https}
     exceptions = list(dict.fromkeys([*proxy.nodes.no_proxy, *_own(network, planes)]))
     environment: dict[str, object] = {
@@ -45,7 +48,13 @@ def proxy_vars(
         for scheme, url in (("http", proxy.nodes.http), ("https", proxy.nodes.https))
         if url is not None
     ]
-    return {"containerd_environment": environment, "node_apt_proxies": apt}
+    # Programs that read one spelling alone are told as well.
+    both = {**environment, **{name.lower(): value for name, value in environment.items()}}
+    return {
+        "containerd_environment": environment,
+        "node_apt_proxies": apt,
+        "cluster_proxy_environment": both,
+    }
 
 
 def _of_apt(scheme: str, url: Secret, direct: list[str]) -> dict[str, object]:

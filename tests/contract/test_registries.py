@@ -65,6 +65,7 @@ def test_a_registry_with_a_password_is_pulled_from_by_whatever_way_it_asks(
         name = server.url.partition("//")[2]
         for place in (
             {"name": name, "mirrors": [], "servers": {name: server.url}},
+            {"name": name, "mirrors": ["http://127.0.0.1:1"], "servers": {name: server.url}},
             {"name": "docker.io", "mirrors": [server.url]},
             {"name": "docker.io", "mirrors": ["http://127.0.0.1:1", server.url], "fallback": False},
         ):

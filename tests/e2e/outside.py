@@ -9,6 +9,7 @@ import socket
 import subprocess
 import uuid
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -157,6 +158,9 @@ def _companies(cli: Cli, cluster: str, place: Path, described: Callable[..., Non
         described(spec, touches=True, PROXY_PASSWORD=login[1])
         _runs(cli, cluster, registry, app)
         assert {(method, target) for method, target, _ in proxy.seen} == {("CONNECT", host)}
+        value = "-ojsonpath={.data.https_proxy}"
+        told = cli.kubectl(cluster, "get", "secret", "ohmykube-proxy", value)
+        assert urlsplit(base64.b64decode(told).decode()).hostname == internet.OTHER
         fetch = ("/usr/lib/apt/apt-helper", "download-file", "http://www.example/page", "/page")
         cli.on(cluster, "cp1", *fetch)
         assert proxy.seen[-1] == ("GET", "http://www.example/page", 200)
@@ -176,6 +180,7 @@ def _nothing_is_left(cli: Cli, cluster: str) -> None:
     for password in ("proxy", REGISTRY):
         look = f"grep -rl '{password}' {' '.join(places)} || true"
         assert cli.on(cluster, "cp1", "sh", "-c", look) == ""
+    assert "ohmykube-proxy" not in cli.kubectl(cluster, "get", "secrets")
 
 
 @contextlib.contextmanager

@@ -27,3 +27,12 @@ def test_cni_directories_exist_before_containerd(host: Any) -> None:
 
 def test_programs_trust_the_authority_that_was_given(host: Any) -> None:
     assert AUTHORITY in host.file("/etc/ssl/certs/ca-certificates.crt").content_string
+
+
+def test_apt_goes_through_the_proxy_that_was_given(host: Any) -> None:
+    told = host.check_output("apt-config dump Acquire::http::Proxy")
+    assert 'Acquire::http::Proxy "http://proxy.example:3128/";' in told
+    assert 'Acquire::http::Proxy::mirror.example "DIRECT";' in told
+    login = host.file("/etc/apt/auth.conf.d/ohmykube-proxy.conf")
+    assert (login.mode, login.user) == (0o600, "root")
+    assert "login molecule password apt-4711" in login.content_string

@@ -24,6 +24,15 @@ def test_without_a_proxy_the_roles_keep_their_defaults() -> None:
     assert proxy_vars(Proxy(of_host=True), NETWORK, PLANES) == {}
 
 
+def test_pods_are_told_in_both_spellings_and_no_more_when_it_is_gone() -> None:
+    found = told(https=Secret("http://me:pw@p:1"))
+    environment = found["containerd_environment"]
+    lower = {name.lower(): value for name, value in environment.items()}
+    assert found["cluster_proxy_environment"] == {**environment, **lower}
+    gone = proxy_vars(None, NETWORK, PLANES, had=True)
+    assert gone == {"cluster_proxy_environment": {}}
+
+
 def test_nothing_of_the_cluster_goes_through_it() -> None:
     exceptions = ("lab.example", "10.1.0.0/16")
     found = told(http=Secret("http://p:1"), no_proxy=exceptions)["containerd_environment"]

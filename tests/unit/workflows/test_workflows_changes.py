@@ -40,6 +40,7 @@ from ohmykube.steps.nodes import Nodes
 from ohmykube.steps.observe import ask
 from ohmykube.steps.plan import make_plan
 from ohmykube.steps.preflight import preflight
+from ohmykube.steps.proxy_urls import with_proxy
 from ohmykube.steps.registry_logins import with_logins
 from ohmykube.steps.write_inventory import removed
 from ohmykube.steps.write_record import record_end, record_start
@@ -353,7 +354,7 @@ def described(row: Row, path: str, value: Any, directory: Path) -> Cluster:
         value = str(directory / value)
     if value is not None:
         below[keys[-1]] = value
-    cluster = load.from_document(document)
+    cluster = with_proxy(load.from_document(document))
     if cluster.addons:
         plenty.fill(Path(os.environ["OHMYKUBE_CACHE_DIR"]), cluster=cluster)
     return cluster
