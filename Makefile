@@ -56,7 +56,7 @@ mutants: dev ## Whether tests notice changed lines (ARGS="--seed 1 --count 20")
 
 .PHONY: bench
 bench: dev ## Speed and memory against the floor, JSON on stdout
-	@$(BIN)/python tests/bench/run.py $(ARGS)
+	@PYTHONPATH=. $(BIN)/python tests/bench/run.py $(ARGS)
 
 .PHONY: audit
 audit: dev ## Known vulnerabilities of the pinned packages; asks an advisory service

@@ -1,6 +1,6 @@
 """`make bench`: speed and memory against floor and peers, in one run, as JSON on standard output.
 
-    python tests/bench/run.py [--rounds 3] [--workers 2] [--only clusters,images,artifacts]
+    python tests/bench/run.py [--rounds 3] [--workers 2] [--only clusters,images,artifacts,network]
 
 What is compared alternates, so a machine that gets slower gets slower for all. Every figure is
 given as the list of rounds and its median; ratios of clusters are those of medians, the others are
@@ -23,6 +23,7 @@ import cost
 import delivery
 import image_set
 import kit
+import network
 import packages
 from figures import Figures
 
@@ -37,6 +38,7 @@ LIMITS = {
     "clusters": clusters.LIMITS,
     "images": delivery.LIMITS,
     "artifacts": {**packages.LIMITS, **artifacts.LIMITS},
+    "network": network.LIMITS,
 }
 """Figures of each group that must be measured, and how large they may be."""
 
@@ -72,6 +74,12 @@ def _artifacts(
     for _ in _rounds("artifacts", rounds):
         packages.measure(figures, store, lock, place)
         artifacts.measure(figures, clusters.CLI, env, place / "artifacts")
+
+
+def _network(figures: Figures, rounds: int, place: Path) -> None:
+    with network.made(place / "network") as bench:
+        for _ in _rounds("network", rounds):
+            network.measure(figures, bench)
 
 
 def _rounds(what: str, number: int) -> Iterator[None]:
@@ -123,6 +131,8 @@ def main() -> int:
             _images(figures, options.rounds, env, place, lock)
         if "artifacts" in wanted:
             _artifacts(figures, options.rounds, env, place, lock)
+        if "network" in wanted:
+            _network(figures, options.rounds, place)
     result = {
         "apiVersion": "ohmykube.dev/v1",
         "kind": "Benchmark",
