@@ -112,13 +112,13 @@ def with_layer(base: Image, size: int, seed: int) -> Image:
     return Image(json.dumps(document).encode(), blobs)
 
 
-def tar(files: dict[str, bytes]) -> bytes:
+def tar(files: dict[str, bytes], mode: int = 0o644) -> bytes:
     """Return a plain tar of files in the given order."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
+            info.size, info.mode = len(data), mode
             archive.addfile(info, io.BytesIO(data))
     return sink.getvalue()
 
@@ -144,24 +144,26 @@ def oci_archive(made: Image, name: str = "") -> bytes:
 
 def of_files(*layers: dict[str, bytes], arch: str = "amd64") -> Image:
     """Make an image of layers of executable files; the first file is what runs."""
-    parts, diffs, blobs = [], [], {}
-    for files in layers:
-        sink = io.BytesIO()
-        with tarfile.open(fileobj=sink, mode="w") as archive:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name)
-                info.size, info.mode = len(data), 0o755
-                archive.addfile(info, io.BytesIO(data))
-        packed = gzip.compress(sink.getvalue(), 1, mtime=0)
+    tars = [tar(files, mode=0o755) for files in layers]
+    return of_tars(*tars, run=[f"/{next(iter(layers[0]))}"], arch=arch)
+
+
+def of_tars(*tars: bytes, run: list[str], arch: str = "amd64") -> Image:
+    """Make an image of layers that are given as plain tars; ``run`` is what runs."""
+    parts, blobs = [], {}
+    for content in tars:
+        packed = gzip.compress(content, 1, mtime=0)
         blobs[digests.of_bytes(packed)] = packed
-        diffs.append(digests.of_bytes(sink.getvalue()))
         parts.append(describe(packed, "application/vnd.oci.image.layer.v1.tar+gzip"))
     config = json.dumps(
         {
             "architecture": arch,
             "os": "linux",
-            "config": {"Entrypoint": [f"/{next(iter(layers[0]))}"]},
-            "rootfs": {"type": "layers", "diff_ids": diffs},
+            "config": {
+                "Entrypoint": run,
+                "Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"],
+            },
+            "rootfs": {"type": "layers", "diff_ids": [digests.of_bytes(one) for one in tars]},
         }
     ).encode()
     blobs[digests.of_bytes(config)] = config

@@ -28,7 +28,8 @@ NAMESPACES_OF_TESTS = "e2e-framework"
 """Label of the namespaces that the tests make (test/e2e/framework of k8s.io/kubernetes)."""
 # The form of ginkgo's reporter (reporters/default_reporter.go) with -v and without colors.
 _PLANNED = re.compile(r"^Will run (\d+) of \d+ specs")
-_TITLE = re.compile(r"^\[sig-[a-z-]+\] .+")
+_TITLE = re.compile(r"^(\[sig-[a-z-]+\] .+?)( \[[^\[\]]+, [^\[\]]+\])?$")
+"""Of a spec, without the labels that ginkgo repeats behind it."""
 _RESULT = re.compile(r"^•(?: \[([A-Z ]+)\])? \[[\d.]+ seconds\]")
 _SUMMARY = re.compile(r"(\d+) Passed \| (\d+) Failed \|")
 _DELIMITER = "-" * 30
@@ -137,8 +138,8 @@ class Progress:
         return tuple(self.ended[before:])
 
     def _take(self, line: str) -> None:
-        if self._delimited and _TITLE.match(line):
-            self.running = line
+        if self._delimited and (found := _TITLE.match(line)):
+            self.running = found[1]
         elif found := _RESULT.match(line):
             if self.running:
                 self.ended.append(Spec(self.running, found[1] is None))

@@ -11,6 +11,7 @@ from ohmykube.kube import conformance
 from ohmykube.kube.conformance import Progress, Spec
 
 DASHES = "-" * 30
+LABELS = " [sig-network, Conformance]"
 # As ginkgo 2.28 writes it with -v and --no-color.
 OUTPUT = f"""\
   I0101 00:00:00.000000 1 e2e.go:109] Starting e2e run "x" on Ginkgo node 1
@@ -26,7 +27,7 @@ k8s.io/kubernetes/test/e2e/e2e.go:68
 {DASHES}
 SSSSSSSSSS
 {DASHES}
-[sig-network] Services should serve a basic endpoint from pods  [Conformance]
+[sig-network] Services should serve a basic endpoint from pods [Conformance]{LABELS}
 k8s.io/kubernetes/test/e2e/network/service.go:810
   STEP: Creating a kubernetes client @ 01/01/26 00:00:00.000
 [sig-cli] is no title here
@@ -34,28 +35,28 @@ k8s.io/kubernetes/test/e2e/network/service.go:810
 {DASHES}
 SSS
 {DASHES}
-[sig-network] DNS should provide DNS for services  [Conformance]
+[sig-network] DNS should provide DNS for services [Conformance]
 k8s.io/kubernetes/test/e2e/network/dns.go:137
   [FAILED] in [It] - k8s.io/kubernetes/test/e2e/network/dns.go:201 @ 01/01/26 00:00:00.000
 • [FAILED] [600.454 seconds]
-[sig-network] DNS [It] should provide DNS for services  [Conformance]
+[sig-network] DNS [It] should provide DNS for services [Conformance]
 k8s.io/kubernetes/test/e2e/network/dns.go:137
 {DASHES}
-[sig-network] Proxy version v1 should proxy through a service  [Conformance]
+[sig-network] Proxy version v1 should proxy through a service [Conformance]{LABELS}
 k8s.io/kubernetes/test/e2e/network/proxy.go:1
 • [TIMEDOUT] [1.2 seconds]
 {DASHES}
 Summarizing 2 Failures:
-  [FAIL] [sig-network] DNS [It] should provide DNS for services  [Conformance]
+  [FAIL] [sig-network] DNS [It] should provide DNS for services [Conformance]
 
 Ran 3 of 7412 Specs in 615.000 seconds
 FAIL! -- 1 Passed | 2 Failed | 0 Pending | 7409 Skipped
 --- FAIL: TestE2E (615.00s)
 FAIL
 """.splitlines()
-SERVES = "[sig-network] Services should serve a basic endpoint from pods  [Conformance]"
-RESOLVES = "[sig-network] DNS should provide DNS for services  [Conformance]"
-PROXIES = "[sig-network] Proxy version v1 should proxy through a service  [Conformance]"
+SERVES = "[sig-network] Services should serve a basic endpoint from pods [Conformance]"
+RESOLVES = "[sig-network] DNS should provide DNS for services [Conformance]"
+PROXIES = "[sig-network] Proxy version v1 should proxy through a service [Conformance]"
 ENDED = [Spec(SERVES, passed=True), Spec(RESOLVES, passed=False), Spec(PROXIES, passed=False)]
 
 
