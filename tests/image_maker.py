@@ -148,8 +148,17 @@ def of_files(*layers: dict[str, bytes], arch: str = "amd64") -> Image:
     return of_tars(*tars, run=[f"/{next(iter(layers[0]))}"], arch=arch)
 
 
-def of_tars(*tars: bytes, run: list[str], arch: str = "amd64") -> Image:
-    """Make an image of layers that are given as plain tars; ``run`` is what runs."""
+def of_tars(
+    *tars: bytes, run: list[str], words: tuple[str, ...] = (), arch: str = "amd64"
+) -> Image:
+    """Make an image of layers that are given as plain tars.
+
+    Args:
+        tars: the layers.
+        run: what runs.
+        words: further words of that, where a pod names no others.
+        arch: of the programs.
+    """
     parts, blobs = [], {}
     for content in tars:
         packed = gzip.compress(content, 1, mtime=0)
@@ -161,6 +170,7 @@ def of_tars(*tars: bytes, run: list[str], arch: str = "amd64") -> Image:
             "os": "linux",
             "config": {
                 "Entrypoint": run,
+                "Cmd": list(words),
                 "Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin"],
             },
             "rootfs": {"type": "layers", "diff_ids": [digests.of_bytes(one) for one in tars]},

@@ -111,7 +111,10 @@ def archives(version: str, directory: Path) -> dict[str, Path]:
                 for name in inside
             }
             run = ["/agnhost"] if program == AGNHOST else [f"/usr/local/bin/{RUNNER}"]
-            image = image_maker.of_tars(content, image_maker.tar(files, mode=0o755), run=run)
+            words = ("pause",) if program == AGNHOST else ()
+            image = image_maker.of_tars(
+                content, image_maker.tar(files, mode=0o755), run=run, words=words
+            )
             target.write_bytes(image_maker.oci_archive(image, name))
         made[name] = target
     return made

@@ -157,17 +157,47 @@ def _asked_for(cli: Cli, cluster: str, eventually: Eventually) -> None:
 
 
 def _killed(cli: Cli, cluster: str, before: dict[str, str], eventually: Eventually) -> None:
-    """What was killed is back with the next command, at the same places."""
-    (pid,) = {
-        int(line)
-        for path in Path("/sys/fs/cgroup").glob(f"**/omk/{cluster}/_ports/cgroup.procs")
-        for line in path.read_text().split()
-    }
-    kib = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]
-    assert int(kib) <= 30 << 10
-    os.kill(pid, signal.SIGKILL)
+    """Helpers that were killed are back at the same places.
+
+    By themselves; with the next command where what starts them again was killed as well.
+    """
+    helpers = _helpers(cluster)
+    assert int(_status(helpers["ports"][-1], "VmRSS").split()[0]) <= 30 << 10
+    for pids in helpers.values():
+        os.kill(pids[-1], signal.SIGKILL)
+    assert eventually(
+        lambda: all(
+            len(now) > 1 and helpers[name][-1] not in now for name, now in _helpers(cluster).items()
+        )
+    )
+    assert eventually(lambda: all_answer(before))
+    assert cli.kubectl(cluster, "get", "nodes")
+    for pids in _helpers(cluster).values():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: page(before["noded.default"]) == "")
-    said = cli.run("up", "--name", cluster).stdout
-    assert f"noded.default.{cluster}.localhost:" in said
+    assert cli.json("status", cluster)["health"] == "healthy"
+    assert cli.kubectl(cluster, "get", "nodes")
     assert places(cli, cluster) == before
     assert eventually(lambda: all_answer(before))
+
+
+def _helpers(cluster: str) -> dict[str, list[int]]:
+    """Return the processes of a cluster's helpers, what keeps each of them first."""
+    found: dict[str, set[int]] = {}
+    for path in Path("/sys/fs/cgroup").glob(f"**/omk/{cluster}/_*/cgroup.procs"):
+        pids = found.setdefault(path.parent.name.removeprefix("_"), set())
+        pids.update(map(int, path.read_text().split()))
+    keepers = ("sh", "sleep", "ip")
+    return {
+        name: sorted(pids, key=lambda pid: (_status(pid, "Name") not in keepers, pid))
+        for name, pids in found.items()
+    }
+
+
+def _status(pid: int, field: str) -> str:
+    """Return a line of a process's status; empty where it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/status").read_text().split(f"{field}:")[1].splitlines()[0].strip()
+    return ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @_options.talk
 @_options.pass_app
 def status(app: App, *, name_argument: str | None, name_option: str | None) -> None:
-    """Show one cluster and its nodes as they are now; changes nothing."""
+    """Show one cluster and its nodes as they are now."""
     from ohmykube.workflows import status as workflow
 
     name = _names.choose(app, name_argument, name_option)
