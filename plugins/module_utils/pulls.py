@@ -47,6 +47,17 @@ def command(hosts_dir, parallel, words):
     return ["sh", "-c", PULL_ALL, "sh", hosts_dir, str(parallel), PULL, *words]
 
 
+def start(hosts_dir, parallel, words):
+    """Return the argv that starts the unit, in which they are pulled."""
+    # By default the command is the description; its lines break the unit's file, and after a
+    # daemon-reload systemd would neither load the unit nor let go of its name.
+    named = ["--unit=" + UNIT, "--description=Pull images for ohmykube"]
+    properties = ["--property=Nice=5", "--property=After=containerd.service"]
+    search = "--setenv=PATH=" + programs.SEARCH_PATH
+    run = ["systemd-run", "--quiet", "--collect", *named, *properties, search]
+    return [*run, "--", *command(hosts_dir, parallel, words)]
+
+
 def words(image):
     """Return what the command is given of one image."""
     return [image["ref"], image["digest"] or NO_DIGEST, image["repacked"] or NO_DIGEST]

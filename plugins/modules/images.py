@@ -277,12 +277,7 @@ class Images:
         """Start the unit; return False when what a killed run left on the node has just done so."""
         words = [word for image in missing for word in pulls.words(image)]
         hosts, parallel = self._params["registry_config_path"], self._params["parallel"]
-        shell = pulls.command(hosts, parallel, words)
-        # By default the command is the description; its lines break the unit's file, and after a
-        # daemon-reload systemd would neither load the unit nor let go of its name.
-        named = ["--unit=" + pulls.UNIT, "--description=Pull images for ohmykube"]
-        properties = ["--property=Nice=5", "--property=After=containerd.service"]
-        start = ["systemd-run", "--quiet", "--collect", *named, *properties, "--setenv=PATH=" + programs.SEARCH_PATH, "--", *shell]  # fmt: skip
+        start = pulls.start(hosts, parallel, words)
         attempts = 0
         while True:
             try:

@@ -16,6 +16,7 @@ CHANGED = {
     "ohmykube.config.yaml_source.Source": "problems are added while the tree is read",
     "ohmykube.config.yaml_tree.Node": "filled while the file is read",
     "ohmykube.kit.udp_forward._Session": "what has become of one client's datagrams",
+    "ohmykube.kube.conformance.Progress": "grows with the lines of the output",
     "ohmykube.kube.yaml_edit.Edits": "replacements are gathered, then made",
     "ohmykube.kube.yaml_edit.Node": "its end is known when the parser has read it",
     "ohmykube.steps.deliver_to_node.Delivery": "counts while images are sent",

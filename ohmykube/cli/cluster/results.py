@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ohmykube.cli._output import document
-from ohmykube.cli.cluster.plan_results import PlannedChange, changes
+from ohmykube.cli.cluster.change_results import PlannedChange, changes
 from ohmykube.cli.expose.results import ReachedPort, items
 
 if TYPE_CHECKING:
