@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from ohmykube.addons import selection
 from ohmykube.cache.catalog import GoRecipe
 from ohmykube.cache.sources import go_mod
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
+from ohmykube.kit import digest
 from tests import image_maker
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MODULE = "k8s.io/kubernetes"
 TESTS, RUNNER = "e2e.test", "kubeconformance"
+_BINARIES = "usr/local/bin"
 AGNHOST = "agnhost"
 PROGRAMS = {
     AGNHOST: f"{MODULE}/test/images/agnhost",
@@ -39,6 +39,8 @@ PACKAGES = (
 )
 """What specs call in pods, and shells for it."""
 SUITE = "trixie"
+OWN_FILES = ("localhost.crt", "localhost.key")
+"""Of agnhost, at the root of its image: what it serves TLS with."""
 OF_AGNHOST = ("agnhost", "glibc-dns-testing", "busybox")
 """Images whose part agnhost's plays: what specs of the network run in them it has."""
 
@@ -66,6 +68,8 @@ def build(version: str, directory: Path) -> Path:
     flags = ["-mod=mod", "-trimpath", f"-ldflags=-s -w {found.ldflags}".strip()]
     # Vetting them is upstream's, and takes as long as the compiling.
     _go(module, "test", "-c", "-vet=off", *flags, "-o", str(out / TESTS), f"{MODULE}/test/e2e")
+    for name in OWN_FILES:
+        shutil.copyfile(Path(told["Dir"]) / "test/images/agnhost/porter" / name, out / name)
     for name, package in PROGRAMS.items():
         _go(module, "build", *flags, "-o", str(out / name), package)
     done.touch()
@@ -86,38 +90,45 @@ def names(out: Path, runner: str) -> dict[str, str]:
     return {runner: RUNNER, **dict.fromkeys(wanted, AGNHOST)}
 
 
-def archives(version: str, directory: Path) -> dict[str, Path]:
-    """Return an archive for each image, by its name; made once."""
-    out = build(version, directory)
-    system = directory / "system.tar"
-    if not system.exists():
-        half = directory / "system.half.tar"
-        argv = ["mmdebstrap", "--variant=extract", f"--include={','.join(PACKAGES)}", SUITE]
-        subprocess.run([*argv, str(half)], check=True, env={**os.environ, "LC_ALL": "C"})
-        half.rename(system)
-    content, made = system.read_bytes(), {}
-    # What Debian makes by a script of the package: specs call it by this name.
-    with tarfile.open(system) as archive:
-        netcat = archive.extractfile("./usr/bin/nc.openbsd")
-        assert netcat is not None
-        own = {"usr/bin/nc": netcat.read()}
+def archives(version: str, cache: Path) -> dict[str, Path]:
+    """Return an archive for each image, by its name; made once for this version and this file."""
+    key = digest.of_bytes(Path(__file__).read_bytes()).removeprefix("sha256:")[:12]
+    directory = cache / f"conformance-{version}-{key}"
+    directory.mkdir(parents=True, exist_ok=True)
+    out, system, made = build(version, directory), _system(directory), {}
     for name, program in names(out, f"registry.k8s.io/conformance:v{version}").items():
         target = directory / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
         if not target.exists():
-            inside = [AGNHOST] if program == AGNHOST else [TESTS, *PROGRAMS]
-            files = own | {
-                # Where upstream's has it: specs call it by this path.
-                (name if name == AGNHOST else f"usr/local/bin/{name}"): (out / name).read_bytes()
-                for name in inside
-            }
-            run = ["/agnhost"] if program == AGNHOST else [f"/usr/local/bin/{RUNNER}"]
-            words = ("pause",) if program == AGNHOST else ()
-            image = image_maker.of_tars(
-                content, image_maker.tar(files, mode=0o755), run=run, words=words
-            )
+            files = image_maker.tar(_files(directory, out, program), mode=0o755)
+            run, words = [f"/{_BINARIES}/{RUNNER}"], ()
+            if program == AGNHOST:
+                run, words = [f"/{AGNHOST}"], ("pause",)
+            image = image_maker.of_tars(system.read_bytes(), files, run=run, words=words)
             target.write_bytes(image_maker.oci_archive(image, name))
         made[name] = target
     return made
+
+
+def _system(directory: Path) -> Path:
+    """Return a tar of Debian packages, unpacked and not installed."""
+    system, half = directory / "system.tar", directory / "system.half.tar"
+    if not system.exists():
+        argv = ["mmdebstrap", "--variant=extract", f"--include={','.join(PACKAGES)}", SUITE]
+        subprocess.run([*argv, str(half)], check=True, env={**os.environ, "LC_ALL": "C"})
+        half.rename(system)
+    return system
+
+
+def _files(directory: Path, out: Path, program: str) -> dict[str, bytes]:
+    """Return what an image has besides packages."""
+    if program != AGNHOST:
+        return {f"{_BINARIES}/{name}": (out / name).read_bytes() for name in (TESTS, *PROGRAMS)}
+    # What Debian makes by a script of the package: specs call it by this name.
+    with tarfile.open(_system(directory)) as archive:
+        netcat = archive.extractfile("./usr/bin/nc.openbsd")
+        assert netcat is not None
+        found = {"usr/bin/nc": netcat.read()}
+    return found | {name: (out / name).read_bytes() for name in (AGNHOST, *OWN_FILES)}
 
 
 def _go(directory: Path, *words: str) -> str:

@@ -39,9 +39,7 @@ spec:
 def images(shared_cache: Path) -> dict[str, Path]:
     """Return archives of the images that the tests need, kept for the version."""
     version = load.from_overrides(Overrides(name="any")).kubernetes_version
-    directory = shared_cache / f"conformance-{version}"
-    directory.mkdir(parents=True, exist_ok=True)
-    return conformance_images.archives(version, directory)
+    return conformance_images.archives(version, shared_cache)
 
 
 @pytest.fixture(params=NETWORKS)
