@@ -93,6 +93,8 @@ def _removed(api: ClusterApi, nodes: Nodes) -> Iterator[None]:
             api.remove(f"namespace/{NAMESPACE}", f"clusterrolebinding/{conformance.BINDING}")
             if stopped:
                 api.remove("namespaces", selector=conformance.NAMESPACES_OF_TESTS)
+            else:
+                api.delete("namespace", NAMESPACE, seconds=120)  # waits until it is gone
             for name in nodes.machines:
                 with contextlib.suppress(NodeError):  # one that is down has none of a new run
                     nodes.shell(name)(["rm", "-rf", "--", conformance.RESULTS])
