@@ -6,8 +6,8 @@ import copy
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from ohmykube.config import proxy
 from ohmykube.model.cluster import Egress, Role
+from ohmykube.model.proxy import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         Node,
         WantedAddon,
     )
-    from ohmykube.model.registry import Registry
+    from ohmykube.model.proxy import Proxy
+    from ohmykube.model.registry import LoginPlace, Registry
 
 FIELD = {Role.CONTROL_PLANE: "controlPlane", Role.WORKER: "workers"}
 """The field of ``spec.nodes`` that has the nodes of a role."""
@@ -54,7 +55,7 @@ def to_document(cluster: Cluster) -> dict[str, Any]:
         "kubeadm": _kubeadm(cluster.kubeadm),
         "trust": list(cluster.trust),
         "registries": {one.name: _registry(one) for one in cluster.registries},
-        "proxy": proxy.document(cluster.proxy) if cluster.proxy is not None else None,
+        "proxy": _proxy(cluster.proxy) if cluster.proxy is not None else None,
         "mounts": _mounts(cluster),
         "addons": [addon_document(addon) for addon in cluster.addons],
         "ports": [str(port) for port in cluster.ports],
@@ -166,8 +167,31 @@ def _registry(registry: Registry) -> dict[str, Any]:
     if registry.ca:
         result["ca"] = "".join(registry.ca)
     if registry.auth is not None:
-        result["auth"] = proxy.login_document(registry.auth)
+        result["auth"] = _login(registry.auth)
     return result
+
+
+def _proxy(proxy: Proxy) -> str | dict[str, Any]:
+    """What is said of a proxy; of its login the place alone."""
+    if proxy.of_host:
+        return HOST
+    result = {
+        "http": proxy.http,
+        "https": proxy.https,
+        "noProxy": list(proxy.no_proxy),
+        "auth": _login(proxy.auth) if proxy.auth is not None else {},
+    }
+    return {key: one for key, one in result.items() if one}
+
+
+def _login(place: LoginPlace) -> dict[str, str]:
+    auth = {
+        "dockerConfig": str(place.docker_config) if place.docker_config else "",
+        "username": place.username,
+        "usernameEnv": place.username_env,
+        "passwordEnv": place.password_env,
+    }
+    return {key: text for key, text in auth.items() if text}
 
 
 def _network(network: Network) -> dict[str, Any]:

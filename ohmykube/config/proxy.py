@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from ohmykube.config.problems import closest, echo
 from ohmykube.config.registries import ELSEWHERE, login_place
-from ohmykube.model.proxy import Proxy
+from ohmykube.model.proxy import HOST, Proxy
 
-if TYPE_CHECKING:
-    from ohmykube.model.registry import LoginPlace
-
-HOST = "host"
 MOST = 200
 _KEYS = ("http", "https", "noProxy", "auth")
 _EXAMPLE = "such as http://proxy.example.com:3128"
@@ -73,30 +69,6 @@ def _url(field: str, value: object) -> str:
     if not good or any(rest) or not str(value).isprintable() or " " in str(value):
         raise ValueError(f"must have a URL as {field}, {_EXAMPLE}, got {_echo(value)}")
     return parts._replace(path="").geturl()
-
-
-def document(described: Proxy) -> str | dict[str, Any]:
-    """Return what a document says of it; of its login the place alone."""
-    if described.of_host:
-        return HOST
-    result = {
-        "http": described.http,
-        "https": described.https,
-        "noProxy": list(described.no_proxy),
-        "auth": login_document(described.auth) if described.auth is not None else {},
-    }
-    return {key: one for key, one in result.items() if one}
-
-
-def login_document(place: LoginPlace) -> dict[str, str]:
-    """Return what a document says of a login."""
-    auth = {
-        "dockerConfig": str(place.docker_config) if place.docker_config else "",
-        "username": place.username,
-        "usernameEnv": place.username_env,
-        "passwordEnv": place.password_env,
-    }
-    return {key: text for key, text in auth.items() if text}
 
 
 _TEXT = {"type": "string"}

@@ -105,13 +105,7 @@ spec:
   artifacts:
     sources: [mirror, upstream, build]
     # mirror: https://mirror.example.com/ohmykube
-    # proxy: host              # that of HTTPS_PROXY and so on here, or
-  #   http: http://proxy.example.com:3128
-  #   https: http://proxy.example.com:3128
-  #   noProxy: [.example.com]
-  #   auth: {{username: me, passwordEnv: PROXY_PASSWORD}}
-
-  # registries:              # mirrors that this host asks, not the nodes
+    # registries:              # mirrors that this host asks, not the nodes
     #   docker.io: [https://mirror.gcr.io]
 
   # ports: ["8080:80"]         # [ADDRESS:]HOST:NODE[/udp]: ports of this host to the nodes

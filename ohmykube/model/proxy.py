@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from ohmykube.kit.secret import Secret
 from ohmykube.model.registry import LoginPlace
 
+HOST = "host"
+"""Instead of a description: the proxy of this host's variables."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyUrls:

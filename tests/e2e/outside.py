@@ -95,7 +95,8 @@ def check(
         for password in PASSWORDS:
             assert password not in json.dumps(done, ensure_ascii=False) + run.stderr + record
 
-    subprocess.run(["ip", "-n", BEYOND, "link", "set", "in", "address", LLADDR], check=True)
+    for words in (("in", "address", LLADDR), ("lo", "up")):  # a proxy there reaches what is there
+        subprocess.run(["ip", "-n", BEYOND, "link", "set", *words], check=True)
     with internet.served(INSIDE, BEYOND):
         island.left()
         assert not gets("www.example")
@@ -175,11 +176,11 @@ def _proxy(login: tuple[str, str]) -> ProxyDouble:
 
 
 def _nothing_is_left(cli: Cli, cluster: str) -> None:
-    """Passwords that are no more described are on no node."""
-    places = ("/etc/containerd", "/etc/default", "/etc/apt", "/var/lib/ohmykube")
-    for password in ("proxy", REGISTRY):
-        look = f"grep -rl '{password}' {' '.join(places)} || true"
-        assert cli.on(cluster, "cp1", "sh", "-c", look) == ""
+    """What is described no more is in no file of a node, and told to no pod."""
+    places = "/etc/containerd /etc/default /etc/apt /var/lib/ohmykube"
+    look = f"grep -rl -e '{internet.OTHER}' -e '{REGISTRY}' {places} || true"
+    left = cli.on(cluster, "cp1", "sh", "-c", look)
+    assert left == "", left
     assert "ohmykube-proxy" not in cli.kubectl(cluster, "get", "secrets")
 
 
