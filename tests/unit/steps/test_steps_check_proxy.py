@@ -20,6 +20,7 @@ from ohmykube.steps.proxy_urls import with_proxy
 from ohmykube.steps.run_options import RunOptions
 from ohmykube.testing.fake_provider import FakeProvider
 from ohmykube.testing.reporter import RecordingReporter
+from tests import tls_server
 from tests.proxy_double import ProxyDouble, serving
 
 if TYPE_CHECKING:
@@ -109,3 +110,14 @@ def test_what_needs_no_proxy_does_not_ask_it(tmp_path: Path) -> None:
     check_proxy(dataclasses.replace(ctx, cluster=closed))
     check_proxy(dataclasses.replace(ctx, cluster=none))
     check_proxy(dataclasses.replace(ctx, options=RunOptions(offline=True)))
+
+
+@pytest.mark.linux
+def test_a_proxy_that_is_asked_by_https_is_trusted_as_the_cluster_says(tmp_path: Path) -> None:
+    with tls_server.serving(tmp_path / "tls") as server:
+        ctx = context(tmp_path, f"https://{server.address}")
+        with pytest.raises(NetworkError) as caught:
+            check_proxy(ctx)
+        assert "certificate" in str(caught.value.why)
+        trusting = dataclasses.replace(ctx.cluster, trust=(server.authority,))
+        check_proxy(dataclasses.replace(ctx, cluster=trusting))
