@@ -133,9 +133,9 @@ def served(host: str, beyond: str) -> Iterator[list[str]]:
     asked: list[str] = []
     with contextlib.ExitStack() as servers:
         for address in (SITE, OTHER):
-            servers.enter_context(_web(beyond, address, WEB))
+            servers.enter_context(web(beyond, address, WEB))
             servers.enter_context(_echo(beyond, address))
-        servers.enter_context(_web(host, "127.0.0.1", LOCAL))
+        servers.enter_context(web(host, "127.0.0.1", LOCAL))
         servers.enter_context(_dns(host if local else beyond, resolver, asked))
         yield asked
 
@@ -171,9 +171,15 @@ class _Page(http.server.BaseHTTPRequestHandler):
         """Stay silent."""
 
 
+class _Server6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 @contextlib.contextmanager
-def _web(netns: str, address: str, port: int) -> Iterator[None]:
-    server = inside(netns, lambda: http.server.ThreadingHTTPServer((address, port), _Page))
+def web(netns: str, address: str, port: int) -> Iterator[None]:
+    """Serve the page in a namespace."""
+    kind = _Server6 if ":" in address else http.server.ThreadingHTTPServer
+    server = inside(netns, lambda: kind((address, port), _Page))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -210,7 +210,7 @@ def host_vars(
         "ansible_python_interpreter": "/usr/bin/python3",
         "node_hosts": {one.node: _address(one) for one in (*control_planes, machine)},
         "kubeadm_node_name": node.name,
-        "kubeadm_node_ip": _address(machine),
+        "kubeadm_node_ip": ",".join((_address(machine), *machine.addresses[1:])),
         "kubeadm_node_labels": dict(node.labels),
     }
     if node.host is not None and node.host.containerd_takeover:

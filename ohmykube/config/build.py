@@ -186,6 +186,8 @@ def _cluster(
         network=Network(
             pod_cidr=spec.network.pod_cidr,
             service_cidr=spec.network.service_cidr,
+            machine_cidr=spec.network.machine_cidr,
+            mtu=spec.network.mtu,
             dns_domain=spec.network.dns_domain,
             cni=spec.network.cni,
             flannel_backend=spec.network.flannel.backend,

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ohmykube.config import fields, patches, v1
+from ohmykube.config import fields, network_checks, patches, v1, v1_network
 from ohmykube.config.document import FIELD
 from ohmykube.config.problems import Path, Problem, closest, dotted, echo
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
-from ohmykube.model.networks import AUTO, RESERVED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ohmykube.config.nodes import PlacedNode
     from ohmykube.config.yaml_source import Source
 
 _NODES = ("spec", "nodes")
-_NETWORK = ("spec", "network")
 _PROVIDER = ("spec", "provider")
 _NAME = (*_PROVIDER, "name")
 _OF_THE_SET = ("name", "names", "count", "hosts")
@@ -177,55 +174,16 @@ class Checker:
 
     def _networks(self, *, count_nodes: bool) -> None:
         network = self.spec.network
-        ranges = {
-            field: ipaddress.IPv4Network(cidr)
-            for field, cidr in (
-                ("podCIDR", network.pod_cidr),
-                ("serviceCIDR", network.service_cidr),
-            )
-            if cidr != AUTO and self._knows("spec", "network", field)
-        }
-        pods, services = ranges.get("podCIDR"), ranges.get("serviceCIDR")
-        if pods and services and pods.overlaps(services):
-            text = f"must not overlap podCIDR {pods}, got {services}"
-            self._add((*_NETWORK, "serviceCIDR"), text)
-        room = 1 << (24 - pods.prefixlen) if pods else fields.MOST_NODES
-        if count_nodes and room < len(self.placed):
-            text = f"must have a /24 for each of {len(self.placed)} nodes, got {pods} ({room})"
-            self._add((*_NETWORK, "podCIDR"), text)
-        reserved = {
-            name: taken
-            for name, taken in RESERVED.items()
-            if self.spec.provider.name in (name, "auto") and self._knows("spec", "provider", "name")
-        }
-        for name, taken in reserved.items():
-            for field, found in ranges.items():
-                if found.overlaps(taken):
-                    text = f"must not overlap {taken}, where {name} puts its nodes, got {found}"
-                    self._add((*_NETWORK, field), text)
-        self._addresses(ranges)
-        if network.cni != v1.DEFAULT_CNI and network.flannel.backend != v1.DEFAULT_BACKEND:
-            self.warnings.append(f"spec.network.flannel has no effect with cni: {network.cni}")
-
-    def _addresses(self, ranges: Mapping[str, ipaddress.IPv4Network]) -> None:
-        found: list[tuple[Path, str]] = []
-        for placed in self.placed:
-            host = placed.node.host
-            if host and host.node_ip:
-                found.append(((*placed.path, "nodeIP"), host.node_ip))
-            elif host:
-                found.append(((*placed.path, "address"), host.address))
-        endpoint = self.spec.network.api_server_endpoint
-        if endpoint:
-            found.append(((*_NETWORK, "apiServerEndpoint"), endpoint.rpartition(":")[0]))
+        found = network_checks.problems(
+            self.spec, self.placed, self._knows, count_nodes=count_nodes
+        )
         for path, text in found:
-            try:
-                address = ipaddress.IPv4Address(text)
-            except ValueError:
-                continue  # a name: known only on the machines
-            for field, network in ranges.items():
-                if address in network:
-                    self._add(path, f"must not be inside {field} {network}, got {address}")
+            self._add(path, text)
+        if (
+            network.cni != v1_network.DEFAULT_CNI
+            and network.flannel.backend != v1_network.DEFAULT_BACKEND
+        ):
+            self.warnings.append(f"spec.network.flannel has no effect with cni: {network.cni}")
 
     # -- the rest --------------------------------------------------------------------------------
 

@@ -198,12 +198,15 @@ def _network(network: Network) -> dict[str, Any]:
     result: dict[str, Any] = {
         "podCIDR": network.pod_cidr,
         "serviceCIDR": network.service_cidr,
+        "machineCIDR": network.machine_cidr,
         "dnsDomain": network.dns_domain,
         "cni": network.cni,
         "flannel": {"backend": network.flannel_backend},
         "proxyMode": network.proxy_mode,
         "certSANs": list(network.cert_sans),
     }
+    if network.mtu is not None:
+        result["mtu"] = network.mtu
     if network.api_server_endpoint is not None:
         result["apiServerEndpoint"] = network.api_server_endpoint
     if network.egress is not None:

@@ -83,10 +83,24 @@ Version = Annotated[
     AfterValidator(values.kubernetes_version),
     _text_schema(pattern=r"^v?[0-9]+\.[0-9]+(\.[0-9]+)?$"),
 ]
-PodNetwork = Annotated[StrictStr, AfterValidator(values.pod_network)]
-ServiceNetwork = Annotated[StrictStr, AfterValidator(values.service_network)]
+_ONE_OR_TWO = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 2},
+        ]
+    }
+)
+_OneText = BeforeValidator(values.one_text)
+PodNetworks = Annotated[StrictStr, AfterValidator(values.pod_networks), _OneText, _ONE_OR_TWO]
+ServiceNetworks = Annotated[
+    StrictStr, AfterValidator(values.service_networks), _OneText, _ONE_OR_TWO
+]
+MachineNetworks = Annotated[
+    StrictStr, AfterValidator(values.machine_networks), _OneText, _ONE_OR_TWO
+]
+NodeAddresses = Annotated[StrictStr, AfterValidator(values.node_addresses), _OneText, _ONE_OR_TWO]
 Address = Annotated[StrictStr, AfterValidator(values.address)]
-Ipv4 = Annotated[StrictStr, AfterValidator(values.ipv4), _text_schema(format="ipv4")]
 User = Annotated[StrictStr, AfterValidator(values.user)]
 Jump = Annotated[StrictStr, AfterValidator(values.jump)]
 Endpoint = Annotated[StrictStr, AfterValidator(values.endpoint)]
@@ -144,6 +158,7 @@ Patch = Annotated[
     _entry_schema("name"),
 ]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Mtu = Annotated[StrictInt, Field(ge=1280, le=65520)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST_NODES)]
 FilePath = Annotated[StrictStr, Field(min_length=1, max_length=4096)]
 Certificates = Annotated[

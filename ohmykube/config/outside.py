@@ -20,7 +20,7 @@ def egress(value: object) -> Egress | tuple[str, ...] | None:
     """Return one of the words, or the entries of the list, each once.
 
     Raises:
-        ValueError: it is neither, or an entry is no IPv4 network and no DNS name.
+        ValueError: it is neither, or an entry is no network and no DNS name.
     """
     words = tuple(Egress)
     if value is None:
@@ -61,16 +61,14 @@ def _entries(value: object, expected: str) -> list[Any]:
 
 def _entry(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"must have IPv4 networks and DNS names, got {echo(value)}")  # noqa: TRY004 - pydantic wants ValueError
+        raise ValueError(f"must have networks and DNS names, got {echo(value)}")  # noqa: TRY004 - pydantic wants ValueError
     if value in tuple(Egress):
         raise ValueError(f"must not have {echo(value)} in a list: write it instead of the list")
-    if value.count(":") > 1:
-        raise ValueError(
-            f"must have IPv4 networks and DNS names: nodes have no IPv6 address, got {echo(value)}"
-        )
+    if value.count(":") > 1 and "//" not in value:
+        return values.network(value if "/" in value else f"{value}/128")
     if ":" in value:
         raise ValueError(
-            f"must have IPv4 networks and DNS names, without port or scheme, got {echo(value)}"
+            f"must have networks and DNS names, without port or scheme, got {echo(value)}"
         )
     if _NUMERIC.fullmatch(value):
         return values.network(value) if "/" in value else f"{values.ipv4(value)}/32"
@@ -78,9 +76,7 @@ def _entry(value: object) -> str:
         return values.domain(value.lower().removesuffix("."))
     except ValueError as error:
         hint = "; a name stands for all names below it too" if value.startswith("*.") else ""
-        raise ValueError(
-            f"must have IPv4 networks and DNS names, got {echo(value)}{hint}"
-        ) from error
+        raise ValueError(f"must have networks and DNS names, got {echo(value)}{hint}") from error
 
 
 _TEXT = {"type": "string"}
@@ -118,10 +114,10 @@ HostPorts = Annotated[
 ]
 EGRESS_TEXT = (
     "What nodes and pods reach outside of the cluster, where the provider makes the network: full "
-    "for all that this host reaches, none, or a list of IPv4 networks and DNS names (each with all "
+    "for all that this host reaches, none, or a list of networks and DNS names (each with all "
     "names below it). Not given: full, and none in a run with --offline."
 )
 HOST_ACCESS_TEXT = (
-    f"Ports of this host's own 127.0.0.1, TCP and UDP, that nodes and pods reach at {HOST_NAME}, "
+    f"Ports of this host's own loopback, TCP and UDP, that nodes and pods reach at {HOST_NAME}, "
     "as a list; none for none of them."
 )

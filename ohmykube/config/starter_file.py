@@ -53,8 +53,10 @@ spec:
       #     containerdTakeover: false  # whether a docker's containerd may be replaced
 
   network:
-    podCIDR: 10.244.0.0/16     # each node gets a /24 | auto
-    serviceCIDR: 10.96.0.0/16  # or auto
+    podCIDR: 10.244.0.0/16     # each node gets a /24 | auto | [10.244.0.0/16, "fd00:10:244::/56"]
+    serviceCIDR: 10.96.0.0/16  # or auto | [10.96.0.0/16, "fd00:10:96::/112"]
+    machineCIDR: auto          # of the machines, for provider nspawn
+    # mtu: 1400                # of the way between nodes, where cards say more
     dnsDomain: cluster.local
     cni: flannel               # an add-on that is a pod network | none
     flannel:

@@ -10,7 +10,6 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, StrictBool
 
 from ohmykube.config import mounts as mount_entries
-from ohmykube.config import outside
 from ohmykube.config import proxy as proxy_form
 from ohmykube.config import registries as registry_entries
 from ohmykube.config.fields import (
@@ -18,33 +17,25 @@ from ohmykube.config.fields import (
     TRUST_TEXT,
     AddonVersion,
     Address,
-    AlternativeName,
     ApiVersion,
-    Backend,
     Certificates,
-    Cni,
     Count,
     Cpus,
     Disk,
-    Domain,
-    Endpoint,
     FilePath,
     Free,
     HostKey,
     HostName,
-    Ipv4,
     Jump,
     KindName,
     LabelKey,
     LabelValue,
     Memory,
     Name,
+    NodeAddresses,
     NodeFile,
-    PodNetwork,
     Port,
     Prefix,
-    ProxyMode,
-    ServiceNetwork,
     TaintText,
     UseOfTemplates,
     User,
@@ -56,8 +47,8 @@ from ohmykube.config.ports import PORTS_TEXT, Ports
 from ohmykube.config.strict import Strict
 from ohmykube.config.v1_artifacts import Artifacts
 from ohmykube.config.v1_kubeadm import Kubeadm
+from ohmykube.config.v1_network import Network
 from ohmykube.model import names, versions
-from ohmykube.model.cluster import Network as NetworkDefaults
 
 DEFAULT_NAME = "dev"
 CONTROL_PLANE_PREFIX = "cp"
@@ -65,10 +56,6 @@ WORKER_PREFIX = "w"
 LIVE, NODE_BY_NODE = Mutability.LIVE, Mutability.NODE_BY_NODE
 AT_CREATION, NODES = Mutability.AT_CREATION, Mutability.NODES
 IDENTITY, SETTING = Mutability.IDENTITY, Mutability.SETTING
-
-_NETWORK = NetworkDefaults()
-DEFAULT_CNI = _NETWORK.cni
-DEFAULT_BACKEND = _NETWORK.flannel_backend
 
 
 class Metadata(Strict):
@@ -144,7 +131,7 @@ class Host(Strict):
     """An existing machine, for the provider ssh."""
 
     address: Annotated[Address, AT_CREATION] = Field(
-        description="IPv4 address, host name, or a Host of your ssh configuration."
+        description="IP address, host name, or a Host of your ssh configuration."
     )
     name: Annotated[HostName | None, NODES] = Field(
         default=None,
@@ -177,10 +164,11 @@ class Host(Strict):
         alias="hostKey",
         description="Public host key that is expected, type and base64; your known_hosts else.",
     )
-    node_ip: Annotated[Ipv4 | None, AT_CREATION] = Field(
+    node_ip: Annotated[NodeAddresses | None, AT_CREATION] = Field(
         default=None,
         alias="nodeIP",
-        description="IPv4 address of the node inside the cluster; its address else.",
+        description="Address of the node inside the cluster; its address else. In a cluster with "
+        "IPv6 it must be given, with one address for each family of podCIDR.",
     )
 
 
@@ -256,65 +244,6 @@ class Nodes(Strict):
     )
     workers: Annotated[list[Group], Field(max_length=MOST_NODES)] = Field(
         default_factory=_one_group, description="Nodes that run workloads."
-    )
-
-
-class Flannel(Strict):
-    """Settings of flannel."""
-
-    backend: Annotated[Backend, LIVE] = Field(
-        _NETWORK.flannel_backend,
-        description="vxlan works everywhere; host-gw is faster and wants all nodes in one subnet.",
-    )
-
-
-class Network(Strict):
-    """Addresses and the pod network."""
-
-    pod_cidr: Annotated[PodNetwork, AT_CREATION] = Field(
-        default=_NETWORK.pod_cidr,
-        alias="podCIDR",
-        description="IPv4 network of pods; each node gets a /24 of it. auto: one that neither this "
-        "host nor another cluster has.",
-    )
-    service_cidr: Annotated[ServiceNetwork, AT_CREATION] = Field(
-        default=_NETWORK.service_cidr,
-        alias="serviceCIDR",
-        description="IPv4 network of services, or auto.",
-    )
-    dns_domain: Annotated[Domain, AT_CREATION] = Field(
-        default=_NETWORK.dns_domain, alias="dnsDomain", description="DNS domain of services."
-    )
-    cni: Annotated[Cni, AT_CREATION] = Field(
-        _NETWORK.cni,
-        description="Pod network that is installed: the name of an add-on that is one. With none, "
-        "nodes stay not ready until you install one.",
-    )
-    flannel: Annotated[Flannel, BeforeValidator(empty)] = Field(
-        default_factory=lambda: Flannel.model_validate({}), description="Only for cni: flannel."
-    )
-    proxy_mode: Annotated[ProxyMode, AT_CREATION] = Field(
-        default=_NETWORK.proxy_mode,
-        alias="proxyMode",
-        description="How kube-proxy programs the kernel.",
-    )
-    api_server_endpoint: Annotated[Endpoint | None, AT_CREATION] = Field(
-        default=None,
-        alias="apiServerEndpoint",
-        description="host:port by which all nodes reach the API server (a load balancer); the "
-        "address of the control plane that makes the cluster when not given.",
-    )
-    cert_sans: Annotated[list[AlternativeName], AT_CREATION] = Field(
-        default_factory=list,
-        alias="certSANs",
-        description="Further addresses and names in the API server's certificate.",
-        max_length=100,
-    )
-    egress: Annotated[outside.EgressValue, SETTING] = Field(
-        default=None, description=outside.EGRESS_TEXT
-    )
-    host_access: Annotated[outside.HostPorts, SETTING] = Field(
-        default=(), alias="hostAccess", description=outside.HOST_ACCESS_TEXT
     )
 
 

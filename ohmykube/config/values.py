@@ -7,13 +7,17 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ohmykube.config.problems import closest, echo
 from ohmykube.kit import entrypoints
 from ohmykube.model import names, versions
 from ohmykube.model.cluster import Taint
-from ohmykube.model.networks import AUTO
+from ohmykube.model.networks import AUTO, FAMILY_NAMES, IPV4, IPV6
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,4}))?")
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -21,7 +25,9 @@ _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62}\.?)*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 _JUMP = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>[^@:]+)(?::(?P<port>[0-9]{1,5}))?")
-_ENDPOINT = re.compile(r"(?P<host>[^:/@\s]+):(?P<port>[0-9]{1,5})")
+_ENDPOINT = re.compile(
+    r"(?P<host>[^:/@\s\[\]]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})"
+)
 _HOST_KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,2000}=*"
 )
@@ -41,6 +47,14 @@ SOURCES = ("mirror", "upstream", "build")
 SMALLEST_MEMORY_MIB = 256
 LARGEST_MEMORY_MIB = 16 << 20
 LARGEST_DISK_GIB = 64 << 10
+NODE_PREFIXES = {IPV4: 24, IPV6: 64}
+"""Of what each node gets of the pod network: the defaults of Kubernetes."""
+POD_PREFIXES = {IPV4: range(8, 25), IPV6: range(48, 65)}
+"""The controller manager refuses to count more than 2^16 nodes."""
+MACHINE_PREFIXES = {IPV4: range(16, 25), IPV6: range(48, 121)}
+"""So that there is room for all nodes that a cluster may have."""
+SERVICE_PREFIXES = {IPV4: range(12, 29), IPV6: range(108, 125)}
+"""The API server takes 20 bits of addresses at most; the cluster's DNS has the tenth."""
 
 
 def name(text: str) -> str:
@@ -86,18 +100,19 @@ def kubernetes_version(text: str) -> str:
 
 
 def network(text: str) -> str:
-    """IPv4 network in CIDR form, with no host bits set."""
+    """IPv4 or IPv6 network in CIDR form, with no host bits set."""
     try:
-        found = ipaddress.IPv4Network(text)
+        found = ipaddress.ip_network(text)
     except ValueError as error:
         corrected = _corrected(text)
         if corrected:
             raise ValueError(f"must be a network address: {corrected}, got {echo(text)}") from error
         raise ValueError(
-            f"must be an IPv4 network such as 10.244.0.0/16, got {echo(text)}"
+            f"must be a network such as 10.244.0.0/16 or fd00:10:244::/56, got {echo(text)}"
         ) from error
     if "/" not in text:
-        raise ValueError(f"must have a prefix length such as {text}/16, got {echo(text)}")
+        like = f"{text}/{16 if found.version == IPV4 else 56}"
+        raise ValueError(f"must have a prefix length such as {like}, got {echo(text)}")
     if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified:
         raise ValueError(f"must be a network that can be routed, got {echo(text)}")
     return str(found)
@@ -105,29 +120,49 @@ def network(text: str) -> str:
 
 def _corrected(text: str) -> str:
     try:
-        return str(ipaddress.IPv4Network(text, strict=False))
+        return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         return ""
 
 
-def pod_network(text: str) -> str:
-    """Network that is cut into one /24 for each node."""
-    if text == AUTO:
-        return text
-    found = ipaddress.IPv4Network(network(text))
-    if not 8 <= found.prefixlen <= 24:
-        raise ValueError(f"must have a prefix length from 8 to 24, got {echo(text)}")
-    return str(found)
+def one_text(value: object) -> object:
+    """Let a list of texts stand for them with commas between them."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    return value
 
 
-def service_network(text: str) -> str:
-    """Network of service addresses, within what the API server accepts."""
+def pod_networks(text: str) -> str:
+    """Network that is cut into one for each node, or two of them; ``auto``."""
+    return _networks(text, POD_PREFIXES)
+
+
+def service_networks(text: str) -> str:
+    """Network of service addresses, within what the API server accepts, or two; ``auto``."""
+    return _networks(text, SERVICE_PREFIXES)
+
+
+def machine_networks(text: str) -> str:
+    """Network of machines that a provider makes, or two of them; ``auto``."""
+    return _networks(text, MACHINE_PREFIXES)
+
+
+def _networks(text: str, prefixes: Mapping[int, range]) -> str:
+    """One network, or one of each IP family."""
     if text == AUTO:
         return text
-    found = ipaddress.IPv4Network(network(text))
-    if not 12 <= found.prefixlen <= 28:
-        raise ValueError(f"must have a prefix length from 12 to 28, got {echo(text)}")
-    return str(found)
+    found = [ipaddress.ip_network(network(part.strip())) for part in text.split(",")]
+    versions = [one.version for one in found]
+    if len(versions) > len(set(versions)):
+        names = ", ".join(FAMILY_NAMES[version] for version in versions)
+        raise ValueError(f"must be one network, or one of each of IPv4 and IPv6, got {names}")
+    for one in found:
+        known = prefixes[one.version]
+        if one.prefixlen not in known:
+            rule = f"a prefix length from {known[0]} to {known[-1]}"
+            family = f" for {FAMILY_NAMES[one.version]}" if one.version != IPV4 else ""
+            raise ValueError(f"must have {rule}{family}, got {echo(str(one))}")
+    return ",".join(map(str, found))
 
 
 def ipv4(text: str) -> str:
@@ -138,12 +173,31 @@ def ipv4(text: str) -> str:
         raise ValueError(f"must be an IPv4 address, got {echo(text)}") from error
 
 
+def node_addresses(text: str) -> str:
+    """Address of a node, or one of each IP family."""
+    try:
+        found = [ipaddress.ip_address(part.strip()) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"must be an IPv4 or IPv6 address, got {echo(text)}") from error
+    for one in found:
+        if one.is_loopback or one.is_link_local or one.is_multicast or one.is_unspecified:
+            raise ValueError(f"must be an address that other nodes reach, got {echo(str(one))}")
+    if len(found) > len({one.version for one in found}):
+        raise ValueError(f"must be one address, or one of each family, got {echo(text)}")
+    return ",".join(map(str, found))
+
+
 def address(text: str) -> str:
-    """IPv4 address or host name."""
+    """IPv4 or IPv6 address, or host name."""
     if re.fullmatch(r"[0-9.]+", text):
         return ipv4(text)
+    if ":" in text:
+        try:
+            return str(ipaddress.IPv6Address(text))
+        except ValueError as error:
+            raise ValueError(f"must be an IP address or a host name, got {echo(text)}") from error
     if len(text) > 253 or not _HOST.fullmatch(text):
-        raise ValueError(f"must be an IPv4 address or a host name, got {echo(text)}")
+        raise ValueError(f"must be an IP address or a host name, got {echo(text)}")
     return text
 
 
@@ -164,14 +218,14 @@ def jump(text: str) -> str:
 
 def _is_place(form: re.Match[str]) -> bool:
     try:
-        address(form["host"])
+        address(form["host"].strip("[]"))
     except ValueError:
         return False
     return 1 <= int(form["port"] or 22) <= 65535
 
 
 def endpoint(text: str) -> str:
-    """``host:port``."""
+    """``host:port``, an IPv6 address in brackets."""
     form = _ENDPOINT.fullmatch(text)
     if form is None or not _is_place(form):
         raise ValueError(f'must be "host:port", got {echo(text)}')
@@ -179,7 +233,7 @@ def endpoint(text: str) -> str:
 
 
 def alternative_name(text: str) -> str:
-    """IPv4 address or DNS name, ``*.`` allowed in front."""
+    """IP address or DNS name, ``*.`` allowed in front."""
     address(text.removeprefix("*."))
     return text
 

@@ -72,7 +72,7 @@ class TcpForward:
         loop = asyncio.get_running_loop()
         for target in tuple(self._targets):
             limit = LAST_SECONDS if target == self._targets[-1] else SILENT_SECONDS
-            attempt = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            attempt = socket.socket(family_of(target), socket.SOCK_STREAM)
             attempt.settimeout(0)
             try:
                 async with asyncio.timeout(limit):
@@ -85,6 +85,11 @@ class TcpForward:
                 self._targets.insert(0, target)
             return attempt
         return None
+
+
+def family_of(target: Target) -> socket.AddressFamily:
+    """Return the family of an address."""
+    return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
 def keep_alive(connection: socket.socket, *, idle: int, every: int, times: int) -> None:

@@ -11,6 +11,8 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ohmykube.kit.tcp_forward import family_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -120,7 +122,7 @@ class UdpForward:
             self._forget(next(iter(self._sessions)))
         loop = asyncio.get_running_loop()
         while targets:
-            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            made = socket.socket(family_of(targets[0]), socket.SOCK_DGRAM)
             made.settimeout(0)
             try:
                 made.connect(targets[0])

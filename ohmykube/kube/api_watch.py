@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.kit.tcp_forward import keep_alive
+from ohmykube.model.networks import host_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -154,7 +155,8 @@ class Watched:
     ) -> AsyncGenerator[bytes, None]:
         """Ask, and return the lines of the answer's body; each may take ``seconds``."""
         servers = self._access.servers
-        host, _, port = servers[self._server % len(servers)].rpartition(":")
+        server = servers[self._server % len(servers)]
+        host, port = host_of(server), server.rpartition(":")[2]
         writer = None
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -179,9 +181,7 @@ class Watched:
                 yield line
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             reason = str(error) or type(error).__name__
-            raise ApiProblem(
-                f"the API server at {host}:{port} does not answer: {reason}"
-            ) from error
+            raise ApiProblem(f"the API server at {server} does not answer: {reason}") from error
         finally:
             if writer is not None:
                 writer.transport.abort()

@@ -12,6 +12,7 @@ import yaml
 
 from ohmykube.errors import ClusterError
 from ohmykube.kit import yaml_errors
+from ohmykube.model.networks import host_port
 
 
 def context_name(cluster: str) -> str:
@@ -38,7 +39,7 @@ def rename(text: str, cluster: str, host: str, port: int) -> str:
             id="OMK-K-101",
         ) from error
     name = context_name(cluster)
-    endpoint["server"] = f"https://{host}:{port}"
+    endpoint["server"] = f"https://{host_port(host, port)}"
     return yaml.safe_dump(
         {
             "apiVersion": "v1",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NodeError
@@ -17,6 +16,7 @@ from ohmykube.kit import paths
 from ohmykube.kit.secret import Secret
 from ohmykube.kube.api import REQUEST_SECONDS
 from ohmykube.model.cluster import NO_CNI
+from ohmykube.model.networks import IPV4, IPV6, parsed
 from ohmykube.model.node_state import ApiNode, AppliedObject, NodeState
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 PROGRAM = ("plugins/module_utils/pod_network.py", "plugins/module_utils/node_state.py")
 """Files of the collection, one program when they stand one after the other."""
 
-OVERLAY = "flannel."
-"""Network cards of flannel's VXLAN; a node has one, and the first address of its pod network."""
+OVERLAYS = {IPV4: "flannel.", IPV6: "flannel-v6."}
+"""Starts of the names of flannel's VXLAN cards; a node has one of each IP family of the cluster,
+with the first address of its pod network."""
 
 _FUTURE = "from __future__ import annotations\n"
 _JOINTS = re.compile(
@@ -54,8 +55,8 @@ def has_overlay(network: Network) -> bool:
 
 
 def dns_address(service_cidr: str) -> str:
-    """Return the cluster DNS address: the tenth of the service range (kubeadm's rule)."""
-    return str(ip_network(service_cidr)[10])
+    """Return the cluster DNS address: the tenth of the primary range of services (kubeadm)."""
+    return str(parsed(service_cidr)[0][10])
 
 
 def argv(network: Network, *, slowdown: int = 1, differences: bool = True) -> list[str]:
@@ -74,7 +75,7 @@ def argv(network: Network, *, slowdown: int = 1, differences: bool = True) -> li
         name = f"kubernetes.default.svc.{network.dns_domain}"
         options["dns"] = [dns_address(network.service_cidr), name]
     if has_overlay(network):
-        options["overlay"] = OVERLAY
+        options["overlays"] = [OVERLAYS[family] for family in network.families]
     return ["python3", "-I", "-S", "-", json.dumps(options)]
 
 

@@ -13,6 +13,7 @@ from ohmykube.model.exposure import (
     PortForward,
     Request,
 )
+from ohmykube.model.networks import host_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,7 +90,7 @@ def of_asked(asked: AskedService, services: Iterable[Object]) -> Request | None:
         if (metadata["namespace"], metadata["name"]) != (asked.namespace, asked.service):
             continue
         address = service["spec"].get("clusterIP", "")
-        if "." not in address:
+        if not is_address(address):
             return None
         return Request(
             key=f"service/{asked.namespace}/{asked.service}:{asked.port}/{asked.protocol}"
@@ -129,16 +130,22 @@ def of_forward(forward: PortForward) -> Request:
 
 def of_listed(port: ExposedPort) -> Request:
     """Return a port that was asked for by its address."""
-    key = f"{port.address}:{port.port}/{port.protocol}"
+    key = f"{host_port(port.address, port.port)}/{port.protocol}"
     return Request(
         key=key, name=port.address, target=port, place_address=LOOPBACK, place_port=port.port
     )
 
 
 def _balanced(service: Object) -> str:
-    """Return the IPv4 address that a load balancer gave; empty when there is none."""
+    """Return an address that a load balancer gave, if it can be of IPv4; empty for none."""
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-    return next((one["ip"] for one in ingress if "." in one.get("ip", "")), "")
+    addresses = [one["ip"] for one in ingress if one.get("ip")]
+    return min(addresses, key=lambda one: ":" in one, default="")
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a service's ``clusterIP`` is one: it may be empty, or the word None."""
+    return "." in text or ":" in text
 
 
 def _protocol(port: Object) -> str:

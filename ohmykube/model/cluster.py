@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ohmykube.model import networks
 from ohmykube.model.exposure import FixedPort
 from ohmykube.model.proxy import Proxy
 from ohmykube.model.registry import Registry
@@ -78,7 +79,8 @@ class Host:
     host_key: str | None = None
     """Expected public host key, ``ssh-ed25519 AAAA…``; None uses the user's known_hosts."""
     node_ip: str | None = None
-    """Address that the node uses inside the cluster; None means ``address``."""
+    """Address that the node uses inside the cluster, of two families with a comma between them;
+    None means ``address``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,13 @@ class Network:
     """Addresses and the pod network."""
 
     pod_cidr: str = "10.244.0.0/16"
+    """One network, or one of each IP family, with a comma between them."""
     service_cidr: str = "10.96.0.0/16"
+    """Of the same families, in the same order."""
+    machine_cidr: str = networks.AUTO
+    """Of the machines, for providers that make their network; of the same families likewise."""
+    mtu: int | None = None
+    """Bytes of the largest packet between nodes; None for what their network cards say."""
     dns_domain: str = "cluster.local"
     cni: str = "flannel"
     """Name of the add-on that is the pod network, or ``NO_CNI``."""
@@ -156,9 +164,14 @@ class Network:
     cert_sans: tuple[str, ...] = ()
     """Further addresses and names in the API server's certificate."""
     egress: Egress | tuple[str, ...] | None = None
-    """The tuple is of IPv4 networks and DNS names. None: full, but none in an offline run."""
+    """The tuple is of networks and DNS names. None: full, but none in an offline run."""
     host_access: tuple[int, ...] = ()
     """Ports of the host's own loopback that the cluster reaches."""
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """IP families of nodes, pods and services, the primary one first."""
+        return networks.families(self.pod_cidr)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ class ExposedPort:
     """An address and port in a cluster that is made reachable from its host."""
 
     address: str
-    """IPv4, or ``ANY_NODE``."""
+    """Of either IP family, or ``ANY_NODE``."""
     port: int
     protocol: str = "tcp"
     """``tcp`` or ``udp``."""

@@ -56,6 +56,8 @@ class Machine:
     state: MachineState
     address: str
     """Address by which other nodes reach it; empty while unknown."""
+    secondary_address: str = ""
+    """The same of the other IP family, in a cluster of two."""
     ssh: SshTarget | None = None
     """None while it cannot be reached (stopped, broken or unknown)."""
     arch: str = ""
@@ -63,6 +65,11 @@ class Machine:
     all alike."""
     problem: str = ""
     """Why its state is unknown, one line, for people."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses by which other nodes reach it, the primary one first."""
+        return tuple(one for one in (self.address, self.secondary_address) if one)
 
 
 def running(machine: Machine | None) -> bool:

@@ -22,11 +22,11 @@ class Outside:
     everything: bool = False
     """All that the host reaches. The host's own loopback is not among it."""
     networks: tuple[str, ...] = ()
-    """IPv4 networks, as ``192.0.2.0/24``; without effect beside ``everything``."""
+    """As ``192.0.2.0/24`` or ``2001:db8::/32``; without effect beside ``everything``."""
     names: tuple[str, ...] = ()
     """DNS names that are open with all names below them; without effect beside ``everything``."""
     host_ports: tuple[int, ...] = ()
-    """Ports, of TCP and UDP, of 127.0.0.1 of the host, reached at ``HOST_NAME``."""
+    """Ports, of TCP and UDP, of the host's own loopback, reached at ``HOST_NAME``."""
 
     @property
     def resolves(self) -> bool:
@@ -69,7 +69,7 @@ def opened_by(network: Network, *, offline: bool) -> Outside:
 def is_network(entry: str) -> bool:
     """Tell whether an entry of a list is a network, and not a name."""
     try:
-        ipaddress.IPv4Network(entry)
+        ipaddress.ip_network(entry)
     except ValueError:
         return False
     return True

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError
-from ohmykube.model.networks import AUTO, RESERVED
+from ohmykube.model.networks import AUTO, IPV4, RESERVED, host_of, overlap, parsed
 from ohmykube.model.outside import opened_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ohmykube.model.cluster import Cluster, Network
+    from ohmykube.model.networks import IpNetwork
 
 _POD_NETWORKS = tuple(
     f"10.{second}.0.0/16" for second in (*range(244, 256), *range(128, 244), *range(1, 88))
@@ -27,7 +29,7 @@ _SERVICE_NETWORKS = (
 def settled(
     cluster: Cluster,
     recorded: Cluster | None,
-    others: Callable[[], Iterable[ipaddress.IPv4Network]],
+    others: Callable[[], Iterable[IpNetwork]],
 ) -> Cluster:
     """Return the cluster with networks in place of ``auto``.
 
@@ -49,29 +51,29 @@ def settled(
         pods = recorded.network.pod_cidr if pods == AUTO else pods
         services = recorded.network.service_cidr if services == AUTO else services
     if AUTO in (pods, services):
-        taken = [*others(), *RESERVED.values(), *_own_addresses(cluster)]
+        reserved = [taken for networks in RESERVED.values() for taken in networks]
+        taken = [*others(), *reserved, *_own_addresses(cluster)]
         if pods == AUTO:
-            fixed = [] if services == AUTO else [ipaddress.IPv4Network(services)]
+            fixed = () if services == AUTO else parsed(services)
             pods = _free("podCIDR", _POD_NETWORKS, [*taken, *fixed])
         if services == AUTO:
-            avoided = [*taken, ipaddress.IPv4Network(pods)]
-            services = _free("serviceCIDR", _SERVICE_NETWORKS, avoided)
+            services = _free("serviceCIDR", _SERVICE_NETWORKS, [*taken, *parsed(pods)])
     return replace(cluster, network=replace(network, pod_cidr=pods, service_cidr=services))
 
 
-def _own_addresses(cluster: Cluster) -> Iterator[ipaddress.IPv4Network]:
-    endpoint = (cluster.network.api_server_endpoint or "").rpartition(":")[0]
+def _own_addresses(cluster: Cluster) -> Iterator[IpNetwork]:
+    endpoint = host_of(cluster.network.api_server_endpoint or "")
     hosts = [node.host for node in cluster.nodes if node.host]
     for text in (endpoint, *(host.node_ip or host.address for host in hosts)):
         try:
-            yield ipaddress.IPv4Network(text)
+            yield from parsed(text)
         except ValueError:
             continue  # a name, or nothing
 
 
-def _free(field: str, candidates: Sequence[str], taken: Sequence[ipaddress.IPv4Network]) -> str:
+def _free(field: str, candidates: Sequence[str], taken: Sequence[IpNetwork]) -> str:
     for text in candidates:
-        if not any(ipaddress.IPv4Network(text).overlaps(other) for other in taken):
+        if not any(overlap(ipaddress.IPv4Network(text), other) for other in taken):
             return text
     raise ConfigError(
         f"no network is left for spec.network.{field}: auto",
@@ -82,13 +84,14 @@ def _free(field: str, candidates: Sequence[str], taken: Sequence[ipaddress.IPv4N
     )
 
 
-def networks(network: Network) -> tuple[ipaddress.IPv4Network, ...]:
-    """Return the pod and the service network of a cluster that has been made."""
-    return ipaddress.IPv4Network(network.pod_cidr), ipaddress.IPv4Network(network.service_cidr)
+def networks(network: Network) -> tuple[IpNetwork, ...]:
+    """Return the networks of a cluster that has been made, but for what its provider chose."""
+    machines = () if network.machine_cidr == AUTO else parsed(network.machine_cidr)
+    return (*parsed(network.pod_cidr), *parsed(network.service_cidr), *machines)
 
 
 def hidden(
-    cluster: Cluster, provider: str, routes: Iterable[tuple[ipaddress.IPv4Network, str]]
+    cluster: Cluster, provider: str, routes: Iterable[tuple[IpNetwork, str]]
 ) -> Iterator[str]:
     """Tell which networks of this host a cluster on it cannot reach, because it has them itself.
 
@@ -97,17 +100,23 @@ def hidden(
         provider: of its machines, which reach what this host reaches.
         routes: networks that this host reaches, and by which interface.
     """
-    if not opened_by(cluster.network, offline=False).resolves:
+    network = cluster.network
+    if not opened_by(network, offline=False).resolves:
         return
-    pods, services = networks(cluster.network)
-    own = {"spec.network.podCIDR": pods, "spec.network.serviceCIDR": services}
-    if provider in RESERVED:
-        own[f"the network of {provider}'s nodes"] = RESERVED[provider]
-    for field, mine in own.items():
-        for other, interface in routes:
-            if mine.overlaps(other):
-                advice = f"; {field}: auto takes a free one" if field.startswith("spec.") else ""
-                yield (
-                    f"{field} {mine} overlaps {other}, which this host reaches by {interface}: "
-                    f"nodes and pods will not reach it{advice}"
-                )
+    auto = network.families == (IPV4,)
+    texts = {"podCIDR": network.pod_cidr, "serviceCIDR": network.service_cidr}
+    if network.machine_cidr != AUTO:
+        texts["machineCIDR"] = network.machine_cidr
+    own = [(f"spec.network.{field}", one) for field, text in texts.items() for one in parsed(text)]
+    own += [
+        (f"the way out of {provider}'s nodes,", one)
+        for one in RESERVED.get(provider, ())
+        if one.version in network.families
+    ]
+    for (field, mine), (other, interface) in itertools.product(own, routes):
+        if overlap(mine, other):
+            free = auto and field.startswith("spec.")
+            yield (
+                f"{field} {mine} overlaps {other}, which this host reaches by {interface}: nodes "
+                f"and pods will not reach it{f'; {field}: auto takes a free one' * free}"
+            )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ohmykube.model.change import DeleteNode, Refuse
 from ohmykube.model.cluster import Role
 from ohmykube.model.machine import MachineState
+from ohmykube.model.networks import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def must_stay(name: str, desired: Cluster, observed: Observed) -> bool:
 
 def _is_endpoint(name: str, observed: Observed) -> bool:
     machine, plane = observed.machines.get(name), observed.answers.get(observed.control_plane)
-    host = plane.endpoint.rpartition(":")[0].strip("[]") if plane is not None else ""
+    host = host_of(plane.endpoint) if plane is not None else ""
     return machine is not None and bool(host) and machine.address == host
 
 

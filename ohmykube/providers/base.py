@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ohmykube.kit import architecture
 from ohmykube.model.machine import Resizing
+from ohmykube.model.networks import IPV4
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ class Capabilities:
     emulated: all that waits for them waits that much longer, on this host and in the cluster."""
     resizing: Resizing = field(default_factory=Resizing)
     """What ``create`` changes of a machine that exists, asked for with other sizes."""
+    families: frozenset[int] = frozenset({IPV4})
+    """IP families in which its machines can have addresses."""
     mounts: bool = False
     """Machines see directories and files of this host, as ``MachineSpec.mounts`` says: a stopped
     one gets those asked for when ``create`` starts it."""

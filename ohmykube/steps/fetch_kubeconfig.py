@@ -8,6 +8,7 @@ from ohmykube.errors import ClusterError, TimeoutExceeded
 from ohmykube.kit import files, process, retry
 from ohmykube.kube import kubeconfig
 from ohmykube.kube.api import ADMIN
+from ohmykube.model.networks import host_port
 from ohmykube.progress import Message
 from ohmykube.state import layout
 from ohmykube.steps.step import Step
@@ -58,7 +59,7 @@ def _keep(ctx: Context, machine: Machine, text: str) -> tuple[Path, str]:
     path = ctx.directory / layout.KUBECONFIG
     ours = kubeconfig.rename(text, ctx.cluster.name, host, port)
     files.write(path, ours)
-    return _for_the_user(ctx, ours) or path, f"https://{host}:{port}"
+    return _for_the_user(ctx, ours) or path, f"https://{host_port(host, port)}"
 
 
 def _wait(ctx: Context, api: ClusterApi) -> None:

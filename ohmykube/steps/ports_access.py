@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import ClusterError, TimeoutExceeded
 from ohmykube.kit import files, retry
 from ohmykube.model.exposure import ApiAccess
+from ohmykube.model.networks import host_port
 from ohmykube.state import layout
 from ohmykube.steps.cluster_api import cluster_api
 from ohmykube.steps.fetch_kubeconfig import API_PORT
@@ -72,7 +73,7 @@ def ports_access(ctx: Context, nodes: Nodes, *, renew: bool = False) -> ApiAcces
     path = ctx.directory / layout.PORTS_ACCESS
     planes = [node.name for node in ctx.cluster.control_planes]
     found = [nodes.machines[name].address for name in planes if name in nodes.machines]
-    servers = tuple(f"{address}:{API_PORT}" for address in found)
+    servers = tuple(host_port(address, API_PORT) for address in found)
     kept = _read(ctx)
     if kept is None or renew:
         authority, token = _made(ctx, cluster_api(ctx.cluster, nodes))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ClusterError, TimeoutExceeded
 from ohmykube.kit import retry
 from ohmykube.kube import node_state
 from ohmykube.model.machine import running
+from ohmykube.model.networks import parsed
 from ohmykube.model.node_state import answering, api_nodes
 from ohmykube.progress import NodeProgress, Status
 from ohmykube.steps.observe import ask
@@ -90,7 +90,7 @@ def _out_of_reach(
         other.name
         for other in others
         if other.name != name and other.ready and other.pod_network
-        if str(ip_network(other.pod_network)[0]) not in answer.reached
+        if not {str(one[0]) for one in parsed(other.pod_network)} <= answer.reached
     ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import NotFoundError, PrerequisiteError, UsageError
 from ohmykube.kit import files
+from ohmykube.kube.service_ports import is_address
 from ohmykube.model.exposure import ANY_NODE, LOOPBACK, AskedService, Exposed, FixedPort
 from ohmykube.providers.base import FollowsServices
 from ohmykube.state import layout
@@ -126,9 +127,9 @@ def _wanted(get: Any, options: ExposeOptions) -> AskedService:
             hint="kubectl get services --all-namespaces",
             id="OMK-K-521",
         )
-    if "." not in found["spec"].get("clusterIP", ""):
+    if not is_address(found["spec"].get("clusterIP", "")):
         raise PrerequisiteError(
-            f"{where} has no IPv4 address of its own",
+            f"{where} has no address of its own",
             why="it is a headless service, or an alias of a name outside",
             hint="expose a service with an address, or one of its pods by a hostPort",
             id="OMK-K-523",

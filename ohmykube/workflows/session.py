@@ -22,12 +22,12 @@ from ohmykube.steps.context import Context
 from ohmykube.steps.run_options import RunOptions
 
 if TYPE_CHECKING:
-    import ipaddress
     from collections.abc import Iterator
     from pathlib import Path
 
     from ohmykube.model.artifact import ArtifactLock
     from ohmykube.model.cluster import Cluster
+    from ohmykube.model.networks import IpNetwork
     from ohmykube.providers.base import Provider
     from ohmykube.state.record import Record
     from ohmykube.steps.context import Services
@@ -89,7 +89,7 @@ def looking(services: Services, cluster: Cluster, options: RunOptions | None = N
     )
 
 
-def _networks_of_others(services: Services, cluster: Cluster) -> list[ipaddress.IPv4Network]:
+def _networks_of_others(services: Services, cluster: Cluster) -> list[IpNetwork]:
     """Return the networks that this host reaches, and those of the other clusters here."""
     found = [route.network for route in services.routes()]
     for name in services.state.names():

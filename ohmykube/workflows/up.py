@@ -12,6 +12,7 @@ from ohmykube.planning import consent
 from ohmykube.planning.scope import scope_of
 from ohmykube.state import layout
 from ohmykube.steps import node_digests
+from ohmykube.steps.check_networks import check_networks
 from ohmykube.steps.check_ports import check_ports
 from ohmykube.steps.check_proxy import check_proxy
 from ohmykube.steps.compare_with_routes import compare_with_routes
@@ -213,6 +214,7 @@ def running_machines(ctx: Context, observed: Observed, plan: Plan, scope: Scope)
 def _check(ctx: Context) -> Outside | None:
     """Look whether this host can do what is described; return what is to be open of the outside."""
     preflight(ctx)
+    check_networks(ctx)
     compare_with_routes(ctx)
     check_host_mounts(ctx)
     opened = wanted_outside(ctx)

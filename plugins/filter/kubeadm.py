@@ -150,6 +150,11 @@ def registration(settings, node):
     }
 
 
+def primary_address(settings):
+    """Return the node's address of the cluster's primary IP family."""
+    return settings["node_ip"].partition(",")[0]
+
+
 def kubelet_document(settings, node):
     """Return the KubeletConfiguration."""
     document = {
@@ -317,7 +322,7 @@ def kubeadm_init_documents(settings, node):
         "kind": "InitConfiguration",
         # kubeadm always makes one token here; nobody uses it, so it lives as short as it can.
         "bootstrapTokens": [{"ttl": "1m0s"}],
-        "localAPIEndpoint": {"advertiseAddress": settings["node_ip"]},
+        "localAPIEndpoint": {"advertiseAddress": primary_address(settings)},
         "nodeRegistration": registration(settings, node),
         "patches": patches(settings),
         "timeouts": timeouts(settings),
@@ -340,7 +345,7 @@ def kubeadm_join_document(settings, node, control_plane=False):
         "timeouts": timeouts(settings),
     }
     if control_plane:
-        join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": settings["node_ip"]}}
+        join["controlPlane"] = {"localAPIEndpoint": {"advertiseAddress": primary_address(settings)}}
     if control_plane or settings.get("patches"):
         join["patches"] = patches(settings)
     return merged(compact(join), settings.get("join_configuration") or {}, LISTS)

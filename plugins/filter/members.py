@@ -221,11 +221,21 @@ def _facts(host):
     return (host.get("ansible_facts") or {}).get("ohmykube_node") or {}
 
 
+def kubeadm_default_addresses(node, pod_cidr):
+    """Return the node's addresses with the default routes, in the families of the pod network, as kubelet takes them."""
+    known = [node.get("default_ip") or "", node.get("default_ip6") or ""]
+    found = []
+    for network in pod_cidr.split(","):
+        found += [one for one in known if one and (":" in one) == (":" in network)][:1]
+    return ",".join(found)
+
+
 class FilterModule:
     """The filters of this file."""
 
     def filters(self):
         return {
+            "kubeadm_default_addresses": kubeadm_default_addresses,
             "kubeadm_addresses": kubeadm_addresses,
             "kubeadm_choice": kubeadm_choice,
             "kubeadm_joining": kubeadm_joining,

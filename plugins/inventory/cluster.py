@@ -130,7 +130,7 @@ class InventoryModule(BaseInventoryPlugin, composing.Composing):
                 continue
             variables = _variables(node, there, shared)
             variables["ansible_ssh_common_args"] = shlex.join(arguments)
-            addresses[node["name"]] = variables.get("kubeadm_node_ip")
+            addresses[node["name"]] = _addresses(node, there, shared).partition(",")[0]
             if node["role"] == cluster_record.CONTROL_PLANE:
                 planes[node["name"]] = addresses[node["name"]]
             self._populate_host_vars([node["name"]], variables, cluster_record.GROUPS[node["role"]])
@@ -177,11 +177,15 @@ def _variables(node, there, shared):
         found["kubeadm_files"] = node["files"]
     if node["taints"] is not None:
         found["kubeadm_node_taints"] = node["taints"]
-    address = (
-        there["HostName"]
-        if shared["ohmykube_provider"] == ONE_NETWORK
-        else (node["host"] or {}).get("nodeIP")
-    )
-    if address:
-        found["kubeadm_node_ip"] = address
+    addresses = _addresses(node, there, shared)
+    # Of two IP families a node knows its other address itself.
+    if addresses.count(",") == shared["kubeadm_pod_cidr"].count(",") and addresses:
+        found["kubeadm_node_ip"] = addresses
     return found
+
+
+def _addresses(node, there, shared):
+    """Return what is known of a node's addresses, the primary one first; '' where nothing is."""
+    if shared["ohmykube_provider"] == ONE_NETWORK:
+        return there["HostName"]
+    return (node["host"] or {}).get("nodeIP") or ""

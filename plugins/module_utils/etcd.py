@@ -18,6 +18,7 @@ import urllib.parse
 from ansible_collections.ohmykube.cluster.plugins.module_utils import api_server, kubeadm, storage
 
 LOCAL = "https://127.0.0.1:2379"
+LISTENS = re.compile(r"--listen-client-urls=(?:\S*,)?(https://(?:127\.0\.0\.1|\[::1\]):[0-9]+)")
 ADVERTISED = re.compile(r"--(?:advertise-client|initial-advertise-peer)-urls=https://([^\s\"',]+)")
 REQUEST_SECONDS = 10
 HEALTH_SECONDS = 4
@@ -65,6 +66,12 @@ def servers():
     return ADVERTISED.findall(storage.read_text(kubeadm.ETCD_MANIFEST))
 
 
+def local():
+    """Return where the member of this node answers itself: of IPv6 where the node's primary address is."""
+    found = LISTENS.search(storage.read_text(kubeadm.ETCD_MANIFEST))
+    return found.group(1) if found else LOCAL
+
+
 class Etcd:
     """The cluster's etcd, through the member on this node."""
 
@@ -80,11 +87,11 @@ class Etcd:
 
     def members(self):
         """Return all members; raises EtcdError."""
-        return [Member(one) for one in self._ask(LOCAL, "cluster/member/list").get("members", [])]
+        return [Member(one) for one in self._ask(local(), "cluster/member/list").get("members", [])]
 
     def remove(self, member):
         """Remove a member; raises EtcdError. Nothing is changed without a majority of members."""
-        self._ask(LOCAL, "cluster/member/remove", ID=member.id)
+        self._ask(local(), "cluster/member/remove", ID=member.id)
 
     def is_healthy(self, member):
         """Return True when a member answers and knows a leader."""

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import socket
+import struct
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     api_server,
@@ -18,6 +20,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils.storage import re
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 CAP_SYS_RESOURCE = 24
+SIOCGIFMTU = 0x8921
+POD_CARDS = ("cni", "flannel", "veth", "cilium", "lxc")
 
 
 def gather(root="/", wait_for_api=0):
@@ -46,7 +50,9 @@ def gather(root="/", wait_for_api=0):
         "cluster_ca": kubeadm.ca_hash(at(kubeadm.CA_CERTIFICATE)),
         "cluster_endpoint": api_server.server_in(read_text(at(kubeadm.ADMIN_CONFIG))),
         "control_plane": control_plane,
-        "default_ip": default_address(),
+        "default_ip": default_address(socket.AF_INET) or default_address(socket.AF_INET6),
+        "default_ip6": default_address(socket.AF_INET6),
+        "mtu6": mtu6(at),
         "has_zstd": programs.find("zstd") is not None,
         "hostname": hostname,
         "in_container": in_container(at),
@@ -96,13 +102,32 @@ def resolver(at):
     return real if os.path.exists(at(real)) else "/etc/resolv.conf"
 
 
-def default_address():
-    """Return the address of the interface with the default route, or ''. Nothing is sent."""
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((target, 9))
-                return probe.getsockname()[0]
-        except OSError:
-            continue
-    return ""
+def mtu6(at):
+    """Return the least MTU of the network cards with a global IPv6 address, pod networks aside; 0 where there is none."""
+    found = []
+    for row in (line.split() for line in read_text(at("/proc/net/if_inet6")).splitlines()):
+        name, is_global = row[5], row[3] == "00"
+        if is_global and not name.startswith(POD_CARDS) and name != "lo":
+            found.append(mtu_of(name))
+    return min((mtu for mtu in found if mtu), default=0)
+
+
+def mtu_of(card):
+    """Return the MTU of a network card, 0 where there is none; sysfs may be of another network namespace."""
+    request = struct.pack("16si12x", card.encode(), 0)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            return struct.unpack("16si12x", fcntl.ioctl(probe, SIOCGIFMTU, request))[1]
+    except OSError:
+        return 0
+
+
+def default_address(family):
+    """Return the address of the interface with the default route of an IP family, or ''. Nothing is sent."""
+    target = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            return probe.getsockname()[0]
+    except OSError:
+        return ""

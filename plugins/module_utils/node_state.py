@@ -19,6 +19,7 @@ import sys
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils.pod_network import (
     dns_answers,
+    gateways,
     reached,
 )
 
@@ -224,7 +225,7 @@ def node_summary(item):
             "%s=%s:%s" % (taint["key"], taint.get("value", ""), taint["effect"])
             for taint in item.get("spec", {}).get("taints", [])
         ],
-        "pod_network": item.get("spec", {}).get("podCIDR", ""),
+        "pod_network": ",".join(item.get("spec", {}).get("podCIDRs", [])),
         "unschedulable": bool(item.get("spec", {}).get("unschedulable")),
         "ready": is_ready,
         "reason": "" if is_ready else str(ready.get("message", "no status yet")),
@@ -272,14 +273,14 @@ class Look:
     """One look at this node.
 
     ``options``: ``seconds`` for each program; ``dns``, a pair of server and name to ask it for, or
-    None; ``overlay``, the start of the names of network cards that lead to pods of other nodes, or
-    None; ``differences``, false where what differs from the record is not asked.
+    None; ``overlays``, starts of the names of network cards that lead to pods of other nodes;
+    ``differences``, false where what differs from the record is not asked.
     """
 
     def __init__(self, options, directory=DIRECTORY):
         self._seconds = options["seconds"]
         self._dns = options.get("dns")
-        self._overlay = options.get("overlay")
+        self._overlays = tuple(options.get("overlays", ()))
         self._compares = options.get("differences", True)
         texts = {
             name: _text(os.path.join(directory, name))
@@ -296,7 +297,8 @@ class Look:
         local = list(self._differences()) if self._compares else []
         joined = self._progress() == "joined"
         dns = bool(self._dns) and joined and dns_answers(*self._dns)
-        routes = _text(PROC + "/net/route") if self._overlay and joined else ""
+        tables = [_text(PROC + "/net/" + name) for name in ("route", "ipv6_route")]
+        hops = gateways(*tables, self._overlays) if self._overlays and joined else ()
         return {
             "record": hashlib.sha256(self._records.encode()).hexdigest() if self._managed else "",
             "kubeadm": self._progress(),
@@ -305,7 +307,7 @@ class Look:
             **self._applied(objects),
             "dns": dns,
             "pulling": os.path.exists(PULLS),
-            "reached": reached(routes, self._overlay),
+            "reached": reached(hops),
             "admin": _text(ADMIN_CONFIG),
         }
 

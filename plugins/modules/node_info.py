@@ -66,7 +66,7 @@ ansible_facts:
           M(ohmykube.cluster.deploy) gave. Only M(ohmykube.cluster.node_prepare) tells it.
         - V(images) has the images that containerd keeps for good, each as reference@digest, and as reference@ for any digest. Only
           M(ohmykube.cluster.node_prepare) tells it, of a node on which something was deployed.
-        - V(default_ip), V(hostname), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
+        - V(default_ip), V(default_ip6), V(hostname), V(mtu6), V(has_zstd), V(os), V(python), V(resolver), V(swap) and V(systemd) are what they say.
       type: dict
       returned: always
 joining:

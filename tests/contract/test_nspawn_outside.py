@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from outside import new_cluster_name, traces
 
 from ohmykube.kit.paths import Paths
+from ohmykube.model.cluster import Cluster, Network
 from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec
 from ohmykube.model.outside import HOST_NAME, Outside
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.nodes
 ALL = Outside(everything=True)
+BOTH = Network(
+    pod_cidr="10.244.0.0/16,fd00:10:244::/56", service_cidr="10.96.0.0/16,fd00:10:96::/112"
+)
 
 
 class Only(SystemCommands):
@@ -93,7 +98,7 @@ try:
             print(site.recv(2048)[20])
 except (OSError, AssertionError) as error:
     print(type(error).__name__)
-""".replace("GATEWAY", layout.GATEWAY)
+""".replace("GATEWAY", "10.88.0.1")
 
 
 @dataclass(frozen=True)
@@ -156,10 +161,15 @@ def world() -> Iterator[Internet]:
 def node(
     world: Internet, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path
 ) -> Iterator[Node]:
-    """Make one node for all tests, on the host that is played."""
+    """Make one node for all tests, on the host that is played, with addresses of both families."""
     home, cluster = tmp_path_factory.mktemp("home"), new_cluster_name()
     paths = Paths(state=home / "state", data=home / "data", cache=shared_cache)
-    provider = NspawnProvider(ProviderContext(paths=paths, reporter=NullReporter()))
+    described = Cluster(
+        name=cluster, kubernetes_version="1.36.3", provider="nspawn", nodes=(), network=BOTH
+    )
+    provider = NspawnProvider(
+        ProviderContext(paths=paths, reporter=NullReporter(), cluster=described)
+    )
     provider.prepare()  # from the network of this machine
     before = world.settings()
     try:
@@ -203,6 +213,50 @@ def test_the_hosts_own_loopback_is_open_where_a_port_of_it_is_named(
     assert node.does("resolve", HOST_NAME) == layout.HOST_ADDRESS
     assert node.gets(HOST_NAME, LOCAL)
     assert node.gets(SITE) is before.everything
+
+
+def test_ipv6_leads_to_the_ports_of_the_host_that_are_named(node: Node) -> None:
+    """And where the host itself has no way, the end is told at once."""
+    with internet.web(node.world.host, "::1", LOCAL):
+        for outside in (Outside(), ALL, Outside(host_ports=(LOCAL + 1,))):
+            node.open(outside)
+            assert not node.gets(layout.HOST_ADDRESS6, LOCAL)
+        node.open(Outside(host_ports=(LOCAL,)))
+        assert node.gets(layout.HOST_ADDRESS6, LOCAL)
+        assert not node.gets("2001:db8::80")
+    node.open(ALL)
+    assert node.does("get", "2001:db8::80", WEB) == "OSError", "no route, instead of silence"
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_a_packet_of_full_size_crosses_the_cluster_and_a_larger_one_does_not(
+    node: Node, family: str
+) -> None:
+    """With the order not to cut it; the cluster's bridge is as far as any other node."""
+    gateway, header = {"4": ("10.88.0.1", 28), "6": ("fd00:10:88::1", 48)}[family]
+    kind = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+
+    def receiver() -> socket.socket:
+        made = socket.socket(kind, socket.SOCK_DGRAM)
+        made.bind((gateway, 0))
+        made.settimeout(30)
+        return made
+
+    def sender() -> socket.socket:
+        made = socket.socket(kind, socket.SOCK_DGRAM)
+        level, option = {"4": (socket.IPPROTO_IP, 10), "6": (socket.IPPROTO_IPV6, 23)}[family]
+        made.setsockopt(level, option, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO of linux/in.h
+        return made
+
+    size = layout.MTU - header
+    with (
+        internet.inside(layout.cluster_netns(node.cluster), receiver) as gets,
+        internet.inside(layout.node_netns(node.cluster, NODE), sender) as sends,
+    ):
+        sends.sendto(b"x" * size, gets.getsockname()[:2])
+        assert len(gets.recv(65535)) == size
+        with pytest.raises(OSError, match="Message too long"):
+            sends.sendto(b"x" * (size + 1), gets.getsockname()[:2])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ class Flannel(Addon):
     def variables(self, cluster: Cluster, wanted: WantedAddon) -> Mapping[str, object]:
         """Return its network and how packets travel."""
         network = cluster.network
+        given = {} if network.mtu is None else {"flannel_mtu": network.mtu}
         return {
+            **given,
             "flannel_network": network.pod_cidr,
             "flannel_backend": network.flannel_backend,
             "flannel_nftables": network.proxy_mode == "nftables",

@@ -212,4 +212,4 @@ class Creator:
         cluster = self.cluster
         if cluster is None:
             return ()
-        return cluster.network.pod_cidr, cluster.network.service_cidr
+        return tuple(f"{cluster.network.pod_cidr},{cluster.network.service_cidr}".split(","))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, host_routes
+from ohmykube.model.networks import IpNetwork, overlap
 from ohmykube.providers.lima import names, processes, records
 from ohmykube.providers.lima.records import ClusterRecord
 from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, endpoint
@@ -40,7 +41,7 @@ _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 SSH_PORT = 22
 
 
-def routed() -> tuple[ipaddress.IPv4Network, ...]:
+def routed() -> tuple[IpNetwork, ...]:
     """Return the networks that this host has routes to, but for the default one (Linux)."""
     return tuple(route.network for route in host_routes.routes())
 
@@ -59,7 +60,7 @@ class Networks:
         self,
         home: Home,
         limactl: Limactl,
-        taken: Callable[[], Iterable[ipaddress.IPv4Network]] = routed,
+        taken: Callable[[], Iterable[IpNetwork]] = routed,
         command_of: Callable[[int], str] = processes.command,
     ) -> None:
         self._home = home
@@ -98,11 +99,11 @@ class Networks:
         return record
 
     def _free(self, gateways: set[str], avoid: Iterable[str]) -> int:
-        taken = [ipaddress.IPv4Network(text, strict=False) for text in avoid]
+        taken = [ipaddress.ip_network(text, strict=False) for text in avoid]
         taken += [ipaddress.IPv4Network(f"{text}/24", strict=False) for text in gateways if text]
         taken += self._taken()
         for number in NUMBERS:
-            if not any(_subnet(number).overlaps(other) for other in taken):
+            if not any(overlap(_subnet(number), other) for other in taken):
                 return number
         raise ProviderError(
             "no address range is left for another cluster",

@@ -11,35 +11,38 @@ from typing import TYPE_CHECKING
 from ohmykube.errors import LockedError, ProviderError
 from ohmykube.kit import files, locks
 from ohmykube.model.exposure import ExposedPort, PortForward
-from ohmykube.model.names import HIDDEN
+from ohmykube.model.networks import host_of
 from ohmykube.providers.nspawn import (
     directories,
     network,
-    node_addresses,
     node_root,
     port_forward,
     records,
+    subnet_choice,
 )
+from ohmykube.providers.nspawn.cluster_directory import ClusterDirectory
 from ohmykube.providers.nspawn.host_ports import HostPorts
-from ohmykube.providers.nspawn.layout import ClusterFiles
 from ohmykube.providers.nspawn.name_claims import Claim
 from ohmykube.providers.nspawn.records import ClusterRecord, MachineRecord
+from ohmykube.providers.nspawn.subnet import Subnet
 from ohmykube.providers.nspawn.uplink import Uplinks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ohmykube.model.cluster import Network
     from ohmykube.model.exposure import Exposed, Exposure, Report
     from ohmykube.model.machine import MachineSpec
     from ohmykube.model.outside import Outside
     from ohmykube.providers.nspawn.helper_programs import HelperPrograms
     from ohmykube.providers.nspawn.host_system import HostSystem
+    from ohmykube.providers.nspawn.layout import ClusterFiles
     from ohmykube.providers.nspawn.name_claims import Claims
 
 
-class Clusters:
-    """The clusters below one data directory."""
+class Clusters(ClusterDirectory):
+    """The clusters below one data directory, and what they have besides their nodes."""
 
     def __init__(
         self,
@@ -48,55 +51,12 @@ class Clusters:
         claims: Claims,
         helpers: HelperPrograms,
     ) -> None:
+        super().__init__(root)
         self._host = host
-        self.root = root
         self._claims = claims
         self._uplinks = Uplinks(host, helpers)
         self._ports = HostPorts(host, helpers)
         self._guard = threading.RLock()
-
-    def files(self, cluster: str) -> ClusterFiles:
-        """Return the paths of a cluster's files; they need not exist."""
-        return ClusterFiles(self.root / cluster)
-
-    def record(self, cluster: str) -> ClusterRecord | None:
-        """Return the record of exactly this cluster, or None.
-
-        Raises:
-            IntegrityError: the file is not ours, or is of another cluster.
-        """
-        record = records.read(self.files(cluster).marker, ClusterRecord)
-        return record if record is not None and record.cluster == cluster else None
-
-    def machine(self, cluster: str, node: str) -> MachineRecord | None:
-        """Return the record of exactly this machine; None when there is none or it is not ours."""
-        record = records.read(self.files(cluster).node(node).marker, MachineRecord)
-        owner = self.record(cluster)
-        if record is None or owner is None:
-            return None
-        ours = (record.cluster, record.node, record.id) == (cluster, node, owner.id)
-        return record if ours else None
-
-    def nodes(self, cluster: str) -> list[str]:
-        """Return the names of all node directories, sorted."""
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(p.name for p in self.files(cluster).nodes.iterdir() if p.is_dir())
-        return []
-
-    def directory(self, cluster: str, node: str) -> Path:
-        """Return the paths of a node's files; they need not exist."""
-        return self.files(cluster).node(node).root_dir
-
-    def names(self) -> list[str]:
-        """Return the names of all clusters here, sorted."""
-        if not self.root.is_dir():
-            return []
-        found = [p.name for p in self.root.iterdir() if (p / "cluster.json").is_file()]
-        return sorted(name for name in found if self.record(name) is not None)
-
-    def hidden(self) -> list[str]:
-        """Return the names of the directories of clusters that are made for ohmykube itself."""
-        return sorted(path.name for path in self.root.glob(f"{HIDDEN}*"))
 
     @contextlib.contextmanager
     def locked(self, cluster: str) -> Iterator[None]:
@@ -113,8 +73,12 @@ class Clusters:
         with locks.exclusive(path, f"node {node} of {cluster}", wait_seconds=120):
             yield
 
-    def open(self, cluster: str) -> ClusterRecord:
+    def open(self, cluster: str, wanted: Network | None = None) -> ClusterRecord:
         """Return the cluster's record, made with its directory when it is new.
+
+        Args:
+            cluster: whose.
+            wanted: what is described of its networks, for a new one.
 
         Raises:
             LockedError: the directory is somebody else's.
@@ -132,8 +96,17 @@ class Clusters:
                         hint=f"ls -l {paths.root_dir}; move it away if it is not needed",
                         id="OMK-P-113",
                     )
-                record = ClusterRecord(cluster=cluster, id=uuid.uuid4().hex)
-                records.write(paths.marker, record)
+                with subnet_choice.alone(self._host):
+                    others = self.networks_of_others(cluster)
+                    networks = subnet_choice.chosen(self._host, cluster, wanted, others)
+                    record = ClusterRecord(
+                        cluster=cluster,
+                        id=uuid.uuid4().hex,
+                        networks=networks,
+                        mtu=wanted.mtu if wanted else None,
+                        schema=records.schema_of("", (), networks),
+                    )
+                    records.write(paths.marker, record)
             return record
 
     def set_up(self, owner: ClusterRecord) -> None:
@@ -149,7 +122,7 @@ class Clusters:
             paths = self.files(cluster)
             self._claims.take(cluster, Claim(owner.id, str(paths.root_dir)))
             node_root.make_key(self._host, paths.identity, f"ohmykube-{cluster}")
-            network.make_cluster(self._host, cluster)
+            network.make_cluster(self._host, cluster, Subnet.of(owner.networks, owner.mtu))
             self._ensure_helpers(cluster, paths)
 
     def restore_helpers(self, cluster: str) -> None:
@@ -164,7 +137,7 @@ class Clusters:
     def _ensure_helpers(self, cluster: str, paths: ClusterFiles) -> None:
         outside = self._uplinks.wanted(paths)
         if outside is not None:
-            self._uplinks.ensure(cluster, paths, outside)
+            self._uplinks.ensure(cluster, paths, self.subnet(cluster), outside)
         report = self._ensure_ports(cluster)
         port_forward.must_be_held(cluster, report.forwards)
 
@@ -176,11 +149,11 @@ class Clusters:
         listed: Sequence[ExposedPort] | None = None,
     ) -> Report:
         """Hold the ports of this host that are the cluster's (see ``HostPorts.ensure``)."""
-        record, nodes = self.record(cluster), tuple(self._addresses(cluster).values())
+        record, nodes = self.record(cluster), self._addresses(cluster)
         targets = record.forwards if record else {}
         forwards = [_forward(target, port) for target, port in sorted(targets.items())]
         return self._ports.ensure(
-            *(cluster, self.files(cluster), nodes),
+            *(cluster, self.files(cluster), self.subnet(cluster), nodes),
             forwards=[one for one in forwards if one.target.address in nodes],
             wanted=wanted,
             listed=listed,
@@ -229,7 +202,7 @@ class Clusters:
                 cpus=spec.cpus,
                 memory_mib=spec.memory_mib,
                 mounts=spec.mounts,
-                schema=records.schema_of(record.template, spec.mounts),
+                schema=records.schema_of(record.template, spec.mounts, owner.networks),
             )
             self.save(changed)
             return changed
@@ -242,17 +215,26 @@ class Clusters:
         files.sweep(node.root_dir)
         if any(node.root_dir.iterdir()):
             raise directories.not_ours(node.root_dir)
-        address = node_addresses.free(spec.node, described, self._addresses(owner.cluster))
-        if not address:
+        own = Subnet.of(owner.networks, owner.mtu)
+        there = {name: self.machine(owner.cluster, name) for name in self.nodes(owner.cluster)}
+        addresses = {name: machine.address for name, machine in there.items() if machine}
+        number = own.free_number(spec.node, described, addresses)
+        if not number:
             files.remove_tree(node.root_dir)
             raise ProviderError(
                 f"cluster {owner.cluster} has no address left for node {spec.node}",
-                why=f"{len(node_addresses.ALL)} nodes are the most that one cluster takes",
+                why=f"{len(own.numbers)} nodes are the most that one cluster takes",
                 hint="ohmykube status",
                 id="OMK-P-114",
             )
+        address, secondary, *_ = (*own.of_number(number), "")
         return MachineRecord(
-            cluster=owner.cluster, node=spec.node, id=owner.id, address=address, base=base
+            cluster=owner.cluster,
+            node=spec.node,
+            id=owner.id,
+            address=address,
+            secondary_address=secondary,
+            base=base,
         )
 
     def save(self, record: MachineRecord) -> None:
@@ -338,13 +320,16 @@ class Clusters:
         """
         with self.locked(cluster):
             self._recorded(cluster)
-            self._uplinks.ensure(cluster, self.files(cluster), outside)
+            own = self.subnet(cluster)
+            self._uplinks.ensure(cluster, self.files(cluster), own, outside)
             self._publish_resolver(cluster)
 
-    def _addresses(self, cluster: str) -> dict[str, str]:
-        """Return the addresses of nodes by their names."""
+    def _addresses(self, cluster: str) -> list[str]:
+        """Return the addresses of all nodes, those of the primary IP family first."""
         machines = [self.machine(cluster, name) for name in self.nodes(cluster)]
-        return {machine.node: machine.address for machine in machines if machine is not None}
+        there = [machine for machine in machines if machine is not None]
+        secondary = [one.secondary_address for one in there if one.secondary_address]
+        return [*(one.address for one in there), *secondary]
 
     def publish(self, cluster: str, listed: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
         """Hold a port of this host for each of these; return where, as ``host:port``.
@@ -384,8 +369,9 @@ class Clusters:
         outside = self._uplinks.wanted(paths)
         resolves = outside is not None and outside.resolves
         search = self._uplinks.resolving().search if resolves else ()
+        server = self.subnet(cluster).gateways[0]
         for name in self.nodes(cluster):
-            node_root.set_resolver(paths.node(name), search)
+            node_root.set_resolver(paths.node(name), server, search)
 
     def pause(self, cluster: str) -> None:
         """Stop all that works for a cluster while its nodes run; its ports stay reserved."""
@@ -395,5 +381,5 @@ class Clusters:
 
 
 def _forward(target: str, port: int) -> PortForward:
-    address, _, inner = target.rpartition(":")
-    return PortForward(host_port=port, target=ExposedPort(address, int(inner)))
+    inner = int(target.rpartition(":")[2])
+    return PortForward(host_port=port, target=ExposedPort(host_of(target), inner))

@@ -17,6 +17,7 @@ import json
 import signal
 import sys
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from ohmykube import __version__
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.helper_programs import HelperPrograms
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import ClusterFiles
+    from ohmykube.providers.nspawn.subnet import Subnet
 
 PROGRAM = "ohmykube.kube.exposure"
 """The module that is run; the process knows more of Kubernetes than a provider does."""
@@ -57,6 +59,7 @@ class HostPorts:
         self,
         cluster: str,
         paths: ClusterFiles,
+        subnet: Subnet,
         nodes: Sequence[str],
         *,
         forwards: Sequence[PortForward],
@@ -68,7 +71,8 @@ class HostPorts:
         Args:
             cluster: whose.
             paths: of its files.
-            nodes: addresses of its nodes.
+            subnet: of its nodes.
+            nodes: addresses of its nodes, those of the primary IP family first.
             forwards: ways to servers of nodes; one that cannot be held is tried again each time.
             wanted: what services and descriptions say; None for what was said before.
             listed: ports by their addresses; None for those of before.
@@ -99,7 +103,7 @@ class HostPorts:
             self.end(cluster)
             told = None
         if told is None:
-            self._routes(cluster, nodes)
+            self._routes(cluster, subnet, nodes)
             files.write(paths.ports, json.dumps(orders.document()))
             self._tell(cluster, paths, orders)
         return told or _read_report(paths)
@@ -170,25 +174,30 @@ class HostPorts:
             id="OMK-P-540",
         )
 
-    def _routes(self, cluster: str, nodes: Sequence[str]) -> None:
+    def _routes(self, cluster: str, subnet: Subnet, nodes: Sequence[str]) -> None:
         """Lead through the nodes what the cluster's namespace itself sends beyond its networks."""
-        netns = layout.cluster_netns(cluster)
         what = f"lead to the services of cluster {cluster}"
-        hops = [word for node in nodes for word in ("nexthop", "via", node)]
-        if not hops:
-            return
-        own = ["ip", "-n", netns]
-        run_checked(
-            self._host, what, [*own, "route", "replace", "default", "table", str(ROUTES), *hops]
-        )
-        there = self._host.commands.run([*own, "rule", "show"], timeout=10)
-        if f"lookup {ROUTES}" in there.stdout:
-            return
-        # The first of them sends what stays in the networks of cluster and uplink the usual way.
-        main = ["rule", "add", "pref", "100", "iif", "lo", "to", layout.NETWORKS, "lookup", "main"]
-        rest = ["rule", "add", "pref", "101", "iif", "lo", "lookup", str(ROUTES)]
-        for rule in (main, rest):
-            run_checked(self._host, what, [*own, *rule])
+        for family in subnet.families:
+            hops = [
+                word
+                for node in nodes
+                if ip_address(node).version == family
+                for word in ("nexthop", "via", node)
+            ]
+            if not hops:
+                continue
+            own = ["ip", f"-{family}", "-n", layout.cluster_netns(cluster)]
+            table = ["route", "replace", "default", "table", str(ROUTES)]
+            run_checked(self._host, what, [*own, *table, *hops])
+            there = self._host.commands.run([*own, "rule", "show"], timeout=10)
+            if f"lookup {ROUTES}" in there.stdout:
+                continue
+            # The first of them send what stays in the networks of cluster and uplink the usual way.
+            near = [one for one in subnet.nearby if ip_network(one).version == family]
+            rules = [["pref", "100", "iif", "lo", "to", one, "lookup", "main"] for one in near]
+            rules.append(["pref", "101", "iif", "lo", "lookup", str(ROUTES)])
+            for rule in rules:
+                run_checked(self._host, what, [*own, "rule", "add", *rule])
 
 
 def _read_orders(paths: ClusterFiles) -> Orders | None:

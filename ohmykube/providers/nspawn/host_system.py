@@ -119,6 +119,12 @@ class HostSystem:
     kernel: KernelCalls = field(default_factory=KernelCalls)
     clock: Clock = field(default_factory=SystemClock)
 
+    @property
+    def route_tables(self) -> tuple[Path, Path]:
+        """The kernel's tables of routes for IPv4 and IPv6, as programs see them that we start."""
+        tables = self.proc / "thread-self" / "net"
+        return tables / "route", tables / "ipv6_route"
+
     def mounts(self) -> list[tuple[str, str, frozenset[str]]]:
         """Return (mount point, type, options) of each mount that we see, in order."""
         found = []

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-GATEWAY = "10.88.0.1"
-PREFIX = 24
 FIRST_HOST = 11
 LAST_HOST = 254
 BRIDGE = "br0"
 MTU = 65520
-"""Of all links of a cluster: packets that go out are cut where they leave the host, and segments of
-1500 bytes would cost a tenth of a processor for what is one copy now."""
+"""Of all links of a cluster that was given no other: packets that go out are cut where they leave
+the host, and segments of 1500 bytes would cost a tenth of a processor for what is one copy now."""
 
 UPLINK = "out0"
 """The link of a cluster's namespace that leads out."""
@@ -26,15 +24,10 @@ HOST_ADDRESS = "10.88.1.2"
 """Stands for 127.0.0.1 of the host."""
 RESOLVER_ADDRESS = "10.88.1.3"
 """Stands for the host's resolver. These three are where slirp4netns has them; pasta is told."""
-
-
-NETWORKS = "10.88.0.0/23"
-"""That of the nodes and that of the uplink."""
-
-
-def address(number: int) -> str:
-    """Return the address with the last octet ``number`` in a cluster's own subnet."""
-    return f"10.88.0.{number}"
+UPLINK_NETWORK6 = "fd00::/64"
+UPLINK_ADDRESS6 = "fd00::100"
+HOST_ADDRESS6 = "fd00::2"
+"""Stands for ::1 of the host. slirp4netns knows no other network of IPv6."""
 
 
 @dataclass(frozen=True, slots=True)

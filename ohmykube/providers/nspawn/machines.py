@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
+    from ohmykube.providers.nspawn.subnet import Subnet
 
 BOOT_WAIT = retry.Wait(seconds=60, every=0.05, factor=1.2, longest=0.3)
 STOP_WAIT = retry.Wait(seconds=8, every=0.05, factor=1.2, longest=0.3)
@@ -79,7 +80,7 @@ class Machines:
         else:
             host_mounts.check(wanted.node, wanted.mounts)
 
-    def boot(self, record: MachineRecord, node: NodeFiles) -> None:
+    def boot(self, record: MachineRecord, node: NodeFiles, subnet: Subnet) -> None:
         """Start the machine, whose root is mounted, and wait until it takes ssh connections.
 
         Raises:
@@ -87,7 +88,7 @@ class Machines:
         """
         host = self._host
         group = layout.node_group(record.cluster, record.node)
-        network.make_node(host, record.cluster, record.node, record.address)
+        network.make_node(host, record.cluster, record.node, subnet, subnet.number(record.address))
         self._cgroups.make(group)
         self.limit(record, node)
         node.console.unlink(missing_ok=True)

@@ -95,7 +95,6 @@ def populate(node: NodeFiles, record: MachineRecord, authorized_key: str) -> Non
     _put(root / "etc/hostname", record.node + "\n")
     names = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{record.address} {record.node}\n"
     _put(root / "etc/hosts", names)
-    set_resolver(node, ())
     if not (root / "etc/machine-id").exists():
         _put(root / "etc/machine-id", uuid.uuid4().hex + "\n", 0o444)
     for directory in ("root/.ssh", "var/lib/ohmykube"):
@@ -106,9 +105,9 @@ def populate(node: NodeFiles, record: MachineRecord, authorized_key: str) -> Non
     _put(root / "etc/ssh/ssh_host_ed25519_key.pub", public.read_text())
 
 
-def set_resolver(node: NodeFiles, search: tuple[str, ...]) -> None:
+def set_resolver(node: NodeFiles, server: str, search: tuple[str, ...]) -> None:
     """Let a node whose root is mounted ask the cluster's resolver, with these search domains."""
-    path, text = node.root / "etc/resolv.conf", uplink_rules.node_resolv_conf(search)
+    path, text = node.root / "etc/resolv.conf", uplink_rules.node_resolv_conf(server, search)
     if not path.parent.is_dir() or (path.is_file() and path.read_text() == text):
         return
     _put(path, text)

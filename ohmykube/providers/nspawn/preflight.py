@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import shutil
@@ -10,13 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import OhmykubeError
+from ohmykube.model.networks import AUTO, IPV6, overlap, parsed
+from ohmykube.model.outside import opened_by
 from ohmykube.providers.base import Check, CheckStatus
 from ohmykube.providers.nspawn import cgroups, kernel_limits, uplink
+from ohmykube.providers.nspawn.cluster_directory import ClusterDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ohmykube.kit.paths import Paths
+    from ohmykube.model.cluster import Cluster, Network
+    from ohmykube.model.networks import IpNetwork
     from ohmykube.providers.nspawn.host_system import HostSystem
 
 PROGRAMS = {
@@ -73,6 +79,21 @@ def check(
 def _result(id: str, title: str, *, ok: bool, evidence: str, fix: str = "") -> Check:
     status = CheckStatus.OK if ok else CheckStatus.FAIL
     return Check(id=id, title=title, status=status, evidence=evidence, fix="" if ok else fix)
+
+
+def check_for(host: HostSystem, paths: Paths, cluster: Cluster | None) -> list[Check]:
+    """Return the checks for one cluster: its networks, and what they need.
+
+    Args:
+        host: where to look.
+        paths: roots of the user's files.
+        cluster: as it is described; None for questions that concern no cluster in particular.
+    """
+    if cluster is None:
+        return check(host, paths)
+    others = ClusterDirectory(paths.data / "nspawn").networks_of_others(cluster.name)
+    outside = not opened_by(cluster.network, offline=False).nothing
+    return [*check(host, paths, outside=outside), *networks(host, cluster.network, others)]
 
 
 def _root(uid: int) -> Check:
@@ -137,6 +158,36 @@ def _outside(host: HostSystem) -> Iterator[Check]:
         if first == 0 <= last
         else f"not answered: net.ipv4.ping_group_range is {first} {last}, and leaves root out",
     )
+
+
+def networks(host: HostSystem, network: Network, others: Sequence[IpNetwork]) -> Iterator[Check]:
+    """Look whether the kernel knows the IP families, and who else has the machines' network.
+
+    Args:
+        host: where to look.
+        network: what is described.
+        others: networks of the machines of other clusters.
+    """
+    there = (host.proc / "net/if_inet6").exists()
+    if IPV6 in network.families:
+        yield _result(
+            "ipv6",
+            "IPv6 in the kernel",
+            ok=there,
+            evidence="there" if there else "not there, and podCIDR wants it for the nodes",
+            fix="boot without ipv6.disable=1, or networks of IPv4 alone in podCIDR and serviceCIDR",
+        )
+    asked = () if network.machine_cidr == AUTO else parsed(network.machine_cidr)
+    for mine, theirs in itertools.product(asked, others):
+        if overlap(mine, theirs):
+            yield Check(
+                id="machine-network",
+                title="network of the machines",
+                status=CheckStatus.WARN,
+                evidence=f"machineCIDR {mine} overlaps {theirs} of another cluster: the two can "
+                "live side by side, and never be joined",
+                fix="machineCIDR: auto  (takes a free one)",
+            )
 
 
 def _overlay(host: HostSystem) -> Check:

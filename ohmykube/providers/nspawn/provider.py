@@ -17,7 +17,7 @@ from ohmykube.model.machine import (
     SshTarget,
 )
 from ohmykube.model.names import HIDDEN
-from ohmykube.model.outside import Outside, opened_by
+from ohmykube.model.networks import IPV4, IPV6, host_port
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, Provider, ProviderContext
 from ohmykube.providers.nspawn import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.model.exposure import Exposed, ExposedPort, Exposure
+    from ohmykube.model.outside import Outside
     from ohmykube.providers.base import NewTemplate, OwnPart, Template
     from ohmykube.providers.nspawn.layout import NodeFiles
     from ohmykube.providers.nspawn.records import MachineRecord
@@ -94,15 +95,14 @@ class NspawnProvider(Provider):
             powers=True,
             system_containers=True,
             mounts=True,
+            families=frozenset({IPV4, IPV6}),
             # The limits of a control group; the disk is the host's.
             resizing=Resizing(cpus=Resize.LIVE, memory=Resize.LIVE, disk=Resize.MEANINGLESS),
         )
 
     def check(self) -> Sequence[Check]:
         """Look whether this host can run system containers."""
-        cluster = self.context.cluster
-        closed = cluster is not None and opened_by(cluster.network, offline=False).nothing
-        return preflight.check(self._host, self.context.paths, outside=not closed)
+        return preflight.check_for(self._host, self.context.paths, self.context.cluster)
 
     def prepare(self) -> None:
         """Build the base image unless it is there."""
@@ -165,12 +165,13 @@ class NspawnProvider(Provider):
             node = clusters.files(spec.cluster).node(spec.node)
             self._machines.check_mounts(spec, existing, node)
             made = existing is not None and existing.complete
-            if spec.template and not made and not self._templates.has(spec.template):
+            if spec.template and not (made or self._templates.has(spec.template)):
                 raise no_template(spec.template)
-            owner = clusters.open(spec.cluster)
             cluster = self.context.cluster
-            nodes = cluster.nodes if cluster and cluster.name == spec.cluster else ()
-            record = clusters.register_node(owner, spec, base, [one.name for one in nodes])
+            described = cluster if cluster and cluster.name == spec.cluster else None
+            owner = clusters.open(spec.cluster, described.network if described else None)
+            nodes = [one.name for one in described.nodes] if described else []
+            record = clusters.register_node(owner, spec, base, nodes)
             with failures.undoing(lambda: self._roll_back(record), after=LockedError):
                 clusters.set_up(owner)
             return self._running(record, node)
@@ -224,7 +225,7 @@ class NspawnProvider(Provider):
             node_root.populate(node, record, authorized)
         clusters.publish_keys(record.cluster)
         clusters.publish_resolver(record.cluster)
-        self._machines.boot(record, node)
+        self._machines.boot(record, node, clusters.subnet(record.cluster))
         record = replace(record, complete=True)
         clusters.save(record)
         return self._described(record)
@@ -316,7 +317,7 @@ class NspawnProvider(Provider):
 
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
         """Return a port on this host's loopback that leads to ``address:port``; starts it."""
-        return "127.0.0.1", self._clusters.endpoint(cluster, f"{address}:{port}")
+        return "127.0.0.1", self._clusters.endpoint(cluster, host_port(address, port))
 
     def open_outside(self, cluster: str, outside: Outside) -> None:
         """Open exactly this of the outside to the cluster's machines.
@@ -373,7 +374,12 @@ class NspawnProvider(Provider):
                 proxy_fdpass=True,
             )
         return Machine(
-            cluster=record.cluster, node=record.node, state=state, address=record.address, ssh=ssh
+            cluster=record.cluster,
+            node=record.node,
+            state=state,
+            address=record.address,
+            secondary_address=record.secondary_address,
+            ssh=ssh,
         )
 
 

@@ -19,8 +19,12 @@ CLONES = 2
 MOUNTS = 3
 """Schema of a machine that sees directories of its host: who knows 2 alone would start it without
 them."""
-SCHEMA = MOUNTS
+NETWORKS = 4
+"""Schema of clusters whose machines have other networks than ``NETWORK``, and of such machines."""
+SCHEMA = NETWORKS
 """The newest one known."""
+NETWORK = "10.88.0.0/24"
+"""Of the machines of clusters that do not record it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,10 @@ class ClusterRecord:
     """Random, new for each life of a cluster."""
     forwards: Mapping[str, int] = field(default_factory=dict)
     """``address:port`` inside -> port on 127.0.0.1 of the host."""
+    networks: tuple[str, ...] = (NETWORK,)
+    """Of the machines, one for each IP family, that of the primary one first."""
+    mtu: int | None = None
+    """Bytes of the largest packet between machines; None for the provider's own."""
     schema: int = 1
 
 
@@ -44,6 +52,7 @@ class MachineRecord:
     id: str
     """The cluster's id."""
     address: str
+    """Of the primary IP family."""
     base: str
     """Key of the base image."""
     cpus: float | None = None
@@ -55,11 +64,15 @@ class MachineRecord:
     template: str = ""
     """Key of the template that it is a clone of; empty for none."""
     mounts: tuple[Mount, ...] = ()
+    secondary_address: str = ""
+    """Of the other IP family, in a cluster of two."""
     schema: int = 1
 
 
-def schema_of(template: str, mounts: Sequence[Mount]) -> int:
+def schema_of(template: str, mounts: Sequence[Mount], networks: Sequence[str]) -> int:
     """Return the least schema of a machine, so that who does not know it leaves it alone."""
+    if tuple(networks) != (NETWORK,):
+        return NETWORKS
     if mounts:
         return MOUNTS
     return CLONES if template else 1
@@ -91,6 +104,8 @@ def read(path: Path, kind: type[R]) -> R | None:
         values = {key: value for key, value in content.items() if key in known}
         if "mounts" in values:
             values["mounts"] = tuple(_mount(one) for one in values["mounts"])
+        if "networks" in values:
+            values["networks"] = tuple(values["networks"])
         return kind(**values)
     except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import PrerequisiteError, ProviderError, TimeoutExceeded
-from ohmykube.kit import files, process, retry
+from ohmykube.kit import files, host_routes, process, retry
+from ohmykube.model.networks import IPV4, IPV6
 from ohmykube.model.outside import Outside
 from ohmykube.providers.nspawn import layout, network, uplink_rules
 from ohmykube.providers.nspawn.host_system import run_with_input
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ohmykube.providers.nspawn.helper_programs import HelperPrograms
     from ohmykube.providers.nspawn.host_system import HostSystem
     from ohmykube.providers.nspawn.layout import ClusterFiles
+    from ohmykube.providers.nspawn.subnet import Subnet
     from ohmykube.providers.nspawn.uplink_rules import Resolving
 
 CARRIERS = {"slirp4netns": "slirp4netns", "pasta": "passt"}
@@ -54,6 +56,8 @@ class _Setting:
     outside: Outside
     resolving: dict[str, Any]
     """How the host resolved names when the programs were started."""
+    ways6: tuple[str, ...] = ()
+    """Networks of IPv6 to which the host had a way then; empty for one to all, or without IPv6."""
     carrier: str
     """Which of ``CARRIERS`` carries; empty for none, and while it has not all been started."""
 
@@ -70,7 +74,7 @@ class Uplinks:
         found = _read(paths)
         return found.outside if found else None
 
-    def ensure(self, cluster: str, paths: ClusterFiles, outside: Outside) -> bool:
+    def ensure(self, cluster: str, paths: ClusterFiles, subnet: Subnet, outside: Outside) -> bool:
         """Open exactly this, now and whenever the cluster is started; tell whether it was not so.
 
         Raises:
@@ -79,14 +83,19 @@ class Uplinks:
         """
         resolving = self.resolving()
         carrier = "" if outside.nothing else self._carrier()
-        setting = _Setting(outside=outside, resolving=asdict(resolving), carrier=carrier)
+        setting = _Setting(
+            outside=outside,
+            resolving=asdict(resolving),
+            ways6=self._ways6() if IPV6 in subnet.families else (),
+            carrier=carrier,
+        )
         if _read(paths) == setting and self._runs(cluster) == (bool(carrier), bool(carrier)):
             return False
         self.end(cluster)
         # What is wanted is known before it is open, and that it is open when all of it is done.
         _write(paths, replace(setting, carrier=""))
         if carrier:
-            self._start(cluster, paths, setting, resolving)
+            self._start(cluster, paths, subnet, setting, resolving)
             _write(paths, setting)
         return True
 
@@ -98,6 +107,15 @@ class Uplinks:
     def resolving(self) -> Resolving:
         """Return how the host resolves names now."""
         return uplink_rules.resolving(_text(self._host.etc / "resolv.conf"))
+
+    def _ways6(self) -> tuple[str, ...]:
+        tables = self._host.route_tables
+        if host_routes.has_default6(tables[1]):
+            return ()
+        networks = [route.network for route in host_routes.routes(*tables)]
+        found = {str(network) for network in networks if network.version == IPV6}
+        # The nodes' own way is among them, so that the list is never empty.
+        return tuple(sorted(found | {layout.UPLINK_NETWORK6}))
 
     def _runs(self, cluster: str) -> tuple[bool, bool]:
         carries, resolves = (
@@ -119,23 +137,32 @@ class Uplinks:
         )
 
     def _start(
-        self, cluster: str, paths: ClusterFiles, setting: _Setting, resolving: Resolving
+        self,
+        cluster: str,
+        paths: ClusterFiles,
+        subnet: Subnet,
+        setting: _Setting,
+        resolving: Resolving,
     ) -> None:
         host, netns = self._host, self._host.netns / layout.cluster_netns(cluster)
         inside = network.inside(host, cluster)
-        rules = uplink_rules.ruleset(setting.outside, self._dns_over_tcp(setting, resolving))
+        tcp = self._dns_over_tcp(setting, resolving)
+        rules = uplink_rules.ruleset(setting.outside, tcp, setting.ways6)
         # The rules first: nothing gets out that they do not let out.
         what = f"set the rules of the network of cluster {cluster}"
         run_with_input(host, what, [*inside, FILTER, "--file", "-"], [rules])
+        by_pasta = setting.carrier == "pasta"
+        families = (IPV4,) if by_pasta else subnet.families
         argv = (
             uplink_rules.pasta_argv(setting.carrier, netns)
-            if setting.carrier == "pasta"
-            else uplink_rules.slirp_argv(setting.carrier, netns)
+            if by_pasta
+            else uplink_rules.slirp_argv(setting.carrier, netns, families)
         )
         asked = uplink_rules.resolver_argv(
-            RESOLVER, setting.outside, asks_host=bool(resolving.server)
+            RESOLVER, setting.outside, subnet, families, asks_host=bool(resolving.server)
         )
-        helpers = {_RESOLVES: [*inside, *asked], _CARRIES: uplink_rules.queued_argv(netns, argv)}
+        carrier = uplink_rules.linked_argv(netns, families, argv)
+        helpers = {_RESOLVES: [*inside, *asked], _CARRIES: carrier}
         started = [
             (name, self._helpers.start(cluster, paths, name, argv))
             for name, argv in helpers.items()
@@ -213,6 +240,7 @@ def _read(paths: ClusterFiles) -> _Setting | None:
                 host_ports=tuple(told["host_ports"]),
             ),
             resolving={**content["resolving"], "search": tuple(content["resolving"]["search"])},
+            ways6=tuple(content.get("ways6", ())),
             carrier=content["carrier"],
         )
     except (ValueError, KeyError, TypeError):

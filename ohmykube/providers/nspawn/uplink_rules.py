@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.model.networks import IPV4, IPV6
 from ohmykube.model.outside import HOST_NAME
 from ohmykube.providers.nspawn import layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ohmykube.model.outside import Outside
+    from ohmykube.providers.nspawn.subnet import Subnet
 
 TABLE = "ohmykube"
-NAMES = "names"
-"""The set to which the resolver adds the addresses of names that are open."""
+NAMES, NAMES6 = "names", "names6"
+"""The sets to which the resolver adds the addresses of names that are open."""
 PACKETS_WAITING = 10000
 """Queue of the uplink. The kernel cuts large segments before it hands them over, so that its own
 choice, a thousand, is a single burst, and what is dropped then costs nine tenths of the speed."""
@@ -56,7 +61,7 @@ def resolving(resolv_conf: str) -> Resolving:
     return Resolving(server=server, search=search)
 
 
-def node_resolv_conf(search: tuple[str, ...]) -> str:
+def node_resolv_conf(server: str, search: tuple[str, ...]) -> str:
     """Return the ``resolv.conf`` of a node.
 
     The gateway is where the cluster's resolver listens, and the kernel says so at once where there
@@ -64,10 +69,10 @@ def node_resolv_conf(search: tuple[str, ...]) -> str:
     CoreDNS end on its loop check.
     """
     domains = f"search {' '.join(search)}\n" if search else ""
-    return f"{domains}nameserver {layout.GATEWAY}\n"
+    return f"{domains}nameserver {server}\n"
 
 
-def ruleset(outside: Outside, dns_over_tcp: str) -> str:
+def ruleset(outside: Outside, dns_over_tcp: str, ways6: Sequence[str] = ()) -> str:
     """Return the rules of a cluster's namespace, which replace those of before in one step.
 
     Packets are judged by where they go, each for itself: what is closed is closed for connections
@@ -76,23 +81,27 @@ def ruleset(outside: Outside, dns_over_tcp: str) -> str:
     Args:
         outside: what is open.
         dns_over_tcp: where connections to the host's resolver are led to; empty to leave them.
+        ways6: all networks of IPv6 that the host has a way to, where it has none to everything. The
+            programs that carry packets out say nothing of those that they drop.
     """
     ports = ", ".join(map(str, outside.host_ports))
-    host = [f"ip daddr {layout.HOST_ADDRESS} th dport {{ {ports} }} accept"] if ports else []
-    if outside.everything:
-        opened = ["accept"]
-    else:
-        networks = f"ip daddr {{ {', '.join(outside.networks)} }} accept"
-        opened = [networks] if outside.networks else []
-        opened += [f"ip daddr @{NAMES} accept"] if outside.names else []
+    host = [
+        f"{word} daddr {address} th dport {{ {ports} }} accept"
+        for word, address in (("ip", layout.HOST_ADDRESS), ("ip6", layout.HOST_ADDRESS6))
+        if ports
+    ]
+    opened = ["accept"] if outside.everything else _opened(outside)
     forward = [
         "type filter hook forward priority filter; policy accept;",
         f'oifname != "{layout.UPLINK}" accept',
         *host,
         # What else is there stands for the host and its resolver, which nodes ask through ours.
         f"ip daddr {layout.UPLINK_NETWORK} reject with icmp admin-prohibited",
+        f"ip6 daddr {layout.UPLINK_NETWORK6} reject with icmpv6 admin-prohibited",
+        *([f"ip6 daddr != {{ {', '.join(ways6)} }} reject with icmpv6 no-route"] if ways6 else []),
         *opened,
         "meta nfproto ipv4 reject with icmp admin-prohibited",
+        "meta nfproto ipv6 reject with icmpv6 admin-prohibited",
         "drop",
     ]
     leaving = [
@@ -107,36 +116,53 @@ def ruleset(outside: Outside, dns_over_tcp: str) -> str:
     return (
         f"table inet {TABLE}\ndelete table inet {TABLE}\n"
         f"table inet {TABLE} {{\n set {NAMES} {{ type ipv4_addr; flags interval; auto-merge; }}\n"
+        f" set {NAMES6} {{ type ipv6_addr; flags interval; auto-merge; }}\n"
         f"{body}}}\n"
     )
+
+
+def _opened(outside: Outside) -> list[str]:
+    """Return what lets packets to networks and names through."""
+    lines = []
+    for word, family, names in (("ip", IPV4, NAMES), ("ip6", IPV6, NAMES6)):
+        networks = [one for one in outside.networks if ip_network(one).version == family]
+        lines += [f"{word} daddr {{ {', '.join(networks)} }} accept"] if networks else []
+        lines += [f"{word} daddr @{names} accept"] if outside.names else []
+    return lines
 
 
 def _lines(lines: list[str]) -> str:
     return "\n  ".join(lines)
 
 
-def resolver_argv(program: str, outside: Outside, *, asks_host: bool) -> list[str]:
+def resolver_argv(
+    program: str, outside: Outside, subnet: Subnet, families: Sequence[int], *, asks_host: bool
+) -> list[str]:
     """Return the command line of dnsmasq as the cluster's resolver, inside of its namespace.
 
     Args:
         program: dnsmasq.
         outside: what is open.
+        subnet: of the machines, whose gateways are where it listens.
+        families: in which the host is reached.
         asks_host: whether the host has a resolver that can be asked.
     """
+    hosts = {IPV4: layout.HOST_ADDRESS, IPV6: layout.HOST_ADDRESS6}
     argv = [
         *(program, "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file="),
         *("--log-facility=-", "--user=nobody", "--no-hosts", "--no-resolv"),
-        *("--bind-interfaces", f"--listen-address={layout.GATEWAY}"),
+        *("--bind-interfaces", *(f"--listen-address={one}" for one in subnet.gateways)),
         # CoreDNS remembers answers, and an address must be let through each time that it is told.
         *("--cache-size=0", "--dns-forward-max=1000"),
-        f"--host-record={HOST_NAME},{layout.HOST_ADDRESS}",
+        f"--host-record={HOST_NAME},{','.join(hosts[family] for family in families)}",
         f"--local=/{HOST_NAME.partition('.')[2]}/",
     ]
     if outside.resolves and asks_host:
         argv.append(f"--server={layout.RESOLVER_ADDRESS}")
     if outside.names and not outside.everything:
         # Several options: one of all names could be longer than a line of dnsmasq may be.
-        argv += [f"--nftset=/{name}/4#inet#{TABLE}#{NAMES}" for name in outside.names]
+        sets = f"4#inet#{TABLE}#{NAMES},6#inet#{TABLE}#{NAMES6}"
+        argv += [f"--nftset=/{name}/{sets}" for name in outside.names]
     return argv
 
 
@@ -155,7 +181,8 @@ def pasta_argv(program: str, netns: Path) -> list[str]:
     """Return the command line of pasta, which connects the cluster's namespace with the host.
 
     It is given addresses of our own and no interface of the host but the loopback, so that it works
-    whatever networks the host has, and while they come and go.
+    whatever networks the host has, and while they come and go. Of an interface without a link-local
+    address it takes no IPv6.
     """
     named = Path("/run/user/0/netns") / netns.name
     prefix = layout.UPLINK_NETWORK.rpartition("/")[2]
@@ -173,17 +200,28 @@ def pasta_argv(program: str, netns: Path) -> list[str]:
 
 
 # Becomes the program after a child of it that waits for the program's link, and ends with it.
-_QUEUED = 'while kill -0 $$ && ! ip -n "$0" link set dev "$1" txqueuelen "$2"; do sleep 0.05; done'
+_LINKED = "while kill -0 $$ && ! {}; do sleep 0.05; done"
 
 
-def queued_argv(netns: Path, argv: list[str]) -> list[str]:
-    """Return the command line of a program whose link is given its queue whenever it starts."""
-    link = (layout.UPLINK, str(PACKETS_WAITING))
-    begin = f'( {_QUEUED} ) 2>/dev/null & shift 2; exec "$@"'
-    return ["/bin/sh", "-c", begin, netns.name, *link, *argv]
+def linked_argv(netns: Path, families: Sequence[int], argv: list[str]) -> list[str]:
+    """Return the command line of a program whose link is set up whenever it starts.
+
+    It gets its queue, and where nodes have IPv6 an address and a route: the program announces them
+    to hosts, and the namespace is a router.
+    """
+    prefix = layout.UPLINK_NETWORK6.rpartition("/")[2]
+    steps = [f"link set dev {layout.UPLINK} txqueuelen {PACKETS_WAITING}"]
+    if IPV6 in families:
+        steps += [
+            f"address replace {layout.UPLINK_ADDRESS6}/{prefix} dev {layout.UPLINK} nodad",
+            f"route replace default via {layout.HOST_ADDRESS6} dev {layout.UPLINK}",
+        ]
+    ready = " && ".join(f'ip -n "$0" {step}' for step in steps)
+    begin = f'( {_LINKED.format("{ " + ready + "; }")} ) 2>/dev/null & exec "$@"'
+    return ["/bin/sh", "-c", begin, netns.name, *argv]
 
 
-def slirp_argv(program: str, netns: Path) -> list[str]:
+def slirp_argv(program: str, netns: Path, families: Sequence[int]) -> list[str]:
     """Return the command line of slirp4netns, which does the same.
 
     Its sandbox unmounts what it does not need, also where others see it: so in one of our own.
@@ -191,5 +229,6 @@ def slirp_argv(program: str, netns: Path) -> list[str]:
     return [
         *_OWN_MOUNTS,
         *(program, "--configure", f"--mtu={layout.MTU}", f"--cidr={layout.UPLINK_NETWORK}"),
+        *(("--enable-ipv6",) if IPV6 in families else ()),
         *("--enable-sandbox", "--netns-type=path", str(netns), layout.UPLINK),
     ]

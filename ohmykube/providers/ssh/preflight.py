@@ -154,7 +154,8 @@ def _ports(node: Node, facts: Facts) -> Check:
 
 
 def _node_ip(facts: Facts, wished: str) -> Check:
-    there = wished in facts.addresses
-    evidence = wished if there else f"{wished} is none of {', '.join(facts.addresses) or 'none'}"
+    absent = [one for one in wished.split(",") if one not in facts.addresses]
+    there = not absent
+    evidence = wished if there else f"{absent[0]} is none of {', '.join(facts.addresses) or 'none'}"
     fix = "set nodeIP to an address of that host, or leave it out"
     return _check("node-ip", "node address", OK if there else FAIL, evidence, fix)

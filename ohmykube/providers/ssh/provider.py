@@ -12,6 +12,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import architecture, failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
+from ohmykube.model.networks import IPV4, IPV6
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.ssh import host_facts, preflight, refusals
@@ -69,7 +70,7 @@ class SshProvider(Provider):
     @property
     def capabilities(self) -> Capabilities:
         """None: hosts are used as they are."""
-        return Capabilities(creates=False, powers=False)
+        return Capabilities(creates=False, powers=False, families=frozenset({IPV4, IPV6}))
 
     def check(self) -> Sequence[Check]:
         """Look for the ssh client; ``prepare`` and ``preflight`` check the hosts."""
@@ -337,11 +338,13 @@ class SshProvider(Provider):
         return self._logins.target(host, known_hosts)
 
     def _machine(self, cluster: str, node: str, host: Host, facts: Facts) -> Machine:
+        primary, _, secondary = (host.node_ip or "").partition(",")
         return Machine(
             cluster=cluster,
             node=node,
             state=MachineState.RUNNING,
-            address=facts.address(host.node_ip, self._logins.of(host).address),
+            address=facts.address(primary, self._logins.of(host).address),
+            secondary_address=secondary,
             ssh=self._target(cluster, host),
             arch=architecture.go_name(facts.text("machine")),
         )

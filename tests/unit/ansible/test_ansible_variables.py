@@ -293,6 +293,23 @@ def test_a_node_is_told_of_the_repacked_form_of_an_image() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("primary", "secondary", "told"),
+    [
+        ("10.88.0.12", "", "10.88.0.12"),
+        ("10.88.0.12", "fd00:10:88::c", "10.88.0.12,fd00:10:88::c"),
+        ("fd00:10:88::c", "10.88.0.12", "fd00:10:88::c,10.88.0.12"),
+        ("fd00:10:88::c", "", "fd00:10:88::c"),
+    ],
+)
+def test_a_node_has_all_of_its_addresses_as_kubelet_takes_them(
+    primary: str, secondary: str, told: str
+) -> None:
+    own = replace(MACHINES[1], address=primary, secondary_address=secondary)
+    assert host_vars(WORKER, own, None, None)["kubeadm_node_ip"] == told
+    assert host_vars(WORKER, own, None, None)["node_hosts"] == {own.node: primary}
+
+
 def test_a_node_has_its_connection_labels_and_taints() -> None:
     result = host_vars(WORKER, MACHINES[1], Path("/run/a b/ssh_config"), None)
     assert result["ansible_host"] == "dev-w-1"

@@ -37,8 +37,9 @@ def nobody() -> Target:
 
 async def served(
     handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    at: str = "127.0.0.1",
 ) -> tuple[asyncio.Server, Target]:
-    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    server = await asyncio.start_server(handler, at, 0)
     return server, server.sockets[0].getsockname()[:2]
 
 
@@ -99,6 +100,19 @@ def test_the_first_target_that_answers_is_taken_and_remembered() -> None:
             return [await asked(place, b"a"), await asked(place, b"b")]
 
     assert asyncio.run(work()) == [b"a", b"b"]
+
+
+def test_targets_of_both_families_are_tried_in_turn() -> None:
+    """A port of the nodes answers in the family of its service alone."""
+
+    async def work(at: str) -> list[bytes]:
+        server, (_, port) = await served(back, at)
+        targets = ("127.0.0.1", port), ("::1", port)
+        async with server, forwarded(*targets) as (_, place), asyncio.timeout(30):
+            return [await asked(place, b"a"), await asked(place, b"b")]
+
+    for at in ("127.0.0.1", "::1"):
+        assert asyncio.run(work(at)) == [b"a", b"b"], at
 
 
 @pytest.mark.parametrize("targets", [(), (nobody(),), (nobody(), nobody())])

@@ -48,13 +48,11 @@ class Echo(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def echoing(name: bytes = b"") -> AsyncIterator[tuple[Echo, Target]]:
+async def echoing(name: bytes = b"", at: str = "127.0.0.1") -> AsyncIterator[tuple[Echo, Target]]:
     loop = asyncio.get_running_loop()
-    transport, echo = await loop.create_datagram_endpoint(
-        lambda: Echo(name), local_addr=("127.0.0.1", 0)
-    )
+    transport, echo = await loop.create_datagram_endpoint(lambda: Echo(name), local_addr=(at, 0))
     try:
-        yield echo, transport.get_extra_info("sockname")
+        yield echo, transport.get_extra_info("sockname")[:2]
     finally:
         transport.close()
 
@@ -111,6 +109,18 @@ def test_the_next_target_gets_what_one_refuses() -> None:
         async with echoing() as (_, target), forwarded(nobody(), nobody(), target) as (_, place):
             with bound() as client, bound() as other:
                 return [await asked(client, place, b"a"), await asked(other, place, b"b")]
+
+    assert asyncio.run(work()) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("at", ["127.0.0.1", "::1"])
+def test_targets_of_both_families_are_tried_in_turn(at: str) -> None:
+    async def work() -> list[bytes]:
+        async with echoing(at=at) as (_, (_, port)):
+            targets = ("127.0.0.1", port), ("::1", port)
+            async with forwarded(*targets) as (_, place):
+                with bound() as client:
+                    return [await asked(client, place, b"a"), await asked(client, place, b"b")]
 
     assert asyncio.run(work()) == [b"a", b"b"]
 

@@ -28,7 +28,7 @@ def _target(target: ExposedPort) -> tuple[str, int, str]:
     [
         (service("a", WEB, ip="10.88.0.200"), [("a.default", "10.88.0.200", 80, "tcp", 80)]),
         (service("a", WEB), [("a.default", ANY_NODE, 30080, "tcp", 80)]),
-        (service("a", WEB, ip="fd00::1"), [("a.default", ANY_NODE, 30080, "tcp", 80)]),
+        (service("a", WEB, ip="fd00::1"), [("a.default", "fd00::1", 80, "tcp", 80)]),
         (service("a", {"port": 80}), []),  # no port of the nodes is allocated
         (service("a", WEB, kind="NodePort"), [("a.default", ANY_NODE, 30080, "tcp", 30080)]),
         (service("a", DNS, ip="192.0.2.7"), [("a.default", "192.0.2.7", 53, "udp", 53)]),
@@ -95,25 +95,35 @@ def test_pods_have_the_name_of_what_made_them(owner: dict[str, str], name: str) 
     assert [one.name for one in found[0]] == [name]
 
 
+@pytest.mark.parametrize("address", ["10.96.0.7", "fd00:10:96::7"])
 @pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
-def test_an_asked_service_of_any_type_is_reached_at_its_own_address(kind: str) -> None:
-    services = [service("a", WEB, kind=kind, clusterIP="10.96.0.7"), service("b", WEB)]
+def test_an_asked_service_of_any_type_is_reached_at_its_own_address(
+    kind: str, address: str
+) -> None:
+    services = [service("a", WEB, kind=kind, clusterIP=address), service("b", WEB)]
     asked = AskedService(namespace="default", service="a", port=80, host_port=8080)
     request = service_ports.of_asked(asked, services)
     assert request is not None
-    assert request.target == ExposedPort("10.96.0.7", 80)
+    assert request.target == ExposedPort(address, 80)
     assert (request.place_port, request.fixed) == (8080, True)
     free = service_ports.of_asked(AskedService(namespace="default", service="a", port=80), services)
     assert free is not None
     assert (free.place_port, free.fixed) == (80, False)
 
 
-@pytest.mark.parametrize("address", ["None", "", "fd00::7"])
-def test_what_has_no_ipv4_address_or_is_not_there_is_not_reached(address: str) -> None:
+@pytest.mark.parametrize("address", ["None", ""])
+def test_what_has_no_address_or_is_not_there_is_not_reached(address: str) -> None:
     services = [service("a", WEB, clusterIP=address)]
     for name in ("a", "gone"):
         asked = AskedService(namespace="default", service=name, port=80)
         assert service_ports.of_asked(asked, services) is None
+
+
+def test_of_several_addresses_of_a_load_balancer_one_of_ipv4_is_taken() -> None:
+    """This host reaches both through the nodes, and IPv4 also where the cluster has no IPv6."""
+    offers = service("a", WEB, ip="fd00::1")
+    offers["status"]["loadBalancer"]["ingress"].append({"ip": "192.0.2.7"})
+    assert told(service_ports.of_service(offers)) == [("a.default", "192.0.2.7", 80, "tcp", 80)]
 
 
 def test_fixed_and_listed_ports_are_what_they_say() -> None:

@@ -36,6 +36,19 @@ def test_names_carry_the_cluster_and_the_server_is_ours() -> None:
     assert document["contexts"][0]["context"] == {"cluster": "ohmykube-dev", "user": "ohmykube-dev"}
 
 
+@pytest.mark.parametrize(
+    ("host", "server"),
+    [
+        ("192.0.2.7", "https://192.0.2.7:6443"),
+        ("2001:db8::7", "https://[2001:db8::7]:6443"),
+        ("cp1.example", "https://cp1.example:6443"),
+    ],
+)
+def test_an_address_of_ipv6_is_in_brackets(host: str, server: str) -> None:
+    document = yaml.safe_load(kubeconfig.rename(yaml.safe_dump(ADMIN), "dev", host, 6443))
+    assert document["clusters"][0]["cluster"]["server"] == server
+
+
 @pytest.mark.parametrize("text", ["", "[]", "clusters: []", "a: {b", "clusters: [{cluster: 3}]"])
 def test_what_is_no_kubeconfig_is_refused(text: str) -> None:
     with pytest.raises(ClusterError, match="not a kubeconfig"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 
 import pytest
@@ -78,13 +78,46 @@ def test_without_a_free_one_the_field_is_named() -> None:
         ("10.244.3.0/24", "spec.network.podCIDR 10.244.0.0/16"),
         ("10.0.0.0/8", "spec.network.podCIDR 10.244.0.0/16"),
         ("10.96.255.255/32", "spec.network.serviceCIDR 10.96.0.0/16"),
-        ("10.88.0.0/16", "the network of nspawn's nodes 10.88.0.0/23"),
+        ("10.88.0.0/16", "the way out of nspawn's nodes, 10.88.1.0/24"),
     ],
 )
 def test_what_the_host_reaches_and_the_cluster_hides_is_told(route: str, named: str) -> None:
     wanted = addresses.settled(cluster(), None, list)
     told = list(addresses.hidden(wanted, "nspawn", [(IPv4Network(route), "wg0")]))
     assert told[0].startswith(f"{named} overlaps {route}, which this host reaches by wg0")
+
+
+@pytest.mark.parametrize(
+    ("route", "named"),
+    [
+        ("fd00:10:244:3::/64", ["spec.network.podCIDR fd00:10:244::/56"]),
+        ("fd00:10:96::7/128", ["spec.network.serviceCIDR fd00:10:96::/112"]),
+        ("fd00:77::/48", ["spec.network.machineCIDR fd00:77::/64"]),
+        ("fd00::/64", ["the way out of nspawn's nodes, fd00::/64"]),
+        ("fd00:10::/32", ["spec.network.podCIDR fd00:10:244::/56",
+                          "spec.network.serviceCIDR fd00:10:96::/112"]),
+        ("2001:db8::/32", []),
+    ],
+)  # fmt: skip
+def test_what_the_host_reaches_by_ipv6_is_compared_where_a_cluster_has_it(
+    route: str, named: list[str]
+) -> None:
+    wanted = cluster("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112")
+    network = replace(wanted.network, machine_cidr="10.77.0.0/24,fd00:77::/64")
+    routes = [(ip_network(route), "wg0")]
+    told = list(addresses.hidden(replace(wanted, network=network), "nspawn", routes))
+    assert [one.partition(" overlaps ")[0] for one in told] == named
+    assert not any("auto" in one for one in told), "auto is of IPv4"
+    assert list(addresses.hidden(addresses.settled(cluster(), None, list), "nspawn", routes)) == []
+
+
+def test_two_families_are_kept_clear_of_and_told_to_others() -> None:
+    both = cluster("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112")
+    assert addresses.settled(both, None, list) == both
+    taken = addresses.networks(replace(both.network, machine_cidr="10.77.0.0/24,fd00:77::/64"))
+    assert len(taken) == 6
+    found = addresses.settled(cluster(), None, lambda: taken).network
+    assert (found.pod_cidr, found.service_cidr) == ("10.245.0.0/16", "10.97.0.0/16")
 
 
 @pytest.mark.parametrize("egress", [Egress.FULL, Egress.NONE])

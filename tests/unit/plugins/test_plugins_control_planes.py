@@ -350,6 +350,22 @@ def test_what_etcd_refuses_is_told(run_module: RunModule, plane: TlsServer) -> N
     assert said.endswith("refuses cluster/member/list: no gateway")
 
 
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        ("https://127.0.0.1:2379,https://10.0.0.1:2379", "https://127.0.0.1:2379"),
+        ("https://[::1]:2379,https://[fd00::b]:2379", "https://[::1]:2379"),
+        ("https://[fd00::b]:2379,https://[::1]:4444", "https://[::1]:4444"),
+        ("https://10.0.0.1:2379", "https://127.0.0.1:2379"),
+    ],
+)
+def test_etcd_is_asked_on_the_loopback_of_its_family(
+    node: FakeNode, urls: str, expected: str
+) -> None:
+    node.write("etc/kubernetes/manifests/etcd.yaml", f"    - --listen-client-urls={urls}\n")
+    assert etcd.local() == expected
+
+
 def test_etcd_that_is_down_is_told(
     run_module: RunModule, plane: TlsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

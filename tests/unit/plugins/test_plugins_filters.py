@@ -63,6 +63,33 @@ def test_init_documents() -> None:
     assert "ignorePreflightErrors" not in found["InitConfiguration"]["nodeRegistration"]
 
 
+@pytest.mark.parametrize(
+    ("node_ip", "primary"),
+    [
+        ("10.0.0.11", "10.0.0.11"),
+        ("fd00::11", "fd00::11"),
+        ("10.0.0.11,fd00::11", "10.0.0.11"),
+        ("fd00::11,10.0.0.11", "fd00::11"),
+    ],
+)
+def test_a_node_in_two_families_is_advertised_by_its_primary_one(
+    node_ip: str, primary: str
+) -> None:
+    """The kubelet is told both; networks are handed on as they are."""
+    networks = {"pod_cidr": "10.1.0.0/16,fd00:1::/56", "service_cidr": "10.2.0.0/16,fd00:2::/112"}
+    settings = {**SETTINGS, **networks, "node_ip": node_ip}
+    init = kubeadm.kubeadm_init_documents(settings, NODE)[0]
+    join = kubeadm.kubeadm_join_document(settings, NODE, control_plane=True)
+    assert init["localAPIEndpoint"] == {"advertiseAddress": primary}
+    assert join["controlPlane"]["localAPIEndpoint"] == {"advertiseAddress": primary}
+    for document in (init, join):
+        told = document["nodeRegistration"]["kubeletExtraArgs"]
+        assert {"name": "node-ip", "value": node_ip} in told
+    cluster = kubeadm.kubeadm_init_documents(settings, NODE)[1]
+    assert cluster["networking"]["podSubnet"] == networks["pod_cidr"]
+    assert cluster["networking"]["serviceSubnet"] == networks["service_cidr"]
+
+
 def test_system_container_with_cgroup_v1() -> None:
     found = init(CONTAINER)
     assert found["KubeletConfiguration"]["failCgroupV1"] is False

@@ -53,6 +53,9 @@ LOCK = artifact_locks.of(
         "flannel_cni_plugin_image": "ghcr.io/flannel-io/flannel-cni-plugin:v1.6.2-flannel1",
     },
 )
+BOTH = Network(
+    pod_cidr="10.244.0.0/16,fd00:10:244::/56", service_cidr="10.96.0.0/16,fd00:10:96::/112"
+)
 # Roles see themselves whether they are in a system container; the provider's word is not needed.
 OF_THE_PROVIDER = {
     "node_manage_kernel",
@@ -391,6 +394,24 @@ def test_existing_hosts(keep: Callable[[Cluster], Kept]) -> None:
     assert found["m1"]["kubeadm_node_ip"] == "198.51.100.1"
     # Where the node's own address is not known, the roles find it; nothing is guessed.
     assert not {"ansible_become", "kubeadm_node_ip", "node_hosts"} & set(found["n1"])
+
+
+def test_of_two_families_a_node_knows_its_other_address_itself(
+    keep: Callable[[Cluster], Kept],
+) -> None:
+    """The ssh configuration has one."""
+    found = keep(small(network=BOTH)).listed()["_meta"]["hostvars"]
+    assert "kubeadm_node_ip" not in found["w1"]
+    assert found["w1"]["node_hosts"] == {"cp1": "10.88.0.11", "w1": "10.88.0.12"}
+    assert found["w1"]["kubeadm_pod_cidr"] == BOTH.pod_cidr
+
+
+def test_a_host_that_was_told_two_addresses_has_both(keep: Callable[[Cluster], Kept]) -> None:
+    both = Host(address="192.0.2.11", node_ip="198.51.100.1,2001:db8::1")
+    nodes = (Node(name="m1", role=Role.CONTROL_PLANE, host=both),)
+    found = keep(small(provider="ssh", nodes=nodes, network=BOTH)).listed()["_meta"]["hostvars"]
+    assert found["m1"]["kubeadm_node_ip"] == "198.51.100.1,2001:db8::1"
+    assert found["m1"]["node_hosts"] == {"m1": "198.51.100.1"}
 
 
 def with_files() -> Cluster:

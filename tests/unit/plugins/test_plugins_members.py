@@ -266,3 +266,24 @@ def test_who_has_yet_to_join_is_told_by_what_was_found_alone(plane: str, worker:
     new = {name for name, facts in found.items() if not facts.get("joined")}
     expected = "control_plane" if "cp1" in new else "worker" if new else "nobody"
     assert members.kubeadm_newcomers(hosts, ["cp1", "cp2"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ("10.1.0.0/16", "10.0.0.9"),
+        ("fd00:1::/56", "fd00::9"),
+        ("10.1.0.0/16,fd00:1::/56", "10.0.0.9,fd00::9"),
+        ("fd00:1::/56,10.1.0.0/16", "fd00::9,10.0.0.9"),
+    ],
+)
+def test_a_node_that_was_given_no_address_has_one_of_each_family_of_pods(
+    pods: str, expected: str
+) -> None:
+    """One that it does not have is left out; without IPv4 the other one is its default."""
+    both = {"default_ip": "10.0.0.9", "default_ip6": "fd00::9"}
+    assert members.kubeadm_default_addresses(both, pods) == expected
+    only = {"default_ip": "fd00::9", "default_ip6": "fd00::9"}
+    wanted = [one for one in expected.split(",") if ":" in one]
+    assert members.kubeadm_default_addresses(only, pods) == ",".join(wanted)
+    assert members.kubeadm_default_addresses({}, pods) == ""

@@ -133,6 +133,32 @@ def test_facts(node: FakeNode) -> None:
     assert (found["swap"], found["systemd"], found["kubernetes_version"]) == (False, False, "")
 
 
+@pytest.mark.parametrize(
+    ("cards", "least"),
+    [
+        ({}, 0),
+        ({"lo": "10"}, 0),
+        ({"lo": "10", "eth0": "00"}, 1400),
+        ({"eth0": "20"}, 0),  # link-local
+        ({"eth0": "00", "wg0": "00"}, 1280),
+        ({"eth0": "00", "flannel-v6.1": "00", "cni0": "00"}, 1400),
+    ],
+)
+def test_the_mtu_of_ipv6_is_the_least_of_cards_that_are_no_pods(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch, cards: dict[str, str], least: int
+) -> None:
+    sizes = {"eth0": 1400, "wg0": 1280, "lo": 65536, "flannel-v6.1": 1330, "cni0": 1000}
+    monkeypatch.setattr(facts, "mtu_of", sizes.__getitem__)
+    lines = [f"{'fd00'.ljust(32, '0')} 02 40 {scope} 80 {name:>8}" for name, scope in cards.items()]
+    node.write("proc/net/if_inet6", "".join(f"{line}\n" for line in lines))
+    assert facts.gather(str(node.root))["mtu6"] == least
+
+
+def test_the_mtu_of_a_card_is_asked_of_the_kernel() -> None:
+    assert facts.mtu_of("lo") >= 1280
+    assert facts.mtu_of("no-such-card") == 0
+
+
 def test_facts_of_a_machine_with_systemd_and_swap(node: FakeNode) -> None:
     head = "Filename Type Size Used Priority\n"
     node.write("proc/swaps", head)

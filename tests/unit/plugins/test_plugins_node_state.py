@@ -331,6 +331,7 @@ def plane(machine: FakeNode) -> FakeNode:
         "metadata": {"name": "w1", "labels": {"a": "1"}},
         "spec": {
             "podCIDR": "10.244.1.0/24",
+            "podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"],
             "taints": [{"key": "k", "effect": "NoExecute"}],
             "unschedulable": True,
         },
@@ -357,7 +358,7 @@ def test_a_control_plane_tells_what_the_api_has(plane: FakeNode) -> None:
             "name": "w1",
             "labels": {"a": "1"},
             "taints": ["k=:NoExecute"],
-            "pod_network": "10.244.1.0/24",
+            "pod_network": "10.244.1.0/24,fd00:10:244:1::/64",
             "unschedulable": True,
             "ready": False,
             "reason": "no network",
@@ -518,14 +519,26 @@ def routes(*hops: tuple[str, str]) -> str:
     """Return ``/proc/net/route`` with these network cards and next hops."""
     rows = ["Iface\tDestination\tGateway \tFlags"]
     for card, hop in hops:
-        (number,) = struct.unpack("=L", socket.inet_aton(hop))
-        rows.append(f"{card}\t0001F40A\t{number:08X}\t0003")
+        if ":" not in hop:
+            (number,) = struct.unpack("=L", socket.inet_aton(hop))
+            rows.append(f"{card}\t0001F40A\t{number:08X}\t0003")
     return "\n".join(rows) + "\n"
+
+
+def routes6(*hops: tuple[str, str]) -> str:
+    """Return ``/proc/net/ipv6_route`` likewise."""
+    none = "0" * 32
+    return "".join(
+        f"fd00{'0' * 28} 40 {none} 00 {socket.inet_pton(socket.AF_INET6, hop).hex()}"
+        f" 00000400 00000001 00000000 00000003 {card:>8}\n"
+        for card, hop in hops
+        if ":" in hop
+    )
 
 
 @pytest.fixture
 def peers() -> Iterator[int]:
-    """Give a port at which 127.0.1.1 accepts, 127.0.1.2 refuses, and 127.0.1.3 is silent."""
+    """Give a port at which 127.0.1.1 accepts, 127.0.1.2 and ::1 refuse, and 127.0.1.3 is silent."""
     with contextlib.ExitStack() as opened:
 
         def listen(address: tuple[str, int], backlog: int) -> int:
@@ -555,13 +568,16 @@ def peers() -> Iterator[int]:
         ([("eth0", "127.0.1.1"), ("cni0", "0.0.0.0")], []),
         ([("flannel.1", "0.0.0.0"), ("eth0", "127.0.1.2")], []),
         ([("flannel.2", "127.0.1.1"), ("flannel.1", "127.0.1.1")], ["127.0.1.1"]),
+        ([("flannel-v6.1", "::1"), ("flannel.1", "127.0.1.1")], ["127.0.1.1", "::1"]),
+        ([("flannel-v6.1", "::"), ("eth0", "::1")], []),
     ],
 )
 def test_a_peer_is_reached_when_it_answers_whatever_it_says(
     peers: int, hops: list[tuple[str, str]], expected: list[str]
 ) -> None:
     """A refusal has come from the other side; silence and no route have not."""
-    assert pod_network.reached(routes(*hops), "flannel.", 0.3, peers) == expected
+    asked = pod_network.gateways(routes(*hops), routes6(*hops), ("flannel.", "flannel-v6."))
+    assert pod_network.reached(asked, 0.3, peers) == expected
 
 
 def test_peers_are_asked_where_the_pod_network_has_them(
@@ -569,17 +585,24 @@ def test_peers_are_asked_where_the_pod_network_has_them(
 ) -> None:
     asked = []
 
-    def reached(text: str, overlay: str) -> list[str]:
-        asked.append((text, overlay))
+    def reached(addresses: list[str]) -> list[str]:
+        asked.append(list(addresses))
         return ["10.244.1.0"]
 
     play()
-    text = routes(("flannel.1", "10.244.1.0"))
-    (Path(node_state.PROC) / "net").mkdir(exist_ok=True)
-    (Path(node_state.PROC) / "net/route").write_text(text)
+    net = Path(node_state.PROC) / "net"
+    net.mkdir(exist_ok=True)
+    (net / "route").write_text(routes(("flannel.1", "10.244.1.0")))
+    (net / "ipv6_route").write_text(routes6(("flannel-v6.1", "fd00:10:244:1::")))
     monkeypatch.setattr(node_state, "reached", reached)
-    assert look(overlay="flannel.")["reached"] == ["10.244.1.0"]
-    assert asked[-1][1] == "flannel."
+    look(overlays=["flannel."])
+    record = kubeadm.Record()
+    record.begin("join", "0", "1.36.3")
+    record.finish("join")
+    assert look(overlays=["flannel."])["reached"] == ["10.244.1.0"]
+    look(overlays=["flannel.", "flannel-v6."])
+    look()
+    assert asked == [[], ["10.244.1.0"], ["10.244.1.0", "fd00:10:244:1::"], []]
 
 
 # -- on its own ------------------------------------------------------------------------------------

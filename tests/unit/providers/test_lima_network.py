@@ -43,7 +43,7 @@ def test_networks_that_the_host_has_routes_to_are_kept_clear_of(
 ) -> None:
     path = tmp_path / "route"
     path.write_text(ROUTES)
-    (found,) = host_routes.routes(path)
+    (found,) = host_routes.routes(path, tmp_path / "absent")
     nets = Networks(place.home, place.limactl, lambda: [found.network])
     with place.home.exclusive():
         assert nets.ensure("dev").number == 111

@@ -99,7 +99,7 @@ def test_it_is_told_of_nodes_that_come_and_go(
     provider.publish("dev", [PORT])
     provider.create(replace(ONE, node="w1"))
     assert json.loads(file.read_text())["nodes"] == ["10.88.0.11", "10.88.0.12"]
-    routes = [argv for argv in simulation.ran if argv[3:6] == ("route", "replace", "default")]
+    routes = [argv for argv in simulation.ran if argv[4:7] == ("route", "replace", "default")]
     assert routes[-1][-6:] == ("nexthop", "via", "10.88.0.11", "nexthop", "via", "10.88.0.12")
     provider.delete("dev", "w1")
     assert json.loads(file.read_text())["nodes"] == ["10.88.0.11"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import shutil
 import socket
@@ -22,6 +23,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import process
 from ohmykube.kit.paths import Paths
+from ohmykube.model.cluster import Network
 from ohmykube.model.exposure import OWN_PORTS
 from ohmykube.progress import ItemProgress, Status
 from ohmykube.providers.base import Check, CheckStatus
@@ -30,6 +32,7 @@ from ohmykube.providers.nspawn import base_image, cgroups, layout, network, port
 from ohmykube.providers.nspawn.base_image import BaseImages, Recipe
 from ohmykube.providers.nspawn.cgroups import Limits
 from ohmykube.providers.nspawn.host_system import HostSystem, KernelCalls, run_checked
+from ohmykube.providers.nspawn.subnet import Subnet
 from ohmykube.testing.reporter import RecordingReporter
 from tests.fake_clock import FakeClock
 from tests.free_port import free_port
@@ -37,7 +40,11 @@ from tests.free_port import free_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ohmykube.model.networks import IpNetwork
+
 pytestmark = pytest.mark.linux
+
+ONE_FAMILY = Subnet.of(("10.88.0.0/24",))
 
 
 @pytest.fixture
@@ -298,6 +305,12 @@ class TestChecks:
         found = preflight.check(simulation.host(), paths_at(root), **more)  # type: ignore[arg-type]
         return {check.id: check for check in found}
 
+    def run_for(
+        self, simulation: Simulation, network: Network, *others: IpNetwork
+    ) -> dict[str, Check]:
+        found = preflight.networks(simulation.host(), network, others)
+        return {check.id: check for check in found}
+
     def test_all_is_well(self, v1: Simulation, v2: Simulation, tmp_path: Path) -> None:
         for simulation in (v1, v2):
             found = self.run(simulation, tmp_path, uid=0)
@@ -321,6 +334,40 @@ class TestChecks:
         found = self.run(v1, tmp_path, uid=0)["program-mmdebstrap"]
         assert found.status is CheckStatus.FAIL
         assert found.packages == ("mmdebstrap",)
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_ipv6_is_asked_of_the_kernel_where_nodes_have_it(
+        self, v1: Simulation, tmp_path: Path, there: bool
+    ) -> None:
+        (v1.proc / "net").mkdir()
+        if there:
+            (v1.proc / "net/if_inet6").write_text("")
+        assert "ipv6" not in self.run_for(v1, Network())
+        both = Network(pod_cidr="10.244.0.0/16,fd00:10:244::/56")
+        found = self.run_for(v1, both)["ipv6"]
+        assert (found.status, "podCIDR" in found.fix) == (
+            (CheckStatus.OK, False) if there else (CheckStatus.FAIL, True)
+        )
+
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            ("auto", ""),
+            ("10.77.0.0/24", ""),
+            ("10.88.0.0/16", "10.88.0.0/16 overlaps 10.88.2.0/24"),
+            ("10.77.0.0/24,fd00:10:88::/60", "fd00:10:88::/60 overlaps fd00:10:88::/64"),
+        ],
+    )
+    def test_another_clusters_network_is_told_when_it_is_asked_for(
+        self, v1: Simulation, tmp_path: Path, asked: str, said: str
+    ) -> None:
+        others = [ipaddress.ip_network(text) for text in ("10.88.2.0/24", "fd00:10:88::/64")]
+        network = Network(machine_cidr=asked)
+        found = self.run_for(v1, network, *others)
+        assert ("machine-network" in found) is bool(said)
+        if said:
+            assert found["machine-network"].status is CheckStatus.WARN
+            assert said in found["machine-network"].evidence
 
     def test_no_overlayfs(self, v1: Simulation, tmp_path: Path) -> None:
         (v1.proc / "filesystems").write_text("ext4\n")
@@ -402,7 +449,7 @@ class TestNetwork:
     def test_a_half_made_cluster_network_is_made_anew(self, v1: Simulation) -> None:
         (v1.netns / "omk-dev").touch()
         v1.failing["ip -n omk-dev link show"] = "no such device"
-        network.make_cluster(v1.host(), "dev")
+        network.make_cluster(v1.host(), "dev", ONE_FAMILY)
         assert ("ip", "netns", "delete", "omk-dev") in v1.ran
         assert ("ip", "netns", "add", "omk-dev") in v1.ran
 
@@ -413,19 +460,47 @@ class TestNetwork:
         """After a sudden death the kernel ends it too, at any moment after it was looked at."""
         v1.vanishing = vanishing
         host = v1.host()
-        network.make_cluster(host, "dev")
+        network.make_cluster(host, "dev", ONE_FAMILY)
         v1.links.add(("omk-dev", "v11"))
-        network.make_node(host, "dev", "cp1", "10.88.0.11")
+        network.make_node(host, "dev", "cp1", ONE_FAMILY, 11)
         assert ("ip", "-n", "omk-dev", "link", "delete", "dev", "v11") in v1.ran
         assert ("omk-dev", "v11") in v1.links
 
     def test_a_port_that_stays_is_an_error(self, v1: Simulation) -> None:
-        network.make_cluster(v1.host(), "dev")
+        network.make_cluster(v1.host(), "dev", ONE_FAMILY)
         v1.links.add(("omk-dev", "v11"))
         v1.failing["ip -n omk-dev link delete"] = "RTNETLINK answers: Operation not permitted"
         with pytest.raises(ProviderError, match="make the network of node cp1") as error:
-            network.make_node(v1.host(), "dev", "cp1", "10.88.0.11")
+            network.make_node(v1.host(), "dev", "cp1", ONE_FAMILY, 11)
         assert "not permitted" in str(error.value.why)
+
+    @pytest.mark.parametrize(
+        "networks",
+        [
+            ("10.88.0.0/24",),
+            ("fd00:7::/64",),
+            ("10.9.8.0/24", "fd00:7::/64"),
+            ("fd00:7::/64", "10.9.8.0/24"),
+        ],
+    )
+    def test_nodes_have_an_address_and_a_gateway_of_each_family(
+        self, v1: Simulation, networks: tuple[str, ...]
+    ) -> None:
+        """And the cluster's namespace forwards what it has addresses of, and nothing else."""
+        subnet = Subnet.of(networks)
+        network.make_cluster(v1.host(), "dev", subnet)
+        network.make_node(v1.host(), "dev", "cp1", subnet, 11)
+        lines = [line for text in v1.inputs for line in text.splitlines()]
+        for text in networks:
+            one = ipaddress.ip_network(text)
+            nodad = " nodad" if one.version == 6 else ""
+            assert f"address add {one[1]}/{one.prefixlen} dev br0{nodad}" in lines
+            assert f"address add {one[11]}/{one.prefixlen} dev eth0{nodad}" in lines
+            assert f"route add default via {one[1]}" in lines
+        assert sum(line.startswith("address add") for line in lines) == 2 * len(networks)
+        switches = " ".join(word for argv in v1.ran for word in argv if "/proc/sys/net" in word)
+        assert ("ipv6/conf/all/forwarding" in switches) is any(":" in text for text in networks)
+        assert ("ipv4/ip_forward" in switches) is any("." in text for text in networks)
 
 
 class TestHost:
@@ -490,4 +565,9 @@ def test_a_failed_command_keeps_its_result(v1: Simulation) -> None:
 def test_the_link_address_of_a_node_follows_from_its_address() -> None:
     """Restarted, it is found at once; two nodes of a cluster never have the same."""
     assert network.mac("10.88.0.11") == "02:00:0a:58:00:0b"
-    assert len({network.mac(layout.address(number)) for number in range(11, 255)}) == 244
+    for subnet in (ONE_FAMILY, Subnet.of(("fd00:10:88::/64",))):
+        found = {network.mac(subnet.of_number(number)[0]) for number in subnet.numbers}
+        assert len(found) == len(subnet.numbers) == 244
+        assert all(
+            subnet.number(subnet.of_number(number)[0]) == number for number in subnet.numbers
+        )

@@ -673,7 +673,7 @@ def test_start_of_an_unknown_node(provider: NspawnProvider) -> None:
 
 
 def test_addresses_run_out(provider: NspawnProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ohmykube.providers.nspawn.node_addresses.ALL", (layout.address(11),))
+    monkeypatch.setattr("ohmykube.providers.nspawn.layout.LAST_HOST", 11)
     provider.create(ONE)
     with pytest.raises(ProviderError, match="no address left"):
         provider.create(TWO)
@@ -703,7 +703,7 @@ def test_addresses_follow_the_description_and_not_who_was_first(
     for name in order:
         provider.create(replace(TWO, node=name))
     addresses = {machine.node: machine.address for machine in provider.list("dev")}
-    first = [layout.address(layout.FIRST_HOST + number) for number in range(4)]
+    first = [f"10.88.0.{11 + number}" for number in range(4)]
     assert addresses == dict(zip(("cp1", "w1", "w2"), first, strict=False))
     # A place that is taken, or free again, disturbs nobody's address.
     provider.delete("dev", "w1")

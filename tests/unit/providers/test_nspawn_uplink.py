@@ -16,10 +16,10 @@ from ohmykube.progress import NullReporter
 from ohmykube.providers.base import CheckStatus, OpensOutside, ProviderContext
 from ohmykube.providers.nspawn import layout, preflight, uplink, uplink_rules
 from ohmykube.providers.nspawn.provider import NspawnProvider
+from ohmykube.providers.nspawn.subnet import Subnet
 from ohmykube.providers.nspawn.uplink_rules import Resolving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.linux
@@ -27,6 +27,8 @@ pytestmark = pytest.mark.linux
 ALL = Outside(everything=True)
 FIRST, SECOND = uplink.CARRIERS
 BOTH = ["dnsmasq", FIRST]
+IPV4_ONLY, IPV6_ONLY = Subnet.of(("10.88.0.0/24",)), Subnet.of(("fd00:7::/64",))
+BOTH_FAMILIES = Subnet.of(("10.88.0.0/24", "fd00:7::/64"))
 MANY = tuple(f"d{number}" for number in range(40))
 
 
@@ -316,7 +318,7 @@ class TestNames:
         self, provider: NspawnProvider, tmp_path: Path
     ) -> None:
         path = tmp_path / "d/nspawn/dev/nodes/cp1/root/etc/resolv.conf"
-        closed = f"nameserver {layout.GATEWAY}\n"
+        closed = "nameserver 10.88.0.1\n"
         assert path.read_text() == closed
         provider.open_outside("dev", ALL)
         assert path.read_text() == f"search corp.example\n{closed}"
@@ -339,18 +341,29 @@ class TestNames:
     def test_the_host_is_asked_where_it_can_be_and_its_own_name_is_known_always(
         self, outside: Outside, asks_host: bool, asked: bool
     ) -> None:
-        argv = uplink_rules.resolver_argv("dnsmasq", outside, asks_host=asks_host)
-        assert (f"--server={layout.RESOLVER_ADDRESS}" in argv) is asked
-        assert f"--host-record={HOST_NAME},{layout.HOST_ADDRESS}" in argv
+        for subnet, listens, own in (
+            (IPV4_ONLY, ["10.88.0.1"], "10.88.1.2"),
+            (IPV6_ONLY, ["fd00:7::1"], "fd00::2"),
+            (BOTH_FAMILIES, ["10.88.0.1", "fd00:7::1"], "10.88.1.2,fd00::2"),
+        ):
+            argv = uplink_rules.resolver_argv(
+                "dnsmasq", outside, subnet, subnet.families, asks_host=asks_host
+            )
+            assert (f"--server={layout.RESOLVER_ADDRESS}" in argv) is asked
+            assert f"--host-record={HOST_NAME},{own}" in argv
+            told = [a.partition("=")[2] for a in argv if a.startswith("--listen-address=")]
+            assert told == listens
 
     def test_addresses_of_open_names_are_let_through_unless_all_are(self) -> None:
-        some = uplink_rules.resolver_argv("d", Outside(names=("a.b", "c")), asks_host=True)
+        some = uplink_rules.resolver_argv(
+            "d", Outside(names=("a.b", "c")), IPV4_ONLY, (4,), asks_host=True
+        )
         assert [a for a in some if a.startswith("--nftset")] == [
-            "--nftset=/a.b/4#inet#ohmykube#names",
-            "--nftset=/c/4#inet#ohmykube#names",
+            "--nftset=/a.b/4#inet#ohmykube#names,6#inet#ohmykube#names6",
+            "--nftset=/c/4#inet#ohmykube#names,6#inet#ohmykube#names6",
         ]
         every = uplink_rules.resolver_argv(
-            "d", Outside(everything=True, names=("a.b",)), asks_host=True
+            "d", Outside(everything=True, names=("a.b",)), IPV4_ONLY, (4,), asks_host=True
         )
         assert not any(a.startswith("--nftset") for a in every)
 
@@ -396,8 +409,13 @@ class TestRules:
             (ALL, ["accept"]),
             (Outside(networks=("192.0.2.0/24", "203.0.113.7/32")),
              ["ip daddr { 192.0.2.0/24, 203.0.113.7/32 } accept"]),
-            (Outside(names=("a.b",)), ["ip daddr @names accept"]),
-            (Outside(host_ports=(80, 443)), ["ip daddr 10.88.1.2 th dport { 80, 443 } accept"]),
+            (Outside(networks=("192.0.2.0/24", "2001:db8::/32")),
+             ["ip daddr { 192.0.2.0/24 } accept", "ip6 daddr { 2001:db8::/32 } accept"]),
+            (Outside(names=("a.b",)), ["ip daddr @names accept", "ip6 daddr @names6 accept"]),
+            (Outside(host_ports=(80, 443)), [
+                "ip daddr 10.88.1.2 th dport { 80, 443 } accept",
+                "ip6 daddr fd00::2 th dport { 80, 443 } accept",
+            ]),
         ],
     )  # fmt: skip
     def test_what_is_not_open_is_refused(self, outside: Outside, accepted: list[str]) -> None:
@@ -408,6 +426,7 @@ class TestRules:
         assert found == accepted
         refused = [line for line in lines[start:end] if "reject" in line]
         assert refused[0].startswith("ip daddr 10.88.1.0/24 ")
+        assert refused[1].startswith("ip6 daddr fd00::/64 ")
 
     @pytest.mark.parametrize("outside", [ALL, Outside(networks=("10.0.0.0/8",))])
     def test_no_list_opens_the_host_itself(self, outside: Outside) -> None:
@@ -440,12 +459,12 @@ def test_people_are_told_what_is_open(outside: Outside, text: str) -> None:
 
 
 def test_carriers_name_no_interface_of_the_host_and_mount_nothing_there(tmp_path: Path) -> None:
-    built: list[Callable[[str, Path], list[str]]] = [
-        uplink_rules.pasta_argv,
-        uplink_rules.slirp_argv,
-    ]
-    for build in built:
-        argv = build("carrier", tmp_path / "omk-dev")
+    built = [uplink_rules.pasta_argv("carrier", tmp_path / "omk-dev")]
+    for families in [(4,), (6,), (4, 6), (6, 4)]:
+        built.append(uplink_rules.slirp_argv("carrier", tmp_path / "omk-dev", families))
+        # DNS goes out by IPv4, whatever nodes have; IPv6 is there for those that have it.
+        assert ("--enable-ipv6" in built[-1]) is (6 in families)
+    for argv in built:
         assert "carrier" in argv
         assert str(tmp_path / "omk-dev") in argv
         assert layout.UPLINK in argv

@@ -190,10 +190,14 @@ def test_what_a_node_is_told_about_its_cluster() -> None:
     name = "kubernetes.default.svc.k.test"
     network = Network(service_cidr="10.97.0.0/16", dns_domain="k.test")
     asked = {"seconds": 30, "differences": True, "dns": ["10.97.0.10", name]}
-    asked["overlay"] = "flannel."
+    asked["overlays"] = ["flannel."]
     assert options(network, 6) == asked
-    network = Network(service_cidr="fd00:97::/108")
+    network = Network(pod_cidr="fd00:7::/56", service_cidr="fd00:97::/108")
     assert options(network)["dns"] == ["fd00:97::a", "kubernetes.default.svc.cluster.local"]
+    assert options(network)["overlays"] == ["flannel-v6."]
+    both = Network(pod_cidr="fd00:7::/56,10.9.0.0/16", service_cidr="fd00:97::/108,10.97.0.0/16")
+    assert options(both)["dns"] == ["fd00:97::a", "kubernetes.default.svc.cluster.local"]
+    assert options(both)["overlays"] == ["flannel-v6.", "flannel."]
     # Without a pod network there is no DNS to ask.
     assert options(Network(cni="none")) == {"seconds": 5, "differences": True}
     assert "class Look" in node_state.program()

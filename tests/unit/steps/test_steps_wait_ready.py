@@ -51,6 +51,26 @@ def test_each_node_is_asked_whether_dns_answers_it(deaf: set[str]) -> None:
     assert lacking(CLUSTER, answers) == dict.fromkeys(sorted(deaf), SILENT)
 
 
+@pytest.mark.parametrize(
+    ("reached", "healthy"),
+    [
+        ({"10.244.9.0", "fd00:10:244:9::"}, True),
+        ({"10.244.9.0"}, False),
+        ({"fd00:10:244:9::"}, False),
+        (set(), False),
+    ],
+)
+def test_pods_of_another_node_are_reached_in_each_family(reached: set[str], healthy: bool) -> None:
+    network = "10.244.9.0/24,fd00:10:244:9::/64"
+    known = tuple(replace(one, pod_network=network if one.name == "w1" else "") for one in KNOWN)
+    answers = {
+        name: replace(one, nodes=one.nodes and known, reached=frozenset(reached))
+        for name, one in HEALTHY.items()
+    }
+    far = {} if healthy else dict.fromkeys(set(NAMES) - {"w1"}, "it does not reach the pods of w1")
+    assert lacking(CLUSTER, answers) == far
+
+
 PAIRS = list(itertools.permutations(NAMES, 2))
 NETWORKS = {name: f"10.244.{number}.0/24" for number, name in enumerate(NAMES)}
 

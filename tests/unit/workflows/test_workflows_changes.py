@@ -158,6 +158,8 @@ TABLE = {
     **{f"spec.nodes.workers.{name}": row for name, row in _GROUP.items()},
     "spec.network.podCIDR": Row("10.244.0.0/16", "10.9.0.0/16", REFUSED),
     "spec.network.serviceCIDR": Row("10.96.0.0/16", "10.97.0.0/16", REFUSED),
+    "spec.network.machineCIDR": Row("auto", "10.77.0.0/24", REFUSED),
+    "spec.network.mtu": Row(None, 1400, REFUSED),
     "spec.network.dnsDomain": Row("cluster.local", "k8s.example", REFUSED),
     "spec.network.cni": Row("flannel", "none", REFUSED),
     "spec.network.flannel.backend": Row("vxlan", "host-gw", APPLIED),

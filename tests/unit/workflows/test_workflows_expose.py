@@ -66,7 +66,6 @@ def test_the_port_is_the_only_one_or_the_one_that_is_named(
         (replace(WEB, service="gone"), (HTTP,), "10.96.0.7", NotFoundError, "OMK-K-521"),
         (replace(WEB, namespace="other"), (HTTP,), "10.96.0.7", NotFoundError, "OMK-K-521"),
         (WEB, (HTTP,), "None", PrerequisiteError, "OMK-K-523"),
-        (WEB, (HTTP,), "fd00::7", PrerequisiteError, "OMK-K-523"),
     ],
 )
 def test_what_cannot_be_exposed_is_named(
