@@ -176,8 +176,8 @@ def _proxy(login: tuple[str, str]) -> ProxyDouble:
 
 
 def _nothing_is_left(cli: Cli, cluster: str) -> None:
-    """What is described no more is in no file of a node, and told to no pod."""
-    places = "/etc/containerd /etc/default /etc/apt /var/lib/ohmykube"
+    """What is described no more is in no file of configuration, and told to no pod."""
+    places = "/etc/containerd /etc/default /etc/apt"
     look = f"grep -rl -e '{internet.OTHER}' -e '{REGISTRY}' {places} || true"
     left = cli.on(cluster, "cp1", "sh", "-c", look)
     assert left == "", left
