@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.model.cluster import Egress
+from ohmykube.model.networks import AUTO, parsed
 
 if TYPE_CHECKING:
     from ohmykube.model.cluster import Network
@@ -27,6 +28,9 @@ class Outside:
     """DNS names that are open with all names below them; without effect beside ``everything``."""
     host_ports: tuple[int, ...] = ()
     """Ports, of TCP and UDP, of the host's own loopback, reached at ``HOST_NAME``."""
+    own: tuple[str, ...] = ()
+    """Networks of the cluster's own pods and services: what meets nobody there is refused, and does
+    not go out into networks of the same addresses."""
 
     @property
     def resolves(self) -> bool:
@@ -56,14 +60,19 @@ def opened_by(network: Network, *, offline: bool) -> Outside:
         network: the description.
         offline: the run uses no network: without a word about it, the cluster gets none either.
     """
-    egress = network.egress
+    egress, own = network.egress, _own(network)
     if egress is None:
         egress = Egress.NONE if offline else Egress.FULL
     if isinstance(egress, Egress):
-        return Outside(everything=egress is Egress.FULL, host_ports=network.host_access)
+        return Outside(everything=egress is Egress.FULL, host_ports=network.host_access, own=own)
     networks = tuple(entry for entry in egress if is_network(entry))
     names = tuple(entry for entry in egress if entry not in networks)
-    return Outside(networks=networks, names=names, host_ports=network.host_access)
+    return Outside(networks=networks, names=names, host_ports=network.host_access, own=own)
+
+
+def _own(network: Network) -> tuple[str, ...]:
+    fields = (network.pod_cidr, network.service_cidr)
+    return tuple(str(one) for text in fields if text != AUTO for one in parsed(text))
 
 
 def is_network(entry: str) -> bool:

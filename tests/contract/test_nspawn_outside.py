@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,6 +201,18 @@ def test_full_is_what_the_host_reaches(node: Node) -> None:
     assert node.does("resolve", "a.example") == SITE
     assert node.does("resolve-tcp", f"{TRUNCATED}.example") == SITE
     assert node.does("resolve", "a.nowhere") == "AssertionError"  # it is told that there is none
+
+
+def test_what_meets_nobody_in_the_clusters_own_networks_does_not_leave(node: Node) -> None:
+    """A service that is gone is refused at once, though the host has such a network too."""
+    own = (str(ip_network(f"{SITE}/24", strict=False)), "fd00:97::/112")
+    node.open(replace(ALL, own=own))
+    node.world.seen()
+    assert node.does("get", SITE, WEB) == "ConnectionRefusedError"
+    assert node.does("echo", SITE, ECHO) == "ConnectionRefusedError"
+    assert node.does("get", "fd00:97::1", WEB) == "ConnectionRefusedError"
+    assert node.world.seen() == 0
+    assert node.gets(OTHER)
 
 
 @pytest.mark.parametrize("before", [Outside(), ALL, Outside(host_ports=(LOCAL + 1,))])

@@ -238,6 +238,7 @@ def _read(paths: ClusterFiles) -> _Setting | None:
                 networks=tuple(told["networks"]),
                 names=tuple(told["names"]),
                 host_ports=tuple(told["host_ports"]),
+                own=tuple(told.get("own", ())),
             ),
             resolving={**content["resolving"], "search": tuple(content["resolving"]["search"])},
             ways6=tuple(content.get("ways6", ())),

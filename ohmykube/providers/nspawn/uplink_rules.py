@@ -24,6 +24,7 @@ NAMES, NAMES6 = "names", "names6"
 PACKETS_WAITING = 10000
 """Queue of the uplink. The kernel cuts large segments before it hands them over, so that its own
 choice, a thousand, is a single burst, and what is dropped then costs nine tenths of the speed."""
+_WORDS = {IPV4: "ip", IPV6: "ip6"}
 _MAC = "02:00:0a:58:01:64"
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _MOST_SEARCHED = 32
@@ -94,6 +95,10 @@ def ruleset(outside: Outside, dns_over_tcp: str, ways6: Sequence[str] = ()) -> s
     forward = [
         "type filter hook forward priority filter; policy accept;",
         f'oifname != "{layout.UPLINK}" accept',
+        *[
+            f"{_WORDS[ip_network(one).version]} daddr {one} reject with icmpx port-unreachable"
+            for one in outside.own
+        ],
         *host,
         # What else is there stands for the host and its resolver, which nodes ask through ours.
         f"ip daddr {layout.UPLINK_NETWORK} reject with icmp admin-prohibited",
@@ -124,7 +129,8 @@ def ruleset(outside: Outside, dns_over_tcp: str, ways6: Sequence[str] = ()) -> s
 def _opened(outside: Outside) -> list[str]:
     """Return what lets packets to networks and names through."""
     lines = []
-    for word, family, names in (("ip", IPV4, NAMES), ("ip6", IPV6, NAMES6)):
+    for family, names in ((IPV4, NAMES), (IPV6, NAMES6)):
+        word = _WORDS[family]
         networks = [one for one in outside.networks if ip_network(one).version == family]
         lines += [f"{word} daddr {{ {', '.join(networks)} }} accept"] if networks else []
         lines += [f"{word} daddr @{names} accept"] if outside.names else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,5 +135,11 @@ def test_what_is_wrong_with_host_access_is_said(value: Any, said: str) -> None:
 def test_offline_closes_what_the_file_does_not_open(
     network: Network, offline: bool, expected: Outside
 ) -> None:
-    assert opened_by(network, offline=offline) == expected
+    own = ("10.244.0.0/16", "10.96.0.0/16")
+    assert opened_by(network, offline=offline) == replace(expected, own=own)
     assert expected.nothing is (expected == Outside())
+
+
+def test_networks_of_the_cluster_are_told_once_they_are_known() -> None:
+    both = {"pod_cidr": "auto", "service_cidr": "10.97.0.0/16,fd00:97::/112"}
+    assert opened_by(Network(**both), offline=False).own == ("10.97.0.0/16", "fd00:97::/112")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -435,6 +436,17 @@ class TestRules:
         opened = [n for n, line in enumerate(lines) if line.endswith("accept")]
         assert max(opened) > closed
         assert [lines[n] for n in opened if n < closed] == ['oifname != "out0" accept']
+
+    @pytest.mark.parametrize(
+        "outside", [ALL, Outside(networks=("10.0.0.0/8", "fd00::/8")), Outside(host_ports=(1,))]
+    )
+    def test_the_clusters_own_networks_stay_inside(self, outside: Outside) -> None:
+        lines = rules_of(replace(outside, own=("10.96.0.0/16", "fd00:96::/112")))
+        start = lines.index('oifname != "out0" accept')
+        assert lines[start + 1 : start + 3] == [
+            "ip daddr 10.96.0.0/16 reject with icmpx port-unreachable",
+            "ip6 daddr fd00:96::/112 reject with icmpx port-unreachable",
+        ]
 
     def test_dns_over_tcp_is_led_where_it_is_said(self) -> None:
         assert "ip daddr 10.88.1.3 tcp dport 53 dnat ip to 192.0.2.1" in rules_of(ALL, "192.0.2.1")
