@@ -144,9 +144,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 def expected(host: str) -> dict[str, Any]:
     """Return the fact ``kubeadm_node`` of a host."""
     name = f"{host.lower().replace('_', '-')}.example.com"
+    ip = f"10.9.0.{list(HOSTS).index(host) + 1}"
     return {
         "name": name,
-        "ip": f"10.9.0.{list(HOSTS).index(host) + 1}",
+        "ip": ip,
+        "addresses": ip,
         "labels": {"example.com/of": host, "text": "a b"},
         "taints": [f"example.com/of={host}:NoSchedule"],
         "absent_labels": [f"old-{host}"],

@@ -211,6 +211,7 @@ READ_BY_UNIT: dict[str, tuple[str, ...]] = {
         TRUST,
     ),
     "unit/kit": ("galaxy.yml", "inventory_templates/*", TRUST),
+    "unit/kube": ("ohmykube/*",),
     "unit/plugins": (
         *COLLECTION,
         "tests/data/plugins/*",

@@ -44,13 +44,14 @@ spec:
     workers: {{count: 0}}
 """
 
-# Names, modes and contents of all that makes a node, without what is its cluster's or its own.
+# Names, modes and contents of all that makes a node, without what is its cluster's or its own, such
+# as the addresses of each one's network of machines.
 CONTENT = r"""
 cd /
 look() {
   find etc usr/local opt root -xdev -path etc/kubernetes -prune -o -path etc/containerd/certs.d \
     -prune -o "$@" | grep -v -e etc/ssh/ssh_host_ -e etc/machine-id -e etc/ohmykube/machine.json \
-    -e root/.ssh/authorized_keys -e etc/.pwd.lock | sort
+    -e root/.ssh/authorized_keys -e etc/.pwd.lock -e etc/hosts$ -e etc/resolv.conf$ | sort
 }
 look -printf '%M %U:%G %p %l\n'
 look -type f -exec b2sum {} +
