@@ -52,6 +52,10 @@ def upload_certificates(config):
         "kind": "InitConfiguration",
         "certificateKey": key,
     }
+    # kubeadm asks the API server there, by default at the address with the default route, which need not be the node's.
+    host, _, port = api_server.address().rpartition(":")
+    if host:
+        document["localAPIEndpoint"] = {"advertiseAddress": host.strip("[]"), "bindPort": int(port)}
     with tempfile.NamedTemporaryFile("w", prefix="ohmykube-", suffix=".yaml", dir="/run") as stream:
         stream.write(kubeadm.render([document]))
         stream.flush()

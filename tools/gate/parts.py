@@ -313,7 +313,7 @@ def contract(tree: Tree) -> list[Part]:
         inputs=mine,
         nodes=True,
         sandbox=False,
-        budget=270,
+        budget=300,
         weight=NODES_WEIGHT,
         limit=3600,
     )

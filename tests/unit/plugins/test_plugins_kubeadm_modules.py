@@ -441,6 +441,29 @@ def test_token(run_module: RunModule, machine: FakeNode) -> None:
     assert str(result["certificate_key"]) not in "".join(machine.calls())
 
 
+@pytest.mark.parametrize(
+    ("listens", "told"),
+    [
+        ("10.0.0.9:6443", {"advertiseAddress": "10.0.0.9", "bindPort": 6443}),
+        ("[fd00:10::b]:7443", {"advertiseAddress": "fd00:10::b", "bindPort": 7443}),
+        ("", None),
+    ],
+)
+def test_certificates_are_uploaded_through_the_nodes_own_api_server(
+    run_module: RunModule, machine: FakeNode, listens: str, told: dict[str, object] | None
+) -> None:
+    """Not at the address with the default route, which kubeadm takes of itself."""
+    machine.write("etc/kubernetes/admin.conf")
+    machine.write("etc/kubernetes/pki/ca.crt", (DATA / "ca-ecdsa.crt").read_text())
+    annotation = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint"
+    text = f"metadata:\n  annotations:\n    {annotation}: {json.dumps(listens)}\n"
+    machine.write("etc/kubernetes/manifests/kube-apiserver.yaml", text if listens else "")
+    machine.program("kubectl", f"echo '{NODES}'")
+    run_module("kubeadm_token", certificates=True)
+    uploaded = json.loads((machine.notes / "upload.yaml").read_text().replace("---\n", ""))
+    assert uploaded.get("localAPIEndpoint") == told
+
+
 def test_a_token_that_is_not_made_tells_what_is_no_secret(
     run_module: RunModule, machine: FakeNode
 ) -> None:
