@@ -71,7 +71,6 @@ def check(
         eventually: the bounded wait.
     """
     cli, island = pair
-    app = user_images.program(place)
     where = "-ojsonpath={.spec.template.spec.containers[0].image}"
     image = cli.kubectl(cluster, "-nkube-system", "get", "daemonset", "kube-proxy", where)
     asks = pod("asks", image, "/bin/sh", "-c", "exec /bin/busybox sleep 100000")
@@ -105,11 +104,8 @@ def check(
         # The cluster's DNS remembers for some seconds that nobody answered.
         assert eventually(lambda: gets("www.example"))
         assert gets(HOST_NAME, internet.LOCAL)
-        with _registry() as registry:
-            plain = {"registries": {_host(registry): {"plainHTTP": True}}}
-            described({**plain, "network": {"egress": "full"}}, touches=True)
-            _runs(cli, cluster, registry, app)
-        _companies(cli, cluster, place, described)
+        with _registry() as plain:
+            _companies(cli, cluster, place, described, plain)
         described({"network": {"egress": "none"}}, touches=True)
         _nothing_is_left(cli, cluster)
         island.left()
@@ -121,8 +117,12 @@ def check(
     cli.kubectl(cluster, "delete", "pod", "asks", "--wait=false")
 
 
-def _companies(cli: Cli, cluster: str, place: Path, described: Callable[..., None]) -> None:
+def _companies(
+    cli: Cli, cluster: str, place: Path, described: Callable[..., None], plain: Registry
+) -> None:
     """Pull from a registry with an authority and a password, straight and through a proxy.
+
+    And from a plain one beside it.
 
     Another password is noticed, a registry restarts nothing, and a proxy no pod.
     """
@@ -140,7 +140,10 @@ def _companies(cli: Cli, cluster: str, place: Path, described: Callable[..., Non
         auth = {"dockerConfig": str(logins)}
         spec: dict[str, Any] = {
             "network": {"egress": "full"},
-            "registries": {host: {"ca": str(place / "tls" / "ca.crt"), "auth": auth}},
+            "registries": {
+                host: {"ca": str(place / "tls" / "ca.crt"), "auth": auth},
+                _host(plain): {"plainHTTP": True},
+            },
         }
         for tokens, password in enumerate(PASSWORDS[:2]):
             registry.want_login("me", password, tokens=tokens > 0)
@@ -148,6 +151,7 @@ def _companies(cli: Cli, cluster: str, place: Path, described: Callable[..., Non
             logins.write_text(json.dumps({"auths": {host: {"auth": pair}}}))
             described(spec, touches=True)
             _runs(cli, cluster, registry, app)
+        _runs(cli, cluster, plain, app)
         assert cli.on(cluster, "cp1", *pids) == running
         assert proxy.seen == []
         spec["network"] = {"egress": [f"{internet.OTHER}/32"]}  # the proxy is all that is reached
