@@ -53,7 +53,7 @@ def upload_certificates(config):
         "certificateKey": key,
     }
     # kubeadm asks the API server there, by default at the address with the default route, which need not be the node's.
-    host, _, port = api_server.address().rpartition(":")
+    host, _colon, port = api_server.address().rpartition(":")
     if host:
         document["localAPIEndpoint"] = {"advertiseAddress": host.strip("[]"), "bindPort": int(port)}
     with tempfile.NamedTemporaryFile("w", prefix="ohmykube-", suffix=".yaml", dir="/run") as stream:
