@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from ohmykube.config.problems import closest, echo
-from ohmykube.config.registries import ELSEWHERE, login_place
+from ohmykube.config.problems import echo
+from ohmykube.config.registries import ELSEWHERE, known_fields, login_place
 from ohmykube.model.proxy import HOST, Proxy
 
 MOST = 200
@@ -26,9 +26,7 @@ def proxy(value: Any) -> Proxy | None:
         return Proxy(of_host=True)
     if not isinstance(value, dict):
         raise ValueError(f'must be "{HOST}" or a mapping with http and https, got {_echo(value)}')  # noqa: TRY004 - pydantic wants ValueError
-    for field in value:
-        if field not in _KEYS:
-            raise ValueError(f"has an unknown field {echo(field)}{closest(str(field), _KEYS)}")
+    known_fields(value, _KEYS)
     http, https = (_url(field, value.get(field)) for field in ("http", "https"))
     if not (http or https):
         raise ValueError(f"must have http or https, a URL {_EXAMPLE}")

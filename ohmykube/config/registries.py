@@ -44,7 +44,7 @@ def entry(value: Any) -> Entry:
     """Return an entry; raises ValueError with what is wrong with it."""
     if not isinstance(value, dict):
         raise ValueError(f"must be a mapping with {', '.join(_KEYS)}, got {echo(value)}")  # noqa: TRY004 - pydantic wants ValueError
-    _known(value, _KEYS, "")
+    known_fields(value, _KEYS)
     mirrors = value.get("mirrors", [])
     if not isinstance(mirrors, list) or not all(isinstance(one, str) for one in mirrors):
         raise ValueError(f"must have a list of URLs as mirrors, got {echo(mirrors)}")
@@ -68,7 +68,8 @@ def entry(value: Any) -> Entry:
     return found
 
 
-def _known(value: dict[Any, Any], keys: tuple[str, ...], where: str) -> None:
+def known_fields(value: dict[Any, Any], keys: tuple[str, ...], where: str = "") -> None:
+    """Raise ValueError for a field of a mapping that is none of ``keys``, with the nearest."""
     for field in value:
         if field not in keys:
             raise ValueError(
@@ -101,7 +102,7 @@ def login_place(value: Any, *, docker: bool = True) -> LoginPlace:
         raise ValueError(f"{forms} as auth")  # noqa: TRY004 - as above
     if any(field in _SECRETS for field in value):
         raise ValueError(f"must not have a password in auth: {ELSEWHERE}")
-    _known(value, _AUTH_KEYS if docker else _AUTH_KEYS[1:], " in auth")
+    known_fields(value, _AUTH_KEYS if docker else _AUTH_KEYS[1:], " in auth")
     for field, text in value.items():
         if not isinstance(text, str) or not text or not text.isprintable():
             raise ValueError(f"must have text as {field} of auth, got {echo(text)}")
