@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import ipaddress
-import socket
 import ssl
 import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+
+from ohmykube.kit.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,20 +86,3 @@ def _trusting(trust: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(cadata="\n".join(trust))
     return context
-
-
-def is_loopback(parts: urllib.parse.SplitResult) -> bool:
-    """Tell whether the host of a URL is this machine itself, in whatever notation."""
-    host = (parts.hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        # What else inet_aton reads: 127.1, 0x7f000001, 2130706433.
-        try:
-            address = ipaddress.ip_address(socket.inet_aton(host))
-        except (OSError, ValueError):
-            return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import urllib.parse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.config.nodes import absolute
 from ohmykube.config.problems import dotted
+from ohmykube.kit.loopback import is_loopback
 from ohmykube.model.outside import HOST_NAME
 from ohmykube.model.registry import Registry
 
@@ -57,17 +57,8 @@ def warnings(entries: Mapping[str, Entry]) -> Iterator[str]:
     """Say of mirrors that nodes look for them on themselves."""
     for name, one in sorted(entries.items()):
         for url in one.mirrors:
-            host = urllib.parse.urlsplit(url).hostname or ""
-            if is_loopback(host):
+            parts = urllib.parse.urlsplit(url)
+            if is_loopback(parts):
                 place = dotted((*FIELD, name))
-                yield f"{place}: {host} is each node itself; this host is {HOST_NAME} (hostAccess)"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host means whoever asks for it."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+                here = f"this host is {HOST_NAME} (hostAccess)"
+                yield f"{place}: {parts.hostname} is each node itself; {here}"

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from ohmykube.cache import proxies
 from ohmykube.errors import ConfigError
+from ohmykube.kit.loopback import is_loopback
 from ohmykube.kit.secret import Secret
 from ohmykube.model.outside import HOST_NAME
 from ohmykube.model.proxy import ProxyUrls
@@ -119,7 +119,7 @@ def _from_nodes(url: Secret | None, ports: tuple[int, ...]) -> Secret | None:
     if url is None:
         return None
     parts = urlsplit(url.reveal())
-    if not proxies.is_loopback(parts):
+    if not is_loopback(parts):
         return url
     port = parts.port or _PORTS[parts.scheme]
     if port not in ports:

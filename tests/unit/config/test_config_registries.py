@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from ohmykube.config import load, registry_places
+from ohmykube.config import load
 from ohmykube.config.document import to_document
 from ohmykube.errors import ConfigError
+from ohmykube.kit.loopback import is_loopback
 from ohmykube.model.registry import LoginPlace
 from ohmykube.planning import differences
 
@@ -170,5 +172,5 @@ def test_a_mirror_that_is_each_node_itself_is_warned_of(
 
 
 def test_the_loopback_has_all_its_names() -> None:
-    assert registry_places.is_loopback("localhost")
-    assert not registry_places.is_loopback("")
+    assert is_loopback(urllib.parse.urlsplit("//localhost"))
+    assert not is_loopback(urllib.parse.urlsplit(""))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible_collections.ohmykube.cluster.plugins.module_utils import fetch, node_state, programs
 
-from ohmykube.cache import proxies
+from ohmykube.kit import loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def test_what_is_this_machine(netloc: str) -> None:
     here = netloc not in ELSEWHERE
     assert fetch.is_loopback(netloc) is here
     # The front end judges the same for downloads of its own, and cannot import from the collection.
-    assert proxies.is_loopback(urllib.parse.urlsplit(f"//{netloc}")) is here
+    assert loopback.is_loopback(urllib.parse.urlsplit(f"//{netloc}")) is here
 
 
 def names_of(text: str) -> set[str]:
