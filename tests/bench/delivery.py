@@ -31,7 +31,7 @@ from ohmykube.steps.wanted_images import union
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from figures import Figures
     from image_set import Image, ImageSet
@@ -104,7 +104,7 @@ def measure(figures: Figures, node: Node, made: ImageSet) -> None:
     _changed(figures, node, made, cold)
     wipe(node)
 
-    peers = {
+    peers: dict[str, Callable[[], object]] = {
         "scp_import": lambda: scp_and_import(node, [made.oci_archive]),
         "kind": lambda: stream(node, made.raw_archive),
         "minikube": lambda: scp_and_import(node, made.raw_archives()),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ohmykube.kit import paths
 from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec
+from ohmykube.model.networks import IPV4
 from ohmykube.model.outside import Outside
 from ohmykube.progress import NullReporter
 from ohmykube.providers.base import ProviderContext
@@ -135,7 +136,10 @@ def _programs(alone: str, *, into: bool = False) -> dict[str, list[str]]:
     netns = Path("/run/netns") / alone
     pasta = uplink_rules.pasta_argv("pasta", netns)
     if not into:
-        return {"pasta": pasta, "slirp4netns": uplink_rules.slirp_argv("slirp4netns", netns)}
+        return {
+            "pasta": pasta,
+            "slirp4netns": uplink_rules.slirp_argv("slirp4netns", netns, (IPV4,)),
+        }
     pasta[pasta.index("--tcp-ports") + 1] = str(PORT)
     return {"pasta": pasta}
 

@@ -28,6 +28,7 @@ import packages
 from figures import Figures
 
 from ohmykube.cache.store import Store
+from ohmykube.kit import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -123,7 +124,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="omk-bench-") as name:
         place = Path(name)
         lock = kit.make(place / "kit")
-        cache = os.environ.get("OHMYKUBE_CACHE_DIR") or str(kit.paths.from_environment().cache)
+        cache = os.environ.get("OHMYKUBE_CACHE_DIR") or str(paths.from_environment().cache)
         env = {**os.environ, "OHMYKUBE_HOME": str(place / "omk"), "OHMYKUBE_CACHE_DIR": cache}
         if "clusters" in wanted:
             more = _clusters(figures, options, env, place)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import role_inputs
 
@@ -122,11 +122,9 @@ def sanity(stage: str, core: str, pylint: str) -> Part:
 def lint() -> list[Part]:
     """Return the linters."""
 
-    def linter(
-        name: str, *argv: str, inputs: tuple[str, ...], budget: float, cache: str = ""
-    ) -> Part:
+    def linter(name: str, *argv: str, inputs: tuple[str, ...], budget: float, **more: Any) -> Part:
         program = (str(BIN / argv[0]), *argv[1:])
-        return Part(name=f"lint/{name}", argv=program, inputs=inputs, budget=budget, cache=cache)
+        return Part(name=f"lint/{name}", argv=program, inputs=inputs, budget=budget, **more)
 
     def program(name: str, inputs: tuple[str, ...], budget: float) -> Part:
         argv = (sys.executable, f"tools/{name}.py")
@@ -143,7 +141,8 @@ def lint() -> list[Part]:
         linter("format", "ruff", "format", no_cache, "--check", ".", inputs=PYTHON, budget=5),
         linter(
             *("mypy", "mypy", "--cache-dir={cache}"),
-            inputs=("ohmykube/*", "tools/*.py"),
+            inputs=("ohmykube/*", "tools/*.py", "tests/bench/*.py"),
+            imports=True,
             budget=20,
             cache="mypy",
         ),
