@@ -145,15 +145,19 @@ def _companies(
                 _host(plain): {"plainHTTP": True},
             },
         }
-        for tokens, password in enumerate(PASSWORDS[:2]):
-            registry.want_login("me", password, tokens=tokens > 0)
+
+        def want_login(password: str, *, tokens: bool) -> None:
+            registry.want_login("me", password, tokens=tokens)
             pair = base64.b64encode(f"me:{password}".encode()).decode()
             logins.write_text(json.dumps({"auths": {host: {"auth": pair}}}))
-            described(spec, touches=True)
-            _runs(cli, cluster, registry, app)
+
+        want_login(PASSWORDS[0], tokens=False)
+        described(spec, touches=True)
+        _runs(cli, cluster, registry, app)
         _runs(cli, cluster, plain, app)
         assert cli.on(cluster, "cp1", *pids) == running
         assert proxy.seen == []
+        want_login(PASSWORDS[1], tokens=True)
         spec["network"] = {"egress": [f"{internet.OTHER}/32"]}  # the proxy is all that is reached
         spec["proxy"] = {
             "http": proxy.url,
