@@ -61,14 +61,18 @@ def basic_of(parts: urllib.parse.SplitResult) -> str:
     return f"Basic {base64.b64encode(pair).decode()}" if credentials else ""
 
 
-def pool(proxy: str | None, trust: tuple[str, ...] = ()) -> urllib3.PoolManager:
+def pool(
+    proxy: str | None, own: tuple[str, ...] = (), *, trust: tuple[str, ...] = ()
+) -> urllib3.PoolManager:
     """Return connections through a proxy, or straight ones.
 
     Args:
         proxy: its URL; None for none.
-        trust: certificates, in PEM, of authorities that are trusted beside the system's.
+        own: certificates, in PEM, of authorities that are trusted beyond the proxy alone.
+        trust: those that are trusted for the proxy as well. All are beside the system's.
     """
-    more: dict[str, Any] = {"ssl_context": _trusting(trust)} if trust else {}
+    all_ = (*trust, *own)
+    more: dict[str, Any] = {"ssl_context": _trusting(all_)} if all_ else {}
     if proxy is None:
         return urllib3.PoolManager(maxsize=8, **more)
     parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
@@ -77,7 +81,7 @@ def pool(proxy: str | None, trust: tuple[str, ...] = ()) -> urllib3.PoolManager:
         parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(),
         maxsize=8,
         proxy_headers={"Proxy-Authorization": basic} if basic else None,
-        proxy_ssl_context=more.get("ssl_context"),
+        proxy_ssl_context=_trusting(trust) if trust else None,
         **more,
     )
 

@@ -24,9 +24,10 @@ from ohmykube.cache.transport import StatusError
 from ohmykube.errors import NetworkError, PrerequisiteError
 from ohmykube.kit import files, paths, process
 from ohmykube.model import docker_hub
+from ohmykube.model.registry import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ohmykube.cache.registry_client import Repository
     from ohmykube.cache.transport import Transport
@@ -159,8 +160,21 @@ def _helper_error(program: str, server: str, why: str) -> PrerequisiteError:
 class Authorizer:
     """The ``Authorization`` header of each repository; safe to use from several threads."""
 
-    def __init__(self, transport: Transport, config: Path | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        config: Path | None = None,
+        logins: Mapping[str, Login] | None = None,
+    ) -> None:
+        """Look for logins.
+
+        Args:
+            transport: asks token services.
+            config: docker's configuration; by default that of the user.
+            logins: by ``host[:port]``, in the place of what the configuration has for these.
+        """
         self._transport = transport
+        self._logins = dict(logins or {})
         self._config = config or docker_config()
         self._guard = threading.Lock()
         self._renewing: dict[Repository, threading.Lock] = {}
@@ -190,7 +204,7 @@ class Authorizer:
                 return
             kept, problem = None, ""
             try:
-                kept = login(self._config, urllib.parse.urlsplit(repository.endpoint).netloc)
+                kept = self._login(repository)
             except PrerequisiteError as error:
                 # Public images need no login: said only when the registry refuses without one.
                 problem = f"; {error.message}: {error.why}"
@@ -204,6 +218,11 @@ class Authorizer:
                     raise login_error(repository, "it wants a login and there is none")
             except RefusedLogin as error:
                 raise login_error(repository, f"{error.why}{problem}") from error
+
+    def _login(self, repository: Repository) -> Login | None:
+        if described := self._logins.get(host_of(repository.endpoint)):
+            return described
+        return login(self._config, urllib.parse.urlsplit(repository.endpoint).netloc)
 
     def _token(self, repository: Repository, challenge: str, kept: Login | None) -> str:
         fields = dict(_PARAMETER.findall(challenge))

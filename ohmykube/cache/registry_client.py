@@ -6,16 +6,18 @@ import contextlib
 import json
 import re
 import urllib.parse
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ohmykube.cache import manifest, transport
 from ohmykube.cache.manifest import Index, Manifest
-from ohmykube.cache.registry_auth import Authorizer
+from ohmykube.cache.registry_auth import Authorizer, Login
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
 from ohmykube.kit import parallel
 from ohmykube.model import docker_hub
+from ohmykube.progress import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,30 +77,80 @@ class Repository:
         return cls(f"{parts.scheme}://{parts.netloc}", name)
 
 
-class RegistryClient:
-    """Pulls from registries, anonymously or with the user's docker login."""
+Route = Callable[[Reference, Iterable[str]], Sequence[Repository]]
+"""Gives the places at which an image is asked for, in this order, with URLs that come first."""
 
-    def __init__(self, downloader: Downloader, docker_config: Path | None = None) -> None:
+
+def straight(reference: Reference, first: Iterable[str] = ()) -> Sequence[Repository]:
+    """Return the mirrors that were given, and the registry that the reference names."""
+    return (*(Repository.below(url, reference) for url in first), Repository.upstream(reference))
+
+
+class RegistryClient:
+    """Pulls from registries, anonymously or with a login.
+
+    Args:
+        downloader: brings blobs.
+        docker_config: where the user's logins are; by default where docker keeps them.
+        route: where images are asked for.
+        logins: by ``host[:port]``, in the place of the user's own.
+    """
+
+    def __init__(
+        self,
+        downloader: Downloader,
+        docker_config: Path | None = None,
+        *,
+        route: Route = straight,
+        logins: Mapping[str, Login] | None = None,
+    ) -> None:
         self._downloader = downloader
-        self._auth = Authorizer(downloader.transport, docker_config)
+        self._auth = Authorizer(downloader.transport, docker_config, logins)
+        self._route = route
         self._indexes: dict[str, str] = {}
+        self._passed_over: set[str] = set()
 
     def pull(
-        self, reference: Reference, arch: str, *, at: Repository | None = None, digest: str = ""
+        self,
+        reference: Reference,
+        arch: str,
+        *,
+        at: Repository | None = None,
+        mirrors: Iterable[str] = (),
+        digest: str = "",
     ) -> str:
         """Bring an image for Linux on ``arch`` into the store; return its manifest's digest.
 
         Args:
             reference: what to pull; its digest, if any, is that of the manifest or index.
             arch: ``amd64`` or ``arm64``.
-            at: another place that has it; the reference's own registry by default.
+            at: the one place that is asked; by default those of the route, until one has it.
+            mirrors: URLs that are asked before them.
             digest: of the platform's manifest, where known.
 
         Raises:
             NetworkError: it is not available there, or not for ``arch``.
             IntegrityError: something is not what its digest says.
         """
-        repository = at or Repository.upstream(reference)
+        *before, last = [at] if at else self._route(reference, mirrors)
+        for repository in before:
+            try:
+                return self._pull(repository, reference, arch, digest)
+            except NetworkError as error:
+                self._pass_over(repository, reference, error)
+        return self._pull(last, reference, arch, digest)
+
+    def _pass_over(self, mirror: Repository, reference: Reference, error: NetworkError) -> None:
+        """Tell once of each mirror that could not be used."""
+        first = mirror.endpoint not in self._passed_over
+        self._passed_over.add(mirror.endpoint)
+        reason = f"{error.message}: {error.why}" if error.why else error.message
+        prefix = mirror.name.removesuffix(reference.name).strip("/")
+        place = transport.shown(f"{mirror.endpoint}/{prefix}".rstrip("/"))
+        text = f"mirror {place} of {reference.registry} is passed over ({reason})"
+        self._downloader.reporter.emit(Message(level="warning" if first else "debug", text=text))
+
+    def _pull(self, repository: Repository, reference: Reference, arch: str, digest: str) -> str:
         if not digest or not self._downloader.store.has(digest):
             digest = self._manifest(repository, reference, arch, digest)
         parsed = manifest.read(self._downloader.store, digest)

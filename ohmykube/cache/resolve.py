@@ -96,6 +96,7 @@ def resolve(
             paths=paths or places.from_environment(),
             trust=cluster.trust,
             proxy=cluster.proxy.here if cluster.proxy is not None else None,
+            registries=cluster.registries,
         )
         with store.using():
             _fetch(wanted, missing, Chain(_order(cluster), context, load))

@@ -24,6 +24,7 @@ from ohmykube.cache import proxies
 from ohmykube.errors import Interrupted, NetworkError, OhmykubeError
 from ohmykube.kit import interrupt
 from ohmykube.kit.retry import Clock, SystemClock
+from ohmykube.model.registry import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,6 +91,8 @@ class Transport:
         clock: by which it waits.
         trust: certificates, in PEM, of authorities that are trusted beside the system's.
         proxy: what counts instead of the variables of this process.
+        authorities: certificates that are trusted beside them for single hosts, by ``host[:port]``
+            without a port that the scheme implies.
     """
 
     def __init__(
@@ -99,8 +102,10 @@ class Transport:
         *,
         trust: tuple[str, ...] = (),
         proxy: ProxyUrls | None = None,
+        authorities: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._proxy = proxy
+        self._authorities = dict(authorities or {})
         self.timing = timing or Timing()
         self.clock = clock or SystemClock()
         self._pool = functools.cache(functools.partial(proxies.pool, trust=trust))
@@ -248,9 +253,11 @@ class Transport:
         if basic := proxies.basic_of(parts):
             all_headers = {"Authorization": basic, **all_headers}
         try:
-            return self._pool(proxies.proxy_for(parts, self._proxy)).request(
+            address = parts._replace(netloc=netloc, fragment="").geturl()
+            own = self._authorities.get(host_of(address), ())
+            return self._pool(proxies.proxy_for(parts, self._proxy), own).request(
                 method,
-                parts._replace(netloc=netloc, fragment="").geturl(),
+                address,
                 headers=all_headers,
                 body=None if form is None else urllib.parse.urlencode(form),
                 redirect=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +63,24 @@ def behind(url: str, registries: Mapping[str, Registry]) -> Registry | None:
         url: http or https.
         registries: by name.
     """
+    asked = urllib.parse.urlsplit(url).netloc
+    return registries.get(docker_hub.registry_of(host_of(url))) or registries.get(asked)
+
+
+def host_of(url: str) -> str:
+    """Return ``host[:port]`` of a URL, without a port that its scheme implies."""
     parts = urllib.parse.urlsplit(url)
-    host = parts.netloc.removesuffix(_PORTS[parts.scheme])
-    return registries.get(docker_hub.registry_of(host)) or registries.get(parts.netloc)
+    return parts.netloc.removesuffix(_PORTS[parts.scheme])
+
+
+def concerned(names: Iterable[str], registries: Sequence[Registry]) -> frozenset[str]:
+    """Return the names of those described that are asked for images of some registries.
+
+    Args:
+        names: of the registries.
+        registries: all that are described.
+    """
+    known = {one.name: one for one in registries}
+    first = [known[name] for name in set(names) & known.keys()]
+    servers = [behind(url, known) for one in first for url in one.mirrors]
+    return frozenset(one.name for one in (*first, *servers) if one is not None)

@@ -13,14 +13,19 @@ from ohmykube.model import docker_hub
 from ohmykube.model.registry import Login
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from ohmykube.model.cluster import Cluster
     from ohmykube.model.registry import LoginPlace, Registry
 
 
-def with_logins(cluster: Cluster, environ: Mapping[str, str] | None = None) -> Cluster:
-    """Return a cluster whose registries have the logins that nodes are to use.
+def with_logins(
+    cluster: Cluster,
+    environ: Mapping[str, str] | None = None,
+    *,
+    only: Container[str] | None = None,
+) -> Cluster:
+    """Return a cluster whose registries have the logins that nodes and downloads are to use.
 
     They are looked for each time, so a password that has changed is noticed without a change of
     the description.
@@ -28,6 +33,7 @@ def with_logins(cluster: Cluster, environ: Mapping[str, str] | None = None) -> C
     Args:
         cluster: as it is wanted.
         environ: the variables; by default those of this process.
+        only: names of registries whose logins are needed; by default all.
 
     Raises:
         ConfigError: names all logins that are not to be found, and what to do.
@@ -36,8 +42,9 @@ def with_logins(cluster: Cluster, environ: Mapping[str, str] | None = None) -> C
     found: list[Registry] = []
     problems: list[str] = []
     for one in cluster.registries:
+        needed = only is None or one.name in only
         try:
-            login = _login(one.name, one.auth, environ) if one.auth is not None else None
+            login = _login(one.name, one.auth, environ) if one.auth and needed else None
         except Missing as missing:
             problems.append(f"{one.name}: {missing}")
             continue

@@ -28,6 +28,8 @@ from ohmykube.kit import amounts, paths, process
 from ohmykube.model.artifact import Kind
 from ohmykube.progress import Message, item
 from ohmykube.providers.base import Portable
+from ohmykube.steps.proxy_urls import with_proxy
+from ohmykube.steps.registry_logins import with_logins
 from ohmykube.steps.resolve import RESOLVE
 from ohmykube.steps.step import Step
 from ohmykube.workflows import session
@@ -87,11 +89,13 @@ def create(services: Services, cluster: Cluster, options: CreateOptions) -> writ
     """Write a bundle with all that clusters of this description need; get first what lacks.
 
     Raises:
+        ConfigError: the proxy or a login that the description names is not to be found.
         NotFoundError: the key, the older bundle or an image is not there.
         NetworkError, IntegrityError, PrerequisiteError, ProviderError: something cannot be got.
         ResourceError: no space left.
     """
     store, reporter = Store(services.paths.cache), services.reporter
+    cluster = with_proxy(with_logins(cluster))
     older = read.load(options.since) if options.since else None
     with contextlib.ExitStack() as stack:
         with RESOLVE.running(services) as result, store.using():

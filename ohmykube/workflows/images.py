@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from ohmykube.cache import described_registries
 from ohmykube.cache.download import Downloader
-from ohmykube.cache.registry_client import RegistryClient
+from ohmykube.cache.registry_client import Reference
 from ohmykube.cache.store import Store
-from ohmykube.cache.transport import Transport
 from ohmykube.errors import NodeError, NotFoundError, OhmykubeError
 from ohmykube.kit import parallel
+from ohmykube.model.registry import concerned
 from ohmykube.progress import Message
 from ohmykube.steps.deliver_images import deliver_images
 from ohmykube.steps.import_images import ImageSources, Origin, check_sources, import_images
 from ohmykube.steps.node_images import NodeImages, exact_name
 from ohmykube.steps.probe_nodes import probe_nodes
+from ohmykube.steps.proxy_urls import with_proxy
 from ohmykube.steps.pull_images import full_names, pull_images
+from ohmykube.steps.registry_logins import with_logins
 from ohmykube.workflows import session
 
 if TYPE_CHECKING:
@@ -132,21 +135,36 @@ def pull(
 ) -> DeliveryResult:
     """Bring images from their registries to the nodes of a cluster, by way of the cache.
 
+    The registries are asked as the cluster's description says, by its proxy.
+
     Raises:
         UsageError: something is no image name.
+        ConfigError: a login that is needed is not to be found, or the proxy is not.
         NetworkError, IntegrityError: an image could not be had; no node was touched.
     """
     _, cluster = session.recorded(services, name)
     chosen = _chosen(cluster, nodes)
     wanted = full_names(references)
+    asked = _asking(cluster, wanted)
     store = Store(services.paths.cache)
     with session.working(services, cluster) as ctx, store.using():
         probed = probe_nodes(ctx, chosen)
-        transport = Transport(trust=cluster.trust)
-        client = RegistryClient(Downloader(store, services.reporter, transport))
+        transport = described_registries.transport(
+            asked.registries,
+            trust=asked.trust,
+            proxy=asked.proxy.here if asked.proxy is not None else None,
+        )
+        downloader = Downloader(store, services.reporter, transport)
+        client = described_registries.client(downloader, asked.registries)
         refs = pull_images(services, wanted, probed.architectures, store, client)
         deliveries = deliver_images(ctx, probed, refs, store)
     return DeliveryResult(cluster=name, images=refs, nodes=deliveries)
+
+
+def _asking(cluster: Cluster, references: Sequence[str]) -> Cluster:
+    """Return a cluster with the logins and the proxy with which its images are asked for."""
+    registries = [Reference.parse(reference).registry for reference in references]
+    return with_proxy(with_logins(cluster, only=concerned(registries, cluster.registries)))
 
 
 def list_images(services: Services, name: str, nodes: Sequence[str] = ()) -> ImageList:

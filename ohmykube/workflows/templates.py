@@ -17,6 +17,8 @@ from ohmykube.steps import template_removal, templates
 from ohmykube.steps.context import Context
 from ohmykube.steps.create_nodes import prepare_nodes
 from ohmykube.steps.preflight import preflight
+from ohmykube.steps.proxy_urls import with_proxy
+from ohmykube.steps.registry_logins import with_logins
 from ohmykube.steps.resolve import resolved
 from ohmykube.workflows import session
 
@@ -81,6 +83,7 @@ def build(services: Services, cluster: Cluster) -> Built:
         Else as ``up``.
     """
     started = services.clock.now()
+    cluster = with_proxy(with_logins(cluster))
     provider = session.provider_of(services, cluster.provider, cluster)
     keeping = _keeping(provider)
     directory = services.paths.state / layout.TEMPLATE_BUILD

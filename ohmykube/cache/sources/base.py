@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ohmykube.kit.paths import Paths
     from ohmykube.model.cluster import Sources
     from ohmykube.model.proxy import ProxyUrls
+    from ohmykube.model.registry import Registry
     from ohmykube.progress import Reporter
 
 GROUP = "ohmykube.sources"
@@ -36,6 +37,8 @@ class SourceContext:
     """Certificates, in PEM, of authorities that are trusted beside the system's."""
     proxy: ProxyUrls | None = None
     """What counts instead of the variables of this process."""
+    registries: tuple[Registry, ...] = ()
+    """How registries are asked that are described, with the logins that were found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

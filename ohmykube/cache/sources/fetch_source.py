@@ -10,14 +10,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import signatures
+from ohmykube.cache import described_registries, signatures
 from ohmykube.cache.download import Downloader
 from ohmykube.cache.registry_client import Reference, RegistryClient, Repository
 from ohmykube.cache.signatures import Verifier
 from ohmykube.cache.sources.base import Source
 from ohmykube.cache.sources.publisher_check import PublisherChecks
 from ohmykube.cache.store import Ref, Signature
-from ohmykube.cache.transport import StatusError, Transport
+from ohmykube.cache.transport import StatusError
 from ohmykube.cache.unpack import extract
 from ohmykube.errors import NetworkError
 from ohmykube.kit import digest as digests
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.catalog import Component, Download, FileSpec, ImageSpec
     from ohmykube.cache.sources.base import SourceContext
     from ohmykube.cache.sources.publisher_check import Provenance
+    from ohmykube.cache.transport import Transport
 
 _ABSENT = frozenset({404, 410})
 _SETTLED = frozenset({Signature.VERIFIED, Signature.ABSENT})
@@ -56,7 +57,9 @@ class FetchSource(Source):
         """Made when first used: urllib3 reads the trusted certificates then."""
         with self._guard:
             if self._made is None:
-                transport = Transport(trust=self.context.trust, proxy=self.context.proxy)
+                transport = described_registries.transport(
+                    self.context.registries, trust=self.context.trust, proxy=self.context.proxy
+                )
                 self._made = Downloader(self.context.store, self.context.reporter, transport)
             return self._made
 
@@ -70,7 +73,7 @@ class FetchSource(Source):
         downloader = self.downloader
         with self._guard:
             if self._client is None:
-                self._client = RegistryClient(downloader)
+                self._client = described_registries.client(downloader, self.context.registries)
             return self._client
 
     @abc.abstractmethod

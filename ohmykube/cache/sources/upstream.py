@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 from ohmykube.cache.registry_client import Reference, Repository
 from ohmykube.cache.sources import module_files
 from ohmykube.cache.sources.fetch_source import FetchSource
-from ohmykube.cache.transport import shown
-from ohmykube.errors import NetworkError
-from ohmykube.progress import Message
+from ohmykube.model.registry import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from ohmykube.cache.catalog import Download, ImageSpec, ModuleFile
-    from ohmykube.cache.sources.base import SourceContext
 
 PROBES = ("https://dl.k8s.io/", "https://registry.k8s.io/v2/")
 
@@ -26,14 +23,15 @@ class UpstreamSource(FetchSource):
 
     name = "upstream"
 
-    def __init__(self, context: SourceContext) -> None:
-        super().__init__(context)
-        self._passed_over: set[str] = set()
-
     def available(self) -> None:
-        """Ask the servers of Kubernetes itself; without them nothing else helps."""
+        """Ask the servers of Kubernetes itself; without them nothing else helps.
+
+        A registry is not asked that need not be there: how it is asked is described.
+        """
+        described = {one.name for one in self.context.registries if one.mirrors or one.plain_http}
         for url in PROBES:
-            self.transport.probe(url, seconds=2.5)
+            if host_of(url) not in described:
+                self.transport.probe(url, seconds=2.5)
 
     def file(self, download: Download) -> Path:
         """Fetch a release file; its digest is the catalog's, or the one published beside it."""
@@ -55,25 +53,11 @@ class UpstreamSource(FetchSource):
         return Repository.upstream(reference)
 
     def image(self, image: ImageSpec, arch: str) -> str:
-        """Pull an image from the first mirror of its registry that has it, else from there."""
+        """Pull an image from the first place that has it: mirrors, then its registry."""
         reference = Reference.parse(image.ref)
-        for url in self.context.sources.registries.get(reference.registry, ()):
-            try:
-                return self.registries.pull(
-                    reference,
-                    arch,
-                    at=Repository.below(url, reference),
-                    digest=image.digests.get(arch, ""),
-                )
-            except NetworkError as error:
-                self._pass_over(url, reference.registry, error)
-        return super().image(image, arch)
-
-    def _pass_over(self, url: str, registry: str, error: NetworkError) -> None:
-        """Tell once of each mirror that could not be used."""
-        with self._guard:
-            first = url not in self._passed_over
-            self._passed_over.add(url)
-        reason = f"{error.message}: {error.why}" if error.why else error.message
-        text = f"mirror {shown(url)} of {registry} is passed over ({reason})"
-        self.context.reporter.emit(Message(level="warning" if first else "debug", text=text))
+        return self.registries.pull(
+            reference,
+            arch,
+            mirrors=self.context.sources.registries.get(reference.registry, ()),
+            digest=image.digests.get(arch, ""),
+        )

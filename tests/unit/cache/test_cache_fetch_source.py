@@ -10,7 +10,7 @@ import tarfile
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,6 +28,7 @@ from ohmykube.kit import digest as digests
 from ohmykube.kit import paths
 from ohmykube.model.artifact import Kind, PackageRole
 from ohmykube.model.cluster import Sources
+from ohmykube.model.registry import Registry
 from ohmykube.progress import Message
 from tests import image_maker, publisher
 from tests.fault_server import Answer, FaultServer
@@ -146,7 +147,8 @@ class Relay(Transport):
 def upstream(tmp_path: Path, server: FaultServer) -> UpstreamSource:
     source = base.load("upstream", context(tmp_path, None))
     assert isinstance(source, UpstreamSource)
-    source.downloader = Downloader(source.context.store, Recorder(), Relay(server.url))
+    relay = Relay(server.url)
+    source.downloader = Downloader(source.context.store, source.context.reporter, relay)
     return source
 
 
@@ -454,6 +456,35 @@ def test_upstream_is_available_when_both_servers_answer(
     server.on(PROBES[1].replace("https:/", ""), Answer(status=502))
     with pytest.raises(NetworkError, match=r"registry\.k8s\.io"):
         upstream.available()
+
+
+@pytest.mark.parametrize("how", [{"mirrors": ("https://m.test",)}, {"plain_http": True}])
+def test_a_registry_that_others_stand_in_for_need_not_be_there(
+    upstream: UpstreamSource, server: FaultServer, how: dict[str, Any]
+) -> None:
+    server.on(PROBES[0].replace("https:/", ""), Answer(status=401))
+    server.on(PROBES[1].replace("https:/", ""), Answer(status=502))
+    registries = (Registry(name="registry.k8s.io", **how),)
+    upstream.context = replace(upstream.context, registries=registries)
+    upstream.available()
+
+
+def test_described_mirrors_are_asked_after_those_of_the_artifacts(
+    tmp_path: Path, server: FaultServer
+) -> None:
+    """And both before the registry itself."""
+    sources = Sources(registries={"registry.k8s.io": ("https://one.test",)})
+    described = (Registry(name="registry.k8s.io", mirrors=("https://two.test/hub",)),)
+    given = replace(context(tmp_path, None), sources=sources, registries=described)
+    source = UpstreamSource(given)
+    source.downloader = Downloader(given.store, given.reporter, Relay(server.url))
+    image = image_maker.image(1000)
+    publish(server, image, "/two.test/v2/hub/coredns/coredns")
+    assert source.image(spec(), "amd64") == image.digest
+    asked = [path for path in server.count if "manifests/v1" in path]
+    assert asked == [
+        f"/{at}/coredns/coredns/manifests/v1" for at in ("one.test/v2", "two.test/v2/hub")
+    ]
 
 
 @pytest.mark.parametrize("path", ["", "/omk"])

@@ -14,8 +14,8 @@ import pytest
 from ohmykube.cache import oci, repack
 from ohmykube.cache.store import Store
 from ohmykube.config import load as config
-from ohmykube.config.overrides import Overrides
 from ohmykube.errors import (
+    ConfigError,
     IntegrityError,
     Interrupted,
     NetworkError,
@@ -37,6 +37,7 @@ from ohmykube.workflows import images, session
 from ohmykube.workflows.images import LoadOptions
 from ohmykube.workflows.power import stop
 from tests import image_maker
+from tests.registry_double import Registry
 from tests.unit.workflows.begun_run import begin
 
 if TYPE_CHECKING:
@@ -53,11 +54,16 @@ HOSTS = '[host."http://127.0.0.1:5055".header]\nAuthorization = ["Bearer {token}
 class Estate:
     """The cluster ``dev`` with nodes cp1, w1 and w2, each a directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, registries: dict[str, Any] | None = None) -> None:
         self.root = root
         self.services = Services(paths=paths.from_environment(), reporter=RecordingReporter())
-        overrides = Overrides(name="dev", provider="fake", workers=2)
-        with session.working(self.services, config.from_overrides(overrides)) as ctx:
+        spec = {
+            "provider": {"name": "fake"},
+            "nodes": {"workers": {"count": 2}},
+            "registries": registries or {},
+        }
+        cluster = config.from_document({"metadata": {"name": "dev"}, "spec": spec})
+        with session.working(self.services, cluster) as ctx:
             targets = {node: machine.ssh for node, machine in begin(ctx).items() if machine.ssh}
             text = ssh_config.render(targets, layout.control_directory(ctx.directory))
             (ctx.directory / layout.SSH_CONFIG).write_text(text)
@@ -90,7 +96,7 @@ class Estate:
 
 
 @pytest.fixture
-def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Estate:
+def node_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root, own = tmp_path / "nodes", tmp_path / "bin"
     root.mkdir()
     own.mkdir()
@@ -98,7 +104,12 @@ def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Estate:
     (own / "python3").symlink_to(Path(sys.executable).resolve())
     monkeypatch.setenv("PATH", f"{PROGRAMS}:{own}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_NODES", str(root))
-    return Estate(root)
+    return root
+
+
+@pytest.fixture
+def estate(node_directories: Path) -> Estate:
+    return Estate(node_directories)
 
 
 def picture(*sizes: int, seed: int = 1) -> image_maker.Image:
@@ -389,6 +400,33 @@ def test_pull_refuses_what_is_no_name_and_tells_what_cannot_be_had(estate: Estat
     with pytest.raises(NetworkError):
         images.pull(estate.services, "dev", ["127.0.0.1:1/app:1"])
     assert not (estate.root / "w1" / "images.json").exists()
+
+
+def test_pull_asks_a_registry_as_the_cluster_describes_it(
+    node_directories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a mirror, its login and plain HTTP; logins that are not needed may be missing."""
+    monkeypatch.setenv("PULL_SECRET", "p@ss:w/ö%20")
+    auth = {"username": "me", "passwordEnv": "PULL_SECRET"}
+    image = picture(2000)
+    with Registry() as server:
+        server.add("team/app", "1", image)
+        server.want_login("me", "p@ss:w/ö%20")
+        place = server.url.partition("://")[2]
+        registries = {
+            place: {"plainHTTP": True, "auth": auth},
+            "reg.invalid": {"mirrors": [server.url], "fallback": False},
+            "other.invalid": {"auth": {**auth, "passwordEnv": "PULL_NOT_SET"}},
+        }
+        estate = Estate(node_directories, registries)
+        found = images.pull(estate.services, "dev", ["reg.invalid/team/app:1"])
+        assert found.failure is None
+        assert [ref.digest for ref in found.images] == [image.digest]
+        assert "reg.invalid/team/app:1" in estate.state("w1")["images"]
+        monkeypatch.delenv("PULL_SECRET")
+        with pytest.raises(ConfigError, match="logins") as caught:
+            images.pull(estate.services, "dev", ["reg.invalid/team/app:1"])
+        assert caught.value.id == "OMK-C-640"
 
 
 def test_a_stop_is_no_failure_of_a_node(estate: Estate) -> None:
