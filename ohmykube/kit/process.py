@@ -295,9 +295,18 @@ def contained(argv: Sequence[str]) -> list[str]:
     """
     if which(argv[0]) is None:
         raise not_installed(argv[0])
-    ending = ("setpriv", "--pdeathsig", "KILL", "--")
     alone = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
-    return [*ending, *alone, *argv]
+    return ending_with_us([*alone, *argv], "KILL")
+
+
+def ending_with_us(argv: Sequence[str], signal_name: str = "TERM") -> list[str]:
+    """Return the command line of what the kernel ends when the thread that started it ends.
+
+    On Linux (``PR_SET_PDEATHSIG``); elsewhere the command line stays as it is.
+    """
+    if sys.platform != "linux":
+        return [*argv]
+    return ["setpriv", "--pdeathsig", signal_name, "--", *argv]
 
 
 def not_installed(program: str, why: str | None = None) -> PrerequisiteError:
@@ -339,11 +348,10 @@ class Companion:
     """
 
     def __init__(self, argv: Sequence[str], log_file: Path) -> None:
-        prefix = ["setpriv", "--pdeathsig", "TERM", "--"] if sys.platform == "linux" else []
         self.log_file = log_file
         with log_file.open("ab") as sink:
             self._child = _start(
-                [*prefix, *argv],
+                ending_with_us(argv),
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=sink,

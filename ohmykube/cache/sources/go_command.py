@@ -51,8 +51,7 @@ class GoCommand:
         Raises: as ``build_failure`` says.
         """
         # A build must not outlive a run that was killed: the next one would build beside it.
-        ending = ["setpriv", "--pdeathsig", "TERM", "--"] if process.which("setpriv") else []
-        argv = [*ending, self.go.program, *arguments]
+        argv = process.ending_with_us([self.go.program, *arguments])
         env = {**self.go.env, "CGO_ENABLED": "1" if self.cgo else "0"}
         try:
             if on_line is None:
