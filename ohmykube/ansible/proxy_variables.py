@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from ohmykube.kit.secret import Secret
-from ohmykube.model.outside import HOST_NAME
+from ohmykube.model.networks import host_of
+from ohmykube.model.outside import HOST_NAME, own_networks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,10 +69,10 @@ def _of_apt(scheme: str, url: Secret, direct: list[str]) -> dict[str, object]:
 
 
 def _own(network: Network, planes: Mapping[str, str]) -> list[str]:
-    endpoint = (network.api_server_endpoint or "").rpartition(":")[0]
+    endpoint = host_of(network.api_server_endpoint or "")
     return [
         *("localhost", "127.0.0.0/8", "::1", HOST_NAME),
-        *(network.pod_cidr, network.service_cidr),
+        *own_networks(network),
         *(".svc", f".{network.dns_domain}"),
         *([endpoint] if endpoint else []),
         *(word for name, address in sorted(planes.items()) for word in (name, address)),

@@ -24,10 +24,9 @@ _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,62}\.?)*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
-_JUMP = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>[^@:]+)(?::(?P<port>[0-9]{1,5}))?")
-_ENDPOINT = re.compile(
-    r"(?P<host>[^:/@\s\[\]]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})"
-)
+_PLACE = r"(?P<host>[^:/@\s\[\]]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\])"
+_JUMP = re.compile(rf"(?:(?P<user>[^@]+)@)?{_PLACE}(?::(?P<port>[0-9]{{1,5}}))?")
+_ENDPOINT = re.compile(rf"{_PLACE}:(?P<port>[0-9]{{1,5}})")
 _HOST_KEY = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,2000}=*"
 )
@@ -179,12 +178,18 @@ def node_addresses(text: str) -> str:
         found = [ipaddress.ip_address(part.strip()) for part in text.split(",")]
     except ValueError as error:
         raise ValueError(f"must be an IPv4 or IPv6 address, got {echo(text)}") from error
+    _without_zone(text)
     for one in found:
         if one.is_loopback or one.is_link_local or one.is_multicast or one.is_unspecified:
             raise ValueError(f"must be an address that other nodes reach, got {echo(str(one))}")
     if len(found) > len({one.version for one in found}):
         raise ValueError(f"must be one address, or one of each family, got {echo(text)}")
     return ",".join(map(str, found))
+
+
+def _without_zone(text: str) -> None:
+    if "%" in text:
+        raise ValueError(f"must be an address without the zone of one host, got {echo(text)}")
 
 
 def address(text: str) -> str:
@@ -209,7 +214,7 @@ def user(text: str) -> str:
 
 
 def jump(text: str) -> str:
-    """``[user@]host[:port]``."""
+    """``[user@]host[:port]``, an IPv6 address in brackets."""
     form = _JUMP.fullmatch(text)
     if form is None or not _is_place(form) or not _USER.fullmatch(form["user"] or "root"):
         raise ValueError(f"must be [user@]host[:port], got {echo(text)}")
@@ -234,6 +239,7 @@ def endpoint(text: str) -> str:
 
 def alternative_name(text: str) -> str:
     """IP address or DNS name, ``*.`` allowed in front."""
+    _without_zone(text)
     address(text.removeprefix("*."))
     return text
 

@@ -88,8 +88,15 @@ class PublishedPort:
     target: ExposedPort
     place: str = ""
     """``address:port``; empty while there is none."""
-    note: str = ""
-    """Why it is not where it would be, or nowhere; for people."""
+    refused_port: int = 0
+    """The first port of this host that it was to have and has not; 0 where it has what it wants."""
+    reason: str = ""
+    """Why it has not, such as ``is taken``."""
+
+    @property
+    def note(self) -> str:
+        """Return why it is not where it would be, or nowhere, for people; empty where it is."""
+        return f"port {self.refused_port} {self.reason}" if self.refused_port else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ def opened_by(network: Network, *, offline: bool) -> Outside:
         network: the description.
         offline: the run uses no network: without a word about it, the cluster gets none either.
     """
-    egress, own = network.egress, _own(network)
+    egress, own = network.egress, own_networks(network)
     if egress is None:
         egress = Egress.NONE if offline else Egress.FULL
     if isinstance(egress, Egress):
@@ -70,7 +70,8 @@ def opened_by(network: Network, *, offline: bool) -> Outside:
     return Outside(networks=networks, names=names, host_ports=network.host_access, own=own)
 
 
-def _own(network: Network) -> tuple[str, ...]:
+def own_networks(network: Network) -> tuple[str, ...]:
+    """Return the networks of a cluster's pods and services, as far as they are settled."""
     fields = (network.pod_cidr, network.service_cidr)
     return tuple(str(one) for text in fields if text != AUTO for one in parsed(text))
 

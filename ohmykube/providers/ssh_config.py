@@ -40,6 +40,7 @@ _QUICK_KEY_EXCHANGE = "KexAlgorithms -sntrup761*"
 """All of ssh's own but the one that takes a tenth of a second of processor time on both sides."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
+_ADDRESS = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@$\\-]*")
 _OF_THE_FILE = re.compile(r"@@@|remove with:|ssh-keygen -f|^Offending|^Add correct host key")
 _JUMP = re.compile(
@@ -81,7 +82,7 @@ def render(targets: Mapping[str, SshTarget], control_dir: Path, *, slowdown: int
 def _entry(name: str, target: SshTarget) -> str:
     lines = [
         f"Host {_checked(_NAME, name, 'node name')}",
-        f"HostName {_checked(_NAME, target.address, 'address').replace('%', '%%')}",
+        f"HostName {_checked(_ADDRESS, target.address, 'address').replace('%', '%%')}",
         f"Port {target.port}",
         f"User {_checked(_USER, target.user, 'user')}",
     ]

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from ohmykube.errors import ConfigError
 from ohmykube.kit.loopback import is_loopback
 from ohmykube.kit.secret import Secret
+from ohmykube.model.networks import host_port
 from ohmykube.model.outside import HOST_NAME
 from ohmykube.model.proxy import ProxyUrls
 from ohmykube.steps.registry_logins import Missing, of_variables
@@ -123,9 +124,9 @@ def _from_nodes(url: Secret | None, ports: tuple[int, ...]) -> Secret | None:
         return url
     port = parts.port or _PORTS[parts.scheme]
     if port not in ports:
+        place = host_port(parts.hostname or "", port)
         raise ConfigError(
-            f"nodes do not reach the proxy at {parts.hostname}:{port}, which is each node itself "
-            "there",
+            f"nodes do not reach the proxy at {place}, which is each node itself there",
             why=f"they reach this host as {HOST_NAME}, and there the ports that are open to them",
             hint=f"spec.network.hostAccess: [{port}]  (nspawn), or name another address of it",
             id="OMK-C-642",

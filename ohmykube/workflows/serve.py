@@ -16,6 +16,7 @@ from ohmykube.cache.serve.stats import Counts
 from ohmykube.cache.store import Store
 from ohmykube.errors import Interrupted, OhmykubeError, UsageError
 from ohmykube.kit import amounts, failures
+from ohmykube.model.networks import host_port
 from ohmykube.progress import ItemProgress, Message, StepStarted
 from ohmykube.steps.serve import token as cluster_token
 from ohmykube.steps.tunnel import Tunnel
@@ -125,7 +126,7 @@ def serve(
         )
         running = _Running(services, fan, options, store, content=content, counts=counts)
         tunnels = [running.tunnels(stack, name) for name in options.clusters]
-        address = _url(options.host, listener.port)
+        address = f"http://{host_port(options.host, listener.port)}"
         running.announce(address)
         # A stop is the way it is meant to end.
         with failures.closing(running.flush), suppress(Interrupted):
@@ -247,7 +248,3 @@ def _check_exposure(options: ServeOptions) -> None:
             "or ohmykube cache serve --open-to-all  (if that is what you want)",
             id="OMK-I-605",
         )
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -26,12 +26,21 @@ _WHY = {errno.EADDRINUSE: "is taken", errno.EACCES: "needs root"}
 
 
 @dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A port of this host that cannot be had, and why."""
+
+    port: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Held:
     """A port of this host that leads to a request."""
 
     request: Request
     place: str
-    note: str
+    refusal: _Refusal | None
+    """Of the port that it was to have instead."""
     forward: TcpForward | UdpForward
 
 
@@ -69,23 +78,29 @@ class Listeners:
         for key, held in tuple(self._held.items()):
             if not _same_place(held.request, wanted.get(key)):
                 self._release(key)
-        missing = {}
+        refusals: dict[str, _Refusal | None] = {}
         for request in sorted(wanted.values(), key=self._order):
             held_by = self._held.get(request.key)
             if held_by is None:
-                missing[request.key] = await self._hold(request, nodes)
+                refusals[request.key] = await self._hold(request, nodes)
             else:
                 held_by.forward.lead_to(_targets(request, nodes))
         self._forget(wanted)
         return {
-            key: PublishedPort(
-                name=request.name,
-                target=request.target,
-                place=self._held[key].place if key in self._held else "",
-                note=self._held[key].note if key in self._held else missing.get(key, ""),
-            )
+            key: self._published(request, refusals.get(key))
             for key, request in sorted(wanted.items())
         }
+
+    def _published(self, request: Request, refusal: _Refusal | None) -> PublishedPort:
+        held = self._held.get(request.key)
+        refusal = held.refusal if held is not None else refusal
+        return PublishedPort(
+            name=request.name,
+            target=request.target,
+            place=held.place if held is not None else "",
+            refused_port=refusal.port if refusal is not None else 0,
+            reason=refusal.reason if refusal is not None else "",
+        )
 
     def close(self) -> None:
         """Hold nothing any more."""
@@ -95,34 +110,34 @@ class Listeners:
     def _order(self, request: Request) -> tuple[bool, bool, str]:
         return not request.fixed, request.key not in self.places, request.key
 
-    async def _hold(self, request: Request, nodes: Sequence[str]) -> str:
-        """Listen somewhere for a request; return why that is not possible, or an empty string."""
-        why = ""
+    async def _hold(self, request: Request, nodes: Sequence[str]) -> _Refusal | None:
+        """Listen somewhere for a request; return why that is not possible, or None."""
+        refusal: _Refusal | None = None
         promised = set() if request.fixed else self._promised()
         if request.fixed:
             self._evict(request)
         for place in self._candidates(request):
             if f"{request.target.protocol}/{place}" in promised:
-                why = why or f"port {place.rpartition(':')[2]} is another cluster's"
+                refusal = refusal or _Refusal(_port(place), "is another cluster's")
                 continue
             try:
                 with self._outside():
                     listener = _listener(request.target.protocol, place)
             except OSError as error:
                 said = _WHY.get(error.errno or 0)
-                why = why or f"port {place.rpartition(':')[2]} {said or _reason(error)}"
+                refusal = refusal or _Refusal(_port(place), said or _reason(error))
                 if said is None:
                     break
                 continue
             forward = _forward(request, listener, nodes)
             await forward.start()
             own = place.endswith(f":{request.place_port}")
-            self._held[request.key] = _Held(request, place, "" if own else why, forward)
+            self._held[request.key] = _Held(request, place, None if own else refusal, forward)
             self.places.pop(request.key, None)
             if not own:
                 self.places[request.key] = place
-            return ""
-        return why
+            return None
+        return refusal
 
     def _candidates(self, request: Request) -> Iterator[str]:
         address, wished = request.place_address, request.place_port
@@ -157,6 +172,10 @@ class Listeners:
         idle = [key for key in self.places if key not in wanted]
         for key in idle[: max(0, len(idle) - MOST_REMEMBERED)]:
             del self.places[key]
+
+
+def _port(place: str) -> int:
+    return int(place.rpartition(":")[2])
 
 
 def _same_place(held: Request, wanted: Request | None) -> bool:

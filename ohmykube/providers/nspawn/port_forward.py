@@ -6,6 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError
+from ohmykube.model.networks import host_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -45,10 +46,11 @@ def must_be_held(cluster: str, forwards: Iterable[PublishedPort]) -> None:
     """
     for forward in forwards:
         if not forward.place:
-            target = f"{forward.target.address}:{forward.target.port}"
-            _, port, reason = forward.note.split(maxsplit=2)
+            target = host_port(forward.target.address, forward.target.port)
+            port = forward.refused_port
             raise LockedError(
-                f"port {port} of 127.0.0.1, which leads to {target} of cluster {cluster}, {reason}",
+                f"port {port} of 127.0.0.1, which leads to {target} of cluster {cluster}, "
+                f"{forward.reason}",
                 why="another program listens there, or a connection comes from there",
                 hint=f"ss -tanp 'sport = :{port}'  (which one?); stop it, then run this again",
                 id="OMK-P-172",

@@ -18,7 +18,9 @@ say uid "$(id -u)"
 [ -e "$MARKER" ] && say marker "$(tr -d '\n' <"$MARKER")"
 say arrived "${SSH_CONNECTION:-}"
 say addresses "$(ip -o addr show 2>/dev/null | awk '{sub("/.*","",$4); printf "%s ", $4}')"
-say route "$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')"
+for to in 192.0.2.1 2001:db8::1; do
+  ip route get $to 2>/dev/null | sed -n 's/.* src \([0-9a-f.:]*\).*/route=\1/p'
+done | head -n 1
 say machine "$(uname -m)"
 say python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
 [ -d /run/systemd/system ] && say systemd yes

@@ -13,10 +13,11 @@ WEB = PublishedPort(
     name="web.default",
     target=ExposedPort("10.88.0.200", 80),
     place="127.0.0.1:28443",
-    note="port 80 is taken",
+    refused_port=80,
+    reason="is taken",
 )
 DNS = PublishedPort(name="dns.infra", target=ExposedPort("", 30053, "udp"), place="127.0.0.1:30053")
-LOST = PublishedPort(name="node", target=ExposedPort("", 443), note="port 443 is taken")
+LOST = PublishedPort(name="node", target=ExposedPort("", 443), refused_port=443, reason="is taken")
 EVERY = Exposed(ports=(WEB, DNS, LOST))
 
 

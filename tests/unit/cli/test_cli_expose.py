@@ -94,7 +94,7 @@ def test_the_end_of_another_command_names_some() -> None:
     lines = texts.places("dev", Exposed(ports=every))
     assert sum("localhost" in line for line in lines) == texts.MOST_AT_THE_END
     assert lines[-1] == "  and 2 more: ohmykube expose list dev"
-    nowhere = PublishedPort(name="a", target=ExposedPort("", 1), note="it is taken")
+    nowhere = PublishedPort(name="a", target=ExposedPort("", 1), refused_port=80, reason="is taken")
     assert texts.places("dev", Exposed(ports=(nowhere,))) == []
 
 

@@ -272,11 +272,15 @@ class Simulation(KernelCalls):
         forwards = []
         for way in orders.forwards:
             free = self.port_free(way.host_port)
-            place, note = f"127.0.0.1:{way.host_port}", f"port {way.host_port} is taken"
+            place = f"127.0.0.1:{way.host_port}"
             led.update([way.host_port] if free else [])
             forwards.append(
                 exposure.PublishedPort(
-                    name="", target=way.target, place=place if free else "", note=note
+                    name="",
+                    target=way.target,
+                    place=place if free else "",
+                    refused_port=0 if free else way.host_port,
+                    reason="" if free else "is taken",
                 )
             )
         report = exposure.Report(

@@ -163,7 +163,9 @@ class Broken(FakeProvider):
 
 
 WEB = PublishedPort(name="a.default", target=ExposedPort("10.9.0.200", 80), place="127.0.0.1:80")
-NOWHERE = PublishedPort(name="node", target=ExposedPort("", 80), note="port 8080 is taken")
+NOWHERE = PublishedPort(
+    name="node", target=ExposedPort("", 80), refused_port=8080, reason="is taken"
+)
 
 
 class Following(Exposing):
