@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from ohmykube.config.problems import echo
-from ohmykube.config.registries import ELSEWHERE, known_fields, login_place
-from ohmykube.model.proxy import HOST, Proxy
+from ohmykube.config.registries import ELSEWHERE, known_fields, login_place, login_schema
+from ohmykube.model.proxy import HOST, Proxy, url_of
 
 MOST = 200
 _KEYS = ("http", "https", "noProxy", "auth")
@@ -56,17 +55,12 @@ def _echo(value: object) -> str:
 def _url(field: str, value: object) -> str:
     if value is None or value == "":
         return ""
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else urlsplit("")
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good, parts = False, urlsplit("")
     if isinstance(value, str) and "@" in value:
         raise ValueError(f"must not have a user or password in {field}: {ELSEWHERE} as auth")
-    rest = (parts.path.strip("/"), parts.query, parts.fragment)
-    if not good or any(rest) or not str(value).isprintable() or " " in str(value):
+    parts = url_of(value) if isinstance(value, str) and " " not in value else None
+    if parts is None:
         raise ValueError(f"must have a URL as {field}, {_EXAMPLE}, got {_echo(value)}")
-    return parts._replace(path="").geturl()
+    return parts.geturl()
 
 
 _TEXT = {"type": "string"}
@@ -83,13 +77,7 @@ Value = Annotated[
                         "http": _TEXT,
                         "https": _TEXT,
                         "noProxy": {"type": "array", "items": _TEXT},
-                        "auth": {
-                            "type": "object",
-                            "properties": dict.fromkeys(
-                                ("username", "usernameEnv", "passwordEnv"), _TEXT
-                            ),
-                            "additionalProperties": False,
-                        },
+                        "auth": login_schema(docker=False),
                     },
                     "additionalProperties": False,
                 },

@@ -15,6 +15,7 @@ from ohmykube.model import docker_hub
 from ohmykube.model.registry import LoginPlace
 
 MOST = 50
+_TEXT_SCHEMA = {"type": "string"}
 _KEYS = ("mirrors", "fallback", "plainHTTP", "ca", "auth")
 _AUTH_KEYS = ("dockerConfig", "username", "usernameEnv", "passwordEnv")
 _SECRETS = ("password", "token", "auth", "identitytoken")
@@ -98,11 +99,12 @@ def login_place(value: Any, *, docker: bool = True) -> LoginPlace:
         docker: it may be in docker's configuration.
     """
     forms = _FORMS if docker else _VARIABLE_FORMS
+    keys = _auth_keys(docker=docker)
     if not isinstance(value, dict):
         raise ValueError(f"{forms} as auth")  # noqa: TRY004 - as above
     if any(field in _SECRETS for field in value):
         raise ValueError(f"must not have a password in auth: {ELSEWHERE}")
-    known_fields(value, _AUTH_KEYS if docker else _AUTH_KEYS[1:], " in auth")
+    known_fields(value, keys, " in auth")
     for field, text in value.items():
         if not isinstance(text, str) or not text or not text.isprintable():
             raise ValueError(f"must have text as {field} of auth, got {echo(text)}")
@@ -118,6 +120,19 @@ def login_place(value: Any, *, docker: bool = True) -> LoginPlace:
         username_env=value.get("usernameEnv", ""),
         password_env=value.get("passwordEnv", ""),
     )
+
+
+def login_schema(*, docker: bool = True) -> dict[str, Any]:
+    """Return the JSON schema of what ``login_place`` takes."""
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(_auth_keys(docker=docker), _TEXT_SCHEMA),
+        "additionalProperties": False,
+    }
+
+
+def _auth_keys(*, docker: bool) -> tuple[str, ...]:
+    return _AUTH_KEYS if docker else _AUTH_KEYS[1:]
 
 
 def _table(found: dict[str, Entry]) -> dict[str, Entry]:
@@ -140,7 +155,6 @@ def _empty(value: object) -> object:
     return {} if value is None else value
 
 
-_TEXT_SCHEMA = {"type": "string"}
 _SCHEMA = {
     "type": "object",
     "properties": {
@@ -148,11 +162,7 @@ _SCHEMA = {
         "fallback": {"type": "boolean", "default": True},
         "plainHTTP": {"type": "boolean", "default": False},
         "ca": _TEXT_SCHEMA,
-        "auth": {
-            "type": "object",
-            "properties": dict.fromkeys(_AUTH_KEYS, _TEXT_SCHEMA),
-            "additionalProperties": False,
-        },
+        "auth": login_schema(),
     },
     "additionalProperties": False,
 }

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
 
 from ohmykube.kit.secret import Secret
 from ohmykube.model.registry import LoginPlace
 
 HOST = "host"
 """Instead of a description: the proxy of this host's variables."""
+
+
+SCHEMES = ("http", "https")
+
+
+def url_of(text: str) -> SplitResult | None:
+    """Return the parts of the URL of a proxy, which says where it is and no more; None for others.
+
+    A login may be in it.
+    """
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    more = parts.path.strip("/") or parts.query or parts.fragment
+    return parts._replace(path="") if good and text.isprintable() and not more else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

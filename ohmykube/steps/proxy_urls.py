@@ -12,7 +12,7 @@ from ohmykube.kit.loopback import is_loopback
 from ohmykube.kit.secret import Secret
 from ohmykube.model.networks import host_port
 from ohmykube.model.outside import HOST_NAME
-from ohmykube.model.proxy import ProxyUrls
+from ohmykube.model.proxy import ProxyUrls, url_of
 from ohmykube.steps.registry_logins import Missing, of_variables
 
 if TYPE_CHECKING:
@@ -69,14 +69,8 @@ def _of_host(environ: Mapping[str, str], cluster: str) -> ProxyUrls:
 
 def _checked(name: str, text: str) -> Secret:
     """Return the URL that a variable holds; what it is does not get into an error."""
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        good = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
-        good = good and text.isprintable() and not parts.path.strip("/")
-        good = good and not (parts.query or parts.fragment)
-    except ValueError:
-        good = False
-    if not good:
+    parts = url_of(text if "://" in text else f"http://{text}")
+    if parts is None:
         raise ConfigError(
             f"the variable {name} of this host has no URL of a proxy",
             why="it must be http(s)://[NAME:PASSWORD@]HOST:PORT, with special characters of NAME "
