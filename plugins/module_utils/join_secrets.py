@@ -30,6 +30,7 @@ NOTHING = {
 }
 TTL = "15m"
 TOKEN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
+KEY = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def known():
@@ -74,8 +75,22 @@ def upload_certificates(config):
 def made(certificates, check_mode, ttl=TTL):
     """Make a token, and with ``certificates`` upload those; return them with what is known of the cluster.
 
-    In check mode nothing is made. Raises ProgramError, OSError.
+    In check mode nothing is made. Raises ProgramError, whose texts hold no secret, and OSError.
     """
+    try:
+        return _made(certificates, check_mode, ttl)
+    except programs.ProgramError as error:
+        raise programs.ProgramError(
+            without_secrets(str(error)), without_secrets(error.output), error.code
+        ) from None
+
+
+def without_secrets(text):
+    """Return what a program has said without tokens and keys."""
+    return KEY.sub("(a key)", TOKEN.sub("(a token)", text))
+
+
+def _made(certificates, check_mode, ttl):
     if check_mode:
         return dict(NOTHING, **known())
     with ThreadPoolExecutor(max_workers=1) as pool, api_server.admin_config() as config:

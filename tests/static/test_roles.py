@@ -7,10 +7,13 @@ import importlib
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -170,6 +173,31 @@ def test_readme(role: str) -> None:
     assert f"ohmykube.cluster.{role}" in text
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
         assert isinstance(yaml.safe_load(block), list)
+
+
+def tasks_in(tasks: list[Any], rescue: tuple[Any, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    """Give each task with the tasks that are run when it fails."""
+    for task in tasks:
+        yield task, rescue
+        yield from tasks_in(task.get("block", []), (*rescue, *task.get("rescue", [])))
+        for more in ("rescue", "always"):
+            yield from tasks_in(task.get(more, []), rescue)
+
+
+def test_what_is_hidden_tells_why_it_failed() -> None:
+    """A task with ``no_log`` fails by another one, which tells the reason that was registered."""
+    found = [
+        (task, rescue)
+        for role in ROLES
+        for path in role_files(role, "tasks", "handlers")
+        for task, rescue in tasks_in(load(path) or [])
+        if task.get("no_log")
+    ]
+    assert found
+    for task, rescue in found:
+        told = [str(one.get("ansible.builtin.fail", "")) for one in rescue]
+        judged_later = task.get("failed_when") is False
+        assert judged_later or any(f"{task['register']}.msg" in one for one in told), task["name"]
 
 
 def test_playbooks_hold_no_logic() -> None:

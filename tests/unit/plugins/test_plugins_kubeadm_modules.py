@@ -477,6 +477,26 @@ def test_a_token_that_is_not_made_tells_what_is_no_secret(
     assert "refused" in str(run_module("kubeadm_token", fails=True))
 
 
+@pytest.mark.parametrize("phase", ["token create", "init phase upload-certs"])
+def test_a_reason_holds_no_secret(run_module: RunModule, machine: FakeNode, phase: str) -> None:
+    """Whatever kubeadm prints before it fails: the reason is told where all else is hidden."""
+    key = "0123456789abcdef" * 4
+    machine.write("etc/kubernetes/admin.conf")
+    machine.write("etc/kubernetes/pki/ca.crt", (DATA / "ca-ecdsa.crt").read_text())
+    machine.program("kubectl", f"echo '{NODES}'")
+    machine.program(
+        "kubeadm",
+        f'case "$*" in "{phase}"*) echo "made {SECRET}, {key}: etcd is full"; exit 1 ;; esac; '
+        f"echo {SECRET}",
+    )
+    told = run_module("kubeadm_token", certificates=True, fails=True)
+    text = f"{told['msg']} {told['output']}"
+    assert f"kubeadm {phase} failed" in text
+    assert "made (a token), (a key): etcd is full" in text
+    assert SECRET not in str(told)
+    assert key not in str(told)
+
+
 def test_token_needs_a_control_plane(run_module: RunModule, node: FakeNode) -> None:
     assert "no control plane" in str(run_module("kubeadm_token", fails=True)["msg"])
     assert run_module("kubeadm_token", check=True)["token"] == ""
