@@ -21,6 +21,11 @@ say addresses "$(ip -o addr show 2>/dev/null | awk '{sub("/.*","",$4); printf "%
 for to in 192.0.2.1 2001:db8::1; do
   ip route get $to 2>/dev/null | sed -n 's/.* src \([0-9a-f.:]*\).*/route=\1/p'
 done | head -n 1
+if command -v ip >/dev/null; then
+  for to in ${SERVICES:-}; do ip route get "$to" >/dev/null 2>&1 || printf '%s ' "$to"; done |
+    sed 's/^/unrouted=/'
+  echo
+fi
 say machine "$(uname -m)"
 say python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
 [ -d /run/systemd/system ] && say systemd yes

@@ -55,6 +55,8 @@ def checks_of(node: Node, facts: Facts, *, ours: bool) -> list[Check]:
         _system(facts),
         *([] if ours else [_ports(node, facts)]),
     ]
+    if unrouted := facts.text("unrouted").split():
+        checks.append(_unrouted(unrouted))
     wished = node.host.node_ip if node.host else None
     if wished:
         checks.append(_node_ip(facts, wished))
@@ -151,6 +153,14 @@ def _ports(node: Node, facts: Facts) -> Check:
     evidence = f"in use: {', '.join(map(str, taken))}" if taken else "free"
     fix = "ss -ltnp  (on that host: what listens there? another cluster?)"
     return _check("ports", "ports of Kubernetes", FAIL if taken else OK, evidence, fix)
+
+
+def _unrouted(services: list[str]) -> Check:
+    """kube-proxy turns packets to services round only after the kernel has a way for them."""
+    family = "-6" if ":" in services[0] else "-4"
+    evidence = f"there is none to services, such as {services[0]}"
+    fix = f"ip {family} route add default via GATEWAY  (on that host)"
+    return _check("route", "route", FAIL, evidence, fix)
 
 
 def _node_ip(facts: Facts, wished: str) -> Check:

@@ -12,7 +12,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import architecture, failures, parallel, process
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
-from ohmykube.model.networks import IPV4, IPV6
+from ohmykube.model.networks import AUTO, IPV4, IPV6, parsed
 from ohmykube.progress import Message
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.ssh import host_facts, preflight, refusals
@@ -21,10 +21,10 @@ from ohmykube.providers.ssh.remote_script import OpenSsh, ScriptRunner
 from ohmykube.providers.ssh.user_config import Logins, own_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.model.cluster import Host, Node
+    from ohmykube.model.cluster import Cluster, Host, Node
     from ohmykube.providers.ssh.host_facts import Facts
 
 LOOK_SECONDS = 15.0
@@ -316,7 +316,8 @@ class SshProvider(Provider):
         return facts.marker == host_facts.Marker(cluster=cluster, node=node, id=identity or "-")
 
     def _look(self, cluster: str, node: str, host: Host) -> Facts:
-        script = host_facts.script(host_facts.FACTS_SCRIPT)
+        services = " ".join(_services(self.context.cluster))
+        script = host_facts.script(host_facts.FACTS_SCRIPT, SERVICES=services)
         facts = host_facts.parse(self._run(cluster, node, host, script))
         self._architectures[node] = architecture.go_name(facts.text("machine"))
         return facts
@@ -354,6 +355,18 @@ def _host_of(node: Node) -> Host:
     if node.host is None:
         raise refusals.no_host(node.name)
     return node.host
+
+
+def _services(cluster: Cluster | None) -> Iterator[str]:
+    """Give an address of each network of services for which nodes need a route.
+
+    They need one where kube-proxy leads to services. Cilium does that before the kernel looks for
+    a route, and of another pod network nothing is known.
+    """
+    if cluster is None or cluster.network.cni != "flannel" or cluster.network.service_cidr == AUTO:
+        return
+    for network in parsed(cluster.network.service_cidr):
+        yield str(network[1])
 
 
 def _is_set_up(known: Remembered | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from ohmykube.errors import (
 )
 from ohmykube.kit import process
 from ohmykube.kit.paths import Paths
-from ohmykube.model.cluster import Cluster, Host, Node, Role
+from ohmykube.model.cluster import Cluster, Host, Network, Node, Role
 from ohmykube.model.machine import Machine, MachineSpec, MachineState, SshTarget
 from ohmykube.progress import Message
 from ohmykube.providers.base import CheckStatus, ProviderContext
@@ -76,6 +77,7 @@ class FakeHosts:
     facts: dict[str, dict[str, str]] = field(default_factory=dict)
     errors: dict[str, OhmykubeError] = field(default_factory=dict)
     seen: list[tuple[SshTarget, str]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
 
     def marker(self, address: str) -> Path:
         return self.root / address / "machine.json"
@@ -85,6 +87,7 @@ class FakeHosts:
     ) -> str:
         assert 0 < timeout <= 30
         self.seen.append((target, trusted))
+        self.scripts.append(script)
         if target.address in self.errors:
             raise self.errors[target.address]
         local = script.replace(host_facts.MARKER, str(self.marker(target.address)))
@@ -502,6 +505,48 @@ class TestJudgement:
         checks = preflight.checks_of(node, host_facts.Facts(values=GOOD), ours=True)
         (found,) = [check for check in checks if check.id == "cp1-node-ip"]
         assert (found.status is CheckStatus.OK) is ok
+
+    @pytest.mark.parametrize(
+        ("unrouted", "says"),
+        [
+            ("", None),
+            ("10.96.0.1", "ip -4 route add default"),
+            ("fd00:10:96::1", "ip -6 route add default"),
+            ("fd00:10:96::1 10.96.0.1", "ip -6 route add default"),
+        ],
+    )
+    def test_a_host_needs_a_way_to_services(self, unrouted: str, says: str | None) -> None:
+        """Of each family: without a route the kernel refuses before kube-proxy sees a packet."""
+        facts = host_facts.Facts(values=GOOD | {"unrouted": unrouted})
+        found = [c for c in preflight.checks_of(ONE.nodes[1], facts, ours=True) if c.fix]
+        assert [check.status for check in found] == [CheckStatus.FAIL] * (says is not None)
+        assert all(says and says in check.fix for check in found)
+
+    @pytest.mark.parametrize(
+        ("network", "asked"),
+        [
+            (Network(), ["10.96.0.1"]),
+            (Network(service_cidr="fd00:96::/112,10.1.0.0/20"), ["fd00:96::1", "10.1.0.1"]),
+            (Network(service_cidr="auto"), []),
+            (Network(cni="cilium"), []),
+            (Network(cni="none"), []),
+        ],
+    )
+    def test_which_routes_are_looked_for(
+        self, hosts: FakeHosts, tmp_path: Path, network: Network, asked: list[str]
+    ) -> None:
+        provider = provider_of(hosts, tmp_path, replace(ONE, network=network))
+        provider.create(SPEC)
+        (script, *_) = hosts.scripts
+        assert f"SERVICES={shlex.quote(' '.join(asked))}\n" in script
+
+    @pytest.mark.linux
+    def test_a_host_says_where_it_has_no_route(self) -> None:
+        """Of the addresses that are asked for; this machine has one to itself."""
+        script = host_facts.script(host_facts.FACTS_SCRIPT, SERVICES="127.0.0.1 no-address")
+        script = script.replace(host_facts.MARKER, "/nonexistent")
+        facts = host_facts.parse(process.run(["sh", "-s"], timeout=20, input=script).stdout)
+        assert facts.text("unrouted") == "no-address"
 
     @pytest.mark.linux
     def test_facts_of_this_machine(self) -> None:
