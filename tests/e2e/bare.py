@@ -18,6 +18,8 @@ from tests import quick_sshd
 if TYPE_CHECKING:
     from ohmykube.model.machine import Machine
 
+SECOND = {4: ("10.99.0.", "/24"), 6: ("fd00:99::a:", "/64 nodad")}
+"""What addresses of the second network begin with, and what comes behind them."""
 LEFT = Path(__file__).with_name("left.sh").read_text()
 
 
@@ -35,6 +37,7 @@ class Bare:
     home: Path
     cache: Path
     machines: dict[str, Machine] = field(default_factory=dict)
+    _second: str = ""
 
     @property
     def provider(self) -> NspawnProvider:
@@ -64,23 +67,29 @@ class Bare:
             self.machines[node] = provider.create(spec)
             self.run(node, quick_sshd.SCRIPT)
 
-    def second_network(self) -> None:
-        """Give each node a second card, ``eth1``; by the first one they no longer meet."""
+    def second_network(self, version: int = 4) -> None:
+        """Give each node a second card, ``eth1``; by the first one they no longer meet.
+
+        Its network is of one IP family, by ``version``; that of IPv6 leads out as well.
+        """
         outer = f"omk-{self.name}"
+        self._second, how = SECOND[version]
         self._ip(outer, "link add name br1 type bridge")
-        self._ip(outer, "address add 10.99.0.1/24 dev br1")
+        self._ip(outer, f"address add {self._second}1{how} dev br1")
         self._ip(outer, "link set dev br1 up")
         for node in self.machines:
             number, inner = self.address(node).rpartition(".")[2], f"omk-{self.name}.{node}"
             self._ip(outer, f"link add name w{number} type veth peer name eth1 netns {inner}")
             self._ip(outer, f"link set dev w{number} master br1 up")
             self._ip(outer, f"link set dev v{number} type bridge_slave isolated on")
-            self._ip(inner, f"address add {self.second_address(node)}/24 dev eth1")
+            self._ip(inner, f"address add {self.second_address(node)}{how} dev eth1")
             self._ip(inner, "link set dev eth1 up")
+            if version == 6:
+                self._ip(inner, f"-6 route add default via {self._second}1 dev eth1")
 
     def second_address(self, node: str) -> str:
         """Return a node's address in the second network."""
-        return "10.99.0." + self.address(node).rpartition(".")[2]
+        return self._second + self.address(node).rpartition(".")[2]
 
     @staticmethod
     def _ip(netns: str, command: str) -> None:
