@@ -70,7 +70,8 @@ class Bare:
     def second_network(self, version: int = 4) -> None:
         """Give each node a second card, ``eth1``; by the first one they no longer meet.
 
-        Its network is of one IP family, by ``version``; that of IPv6 leads out as well.
+        Its network is of one IP family, by ``version``; that of IPv6 leads out, and has addresses
+        of IPv4 beside it.
         """
         outer = f"omk-{self.name}"
         self._second, how = SECOND[version]
@@ -85,6 +86,7 @@ class Bare:
             self._ip(inner, f"address add {self.second_address(node)}{how} dev eth1")
             self._ip(inner, "link set dev eth1 up")
             if version == 6:
+                self._ip(inner, f"address add {SECOND[4][0]}{number}/24 dev eth1")
                 self._ip(inner, f"-6 route add default via {self._second}1 dev eth1")
 
     def second_address(self, node: str) -> str:

@@ -21,6 +21,7 @@ say addresses "$(ip -o addr show 2>/dev/null | awk '{sub("/.*","",$4); printf "%
 for to in 192.0.2.1 2001:db8::1; do
   ip route get $to 2>/dev/null | sed -n 's/.* src \([0-9a-f.:]*\).*/route=\1/p'
 done | head -n 1
+say cards "$(ip -o addr show 2>/dev/null | awk '{sub("/.*","",$4); printf "%s=%s ", $4, $2}')"
 if command -v ip >/dev/null; then
   for to in ${SERVICES:-}; do ip route get "$to" >/dev/null 2>&1 || printf '%s ' "$to"; done |
     sed 's/^/unrouted=/'
@@ -126,6 +127,11 @@ class Facts:
     def addresses(self) -> tuple[str, ...]:
         """All addresses of the host."""
         return tuple(self.text("addresses").split())
+
+    def card(self, address: str) -> str:
+        """Return the network interface with an address; empty where there is none."""
+        pairs = (pair.split("=", 1) for pair in self.text("cards").split() if "=" in pair)
+        return dict(pairs).get(address, "")
 
     @property
     def ports(self) -> frozenset[int]:

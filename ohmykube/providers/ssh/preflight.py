@@ -33,13 +33,14 @@ _INSTALL_PYTHON = {
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
 
 
-def checks_of(node: Node, facts: Facts, *, ours: bool) -> list[Check]:
+def checks_of(node: Node, facts: Facts, *, ours: bool, one_card: bool = False) -> list[Check]:
     """Return the checks of one host.
 
     Args:
         node: what is to run there.
         facts: what the host said.
         ours: it carries this node's marker, so what listens there may be the node itself.
+        one_card: its addresses of both families have to be on one interface, as flannel has it.
     """
     checks = [
         _root(facts),
@@ -60,6 +61,9 @@ def checks_of(node: Node, facts: Facts, *, ours: bool) -> list[Check]:
     wished = node.host.node_ip if node.host else None
     if wished:
         checks.append(_node_ip(facts, wished))
+        if one_card and (cards := _apart(facts, wished)):
+            fix = "name addresses of one interface as nodeIP, or give it one of the other family"
+            checks.append(_check("node-card", "network interface", FAIL, cards, fix))
     return [_named(node.name, check) for check in checks]
 
 
@@ -161,6 +165,15 @@ def _unrouted(services: list[str]) -> Check:
     evidence = f"there is none to services, such as {services[0]}"
     fix = f"ip {family} route add default via GATEWAY  (on that host)"
     return _check("route", "route", FAIL, evidence, fix)
+
+
+def _apart(facts: Facts, wished: str) -> str:
+    """Say on which interfaces the addresses are; empty where it is the same one."""
+    cards = {one: facts.card(one) for one in wished.split(",")}
+    if "" in cards.values() or len(set(cards.values())) == 1:
+        return ""
+    places = " and ".join(f"{one} is on {card}" for one, card in cards.items())
+    return f"{places}, and flannel wants one for both families"
 
 
 def _node_ip(facts: Facts, wished: str) -> Check:

@@ -122,11 +122,15 @@ class SshProvider(Provider):
         facts, ours = self._asked(node)
         if not ours:
             refusals.refuse_taken(node.name, facts.marker)
-        return preflight.checks_of(node, facts, ours=ours)
+        return preflight.checks_of(node, facts, ours=ours, one_card=self._flannel)
 
     def _judged(self, node: Node) -> list[Check]:
         facts, ours = self._asked(node)
-        return preflight.checks_of(node, facts, ours=ours)
+        return preflight.checks_of(node, facts, ours=ours, one_card=self._flannel)
+
+    @property
+    def _flannel(self) -> bool:
+        return self.context.cluster is not None and self.context.cluster.network.cni == "flannel"
 
     def _asked(self, node: Node) -> tuple[Facts, bool]:
         cluster = self.context.cluster.name if self.context.cluster else ""
@@ -211,7 +215,7 @@ class SshProvider(Provider):
             facts = self._look(spec.cluster, spec.node, host)
             if not self._is_ours(spec.cluster, spec.node, facts):
                 refusals.refuse_taken(spec.node, facts.marker)
-                self._insist(preflight.checks_of(node, facts, ours=False))
+                self._insist(preflight.checks_of(node, facts, ours=False, one_card=self._flannel))
                 self._mark(spec, host, identity)
         machine = self._machine(spec.cluster, spec.node, host, facts)
         self._remember(spec, host, address=machine.address)

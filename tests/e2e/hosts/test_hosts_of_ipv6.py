@@ -53,11 +53,12 @@ def test_a_cluster_over_ipv6(
     user = InsideCli(tmp_path / "omk", shared_cache, tuple(hosts.inside))
     pods, services = FAMILIES[families]
     six = {node: hosts.second_address(node) for node in ("a", "b")}
+    four = {node: f"10.99.0.{six[node].rpartition(':')[2]}" for node in six}
     described = {
         node: {
             "address": six[node],
             "hostKey": hosts.host_key(node),
-            "nodeIP": six[node] if families == "six" else f"{six[node]},{hosts.address(node)}",
+            "nodeIP": six[node] if families == "six" else f"{six[node]},{four[node]}",
         }
         for node in ("a", "b")
     }

@@ -507,6 +507,28 @@ class TestJudgement:
         assert (found.status is CheckStatus.OK) is ok
 
     @pytest.mark.parametrize(
+        ("ips", "one_card", "ok"),
+        [
+            ("10.0.0.5,fd00::5", True, True),
+            ("10.0.0.5,fd00::6", True, False),
+            ("fd00::6,10.0.0.5", True, False),
+            ("10.0.0.5,fd00::6", False, True),
+            ("fd00::6", True, True),
+        ],
+    )
+    def test_flannel_wants_both_families_on_one_interface(
+        self, ips: str, one_card: bool, ok: bool
+    ) -> None:
+        cards = "10.0.0.5=eth0 fd00::5=eth0 fd00::6=eth1"
+        facts = host_facts.Facts(
+            values=GOOD | {"cards": cards, "addresses": "10.0.0.5 fd00::5 fd00::6"}
+        )
+        node = replace(ONE.nodes[0], host=Host(address="a", node_ip=ips))
+        checks = preflight.checks_of(node, facts, ours=True, one_card=one_card)
+        assert all(check.status is CheckStatus.OK for check in checks) is ok
+        assert ok or "fd00::6 is on eth1" in checks[-1].evidence
+
+    @pytest.mark.parametrize(
         ("unrouted", "says"),
         [
             ("", None),
