@@ -8,11 +8,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
+from ohmykube.kit.dialer import DirectDialer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Target = tuple[str, int]
-"""Address and port."""
+    from ohmykube.kit.dialer import Dialer, Target
+
 SILENT_SECONDS = 1.0
 """After which a target is passed over for the next one."""
 LAST_SECONDS = 5.0
@@ -20,15 +22,20 @@ LAST_SECONDS = 5.0
 _BUFFER = 1 << 20
 """Bytes that wait for a slow reader before the sender is made to wait too."""
 _RESET = struct.pack("ii", 1, 0)
+_IDLE: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE", 0)
+"""The second is its name on macOS."""
 
 
 class TcpForward:
     """Leads each connection to the first of its targets that answers."""
 
-    def __init__(self, listener: socket.socket, targets: Sequence[Target]) -> None:
-        """Take over a bound socket; ``close`` closes it."""
+    def __init__(
+        self, listener: socket.socket, targets: Sequence[Target], dialer: Dialer | None = None
+    ) -> None:
+        """Take over a bound socket, which ``close`` closes; without a dialer connect straight."""
         self._targets = list(targets)
         self._listener = listener
+        self._dialer = dialer or DirectDialer()
         self._server: asyncio.Server | None = None
         self.linked = 0
         """How many connections have found their target so far."""
@@ -69,40 +76,33 @@ class TcpForward:
         self.linked += 1
 
     async def _connect(self) -> socket.socket | None:
-        loop = asyncio.get_running_loop()
         for target in tuple(self._targets):
             limit = LAST_SECONDS if target == self._targets[-1] else SILENT_SECONDS
-            attempt = socket.socket(family_of(target), socket.SOCK_STREAM)
-            attempt.settimeout(0)
             try:
                 async with asyncio.timeout(limit):
-                    await loop.sock_connect(attempt, target)
+                    found = await self._dialer.connect(target)
             except OSError:  # TimeoutError is one
-                attempt.close()
                 continue
             if target in self._targets:  # the one that answers is asked first from now on
                 self._targets.remove(target)
                 self._targets.insert(0, target)
-            return attempt
+            return found
         return None
-
-
-def family_of(target: Target) -> socket.AddressFamily:
-    """Return the family of an address."""
-    return socket.AF_INET6 if ":" in target[0] else socket.AF_INET
 
 
 def keep_alive(connection: socket.socket, *, idle: int, every: int, times: int) -> None:
     """Let the kernel find out that the other end is gone without a word.
 
     Args:
-        connection: over TCP.
+        connection: over TCP; one of this host alone, a Unix socket, needs nothing.
         idle: seconds of silence before it asks.
         every: seconds between two questions.
         times: how many are left unanswered.
     """
+    if connection.family == socket.AF_UNIX:
+        return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle)
+    connection.setsockopt(socket.IPPROTO_TCP, _IDLE, idle)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, every)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, times)
 

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ohmykube.kit.tcp_forward import family_of
+from ohmykube.kit.dialer import AT_ONCE, LARGEST, DirectDialer
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
-    from ohmykube.kit.tcp_forward import Target
+    from ohmykube.kit.dialer import Datagrams, Dialer, Target
 
 IDLE_SECONDS = 120.0
 MOST_CLIENTS = 1000
-_AT_ONCE = 64
-"""Datagrams that are taken from one socket before others have their turn."""
-_LARGEST = 65536
 
 _Client = tuple[str, int]
 
@@ -31,10 +28,10 @@ _Client = tuple[str, int]
 class _Session:
     """The way of one client's datagrams."""
 
-    socket: socket.socket
     targets: list[Target]
-    """Those that have not refused yet."""
+    """Those that have not refused yet; the first is the one at work."""
     used_at: float
+    way: Datagrams
     unanswered: bytes | None = None
     """The last datagram, as long as the target has not answered any: it may refuse it."""
     answers: bool = False
@@ -46,6 +43,7 @@ class UdpForward:
     Args:
         listener: bound, and does not block; ``close`` closes it.
         targets: in the order in which they are tried.
+        dialer: the way to the targets; straight from this host when not given.
         idle: seconds after which a client is forgotten that neither sent nor got anything.
         most: clients; the one that was silent longest is forgotten for another.
     """
@@ -54,12 +52,14 @@ class UdpForward:
         self,
         listener: socket.socket,
         targets: Sequence[Target],
+        dialer: Dialer | None = None,
         *,
         idle: float = IDLE_SECONDS,
         most: int = MOST_CLIENTS,
     ) -> None:
         self._targets = tuple(targets)
         self._listener = listener
+        self._dialer = dialer or DirectDialer()
         self._idle = idle
         self._most = most
         self._sessions: dict[_Client, _Session] = {}
@@ -92,9 +92,9 @@ class UdpForward:
             self._forget(client)
 
     def _received(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(AT_ONCE):
             try:
-                data, client = self._listener.recvfrom(_LARGEST)
+                data, client = self._listener.recvfrom(LARGEST)
             except OSError:
                 return
             self._send(client, data)
@@ -110,58 +110,52 @@ class UdpForward:
         session.used_at = now
         if not session.answers:
             session.unanswered = data
-        try:
-            session.socket.send(data)
-        except ConnectionRefusedError:  # what an earlier one met
-            self._refused(client)
-        except OSError:
-            return  # a datagram may be lost
+        session.way.send(data)
 
     def _open(self, client: _Client, targets: list[Target], now: float) -> _Session | None:
         while len(self._sessions) >= self._most:
             self._forget(next(iter(self._sessions)))
-        loop = asyncio.get_running_loop()
         while targets:
-            made = socket.socket(family_of(targets[0]), socket.SOCK_DGRAM)
-            made.settimeout(0)
             try:
-                made.connect(targets[0])
+                way = self._way(client, targets[0])
             except OSError:
-                made.close()
                 del targets[0]
                 continue
-            loop.add_reader(made, self._answered, client)
             if self._sweep is None:
+                loop = asyncio.get_running_loop()
                 self._sweep = loop.call_later(self._idle, self._forget_idle)
-            return _Session(made, targets, now)
+            return _Session(targets, now, way)
         return None
 
-    def _answered(self, client: _Client) -> None:
-        session = self._sessions[client]
-        for _ in range(_AT_ONCE):
-            try:
-                data = session.socket.recv(_LARGEST)
-            except ConnectionRefusedError:
-                self._refused(client)
-                return
-            except OSError:
-                return
-            session.used_at = asyncio.get_running_loop().time()
-            session.unanswered, session.answers = None, True
-            with contextlib.suppress(OSError):  # a datagram may be lost
-                self._listener.sendto(data, client)
+    def _way(self, client: _Client, target: Target) -> Datagrams:
+        way = self._dialer.datagrams(
+            target,
+            lambda data: self._answered(client, way, data),
+            lambda: self._refused(client, way),
+        )
+        return way
 
-    def _refused(self, client: _Client) -> None:
+    def _answered(self, client: _Client, way: Datagrams, data: bytes) -> None:
+        session = self._sessions.get(client)
+        if session is None or session.way is not way:
+            return
+        session.used_at = asyncio.get_running_loop().time()
+        session.unanswered, session.answers = None, True
+        with contextlib.suppress(OSError):  # a datagram may be lost
+            self._listener.sendto(data, client)
+
+    def _refused(self, client: _Client, way: Datagrams) -> None:
         """Lead what the client sends to the next target."""
-        session = self._sessions[client]
+        session = self._sessions.get(client)
+        if session is None or session.way is not way:
+            return
         self._forget(client)
         following = self._open(client, session.targets[1:], session.used_at)
         if following is not None:
             self._sessions[client] = following
             if session.unanswered is not None:
                 following.unanswered = session.unanswered
-                with contextlib.suppress(OSError):  # a datagram may be lost
-                    following.socket.send(session.unanswered)
+                following.way.send(session.unanswered)
 
     def _forget_idle(self) -> None:
         loop = asyncio.get_running_loop()
@@ -174,6 +168,4 @@ class UdpForward:
             self._sweep = loop.call_later(self._idle, self._forget_idle)
 
     def _forget(self, client: _Client) -> None:
-        session = self._sessions.pop(client)
-        asyncio.get_running_loop().remove_reader(session.socket)
-        session.socket.close()
+        self._sessions.pop(client).way.close()

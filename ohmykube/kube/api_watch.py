@@ -18,6 +18,7 @@ from ohmykube.model.networks import host_of
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+    from ohmykube.kit.dialer import Dialer
     from ohmykube.model.exposure import ApiAccess
 
 PAGE = 100
@@ -52,9 +53,10 @@ class Watched:
     Args:
         access: the way to the API.
         path: of the kind, such as ``/api/v1/services``.
-        selector: further words of the query.
         reduced: what is kept of an object.
         changed: called with each change, and with each problem.
+        dialer: the way to the API server.
+        selector: further words of the query.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Watched:
         path: str,
         reduced: Callable[[Mapping[str, Any]], Any],
         changed: Callable[[], None],
+        dialer: Dialer,
+        *,
         selector: str = "",
     ) -> None:
         self._access = access
@@ -70,6 +74,7 @@ class Watched:
         self._selector = selector
         self._reduced = reduced
         self._changed = changed
+        self._dialer = dialer
         self._tls = _tls(access)
         self._server = 0
         self.objects: dict[str, Any] = {}
@@ -160,17 +165,16 @@ class Watched:
         writer = None
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
+                found = await self._dialer.connect((host, int(port)))
+                # A node that is gone is noticed within some seconds.
+                keep_alive(found, idle=5, every=2, times=3)
                 reader, writer = await asyncio.open_connection(
-                    host,
-                    int(port),
+                    sock=found,
                     ssl=self._tls,
                     # kubeadm's certificates have this name, wherever the server is reached.
                     server_hostname="kubernetes",
                     limit=_LARGEST,
                 )
-                # A node that is gone is noticed within some seconds.
-                own = writer.get_extra_info("socket")
-                keep_alive(own, idle=5, every=2, times=3)
                 writer.write(self._question(query))
                 await _accepted(reader)
             while True:

@@ -142,8 +142,12 @@ class Orders:
     revision: str
     version: str
     """Of this program: another one starts the process anew."""
-    netns: str
-    """Path of the network namespace in which the targets are."""
+    netns: str = ""
+    """Path of the network namespace in which the targets are; empty for the host's own."""
+    relays: tuple[tuple[str, ...], ...] = ()
+    """Commands each of which leads ``relay_socket`` to the network in which the targets are; with
+    none, targets are reached straight."""
+    relay_socket: str = ""
     nodes: tuple[str, ...]
     """Addresses that stand for ``ANY_NODE``."""
     clusters: str
@@ -206,7 +210,8 @@ def orders(document: Mapping[str, Any]) -> Orders:
         PortForward(**{**one, "target": ExposedPort(**one["target"])})
         for one in document["forwards"]
     )
-    plain = {**document, "nodes": tuple(document["nodes"])}
+    relays = tuple(map(tuple, document["relays"]))
+    plain = {**document, "nodes": tuple(document["nodes"]), "relays": relays}
     return Orders(**{**plain, "exposure": exposure, "listed": listed, "forwards": forwards})
 
 

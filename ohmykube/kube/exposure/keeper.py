@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from ohmykube.kit.dialer import Dialer
     from ohmykube.model.exposure import Orders, Request
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Keeper:
         orders_file: what is wanted.
         report_file: what is, written with each change; read once, for the places of before.
         outside: enters the network in which ports are held, for as long as the block runs.
+        dialer: the way to the cluster's addresses.
+        reloaded: called with new orders.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Keeper:
         orders_file: Path,
         report_file: Path,
         outside: Callable[[], AbstractContextManager[None]],
+        dialer: Dialer,
+        reloaded: Callable[[Orders], None] = lambda _orders: None,
     ) -> None:
         self._orders_file = orders_file
         self._report_file = report_file
@@ -66,7 +71,9 @@ class Keeper:
         self._offered = read_report(report_file).offered
         self._report = Report()
         places = read_report(report_file).places
-        self._listeners = Listeners(places, self._promised, outside)
+        self._listeners = Listeners(places, self._promised, outside, dialer)
+        self._dialer = dialer
+        self._reloaded = reloaded
         self._changed = asyncio.Event()
         self._watched: tuple[Watched, ...] = ()
         self._following: list[asyncio.Task[None]] = []
@@ -89,6 +96,7 @@ class Keeper:
         """Take the orders that are in the file now."""
         before = self._orders
         self._orders = read_orders(self._orders_file)
+        self._reloaded(self._orders)
         if self._orders.exposure.access != before.exposure.access:
             self._watch()
         self._changed.set()
@@ -100,12 +108,14 @@ class Keeper:
 
     def _watch(self) -> None:
         self._unwatch()
-        access, changed = self._orders.exposure.access, self._changed.set
+        access, changed, dialer = self._orders.exposure.access, self._changed.set, self._dialer
         if access is None:
             return
         self._watched = (
-            Watched(access, "/api/v1/services", service_ports.reduced, changed),
-            Watched(access, "/api/v1/pods", service_ports.of_pod, changed, _RUNNING),
+            Watched(access, "/api/v1/services", service_ports.reduced, changed, dialer),
+            Watched(
+                access, "/api/v1/pods", service_ports.of_pod, changed, dialer, selector=_RUNNING
+            ),
         )
         loop = asyncio.get_running_loop()
         self._following = [loop.create_task(one.follow()) for one in self._watched]

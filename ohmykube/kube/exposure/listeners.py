@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ohmykube.kit.tcp_forward import Target
+    from ohmykube.kit.dialer import Dialer, Target
     from ohmykube.model.exposure import Request
 
 MOST_REMEMBERED = 500
@@ -52,6 +52,7 @@ class Listeners:
             before.
         promised: tells the places that other clusters have, also while they are stopped.
         outside: enters the network in which ports are held, for as long as the block runs.
+        dialer: the way to the cluster's addresses.
     """
 
     def __init__(
@@ -59,10 +60,12 @@ class Listeners:
         remembered: Mapping[str, str],
         promised: Callable[[], set[str]],
         outside: Callable[[], AbstractContextManager[None]],
+        dialer: Dialer,
     ) -> None:
         self.places = dict(remembered)
         self._promised = promised
         self._outside = outside
+        self._dialer = dialer
         self._held: dict[str, _Held] = {}
 
     async def bring_about(
@@ -129,7 +132,7 @@ class Listeners:
                 if said is None:
                     break
                 continue
-            forward = _forward(request, listener, nodes)
+            forward = _forward(request, listener, nodes, self._dialer)
             await forward.start()
             own = place.endswith(f":{request.place_port}")
             self._held[request.key] = _Held(request, place, None if own else refusal, forward)
@@ -193,12 +196,12 @@ def _targets(request: Request, nodes: Sequence[str]) -> list[Target]:
 
 
 def _forward(
-    request: Request, listener: socket.socket, nodes: Sequence[str]
+    request: Request, listener: socket.socket, nodes: Sequence[str], dialer: Dialer
 ) -> TcpForward | UdpForward:
     targets = _targets(request, nodes)
     if request.target.protocol == "tcp":
-        return TcpForward(listener, targets)
-    return UdpForward(listener, targets)
+        return TcpForward(listener, targets, dialer)
+    return UdpForward(listener, targets, dialer)
 
 
 def _listener(protocol: str, place: str) -> socket.socket:

@@ -15,7 +15,7 @@ from ohmykube.kit.tcp_forward import TcpForward
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from ohmykube.kit.tcp_forward import Target
+    from ohmykube.kit.dialer import Target
 
 pytestmark = pytest.mark.linux
 LARGE = os.urandom(5_000_000)

@@ -14,7 +14,7 @@ from ohmykube.kit.udp_forward import UdpForward
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ohmykube.kit.tcp_forward import Target
+    from ohmykube.kit.dialer import Target
 
 pytestmark = pytest.mark.linux
 

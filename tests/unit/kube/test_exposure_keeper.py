@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.kit.dialer import DirectDialer
 from ohmykube.kube.exposure import keeper as keeper_module
 from ohmykube.kube.exposure.keeper import Keeper, read_report
 from ohmykube.model.exposure import (
@@ -52,6 +53,7 @@ class Cluster:
         self.directory.mkdir(parents=True)
         self.orders_file = self.directory / "orders.json"
         self.report_file = self.directory / "report.json"
+        self.relays: tuple[tuple[str, ...], ...] = ()
         self.entered = 0
         self.revision = 0
 
@@ -65,7 +67,9 @@ class Cluster:
         orders = Orders(
             revision=str(self.revision),
             version="1",
-            netns="/proc/self/ns/net",
+            netns="" if self.relays else "/proc/self/ns/net",
+            relays=self.relays,
+            relay_socket=str(self.directory / "relay") if self.relays else "",
             nodes=("127.77.0.9",),  # where nobody listens
             clusters=str(self.directory.parent),
             exposure=exposure,
@@ -81,7 +85,7 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator[Keeper]:
-        keeper = Keeper(self.orders_file, self.report_file, self._outside)
+        keeper = Keeper(self.orders_file, self.report_file, self._outside, DirectDialer())
         task = asyncio.create_task(keeper.run())
         try:
             async with asyncio.timeout(30):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.kit.dialer import DirectDialer
 from ohmykube.kube.exposure.listeners import MOST_REMEMBERED, Listeners
 from ohmykube.model.exposure import ANY_NODE, OWN_PORTS, ExposedPort, Request
 
@@ -60,7 +61,9 @@ class Held:
         self, remembered: Mapping[str, str] | None = None, promised: set[str] | None = None
     ) -> None:
         self.entered = 0
-        self.listeners = Listeners(remembered or {}, lambda: promised or set(), self._outside)
+        self.listeners = Listeners(
+            remembered or {}, lambda: promised or set(), self._outside, DirectDialer()
+        )
 
     @contextlib.contextmanager
     def _outside(self) -> Iterator[None]:

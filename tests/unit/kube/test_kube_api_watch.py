@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ohmykube.kit.dialer import DirectDialer
 from ohmykube.kube.api_watch import Watched
 from tests.fake_api import FakeApi, certificate, service
 
@@ -35,6 +36,7 @@ class Following:
             "/api/v1/services",
             lambda item: item["metadata"]["name"],
             self._changed,
+            DirectDialer(),
         )
 
     def _changed(self) -> None:
