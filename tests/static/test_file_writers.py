@@ -22,6 +22,7 @@ WRITERS = {
     "kit/process.py": "logs of programs that we started",
     "kube/exposure": "what the process that holds a cluster's ports tells",
     "providers/lima": "records, and files of a home of Lima that is ours",
+    "providers/port_process.py": "what the process that holds a cluster's ports is told",
     "providers/nspawn": "records and trees of nodes, and settings of the kernel",
     "providers/ssh/records.py": "records of hosts",
     "providers/ssh/remote_script.py": "settings of one ssh run, in a directory of its own",

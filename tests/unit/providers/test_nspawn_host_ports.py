@@ -22,8 +22,8 @@ from ohmykube.model.exposure import (
 from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import FollowsServices, ProviderContext
 from ohmykube.providers.nspawn import host_ports
-from ohmykube.providers.nspawn.host_ports import STOPPED
 from ohmykube.providers.nspawn.provider import NspawnProvider
+from ohmykube.providers.port_process import STOPPED
 from ohmykube.testing.reporter import RecordingReporter
 
 if TYPE_CHECKING:
