@@ -16,12 +16,13 @@ import yaml
 from ohmykube.kit.paths import Paths
 from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.providers.base import ProviderContext
-from ohmykube.providers.lima import lima_home, marker, names, state
+from ohmykube.providers.lima import host_ports, lima_home, marker, names, state
+from ohmykube.providers.lima.external_calls import ExternalCalls
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.machines import Timeouts
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.preflight import Host
-from ohmykube.providers.lima.provider import ExternalCalls, LimaProvider
+from ohmykube.providers.lima.provider import LimaProvider
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess
 from ohmykube.testing.reporter import RecordingReporter
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ohmykube.kit import process
     from ohmykube.model.machine import Machine, SshTarget
+    from ohmykube.providers.lima.host_ports import RelayCommand
     from ohmykube.providers.lima.limactl import Runner
 
 TIMEOUTS = Timeouts(boot=5, orderly=5, answer=0.6, at_once=2)
@@ -87,6 +89,8 @@ class World:
     root: Path
     program: Path
     run: Runner
+    relay: RelayCommand = host_ports.relay_command
+    """Opens the network of machines to the process that holds ports."""
     guests: Guests = field(default_factory=Guests)
     reporter: RecordingReporter = field(default_factory=RecordingReporter)
 
@@ -154,6 +158,7 @@ class World:
                 answers=self.guests.answers,
                 command_of=self.command_of,
                 flatten=stand_alone,
+                relay=self.relay,
             ),
             timeouts=TIMEOUTS,
         )
@@ -187,14 +192,16 @@ def stand_alone(directory: Path) -> None:
 
 
 @contextmanager
-def world(profile: str = "2.0.3", **environ: str) -> Iterator[World]:
+def world(
+    profile: str = "2.0.3", relay: RelayCommand = host_ports.relay_command, **environ: str
+) -> Iterator[World]:
     """Give an empty home, with a path that is short enough for sockets; nothing of it is left."""
     root = Path(tempfile.mkdtemp(prefix="omk", dir="/tmp"))
     settings = {"FAKE_LIMA_PROFILE": profile, **environ}
     program = fake_limactl.install(root / "bin", settings)
     (root / "image.qcow2").touch()
     try:
-        yield World(root, program, OneAtATime(settings))
+        yield World(root, program, OneAtATime(settings), relay)
     finally:
         fake_limactl.reap(root / "h")
         shutil.rmtree(root)

@@ -111,7 +111,7 @@ def _following(ctx: Context) -> FollowsServices:
         return ctx.provider
     raise PrerequisiteError(
         f"provider {ctx.provider.name} does not lead ports of this host to services",
-        why="this host has a route to its machines, or reaches their load balancers alone",
+        why="this host has a route to its machines: services are reached at their own addresses",
         hint=f"kubectl --context ohmykube-{ctx.cluster.name} port-forward service/NAME 8080:80",
         id="OMK-P-528",
     )

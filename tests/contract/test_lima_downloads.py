@@ -24,11 +24,12 @@ from ohmykube.model.cluster import Cluster, Node, Role
 from ohmykube.progress import NullReporter
 from ohmykube.providers.base import Portable, ProviderContext
 from ohmykube.providers.lima.download_cache import Download, locate
+from ohmykube.providers.lima.external_calls import ExternalCalls
 from ohmykube.providers.lima.lima_home import Home
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.limactl_errors import LimactlError, Reason
 from ohmykube.providers.lima.preflight import Host
-from ohmykube.providers.lima.provider import ExternalCalls, LimaProvider
+from ohmykube.providers.lima.provider import LimaProvider
 from ohmykube.providers.lima.version_workarounds import Quirk
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.fake_limactl.in_process import InProcess

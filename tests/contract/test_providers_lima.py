@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ohmykube.providers.lima.records import every
-from ohmykube.providers.lima.usernet import UsernetDown
+from ohmykube.kit import relay_server
 from ohmykube.testing import fake_limactl
 from ohmykube.testing.conformance import (
     BUILDING,
@@ -20,9 +23,9 @@ from tests.lima_world import World, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ohmykube.model.exposure import ExposedPort
-    from ohmykube.providers.lima.usernet import Forward
 
 
 class TestLima(ProviderConformance):
@@ -49,23 +52,48 @@ class TestLima(ProviderConformance):
             assert nothing_left(place)
 
 
+# A network in which all of 192.168.0.0/16 are addresses of one host, as those of machines and of
+# their load balancers are; it tells whoever connects where that was. It ends with its process.
+NETWORK = """
+import socket, subprocess, sys, threading
+for command in ("link set lo up", "route add local 192.168.0.0/16 dev lo"):
+    subprocess.run(["ip", *command.split()], check=True)
+server = socket.create_server(("0.0.0.0", 80))
+def serve():
+    while True:
+        made, _ = server.accept()
+        with made:
+            made.sendall(made.getsockname()[0].encode())
+threading.Thread(target=serve, daemon=True).start()
+exec(compile(sys.argv.pop(), "relay", "exec"))
+"""
+
+
+def through_network(_config: Path, _node: str, path: Path) -> tuple[str, ...]:
+    """Return a command that opens such a network as ssh to a machine would."""
+    program = inspect.getsource(relay_server)
+    return ("unshare", "--net", sys.executable, "-c", NETWORK, str(path), program)
+
+
+def reached(at: str, port: ExposedPort) -> bool:
+    """Tell whether a place of this host leads to the address of a port."""
+    host, _, number = at.rpartition(":")
+    try:
+        with socket.create_connection((host, int(number)), 20) as made:
+            return made.recv(100).decode() == port.address
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a network namespace")
+@pytest.mark.linux
 class TestLimaExposure(ExposureConformance):
-    """Services in the network of a cluster's machines."""
+    """Ports of this host that lead into the network of a cluster's machines."""
 
     @pytest.fixture
     def subject(self) -> Iterator[Subject]:
-        """Give Lima over an empty home; the daemon of the network tells what leads where."""
-        with world("2.0.3") as place:
-
-            def reached(at: str, port: ExposedPort) -> bool:
-                remote = f"{port.address}:{port.port}"
-                records = {record.network for record in every(place.home)}
-                return any(
-                    (one.local, one.remote.rpartition("//")[2]) == (at, remote)
-                    for network in records
-                    for one in _forwards(place, network)
-                )
-
+        """Give Lima over an empty home."""
+        with world("2.0.3", through_network) as place:
             yield Subject(
                 open=lambda _cluster: place.provider(),
                 cluster="dev",
@@ -77,13 +105,6 @@ class TestLimaExposure(ExposureConformance):
             for cluster in ("dev", "dev-2"):
                 place.provider().delete(cluster, "cp1")
             assert nothing_left(place)
-
-
-def _forwards(place: World, network: str) -> tuple[Forward, ...]:
-    try:
-        return place.networks.daemon(network).forwards()
-    except UsernetDown:
-        return ()
 
 
 class TestLimaTemplates(TemplatesConformance):
@@ -121,6 +142,7 @@ def nothing_left(place: World) -> bool:
     """Tell whether no instance, network, disk, record or claim is left."""
     root = place.home.root
     found = [path for path in root.glob("[!_]*") if path.is_dir()]
+    found += [path for path in place.home.own.glob("ports/*") if path.is_dir()]
     found += [*place.home.own.glob("clusters/*"), *place.home.own.glob("claims/*")]
     found += [*root.glob("_networks/omk*"), *root.glob("_disks/*")]
     return not found

@@ -24,6 +24,7 @@ from tests import lima_binary, lima_image
 from tests.e2e import web_service
 from tests.e2e.conftest import Cli, processes
 from tests.e2e.ordinary import OrdinaryCli
+from tests.free_port import free_port
 from tests.image_server import serving
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.nightly
 NAME = "far"
+FIXED_PORT = free_port()
 UP_SECONDS = 9000
 NODE_SECONDS = 1200
 TRIES, REST_SECONDS = 5, 20
@@ -47,8 +49,9 @@ metadata: {name: outside}
 spec:
   type: LoadBalancer
   selector: {app: web}
-  ports: [{port: 80, targetPort: 8080}]
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
 """
+NODE_PORT = 30080
 REPORT = """
 uptime
 free -m
@@ -89,6 +92,7 @@ def description(real: lima_binary.RealLimactl, entry: dict[str, object]) -> str:
                     "name": "lima",
                     "options": {"template": str(template), "emulation": True},
                 },
+                "ports": [f"{FIXED_PORT}:{NODE_PORT}"],
                 "nodes": {
                     "controlPlane": {"count": 1, "cpus": 2, "memory": "3GiB", "disk": "8GiB"},
                     "workers": {"count": 1, "cpus": 1, "memory": "2GiB", "disk": "8GiB"},
@@ -253,7 +257,8 @@ def pods_reach_each_other(far: OrdinaryCli) -> None:
 
 
 def balanced(far: OrdinaryCli) -> None:
-    """A service's address, in the network of the machines, is reached from this host.
+    """What a cluster offers is reached from this host: at an address in the machines' network, at
+    ports of nodes, and at an address of services that only nodes know.
 
     There is no controller for load balancers in this cluster: the test does its work, which is to
     put the address on a card of a node and to say so in the service's status.
@@ -267,10 +272,25 @@ def balanced(far: OrdinaryCli) -> None:
     with timed("a second up"):
         done = far.run(*up(far), timeout=UP_SECONDS)
     assert "nothing changed" in done.stdout
-    (place,) = re.findall(r"(\S+) +outside\.default port 80/tcp", done.stdout)
-    say(f"the service at {address}:80 is at {place} of this host")
-    with timed("forty answers on this host"):
-        assert {answer(place) for _ in range(40)} == {"cp1", "w1"}
+    assert "outside.default port 80/tcp" in done.stdout
+    far.run("expose", "web", "--name", NAME, timeout=NODE_SECONDS)
+    places = reached(far)
+    say(f"reached from this host: {places}")
+    assert sorted(places) == sorted([*OFFERED, f"node:{NODE_PORT}", "web.default:80"])
+    assert places[f"node:{NODE_PORT}"] == f"127.0.0.1:{FIXED_PORT}"
+    for what, place in places.items():
+        with timed(f"forty answers of {what}"):
+            assert {answer(place) for _ in range(40)} == {"cp1", "w1"}, what
+
+
+OFFERED = ["outside.default:80"]
+"""What services offer by their type alone: the port of a load balancer, not that of its nodes."""
+
+
+def reached(far: OrdinaryCli) -> dict[str, str]:
+    """Return where each port of the cluster is on this host, by what it leads to."""
+    items = far.json("expose", "list", NAME)["items"]
+    return {f"{one['service']}:{one['port']}": one["place"] for one in items}
 
 
 def answer(place: str) -> str:
@@ -282,19 +302,21 @@ def answer(place: str) -> str:
 def again(far: OrdinaryCli) -> None:
     """Stopped and started, it is the same cluster, and what this host reached it reaches again."""
     before = {n["name"]: n["address"] for n in far.json("status", NAME)["nodes"]}
+    places = reached(far)
     with timed("stop"):
         far.run("stop", NAME, timeout=NODE_SECONDS)
     assert {n["machine"] for n in far.json("status", NAME)["nodes"]} == {"stopped"}
     with timed("start"):
-        done = far.run("start", NAME, timeout=UP_SECONDS)
-    (place,) = re.findall(r"(\S+) +outside\.default port 80/tcp", done.stdout)
+        far.run("start", NAME, timeout=UP_SECONDS)
+    assert reached(far) == places
     assert {n["name"]: n["address"] for n in far.json("status", NAME)["nodes"]} == before
     (remote,) = re.findall(r"192\.168\.\d+\.200", kubectl(far, "get", "service", "outside"))
     far.on(NAME, "w1", "sudo", "ip", "address", "replace", f"{remote}/32", "dev", "eth0")
     end = time.monotonic() + NODE_SECONDS
     while True:  # nodes are called Ready before their pods run again
         try:
-            say(f"answered by {answer(place)} after the start")
+            answered = {what: answer(place) for what, place in places.items()}
+            say(f"answered after the start: {answered}")
             return
         except (OSError, urllib.error.URLError):
             if time.monotonic() > end:

@@ -13,7 +13,6 @@ import json
 import socket
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
@@ -25,8 +24,8 @@ from ohmykube.providers.lima.usernet import Usernet, UsernetDown, UsernetError, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
-    from ohmykube.model.exposure import ExposedPort
     from ohmykube.providers.lima.lima_home import Home
     from ohmykube.providers.lima.limactl import Limactl
     from ohmykube.providers.lima.usernet import Forward
@@ -36,8 +35,6 @@ NUMBERS = range(110, 200)
 """Third octets of our networks in 192.168.0.0/16; Lima's own are 5 and 104 to 106."""
 PORTS = range(26443, 28443)
 """Ports of 127.0.0.1 for nodes: below what the system gives out by itself."""
-_ROUTES = Path("/proc/net/route")
-_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 SSH_PORT = 22
 
 
@@ -236,29 +233,6 @@ class Networks:
             records.write(self._home, replace(record, endpoints=kept))
             self._withdraw(record, [("tcp", f"{LOOPBACK}:{record.endpoints[r]}") for r in gone])
 
-    def publish(self, cluster: str, wanted: Iterable[ExposedPort]) -> Mapping[ExposedPort, str]:
-        """Let this host reach exactly these services; return where, ``host:port`` for each.
-
-        Raises:
-            ProviderError: the cluster has no network here.
-        """
-        with self._home.exclusive():
-            record = records.read(self._home, cluster)
-            if record is None:
-                return {}
-            before = record.services
-            places = _places(record, sorted(set(wanted)))
-            services = {
-                f"{one.protocol}/{local}": f"{one.address}:{one.port}"
-                for one, local in places.items()
-            }
-            record = replace(record, services=services)
-            records.write(self._home, record)
-        gone = [key for key, remote in before.items() if services.get(key) != remote]
-        self._withdraw(record, [_split(key) for key in gone])
-        self.reconcile(record)
-        return places
-
     def _withdraw(self, record: ClusterRecord, places: Iterable[tuple[str, str]]) -> None:
         for protocol, local in places:
             # Not there any more is what is wanted.
@@ -272,7 +246,6 @@ class Networks:
             LockedError: somebody else listens on one of the ports.
         """
         wanted = {("tcp", f"{LOOPBACK}:{p}"): remote for remote, p in record.endpoints.items()}
-        wanted |= {_split(key): remote for key, remote in record.services.items()}
         daemon = self.daemon(record.network)
         try:
             there = {_key(forward): _bare(forward.remote) for forward in daemon.forwards()}
@@ -321,11 +294,6 @@ def _key(forward: Forward) -> tuple[str, str]:
     return forward.protocol, forward.local
 
 
-def _split(key: str) -> tuple[str, str]:
-    protocol, _, local = key.partition("/")
-    return protocol, local
-
-
 def _bindable(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
@@ -333,34 +301,3 @@ def _bindable(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _lowest_port() -> int:
-    """Return the lowest port that the daemon may listen on without rights."""
-    try:
-        return int(_UNPRIVILEGED.read_text())
-    except (OSError, ValueError):
-        return 0  # macOS lets everybody listen on all ports of all addresses
-
-
-def _places(record: ClusterRecord, wanted: Iterable[ExposedPort]) -> dict[ExposedPort, str]:
-    """Return where on this host each service is; the same ones have the same place again.
-
-    On Linux each has an address of its own in 127.0.0.0/8, made of its address in the cluster.
-    Elsewhere only 127.0.0.1 is there, and the port is the next one that no other service has.
-    """
-    lowest, found = _lowest_port(), {}
-    known = {(remote, _split(key)[0]): _split(key)[1] for key, remote in record.services.items()}
-    taken = set(known.values())
-    for one in wanted:
-        before = known.get((f"{one.address}:{one.port}", one.protocol))
-        host = LOOPBACK
-        if _ROUTES.exists():
-            third, last = one.address.split(".")[2:]
-            host = f"127.0.{third}.{last}"
-        port = one.port if one.port >= lowest else one.port + 8000
-        while before is None and f"{host}:{port}" in taken:
-            port += 1
-        found[one] = before or f"{host}:{port}"
-        taken.add(found[one])
-    return found

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, OhmykubeError
-from ohmykube.kit import parallel, process
+from ohmykube.kit import parallel
 from ohmykube.model.machine import Resize, Resizing
 from ohmykube.model.names import HIDDEN
 from ohmykube.providers.base import Capabilities, Check, CheckStatus, Provider, ProviderContext
 from ohmykube.providers.lima import (
     download_cache,
-    guest_shell,
     image_download,
     lima_home,
     lima_yaml,
@@ -24,10 +22,10 @@ from ohmykube.providers.lima import (
     names,
     options,
     preflight,
-    processes,
-    state,
 )
 from ohmykube.providers.lima.creation import Creator
+from ohmykube.providers.lima.external_calls import ExternalCalls
+from ohmykube.providers.lima.host_ports import HostPorts
 from ohmykube.providers.lima.lima_yaml import Shape
 from ohmykube.providers.lima.limactl import Limactl
 from ohmykube.providers.lima.machine_image_tar import MachineImage
@@ -35,36 +33,16 @@ from ohmykube.providers.lima.machines import Machines, Timeouts, foreign
 from ohmykube.providers.lima.network import Networks
 from ohmykube.providers.lima.node_repair import Nodes
 from ohmykube.providers.lima.state import Inspection, Inspector, State
-from ohmykube.providers.lima.templates import SCHEMA, TemplateStore, flatten, instance_of
+from ohmykube.providers.lima.templates import SCHEMA, TemplateStore, instance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ohmykube.model.exposure import ExposedPort
+    from ohmykube.model.exposure import Exposed, ExposedPort, Exposure
     from ohmykube.model.machine import Machine, MachineSpec
     from ohmykube.providers.base import NewTemplate, OwnPart, Template
-    from ohmykube.providers.lima.limactl import Runner
     from ohmykube.providers.lima.marker import Marker
-    from ohmykube.providers.lima.templates import Flatten
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExternalCalls:
-    """What this provider calls outside of Python; tests replace it."""
-
-    program: str = "limactl"
-    """Name on PATH, or path."""
-    run: Runner = process.run
-    """Runs limactl."""
-    ask: guest_shell.Guest = guest_shell.run
-    """Runs a command in a guest."""
-    answers: Callable[[str, int], bool] = state.has_ssh_banner
-    """Tells whether ssh answers at a host and port."""
-    command_of: Callable[[int], str] = processes.command
-    """Tells the command line of a process."""
-    flatten: Flatten = flatten
-    """Makes a disk stand alone."""
 
 
 class LimaProvider(Provider):
@@ -154,6 +132,11 @@ class LimaProvider(Provider):
         )
 
     @cached_property
+    def _ports(self) -> HostPorts:
+        relay, slowdown = self._external.relay, self.capabilities.slowdown
+        return HostPorts(home=self._home, machines=self.list, relay=relay, slowdown=slowdown)
+
+    @cached_property
     def _template_store(self) -> TemplateStore:
         return TemplateStore(self._home, self._limactl, self._external.flatten)
 
@@ -239,8 +222,11 @@ class LimaProvider(Provider):
                 self._machines.remove(seen)  # never started: nothing is lost
                 seen = self._machines.inspect(name)
             if seen.state is State.ABSENT:
-                return self._made(spec, name, shape)
-            return self._nodes.machine(self._nodes.ready(seen, shape))
+                machine = self._made(spec, name, shape)
+            else:
+                machine = self._nodes.machine(self._nodes.ready(seen, shape))
+        self._ports.restore(spec.cluster)
+        return machine
 
     def start(self, cluster: str, node: str) -> Machine:
         """Start a machine, and mend what a sleep or a crash of the host left of it.
@@ -256,7 +242,8 @@ class LimaProvider(Provider):
             machine = self._nodes.machine(self._nodes.ready(seen, shape))
             if awake:
                 self._nodes.set_clock(machine)
-            return machine
+        self._ports.restore(cluster)
+        return machine
 
     def stop(self, cluster: str, node: str) -> None:
         """Switch a machine off; its disk and its address stay."""
@@ -265,6 +252,7 @@ class LimaProvider(Provider):
             seen = self._machines.inspect(name)
             if seen.marker is not None and _is(seen.marker, cluster, node):
                 self._machines.halt(seen)
+        self._ports.restore(cluster)
 
     def delete(self, cluster: str, node: str) -> None:
         """Remove a machine with its disks; with the last one, the cluster's network too."""
@@ -275,6 +263,7 @@ class LimaProvider(Provider):
             seen = self._machines.inspect(name)
             if seen.marker is not None and _is(seen.marker, cluster, node):
                 self._machines.remove(seen)
+        self._ports.settle(cluster)
 
     def api_endpoint(self, cluster: str, address: str, port: int) -> tuple[str, int]:
         """Return a port of this host's loopback that leads to ``address:port``."""
@@ -283,8 +272,20 @@ class LimaProvider(Provider):
         return "127.0.0.1", self._networks.endpoint(cluster, f"{address}:{port}")
 
     def publish(self, cluster: str, wanted: Sequence[ExposedPort]) -> Mapping[ExposedPort, str]:
-        """Let this host reach exactly these of the cluster, also after each start; say where."""
-        return self._networks.publish(cluster, wanted)
+        """Hold a port of this host for each of these."""
+        return self._ports.publish(cluster, wanted)
+
+    def expose(self, cluster: str, exposure: Exposure) -> Exposed:
+        """Hold ports of this host for what the cluster's services and pods offer, and for more."""
+        return self._ports.expose(cluster, exposure)
+
+    def exposed(self, cluster: str) -> Exposed:
+        """Return what of the cluster is reachable on ports of this host."""
+        return self._ports.exposed(cluster)
+
+    def restore_helpers(self, cluster: str) -> None:
+        """Start the process that holds the cluster's ports, where it has ended."""
+        self._ports.restore(cluster)
 
     # --- the image between hosts
 

@@ -28,8 +28,6 @@ class ClusterRecord:
     """Third octet of the network's addresses."""
     endpoints: Mapping[str, int] = field(default_factory=dict)
     """``address:port`` of a node -> port on 127.0.0.1; for the cluster's life."""
-    services: Mapping[str, str] = field(default_factory=dict)
-    """``protocol/host:port`` on this host -> ``address:port`` in the cluster."""
     schema: int = SCHEMA
 
     @property

@@ -23,7 +23,6 @@ from ohmykube.errors import (
     ResourceError,
 )
 from ohmykube.model.cluster import Node, Role
-from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec, MachineState
 from ohmykube.progress import Message, NodeProgress
 from ohmykube.providers.base import CheckStatus
@@ -566,32 +565,6 @@ def test_a_limactl_that_makes_something_else_is_found_out(place: World) -> None:
 
 
 # -- ports -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.linux
-def test_services_are_carried_and_come_back_with_the_cluster(place: World) -> None:
-    provider = place.provider()
-    machine = provider.create(SPEC)
-    first, second = "192.168.110.200", "192.168.110.201"
-    wanted, other = ExposedPort(first, 8080), ExposedPort(second, 8080)
-    places = provider.publish("dev", [wanted, other])
-    assert places == {wanted: "127.0.110.200:8080", other: "127.0.110.201:8080"}
-
-    def carried() -> set[tuple[str, str]]:
-        daemon = place.networks.daemon("omk110")
-        return {(f.local, f.remote) for f in daemon.forwards() if f.local.startswith("127.0.110")}
-
-    both = {("127.0.110.200:8080", f"{first}:8080"),
-            ("127.0.110.201:8080", f"{second}:8080")}  # fmt: skip
-    assert carried() == both
-    provider.stop("dev", "cp1")
-    assert provider.publish("dev", [wanted, other]) == places
-    provider.start("dev", "cp1")
-    assert carried() == both
-    provider.publish("dev", [other])
-    assert carried() == {("127.0.110.201:8080", f"{second}:8080")}
-    assert provider.list("dev") == [machine], "what limactl carries itself is left alone"
-    assert provider.publish("nothing", [wanted]) == {}
 
 
 def test_a_port_that_leads_elsewhere_is_put_right(place: World) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from ohmykube.errors import ProviderError
 from ohmykube.kit import host_routes
-from ohmykube.model.exposure import ExposedPort
 from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.lima import network, processes, records
 from ohmykube.providers.lima.network import Networks
@@ -90,27 +89,7 @@ def test_a_network_that_was_never_there_is_removed_without_ado(place: World) -> 
     assert json.loads(leases.read_text()) == {"192.0.2.2": "52:55:55:00:00:01"}
 
 
-RECORD = ClusterRecord(
-    cluster="dev", network="omk110", number=110, services={"tcp/127.0.0.1:9": "192.0.2.3:9"}
-)
-
-
-def test_places_on_linux_and_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    low = tmp_path / "low"
-    low.write_text("1024\n")
-    monkeypatch.setattr(network, "_UNPRIVILEGED", low)
-    monkeypatch.setattr(network, "_ROUTES", low)
-    wanted = [
-        ExposedPort("192.0.2.1", 80),
-        ExposedPort("192.0.2.2", 80),
-        ExposedPort("192.0.2.3", 9),
-    ]
-    found = network._places(RECORD, wanted)
-    assert list(found.values()) == ["127.0.2.1:8080", "127.0.2.2:8080", "127.0.0.1:9"]
-    monkeypatch.setattr(network, "_ROUTES", tmp_path / "absent")
-    monkeypatch.setattr(network, "_UNPRIVILEGED", tmp_path / "absent")
-    found = network._places(RECORD, wanted)
-    assert list(found.values()) == ["127.0.0.1:80", "127.0.0.1:81", "127.0.0.1:9"]
+RECORD = ClusterRecord(cluster="dev", network="omk110", number=110, endpoints={"192.0.2.3:9": 9})
 
 
 class Daemon:
