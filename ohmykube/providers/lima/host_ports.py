@@ -137,6 +137,10 @@ class HostPorts:
         """Return what of a cluster is reachable on ports of this host; asks nobody."""
         return self._process(cluster).exposed()
 
+    def runs(self, cluster: str) -> bool:
+        """Tell whether the process of a cluster is there."""
+        return self._process(cluster).runs()
+
     def restore(self, cluster: str) -> None:
         """Hold again what was wanted, through the machines that run now; without them, nothing.
 

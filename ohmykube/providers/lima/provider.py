@@ -285,7 +285,8 @@ class LimaProvider(Provider):
 
     def restore_helpers(self, cluster: str) -> None:
         """Start the process that holds the cluster's ports, where it has ended."""
-        self._ports.restore(cluster)
+        if not self._ports.runs(cluster):
+            self._ports.restore(cluster)
 
     # --- the image between hosts
 

@@ -43,10 +43,26 @@ def command(path: Path) -> tuple[str, ...]:
 
 
 @contextlib.asynccontextmanager
+async def served_here(place: Path) -> AsyncIterator[tuple[str, ...]]:
+    """Give the command that leads to a server in this process, as ssh leads to one elsewhere."""
+    far, near = place / "far", place / "s"
+    lead = f"ln -s {far} {near}; echo {relay_server.READY}; exec cat >/dev/null"
+    async with await asyncio.start_unix_server(relay_server._serve, far):
+        yield ("sh", "-c", lead)
+    while len(asyncio.all_tasks()) > 1:  # connections end when their clients are gone
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # what they have closed is closed in the loop's next turn
+
+
+@contextlib.asynccontextmanager
 async def relayed(place: Path, *commands: tuple[str, ...]) -> AsyncIterator[Relay]:
+    if not commands:
+        async with served_here(place) as command, relayed(place, command) as relay:
+            yield relay
+            return
     path = place / "s"
     relay = Relay(path, place / "log")
-    relay.use(commands or [command(path)])
+    relay.use(commands)
     running = asyncio.create_task(relay.run())
     try:
         async with asyncio.timeout(60):
@@ -154,6 +170,23 @@ def test_datagrams_go_to_the_first_target_that_listens(place: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_way_that_has_just_ended_is_as_a_target_that_does_not_answer(place: Path) -> None:
+    """Until ssh is seen to have ended, its socket is there no more, or nobody is behind it."""
+
+    async def work() -> None:
+        async with relayed(place) as relay, shouting() as target:
+            (await relay.connect(target)).close()
+            (place / "s").unlink()
+            with pytest.raises(OSError, match="No such file"):
+                await relay.connect(target)
+            refused = asyncio.Event()
+            way = relay.datagrams(target, lambda _data: None, refused.set)
+            way.send(b"lost")
+            await refused.wait()
+
+    asyncio.run(work())
+
+
 def test_when_one_host_is_lost_the_next_one_is_used(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +222,7 @@ def test_it_leaves_nothing_behind(place: Path) -> None:
     """No process; and other users, whose directory it is too, cannot connect meanwhile."""
 
     async def work() -> None:
-        async with relayed(place) as relay, shouting() as target:
+        async with relayed(place, command(place / "s")) as relay, shouting() as target:
             (await relay.connect(target)).close()
             assert (place / "s").stat().st_mode & 0o077 == 0
         found = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(place) in _text(p)]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import socket
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ohmykube.kit import relay_server
 from ohmykube.kube.exposure.keeper import read_report
 from ohmykube.model.exposure import ExposedPort, Exposure, FixedPort, PortForward
 from tests import unmeasured
@@ -128,6 +131,31 @@ def test_a_forward_whose_port_is_taken_is_told(tmp_path: Path) -> None:
                 assert (forward.place, forward.note) == ("", f"port {taken} is taken")
 
     asyncio.run(work())
+
+
+def test_services_are_followed_through_a_relay(tmp_path: Path) -> None:
+    """All that goes to the cluster goes through it, the API server too; another one takes over."""
+
+    async def work(root: Path) -> None:
+        cluster, api = Cluster(root), FakeApi(certificate(tmp_path))
+        program = inspect.getsource(relay_server)
+        relay = (sys.executable, "-c", program, str(cluster.directory / "relay"))
+        cluster.relays = (("false",), relay)
+        async with api.served(), echoing() as target:
+            cluster.order(Exposure(access=api.access))
+            async with started(cluster, unmeasured.environment()) as holder:
+                await cluster.until(lambda: api.watched == 2)
+                api.put("services", web("s", target.port))
+                await cluster.until(lambda: len(cluster.places()) == 1)
+                (place,) = cluster.places().values()
+                assert await answers(int(place.rpartition(":")[2]))
+                api.delete("services", "default/s")
+                await cluster.until(lambda: cluster.places() == {})
+                assert not await answers(int(place.rpartition(":")[2]))
+                assert holder.kib <= MOST_KIB
+
+    with tempfile.TemporaryDirectory(prefix="omk") as root:  # a short path, for a socket
+        asyncio.run(work(Path(root)))
 
 
 def test_its_memory_does_not_depend_on_what_a_cluster_offers(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from ohmykube.model.machine import MachineSpec
 from ohmykube.providers.base import FollowsServices, KeepsHelpers
 from ohmykube.providers.lima import host_ports, processes
 from ohmykube.providers.port_process import STOPPED
-from tests.lima_world import World, world
+from tests.lima_world import OneAtATime, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,6 +176,18 @@ def test_what_has_not_changed_is_not_told_again(place: World, provider: LimaProv
         before = ordered(place)
         provider.publish("dev", [target])
         assert ordered(place) == before
+
+
+def test_limactl_is_not_asked_where_the_process_is_there(
+    place: World, provider: LimaProvider
+) -> None:
+    """Each command that needs a cluster looks after its helpers, and most find them at work."""
+    assert isinstance(place.run, OneAtATime)
+    with serving() as target:
+        provider.publish("dev", [target])
+        before = len(place.run.calls)
+        provider.restore_helpers("dev")
+        assert len(place.run.calls) == before
 
 
 def test_another_version_of_this_program_begins_anew(
