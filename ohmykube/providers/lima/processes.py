@@ -23,7 +23,9 @@ def command(pid: int, proc: Path = _PROC) -> str:
             return (proc / str(pid) / "cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             return ""
-    return process.run(["ps", "-o", "command=", "-p", str(pid)], timeout=10, check=False).stdout
+    # Without -ww some take the width of a terminal for the longest line, where there is none too.
+    argv = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    return process.run(argv, timeout=10, check=False).stdout
 
 
 def end(pid_file: Path, place: Path, command_of: Callable[[int], str] = command) -> None:

@@ -155,8 +155,9 @@ def test_a_process_that_is_gone(tmp_path: Path) -> None:
 def test_a_host_without_proc_is_asked_by_ps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As a whole: the place that says whose process it is may stand at the end of a long line."""
     program = tmp_path / "ps"
-    program.write_text('#!/bin/sh\necho "limactl $4"\n')
+    program.write_text('#!/bin/sh\ntest "$1" = -ww && echo "limactl $5"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert processes.command(7, tmp_path / "absent") == "limactl 7\n"
