@@ -111,8 +111,10 @@ async def _work(path: str) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     os.umask(0o077)  # the socket is its user's alone
-    server = await asyncio.start_unix_server(_serve, path)
-    own = os.stat(path).st_ino  # noqa: PTH116 - starts faster without pathlib
+    # From 3.13 on asyncio would remove the file by its inode, whose number may be another's by now.
+    kept = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    server = await asyncio.start_unix_server(_serve, path, **kept)
+    own = _made(path)
     try:
         loop.add_reader(sys.stdin.fileno(), _end_with_input, ended)
         print(READY, flush=True)  # noqa: T201 - it is a program of its own
@@ -121,8 +123,14 @@ async def _work(path: str) -> None:
         server.close()
         with contextlib.suppress(OSError):
             # A following one may have its own at this place by now.
-            if os.stat(path).st_ino == own:  # noqa: PTH116
-                os.unlink(path)  # noqa: PTH108
+            if _made(path) == own:
+                os.unlink(path)  # noqa: PTH108 - starts faster without pathlib
+
+
+def _made(path: str) -> tuple[int, int]:
+    """Return what tells a file from a later one at its place, whose inode may be the same."""
+    found = os.stat(path)  # noqa: PTH116 - as above
+    return found.st_ino, found.st_ctime_ns
 
 
 if __name__ == "__main__":
