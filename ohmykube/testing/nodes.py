@@ -19,10 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ohmykube.addons import registry
 from ohmykube.config import load
 from ohmykube.config.overrides import Overrides
 from ohmykube.errors import OhmykubeError
 from ohmykube.kit import files, interrupt, paths, process, retry
+from ohmykube.model.cluster import WantedAddon
 from ohmykube.progress import Message, NullReporter, StepEnded
 from ohmykube.steps.context import Services
 from ohmykube.steps.plan import make_plan
@@ -136,7 +138,15 @@ def bare(options: argparse.Namespace) -> Cluster:
             template="never",
         )
     )
-    return replace(cluster, provider_options={"suite": options.suite} if options.suite else {})
+    addons = tuple(
+        WantedAddon(name=name, version=registry.version_of(registry.load(name), None))
+        for name in options.addon
+    )
+    return replace(
+        cluster,
+        provider_options={"suite": options.suite} if options.suite else {},
+        addons=addons,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -148,6 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kubernetes")
     parser.add_argument("--suite", help="release of Debian, such as trixie")
+    parser.add_argument("--addon", action="append", default=[], help="serve its artifacts too")
     parser.add_argument("--inventory", type=Path, required=True)
     options = parser.parse_args(argv)
     rest = list(sys.argv[2:] if argv is None else argv[1:])

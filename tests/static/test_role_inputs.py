@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = {"cache", "containerd", "flannel", "kubeadm", "node"}
+ALL = {"cache", "containerd", "flannel", "kubeadm", "local_path", "node"}
+CLUSTERS = {"flannel", "local_path"}
+"""Those whose scenario begins with a cluster."""
 
 
 def load() -> ModuleType:
@@ -45,20 +47,21 @@ def reached() -> dict[str, set[str]]:
     ("path", "roles"),
     [
         # The role itself, all its parts, and those that build on it.
-        ("roles/flannel/tasks/main.yml", {"flannel"}),
-        ("roles/flannel/templates/flannel.yaml.j2", {"flannel"}),
-        ("roles/kubeadm/handlers/main.yml", {"kubeadm", "flannel"}),
-        ("roles/kubeadm/tasks/reset.yml", {"kubeadm", "flannel"}),
-        ("roles/cache/defaults/main.yml", {"cache", "kubeadm", "flannel"}),
-        ("roles/cache/meta/argument_specs.yml", {"cache", "kubeadm", "flannel"}),
+        ("roles/local_path/tasks/main.yml", {"local_path"}),
+        ("roles/flannel/tasks/main.yml", CLUSTERS),
+        ("roles/flannel/templates/flannel.yaml.j2", CLUSTERS),
+        ("roles/kubeadm/handlers/main.yml", {"kubeadm"} | CLUSTERS),
+        ("roles/kubeadm/tasks/reset.yml", {"kubeadm"} | CLUSTERS),
+        ("roles/cache/defaults/main.yml", {"cache", "kubeadm"} | CLUSTERS),
+        ("roles/cache/meta/argument_specs.yml", {"cache", "kubeadm"} | CLUSTERS),
         ("roles/containerd/tasks/main.yml", ALL - {"node"}),
         ("roles/node/tasks/assert.yml", ALL),
         # Modules, what modules import, and what that imports.
-        ("plugins/modules/kube_apply.py", {"flannel"}),
-        ("plugins/modules/kubeadm_join.py", {"kubeadm", "flannel"}),
-        ("plugins/modules/images.py", {"cache", "kubeadm", "flannel"}),
+        ("plugins/modules/kube_apply.py", CLUSTERS),
+        ("plugins/modules/kubeadm_join.py", {"kubeadm"} | CLUSTERS),
+        ("plugins/modules/images.py", {"cache", "kubeadm"} | CLUSTERS),
         ("plugins/modules/deploy.py", ALL - {"node"}),
-        ("plugins/module_utils/registries.py", {"cache", "kubeadm", "flannel"}),
+        ("plugins/module_utils/registries.py", {"cache", "kubeadm"} | CLUSTERS),
         ("plugins/module_utils/units.py", ALL),
         ("plugins/module_utils/storage.py", ALL),
         # Filters, and what they import.

@@ -28,3 +28,10 @@ class TestForeign(AddonConformance):
     @pytest.fixture(autouse=True)
     def _installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         foreign_addon.install(tmp_path / "site", monkeypatch)
+
+
+class TestLocalPath(AddonConformance):
+    """Storage of nodes."""
+
+    name = "local-path"
+    values: ClassVar[dict[str, object]] = {"path": "/srv/volumes", "defaultClass": False}
