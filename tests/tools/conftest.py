@@ -185,7 +185,8 @@ def make(place: Path) -> Project:
     made = Project(place / "small", place / "kept")
     for name, text in FILES.items():
         made.write(name, text)
-    shutil.copytree(TOOLS, made.root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    # Together with what was compiled of them: each of its programs would do it anew.
+    shutil.copytree(TOOLS, made.root / "tools")
     (made.root / ".venv").symlink_to(sys.prefix)
     (made.root / "collections").mkdir()
     (made.root / "collections" / "own").symlink_to("..")  # as the collection leads to the checkout

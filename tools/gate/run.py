@@ -143,7 +143,8 @@ class Run:
             names = first.files(self.tree)
             self._keys[first.name] = key(first, self._copy, names=names, branches=self.branches)
             listed = self._work / f"{number}.names"
-            listed.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in sorted(names)))
+            seen = sorted(names | {made for name, made in self._compiled.items() if name in names})
+            listed.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in seen))
             argv = sandbox.argv(self._copy.root, ROOT, self._temporary(number), argv, listed)
         last = [self._history.last(part.name) for part in parts]
         return Job(
@@ -163,6 +164,10 @@ class Run:
     def _copy(self) -> Tree:
         """Copy the checkout, for all parts that see their inputs only."""
         return sandbox.populate(self.tree, self._work / "checkout")
+
+    @functools.cached_property
+    def _compiled(self) -> dict[str, str]:
+        return sandbox.compiled(self._copy.root)
 
     def _tool_cache(self, name: str) -> Path:
         """Return the directory that a tool keeps between runs, or one for this run alone."""

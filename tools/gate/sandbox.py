@@ -5,16 +5,18 @@ Whatever a part reads is then in its key: a file that nobody named is not there 
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .inputs import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 # A mount namespace of the part's own: it ends with its last process, and nobody else sees it. What
 # tests write lies in memory there: they sync much, and nothing of it is to outlive them. So does
@@ -31,7 +33,7 @@ if [ -n "$4" ]; then
     cd "$seen"
     mkdir .venv
     git init --quiet --initial-branch=main
-    git add --all --force --intent-to-add
+    git add --all --force --intent-to-add -- ":(exclude)*.pyc"
 fi
 mount --bind "$2/.venv" "$seen/.venv"
 mount --rbind "$seen" "$2"
@@ -67,6 +69,21 @@ def populate(tree: Tree, place: Path) -> Tree:
     ):
         subprocess.run(["git", *words], cwd=place, capture_output=True, timeout=60, check=True)
     return copied
+
+
+def compiled(place: Path) -> dict[str, str]:
+    """Compile the package in a copy; return the name of what was made of each of its modules.
+
+    Every part, and every program that it starts, would do it anew otherwise. What was made tells
+    of its source no more than Python finds in the source itself: time and size must be the same.
+    """
+    compileall.compile_dir(place / "ohmykube", quiet=2)
+    found = {}
+    for path in (place / "ohmykube").rglob("*.py"):
+        made = Path(importlib.util.cache_from_source(str(path)))
+        if made.is_file():
+            found[str(path.relative_to(place))] = str(made.relative_to(place))
+    return found
 
 
 def argv(
