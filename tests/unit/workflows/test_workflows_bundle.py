@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import replace
@@ -86,6 +87,14 @@ def furnished(root: Path) -> Services:
     for name in ("etc", "usr", "var", "root"):
         (rootfs / name).mkdir(parents=True)
     return services
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_wheel() -> Iterator[None]:
+    """Build the wheel that bundles of a checkout carry once for all tests: it is the same one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundles, "_built", functools.cache(bundles._built))
+        yield
 
 
 @pytest.fixture(scope="module")
