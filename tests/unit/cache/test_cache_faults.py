@@ -280,12 +280,21 @@ def test_a_damaged_blob_where_nothing_can_be_moved_is_still_refused(store: Store
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> FaultServer:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    with FaultServer() as running:
-        yield running
+    return FaultServer()  # it listens, and answers once a test enters it
+
+
+def eight(server: FaultServer, action: Callable[[], None]) -> list[int]:
+    """Run ``action`` in eight children at once against the server; return their exit codes.
+
+    They are forked before its threads run: a child keeps the locks that others hold, for ever.
+    """
+    children = [child(action) for _ in range(8)]
+    with server:
+        return [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in children]
 
 
 def test_eight_cold_runs_fetch_each_url_once(store: Store, server: FaultServer) -> None:
@@ -305,9 +314,7 @@ def test_eight_cold_runs_fetch_each_url_once(store: Store, server: FaultServer) 
                 Ref(Kind.BINARY, f"{os.getpid()}{url[-3:]}", "1", "amd64", urls[url], 1, "x")
             )
 
-    children = [child(fetch) for _ in range(8)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in children]
-    assert codes == [0] * 8
+    assert eight(server, fetch) == [0] * 8
     assert {path: server.count[path] for path in bodies} == dict.fromkeys(bodies, 1)
     assert len(store.refs()) == 40
     sums = list(store.counters().values())
@@ -336,8 +343,6 @@ def test_eight_cold_pulls_of_an_image_fetch_each_blob_once(
         repository = Repository(server.url, "app")
         assert client.pull(Reference("reg.test", "app", "1"), "amd64", at=repository)
 
-    children = [child(pull) for _ in range(8)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in children]
-    assert codes == [0] * 8
+    assert eight(server, pull) == [0] * 8
     assert {path: server.count[path] for path in blobs} == dict.fromkeys(blobs, 1)
     assert set(store.digests()) == {image.digest, *image.blobs}
