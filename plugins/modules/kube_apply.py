@@ -10,6 +10,7 @@ short_description: Apply a manifest with server-side apply, when it differs
 version_added: 0.1.0
 description:
   - Runs on a control plane, with C(kubectl diff) first. Nothing is applied when nothing differs.
+  - Documents may come in any order. An object is applied when the definition of its kind is there.
 author:
   - The ohmykube authors (@monshunter)
 options:
@@ -34,13 +35,21 @@ options:
     description: Shows neither the difference nor what kubectl prints. Objects of kind Secret are never shown.
     type: bool
     default: false
+  release:
+    description:
+      - Name under which the cluster remembers the objects. What an earlier manifest of the same name had, and this one has not,
+        is deleted; with V(absent) all that is remembered.
+      - Definitions of kinds, namespaces and claims for volumes are kept, as others may have something in them. So is what an
+        empty name stands for.
+    type: str
+    default: ""
   rollouts:
     description: Workloads to wait for, each as C(namespace/kind/name).
     type: list
     elements: str
     default: []
   timeout:
-    description: Seconds to wait for each rollout.
+    description: Seconds to wait for each rollout, and for what objects of the manifest wait for.
     type: int
     default: 180
 attributes:
@@ -80,6 +89,8 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     managed,
     node_state,
     programs,
+    releases,
+    rollouts,
     storage,
 )
 
@@ -89,6 +100,7 @@ OPTIONS = {
     "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
     "field_manager": {"type": "str", "default": kubectl.FIELD_MANAGER},
     "sensitive": {"type": "bool", "default": False},
+    "release": {"type": "str", "default": ""},
     "rollouts": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 180},
 }
@@ -114,14 +126,8 @@ class Manifest:
         self._kubectl = kubectl.Kubectl(params["kubeconfig"])
         self._text = params["manifest"]
         self._shown = without_secrets(self._text)
-        self._apply = [
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager",
-            params["field_manager"],
-            "--filename",
-            "-",
-        ]
+        self._apply = [*kubectl.APPLY, params["field_manager"], "--filename", "-"]
+        self.release = releases.Release(self._kubectl, params["release"])
         self._params = params
 
     def difference(self):
@@ -139,48 +145,64 @@ class Manifest:
         try:
             found = self._kubectl.run(["diff", *self._apply], stdin=self._text, ok_codes=(0, 1))
         except programs.ProgramError as error:
-            if "NotFound" not in error.output:
+            if not _differs(error.output):
                 raise
             return self._shown
         if found.code == 0:
             return ""
         if found.stdout:
             return found.stdout
-        if "NotFound" in found.stderr:
+        if _differs(found.stderr):
             return self._shown
         raise programs.ProgramError("kubectl diff failed", programs.last_lines(found.stderr))
 
     def apply(self):
         """Apply it; return kubectl's lines."""
-        return self._kubectl.run(["apply", *self._apply], stdin=self._text).stdout.splitlines()
+        manager, seconds = self._params["field_manager"], self._params["timeout"]
+        return self._kubectl.apply(self._text, manager, seconds)
 
     def delete(self, check_mode):
-        """Delete its objects; return kubectl's lines, none when nothing was there.
+        """Delete its objects and what else its release has; return kubectl's lines, none when nothing was there.
 
         In check mode the objects that are there."""
         items = self.items()
-        if not items or check_mode:
-            return [node_state.object_name(item) for item in items]
-        argv = ["delete", "--ignore-not-found", "--wait=true", "--filename", "-"]
-        lines = self._kubectl.run(
-            argv, stdin=self._text, timeout=self._params["timeout"]
-        ).stdout.splitlines()
+        dropped = self.dropped(items)
+        if check_mode:
+            return [node_state.object_name(item) for item in [*items, *dropped]]
+        lines = self._kubectl.delete(self._text, self._params["timeout"]) if items else []
+        managed.Applied().forget(items)
+        lines += self.drop(dropped)
+        self.release.forget()
+        return lines
+
+    def dropped(self, items=None):
+        """Return the objects that its release has no more; ``items`` are those of the manifest."""
+        if not self.release.known:
+            return []
+        return self.release.dropped(self.items() if items is None else items)
+
+    def drop(self, items):
+        """Delete objects that its release has no more; return kubectl's lines."""
+        if not items:
+            return []
+        text = json.dumps(releases.as_list(items))
+        lines = self._kubectl.delete(text, self._params["timeout"])
         managed.Applied().forget(items)
         return lines
 
     def items(self):
         """Return its objects as the API has them."""
-        argv = ["get", "--ignore-not-found", "--output", "json", "--filename", "-"]
-        found = json.loads(self._kubectl.run(argv, stdin=self._text).stdout or "{}")
-        return found.get("items", [found] if found else [])
+        return self._kubectl.existing(self._text)
 
     def wait(self):
         """Wait for the rollouts."""
         for rollout in self._params["rollouts"]:
-            namespace, _slash, workload = rollout.partition("/")
-            argv = ["rollout", "status", workload, "--namespace", namespace]
-            argv.append("--timeout=%ds" % self._params["timeout"])
-            self._kubectl.run(argv, timeout=self._params["timeout"] + 30)
+            rollouts.wait(self._kubectl, rollout, self._params["timeout"])
+
+
+def _differs(said):
+    """Return whether kubectl could not compare because an object, its namespace or its kind is not there yet."""
+    return "NotFound" in said or kubectl.UNKNOWN_KIND in said
 
 
 def converge(params, check_mode):
@@ -193,11 +215,21 @@ def converge(params, check_mode):
         return {"changed": bool(lines), "applied": lines}
     difference = manifest.difference()
     lines = manifest.apply() if difference and not check_mode else []
+    dropped = manifest.dropped()
     if not check_mode:
+        lines += manifest.drop(dropped)
+        items = manifest.items()
+        # Before the wait: what never becomes ready is there as well.
+        manifest.release.remember(items)
         manifest.wait()
-        managed.Applied().note(manifest.items())
+        managed.Applied().note(manifest.items() if lines else items)
     shown = storage.SECRET_TEXT if params["sensitive"] and difference else difference
-    return {"changed": bool(difference), "applied": lines, "diff": {"prepared": shown}}
+    shown += "".join("- %s\n" % node_state.object_name(item) for item in dropped)
+    return {
+        "changed": bool(difference or dropped),
+        "applied": lines,
+        "diff": {"prepared": shown},
+    }
 
 
 def main():
