@@ -212,7 +212,12 @@ def test_what_stays_is_known_for_the_scenarios_of_this_project() -> None:
     assert {one.name for one in found} == {path.name for path in (ROOT / "roles").iterdir()}
     pairs = itertools.pairwise(found)
     kept = [(one.name, two.name) for one, two in pairs if runner.stays(one, two)]
-    assert kept == [("containerd", "cache"), ("cache", "kubeadm"), ("kubeadm", "flannel")]
+    assert kept == [
+        ("containerd", "cache"),
+        ("cache", "kubeadm"),
+        ("kubeadm", "flannel"),
+        ("flannel", "local_path"),
+    ]
 
 
 def test_all_phases_of_the_shared_sequence_are_known() -> None:

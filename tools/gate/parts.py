@@ -218,6 +218,7 @@ READ_BY_UNIT: dict[str, tuple[str, ...]] = {
         "tests/data/state/*",
         TRUST,
     ),
+    "unit/providers": ("ohmykube/kube/exposure/*",),  # started with `python -m`
     "unit/state": ("tests/data/state/*",),
     "unit/steps": COLLECTION,
     "unit/workflows": (

@@ -74,9 +74,11 @@ def serving() -> Iterator[ExposedPort]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield ExposedPort(*server.getsockname())
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield ExposedPort(*server.getsockname())
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def answers(at: str) -> bool:
