@@ -44,6 +44,7 @@ class FakeApi:
         self.asked: list[str] = []
         """Paths and queries."""
         self._watches: list[tuple[str, asyncio.StreamWriter]] = []
+        self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
         self.access: ApiAccess
 
@@ -61,6 +62,9 @@ class FakeApi:
         finally:
             self.end_watches()
             server.close()
+            for writer in self._writers:  # a relay in between may not have said farewell
+                writer.transport.abort()
+            await asyncio.sleep(0)
 
     def put(self, kind: str, item: dict[str, Any]) -> None:
         """Make or change an object."""
@@ -101,6 +105,7 @@ class FakeApi:
         self.say(kind, {"type": what, "object": item})
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         address = urlsplit(head.split(" ")[1])
         self.asked.append(f"{address.path}?{address.query}")

@@ -237,7 +237,7 @@ BUDGETS = {
     "unit/cli": 40,
     "unit/config": 25,
     "unit/plugins": 25,
-    "unit/providers": 50,
+    "unit/providers": 60,
     "unit/state": 25,
     "unit/testing": 20,
     "unit/workflows": 50,

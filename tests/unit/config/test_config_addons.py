@@ -62,7 +62,10 @@ def test_a_name_alone_is_enough() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("addons: [ecko]", 'must be "echo", "flannel" or "ping", got "ecko"; did you mean "echo"?'),
+        (
+            "addons: [ecko]",
+            'must be "echo", "flannel", "local-path" or "ping", got "ecko"; did you mean "echo"?',
+        ),
         (
             "addons: [echo, echo]",
             'spec.addons[1], line 4: has the add-on "echo", which spec.addons',

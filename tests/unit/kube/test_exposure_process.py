@@ -81,10 +81,12 @@ async def answers(port: int) -> bool:
     """Tell whether what listens on a port of 127.0.0.1 leads to an echo."""
     with contextlib.suppress(OSError):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"word\n")
-        told = await reader.readline()
-        writer.close()
-        return told == b"word\n"
+        try:
+            writer.write(b"word\n")
+            return await reader.readline() == b"word\n"
+        finally:
+            writer.close()
+            await writer.wait_closed()
     return False
 
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def test_nodes_are_never_cloned_from_templates() -> None:
     """Whatever this machine has templates of."""
     asked = {"control_planes": 1, "workers": 2, "kubernetes": None, "suite": "trixie"}
-    cluster = nodes.bare(argparse.Namespace(name="roles", **asked))
+    cluster = nodes.bare(argparse.Namespace(name="roles", addon=["local-path"], **asked))
     assert cluster.template is TemplateUse.NEVER
     assert (cluster.name, cluster.provider, len(cluster.nodes)) == ("roles", "nspawn", 3)
     assert cluster.provider_options == {"suite": "trixie"}
+    assert [(one.name, one.version) for one in cluster.addons] == [("local-path", "0.0.30")]
 
 
 @pytest.mark.linux
