@@ -77,22 +77,24 @@ class Kubectl:
         _only(done, "delete", _NO_KIND)
         return done.stdout.splitlines()
 
-    def apply(self, text, manager=FIELD_MANAGER, timeout=120, clock=time):
+    def apply(self, text, manager=FIELD_MANAGER, timeout=120):
         """Apply documents in whatever order they are; return kubectl's last line on each object.
 
         What waits for another of them is applied once that is there: an object for the definition of its
-        kind or its namespace, anything for a webhook whose server begins. ``timeout`` is in seconds.
+        kind or its namespace, anything for a webhook whose server begins. ``timeout`` is how many seconds are
+        waited in all; they are counted, as a host may sleep meanwhile.
         """
         argv = ["apply", *APPLY, manager, "--filename", "-"]
-        told, end = {}, clock.monotonic() + timeout
+        told, left = {}, timeout
         while True:
             done = self.run(argv, stdin=text, ok_codes=(0, 1))
             told.update((line.split()[0], line) for line in done.stdout.splitlines() if line)
             if done.code == 0:
                 return list(told.values())
-            if clock.monotonic() > end or not _comes(_lines(done.stderr), told):
+            if left <= 0 or not _comes(_lines(done.stderr), told):
                 raise _failed("apply", done)
-            clock.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
+            left -= _LOOK_SECONDS
 
 
 def _comes(complaints, told):

@@ -135,6 +135,17 @@ def test_what_nothing_of_the_manifest_brings_fails_at_once(
     assert waited == []
 
 
+def test_what_does_not_come_fails_after_its_time(
+    run_module: RunModule, plane: tuple[FakeNode, dict[str, str], list[float]]
+) -> None:
+    node, params, waited = plane
+    (node.notes / "said").write_text(DEFINITION)
+    (node.notes / "complaints").write_text(f"{NO_KIND}\n" * 9)
+    told = run_module("kube_apply", timeout=5, fails=True, **params)
+    assert "ensure CRDs are installed first" in told["msg"]
+    assert sum(waited) == 5
+
+
 def test_what_a_release_has_no_more_is_deleted(
     run_module: RunModule, plane: tuple[FakeNode, dict[str, str], list[float]]
 ) -> None:
