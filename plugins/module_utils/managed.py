@@ -14,7 +14,12 @@ import contextlib
 import os
 import time
 
-from ansible_collections.ohmykube.cluster.plugins.module_utils import node_state, programs, storage
+from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    node_state,
+    programs,
+    releases,
+    storage,
+)
 
 
 def _path(name):
@@ -186,11 +191,8 @@ class Applied:
         self._save()
 
     def _set(self, item, digest, clock):
-        metadata = item["metadata"]
-        place = {key: metadata[key] for key in ("namespace", "name") if metadata.get(key)}
-        identity = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": place}
         self._known[node_state.object_name(item)] = {
-            "identity": identity,
+            "identity": releases.identity(item),
             "digest": digest,
             "at": clock(),
         }

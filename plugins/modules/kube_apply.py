@@ -166,7 +166,7 @@ class Manifest:
 
         In check mode the objects that are there."""
         items = self.items()
-        dropped = self.dropped(items)
+        dropped = self.release.dropped(items)
         if check_mode:
             return [node_state.object_name(item) for item in [*items, *dropped]]
         lines = self._kubectl.delete(self._text, self._params["timeout"]) if items else []
@@ -174,12 +174,6 @@ class Manifest:
         lines += self.drop(dropped)
         self.release.forget()
         return lines
-
-    def dropped(self, items=None):
-        """Return the objects that its release has no more; ``items`` are those of the manifest."""
-        if not self.release.known:
-            return []
-        return self.release.dropped(self.items() if items is None else items)
 
     def drop(self, items):
         """Delete objects that its release has no more; return kubectl's lines."""
@@ -215,10 +209,11 @@ def converge(params, check_mode):
         return {"changed": bool(lines), "applied": lines}
     difference = manifest.difference()
     lines = manifest.apply() if difference and not check_mode else []
-    dropped = manifest.dropped()
+    # In check mode only a release asks what is there.
+    items = [] if check_mode and not manifest.release.known else manifest.items()
+    dropped = manifest.release.dropped(items)
     if not check_mode:
         lines += manifest.drop(dropped)
-        items = manifest.items()
         # Before the wait: what never becomes ready is there as well.
         manifest.release.remember(items)
         manifest.wait()
