@@ -13,8 +13,8 @@ from ohmykube.cli import _failure, _output
 from ohmykube.cli._log import RunLog
 from ohmykube.cli._signals import Signals
 from ohmykube.errors import ExitCode, ResourceError, UsageError
-from ohmykube.kit import interrupt, process
 from ohmykube.kit import paths as places
+from ohmykube.kit import process
 from ohmykube.progress import Message, NullReporter
 from ohmykube.ui import console
 
@@ -261,7 +261,7 @@ class App:
     def fail(self, error: BaseException) -> int:
         """Show why the command failed and return the exit code."""
         failure = _failure.describe(error, self.usage)
-        if interrupt.requested.is_set() or failure.code is ExitCode.INTERRUPTED:
+        if self.signals.received is not None or failure.code is ExitCode.INTERRUPTED:
             failure = _failure.stopped(failure, self.signals.code)
         if ExitCode.BUG in {failure.code, *(one.code for one in failure.others)}:
             self.log.error_with_traceback(error)
@@ -300,12 +300,10 @@ class App:
         if screen is not None:
             screen.stopping()
         else:
-            from ohmykube.ui.plain import STOPPING
-
-            self.stderr.urgent(STOPPING)
+            self.stderr.urgent(console.STOPPING)
 
     def ended(self, code: ExitCode) -> None:
-        """Say the last word before the process is ended; called from a signal handler."""
+        """Say the last word before the process is ended, whatever its other threads do."""
         failure = _failure.stopped(None, code)
         self.log.note(f"ended at once: {failure.message}", "ERROR")
         if self.settings.progress == "json":

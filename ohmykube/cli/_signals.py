@@ -3,10 +3,14 @@
 The first signal sets ``kit.interrupt.requested`` and says so at once. A second one, or
 ``PATIENCE_SECONDS`` without an end, ends the children and the process on the spot; every command
 can be killed at any instant and run again, so nothing is lost by it.
+
+The handlers themselves take no lock, as the code that a signal interrupts may hold it
+(``kit.interrupt.request``): all that may wait is done by threads.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -25,10 +29,10 @@ _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Voice(Protocol):
-    """Says things from a signal handler."""
+    """Says that a run is stopped."""
 
     def stopping(self) -> None:
-        """Say that the run stops, and how to end it now."""
+        """Say that the run stops, and how to end it now; called from the handler: no locks."""
         ...
 
     def ended(self, code: ExitCode) -> None:
@@ -43,7 +47,8 @@ class Signals:
         self._voice = voice
         self._leave = leave
         self._old: dict[int, object] = {}
-        self._timer: threading.Timer | None = None
+        self._over = threading.Event()
+        self._followed = threading.Event()
         self._asking = False
         self._elsewhere = False
         self.received: int | None = None
@@ -58,6 +63,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         interrupt.requested.clear()
+        self._over.clear()
         if threading.current_thread() is threading.main_thread():
             for number in _WATCHED:
                 old = signal.getsignal(number)
@@ -68,26 +74,32 @@ class Signals:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         for number, old in self._old.items():
             signal.signal(number, old)  # type: ignore[arg-type]  # what getsignal gave
+        self._over.set()
+        if self.received is not None:
+            self._followed.wait(1)  # or the flag is set when nobody means it any more
         interrupt.requested.clear()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._elsewhere and number == signal.SIGINT:
             return
         if self.received is not None:
-            self._end_now()
+            _thread.start_new_thread(self._end_now, ())
             return
         self.received = number
-        interrupt.requested.set()
-        if self._asking or self._elsewhere:
+        at_once = self._asking or self._elsewhere
+        if not at_once:
+            self._voice.stopping()
+        _thread.start_new_thread(self._follow, (None if at_once else PATIENCE_SECONDS,))
+        if at_once:
             raise KeyboardInterrupt
-        self._voice.stopping()
-        self._timer = threading.Timer(PATIENCE_SECONDS, self._end_now)
-        self._timer.daemon = True
-        self._timer.start()
+
+    def _follow(self, patience: float | None) -> None:
+        interrupt.requested.set()
+        self._followed.set()
+        if not self._over.wait(patience):
+            self._end_now()
 
     def _end_now(self) -> None:
         process.end_all()

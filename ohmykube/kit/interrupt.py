@@ -7,6 +7,7 @@ signals.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import threading
 from typing import TYPE_CHECKING
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 requested = threading.Event()
+
+
+def request() -> None:
+    """Ask for a stop from a signal handler; ``requested`` is set a moment later.
+
+    A handler may take no lock: the very code that the signal interrupted may hold it, as a wait for
+    ``requested`` does when it begins. So a thread sets the flag, made by the call that takes none.
+    """
+    _thread.start_new_thread(requested.set, ())
 
 
 def check() -> None:

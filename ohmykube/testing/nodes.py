@@ -62,7 +62,7 @@ class LineReporter:
 def hold(cluster: Cluster, directory: Path) -> None:
     """Bring bare nodes up, write the inventory, then serve the cache until SIGTERM."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: interrupt.requested.set())
+        signal.signal(number, lambda *_: interrupt.request())
     services = Services(paths=paths.from_environment(), reporter=LineReporter())
     with session.working(services, cluster) as ctx, contextlib.ExitStack() as held:
         preflight(ctx)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 80
 """Columns when the output is no terminal."""
+STOPPING = "stopping ... (Ctrl-C again to stop now)"
 _NARROWEST = 20
 _NARROWEST_CELL = 24
 _CELL = re.compile(r"(?<=\S) {3,}(?=\S)")

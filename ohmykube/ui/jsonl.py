@@ -64,7 +64,7 @@ class JsonReporter:
         self._last("error", error=document)
 
     def ended(self, document: Mapping[str, Any]) -> None:
-        """Write the last line from a signal handler."""
+        """Write the last line before the process is ended, whatever its other threads do."""
         self._over = True
         self._stderr.urgent(_encode("error", {"error": document}))
 

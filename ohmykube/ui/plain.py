@@ -18,7 +18,7 @@ from ohmykube.progress import (
     StepEnded,
     StepStarted,
 )
-from ohmykube.ui.console import one_line, seconds
+from ohmykube.ui.console import STOPPING, one_line, seconds
 from ohmykube.ui.transfer_rate import TransferRates, amount
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ohmykube.ui.console import ErrorStream
 
 HEARTBEAT_SECONDS = 30.0
-STOPPING = "stopping ... (Ctrl-C again to stop now)"
 
 
 @dataclass(slots=True)

@@ -27,23 +27,30 @@ class Voice:
 
 
 @pytest.fixture
-def stage():
+def gone() -> threading.Event:
+    """Set when the process would be ended."""
+    return threading.Event()
+
+
+@pytest.fixture
+def stage(gone):
     voice, left = Voice(), []
-    return voice, left, Signals(voice, left.append)
+    return voice, left, Signals(voice, lambda code: (left.append(code), gone.set()))
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 )
-def test_first_asks_second_ends(stage, number, code) -> None:
+def test_first_asks_second_ends(stage, gone, number, code) -> None:
     voice, left, signals = stage
     with signals:
         signal.raise_signal(number)
-        assert interrupt.requested.is_set()
+        assert interrupt.requested.wait(10)
         assert signals.code == code
         assert left == []
         signal.raise_signal(signal.SIGINT)
-        assert left == [code]
+        assert gone.wait(10)
+    assert left == [code]
     assert voice.said == ["stopping", f"ended {code}"]
     assert not interrupt.requested.is_set()
 
@@ -56,16 +63,42 @@ def test_handlers_are_given_back(stage) -> None:
     assert after == before
 
 
-def test_patience_ends(stage, monkeypatch) -> None:
+def test_patience_ends(stage, gone, monkeypatch) -> None:
     voice, left, signals = stage
-    ended = threading.Event()
-    signals._leave = lambda code: (left.append(code), ended.set())
     monkeypatch.setattr(_signals, "PATIENCE_SECONDS", 0.01)
     with signals:
         signal.raise_signal(signal.SIGTERM)
-        assert ended.wait(10)
+        assert gone.wait(10)
     assert left == [143]
     assert voice.said == ["stopping", "ended 143"]
+
+
+def test_what_a_signal_interrupts_may_hold_any_lock(stage, gone, monkeypatch) -> None:
+    """A handler that takes a lock may wait for ever for the code that it interrupts."""
+    voice, left, signals = stage
+    lock, said = threading.Lock(), voice.ended
+
+    def ended(code: ExitCode) -> None:
+        with lock:
+            said(code)
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("the handler waits for a lock")
+
+    monkeypatch.setattr(voice, "ended", ended)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    try:
+        with signals:
+            with interrupt.requested._cond, lock:  # a wait for the flag holds its lock at first
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
+            assert interrupt.requested.wait(10)
+            assert gone.wait(10)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert (voice.said, left) == (["stopping", "ended 143"], [143])
 
 
 def test_a_question_is_left_at_once(stage) -> None:
