@@ -261,7 +261,7 @@ class App:
     def fail(self, error: BaseException) -> int:
         """Show why the command failed and return the exit code."""
         failure = _failure.describe(error, self.usage)
-        if self.signals.received is not None or failure.code is ExitCode.INTERRUPTED:
+        if self.signals.asked_to_stop() or failure.code is ExitCode.INTERRUPTED:
             failure = _failure.stopped(failure, self.signals.code)
         if ExitCode.BUG in {failure.code, *(one.code for one in failure.others)}:
             self.log.error_with_traceback(error)
@@ -295,7 +295,7 @@ class App:
         return self.screen
 
     def stopping(self) -> None:
-        """Say that the run stops; called from a signal handler."""
+        """Say that the run stops, whatever its other threads do."""
         screen = self.__dict__.get("screen")
         if screen is not None:
             screen.stopping()

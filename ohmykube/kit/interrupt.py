@@ -1,6 +1,6 @@
 """The one process-wide flag that says "stop".
 
-Signals belong to the process, so there is one flag: ``cli`` sets it from its signal handlers, all
+Signals belong to the process, so there is one flag: ``cli`` sets it when a signal arrives, and all
 that waits (``kit.retry``, ``kit.process``, ``ansible.launch``) looks at it. Nothing else handles
 signals.
 """

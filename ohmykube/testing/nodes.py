@@ -70,7 +70,9 @@ def hold(cluster: Cluster, directory: Path) -> None:
         made = held.enter_context(running_machines(ctx, observed, plan, None))
         shutil.copytree(made.inventory.parent, directory, dirs_exist_ok=True)
         files.write(directory / READY, str(made.nodes.ssh_config))
-        interrupt.requested.wait()
+        # In slices: a signal just before a wait is handled after it.
+        while not interrupt.requested.wait(1):
+            pass
 
 
 def up(cluster: Cluster, argv: list[str], directory: Path) -> None:

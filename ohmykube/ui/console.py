@@ -207,12 +207,14 @@ class ErrorStream:
         self.flush()
 
     def urgent(self, text: str) -> None:
-        """Write a line from a signal handler: past the buffer, whose lock may be held."""
-        data = (text + "\n").encode(self.encoding, "backslashreplace")
+        """Write a line past the buffer, whose lock a thread that cannot go on may hold."""
         try:
-            os.write(self.fileno(), data)
+            descriptor = self.fileno()
         except (OSError, ValueError):
-            self.line(text)
+            self.line(text)  # in memory or nowhere: no lock
+            return
+        with contextlib.suppress(OSError):  # gone: what is written next finds that out
+            os.write(descriptor, (text + "\n").encode(self.encoding, "backslashreplace"))
 
 
 class Results:

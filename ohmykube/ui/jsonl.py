@@ -52,7 +52,7 @@ class JsonReporter:
         self._line(kind, **fields)
 
     def stopping(self) -> None:
-        """Say that the run stops; called from a signal handler."""
+        """Say that the run stops, whatever its other threads do."""
         self._stderr.urgent(_encode("message", {"level": "warning", "text": "stopping"}))
 
     def result(self, document: Mapping[str, Any]) -> None:

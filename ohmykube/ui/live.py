@@ -261,7 +261,7 @@ class LiveReporter:
     # -- the end ---------------------------------------------------------------------------------
 
     def stopping(self) -> None:
-        """Show the notice with the next frame; called from a signal handler."""
+        """Show the notice with the next frame."""
         self._stopping = True
 
     def close(self) -> None:

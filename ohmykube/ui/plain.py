@@ -145,7 +145,7 @@ class PlainReporter:
                 self._line(f"{running.title}: still running, {seconds(now - running.since)}{extra}")
 
     def stopping(self) -> None:
-        """Say that the run stops; called from a signal handler."""
+        """Say that the run stops, whatever its other threads do."""
         self._stopping = True
         self._stderr.urgent(STOPPING)
 

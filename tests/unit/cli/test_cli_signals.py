@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import threading
 
@@ -73,32 +75,41 @@ def test_patience_ends(stage, gone, monkeypatch) -> None:
     assert voice.said == ["stopping", "ended 143"]
 
 
-def test_what_a_signal_interrupts_may_hold_any_lock(stage, gone, monkeypatch) -> None:
-    """A handler that takes a lock may wait for ever for the code that it interrupts."""
+class Held(io.RawIOBase):
+    """Lets nobody read until it is released; who waits for its buffer's lock sees no signal."""
+
+    def __init__(self) -> None:
+        self.taken, self.released = threading.Event(), threading.Event()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: object) -> int:
+        self.taken.set()
+        self.released.wait(60)
+        return 0
+
+
+def test_a_signal_does_not_wait_for_the_main_thread(stage, gone, monkeypatch) -> None:
+    """Handlers run in the main thread, which may sit in a call that no signal ends."""
     voice, left, signals = stage
-    lock, said = threading.Lock(), voice.ended
+    monkeypatch.setattr(_signals, "PATIENCE_SECONDS", 60)
+    held = Held()
+    stream = io.BufferedReader(held)
 
-    def ended(code: ExitCode) -> None:
-        with lock:
-            said(code)
+    def send() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        if interrupt.requested.wait(20):
+            os.kill(os.getpid(), signal.SIGTERM)
+            gone.wait(20)
+        held.released.set()
 
-    def give_up(*_: object) -> None:
-        raise AssertionError("the handler waits for a lock")
-
-    monkeypatch.setattr(voice, "ended", ended)
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(20)
-    try:
-        with signals:
-            with interrupt.requested._cond, lock:  # a wait for the flag holds its lock at first
-                signal.raise_signal(signal.SIGTERM)
-                signal.raise_signal(signal.SIGTERM)
-            assert interrupt.requested.wait(10)
-            assert gone.wait(10)
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    assert (voice.said, left) == (["stopping", "ended 143"], [143])
+    with signals:
+        threading.Thread(target=stream.read).start()
+        held.taken.wait(20)
+        threading.Thread(target=send).start()
+        stream.read()
+        assert (voice.said, left) == (["stopping", "ended 143"], [143])
 
 
 def test_a_question_is_left_at_once(stage) -> None:

@@ -131,6 +131,21 @@ def test_urgent_goes_to_the_descriptor() -> None:
         assert source.read() == b"stopping \\u2026\n"
 
 
+def test_urgent_takes_no_lock_though_the_reader_has_gone() -> None:
+    """It is called while another write is under way, even by the thread that writes."""
+    read, write = os.pipe()
+    os.close(read)
+
+    class Raw(io.FileIO):
+        def write(self, data) -> int:
+            stderr.urgent("stopping")
+            return len(data)
+
+    with io.TextIOWrapper(io.BufferedWriter(Raw(write, "w"))) as stream:
+        stderr = ErrorStream(stream)
+        stderr.line("under way")
+
+
 def test_results_fail_loudly_and_can_be_discarded() -> None:
     results = Results(Broken(errno.ENOSPC))
     with pytest.raises(OSError, match="No space"):
