@@ -77,6 +77,12 @@ def test_the_spec_that_runs_is_known() -> None:
     assert (progress.running, progress.ended, progress.totals) == (SERVES, [], None)
 
 
+def test_a_title_stands_below_a_delimiter_the_first_line_too() -> None:
+    progress = Progress()
+    progress.take(["[sig-cli] is no title here"])
+    assert progress.running == ""
+
+
 @pytest.mark.parametrize("focus", [conformance.FOCUS, 'a "quoted" $(x) {{y}} é', ""])
 def test_the_pod_is_told_what_to_run_as_it_is(focus: str) -> None:
     objects = json.loads(conformance.manifest("registry/image:1", focus, "not this"))["items"]
