@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ohmykube.kit.dialer import DirectDialer
-from ohmykube.kube.api_watch import Watched
+from ohmykube.kube import api_watch
+from ohmykube.kube.api_watch import ApiProblem, Watched
 from tests.fake_api import FakeApi, certificate, service
 
 if TYPE_CHECKING:
@@ -181,6 +182,26 @@ def test_an_answer_that_ends_too_early_is_asked_for_again(files: tuple[str, str]
             await until(lambda: found.names == ["a"])
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b"", "answers nothing"),
+        (b"what\r\n", "answers nothing"),
+        (b"HTTP/1.1 often\r\n", "answers often"),
+        (b"HTTP/1.1 404 Not Found\r\n", "answers 404 Not Found"),
+    ],
+)
+def test_what_is_no_success_is_told_as_it_came(head: bytes, told: str) -> None:
+    async def work() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(head)
+        reader.feed_eof()
+        await api_watch._accepted(reader)
+
+    with pytest.raises(ApiProblem, match=f"{told}$"):
+        asyncio.run(work())
 
 
 def test_another_control_plane_is_asked_when_one_is_gone(files: tuple[str, str]) -> None:
