@@ -24,6 +24,7 @@ EVERYWHERE = ("control-plane", "worker")
 """Roles of nodes, for what all of them need."""
 ANY = "noarch"
 """Architecture of what is the same for all of them, such as a chart."""
+_COUNTS = "counts for the key"
 
 
 class Form(enum.StrEnum):
@@ -100,6 +101,11 @@ class GoRecipe:
         """The name that progress shows while it is built."""
         return f"{self.module}@{self.version}"
 
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """Names of what it makes."""
+        return tuple(self.packages)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CRecipe:
@@ -115,6 +121,11 @@ class CRecipe:
     def name(self) -> str:
         """The name that progress shows while it is built."""
         return f"{self.binary} {self.version}"
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """Names of what it makes."""
+        return (self.binary,)
 
 
 Recipe = GoRecipe | CRecipe
@@ -164,6 +175,31 @@ class DebianLayer:
 
     suite: str
     packages: tuple[str, ...]
+    name: str = field(default="tools", metadata={_COUNTS: False})
+    """Under which it is kept."""
+    keep: tuple[str, ...] = ()
+    """Paths, without a slash at the beginning, that are wanted besides programs and libraries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleTree:
+    """Files that an image takes out of a Go module."""
+
+    module: str
+    version: str
+    sum: str
+    """``h1:…`` of the module, as in go.sum."""
+    places: Mapping[str, str]
+    """Absolute path in the image to path in the module: a file, or a directory with all below."""
+    programs: tuple[str, ...] = ()
+    """Which of these places can be run; the zip of a module keeps no modes."""
+    without: tuple[str, ...] = ()
+    """Names of files and directories that are left out, as ``fnmatch`` reads them."""
+
+    @property
+    def name(self) -> str:
+        """What the user is told is being fetched."""
+        return f"{self.module}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +217,11 @@ class Component:
     recipe: GoRecipe | None = None
     """None when this version cannot be built."""
 
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """All that is built for it; nothing when it cannot be."""
+        return () if self.recipe is None else (self.recipe,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSpec:
@@ -195,12 +236,28 @@ class ImageSpec:
     entrypoint: str
     """Absolute path of the binary in an image that we assemble."""
     recipe: Recipe | None = None
+    """How the binary is built; None when this version cannot be."""
+    more_recipes: tuple[Recipe, ...] = ()
+    """For programs that come from other modules, or are built otherwise."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Further binaries of these recipes to absolute paths."""
+    files: ModuleTree | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Absolute path to what the symbolic link there holds."""
+    arguments: tuple[str, ...] = ()
+    """Of the entry point."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     base: DebianLayer | None = None
-    """Layer below the binary in an image that we assemble."""
+    """Layer below the binaries in an image that we assemble."""
     build_ref: str = ""
     """Reference of an image that we assemble, where it differs in version from upstream's."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Upstream manifest digest by architecture, where known."""
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """All that is built for it; nothing when it cannot be."""
+        return () if self.recipe is None else (self.recipe, *self.more_recipes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,8 +348,9 @@ class Release:
 
 
 _PROVENANCE = frozenset({"digests", "downloads", "expect", "memory_gib", "seconds"})
-_RECIPE = frozenset({"base", "build_ref", "recipe"})
-_LATER = frozenset({"replace"})
+_CONTENT = frozenset({"arguments", "environment", "files", "links", "more_recipes", "programs"})
+_RECIPE = frozenset({"base", "build_ref", "recipe"}) | _CONTENT
+_LATER = frozenset({"keep", "replace"}) | _CONTENT
 """Fields that came after the first release: unset, they do not count, and what was made before them
 keeps its key."""
 
@@ -309,7 +367,8 @@ def key(*specs: object, built: bool) -> str:
 
 def _plain(value: object, ignored: frozenset[str]) -> object:
     if is_dataclass(value) and not isinstance(value, type):
-        value = {item.name: getattr(value, item.name) for item in fields(value)}
+        counting = [item.name for item in fields(value) if item.metadata.get(_COUNTS, True)]
+        value = {name: getattr(value, name) for name in counting}
     if isinstance(value, Mapping):
         return {
             name: _plain(v, ignored)

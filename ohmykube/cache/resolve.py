@@ -199,8 +199,8 @@ def _file(file: FileSpec, arch: str, source: Source) -> Path:
 
 
 def _seconds(spec: Component | ImageSpec | FileSpec) -> float:
-    recipe = None if isinstance(spec, catalog.FileSpec) else spec.recipe
-    return recipe.seconds if recipe else 0.0
+    recipes = () if isinstance(spec, catalog.FileSpec) else spec.recipes
+    return float(sum(recipe.seconds for recipe in recipes))
 
 
 def _announce(chain: Chain, jobs: Sequence[tuple[Component | ImageSpec | FileSpec, Want]]) -> None:

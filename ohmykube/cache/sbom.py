@@ -21,7 +21,7 @@ from ohmykube.model.artifact import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ohmykube.cache.catalog import ArtifactSet, Component, ImageSpec, Release
+    from ohmykube.cache.catalog import ArtifactSet, Component, ImageSpec, ModuleTree, Release
     from ohmykube.cache.refs import Ref
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
@@ -144,14 +144,28 @@ def _inside_image(ref: Ref, image: ImageSpec) -> list[dict[str, Any]]:
         return []
     place = f"{ref.kind}/{ref.name}@{ref.version}/{ref.arch}"
     parts: list[dict[str, Any]] = []
-    if isinstance(image.recipe, GoRecipe):
+    parts += [
+        {
+            "type": "application",
+            "bom-ref": f"{place}/{binary}",
+            "name": binary,
+            "version": recipe.version,
+            "purl": _golang(recipe),
+        }
+        | _licences(image.name)
+        for recipe in image.recipes
+        if isinstance(recipe, GoRecipe)
+        for binary in recipe.binaries
+        if binary == image.binary or binary in image.programs
+    ]
+    if image.files is not None:
         parts.append(
             {
-                "type": "application",
-                "bom-ref": f"{place}/{image.binary}",
-                "name": image.binary,
-                "version": image.recipe.version,
-                "purl": _golang(image.recipe),
+                "type": "data",
+                "bom-ref": f"{place}/{image.files.name}",
+                "name": image.files.module,
+                "version": image.files.version,
+                "purl": _golang(image.files),
             }
             | _licences(image.name)
         )
@@ -209,9 +223,9 @@ def _generic(ref: Ref) -> str:
     return f"pkg:generic/{name}{version}?{_pairs(more)}"
 
 
-def _golang(recipe: GoRecipe) -> str:
-    path = "/".join(_word(part) for part in recipe.module.split("/"))
-    return f"pkg:golang/{path}@{_word(recipe.version)}"
+def _golang(source: GoRecipe | ModuleTree) -> str:
+    path = "/".join(_word(part) for part in source.module.split("/"))
+    return f"pkg:golang/{path}@{_word(source.version)}"
 
 
 def _word(text: str) -> str:

@@ -18,6 +18,13 @@ A file is YAML::
     images:
       NAME: {version: …, ref: …, nodes: [control-plane, worker], binary: …, entrypoint: …,
              base: tools, recipe: RECIPE}
+      OTHER:                             # with more than one program in it, beside the above
+        arguments: [--verbose]
+        environment: {NAME: value}
+        more_recipes: [RECIPE]
+        programs: {other: /usr/bin/other}
+        files: {module: …, version: …, sum: …, places: {/data: data}, without: [Makefile]}
+        links: {/usr/bin/another: other}
     files:
       NAME: {version: …, kind: chart, download: {url: …, sha256: {noarch: …}}}
       OTHER: {version: …, module: {module: …, version: …, sum: …, path: …, digest: …}}
@@ -48,6 +55,7 @@ from ohmykube.cache.catalog import (
     GoRecipe,
     ImageSpec,
     ModuleFile,
+    ModuleTree,
     Signed,
 )
 from ohmykube.kit import plain_yaml
@@ -60,7 +68,7 @@ if TYPE_CHECKING:
     from ohmykube.cache.catalog import Recipe
 
 DATA = Path(__file__).parent / "data"
-_TUPLES = ("libraries", "kernel")
+_TUPLES = ("kernel", "libraries", "programs", "without")
 
 Entry = dict[str, Any]
 
@@ -186,21 +194,36 @@ def _image(
 ) -> ImageSpec:
     version, here = _own(name, entry, facts)
     recipe = _used(entry.pop("recipe", None), here, shared, ())
-    base = entry.pop("base", None)
-    return ImageSpec(
+    more = [_used(one, here, shared, ()) for one in entry.pop("more_recipes", ())]
+    base, tree = entry.pop("base", None), entry.pop("files", None)
+    arguments = tuple(_filled(entry.pop("arguments", []), here))
+    spec = ImageSpec(
         name=name,
         version=version,
         node_roles=tuple(entry.pop("nodes", EVERYWHERE)),
-        recipe=recipe,
+        # What lacks one of its parts cannot be built.
+        recipe=None if None in more else recipe,
+        more_recipes=tuple(one for one in more if one is not None),
+        arguments=arguments,
+        files=ModuleTree(**_fields(_filled(tree, here))) if tree else None,
         base=layer(base) if base else None,
         **_filled(entry, here),
     )
+    made = {binary for one in spec.recipes for binary in one.binaries}
+    if spec.recipes and (strange := {spec.binary, *spec.programs} - made):
+        raise ValueError(f"{name}: no recipe makes {', '.join(sorted(strange))}")
+    return spec
 
 
 def layer(name: str) -> DebianLayer:
     """Return a layer of ``data/layers.yaml``; raises KeyError."""
     facts = data("layers")[name]
-    return DebianLayer(suite=facts["suite"], packages=tuple(facts["packages"]))
+    return DebianLayer(
+        name=name,
+        suite=facts["suite"],
+        packages=tuple(facts["packages"]),
+        keep=tuple(facts.get("keep", ())),
+    )
 
 
 def _file(name: str, entry: Entry, facts: Mapping[str, str]) -> FileSpec:

@@ -86,18 +86,34 @@ class BuildSource(Source):
         return {name: built[name] for name in component.installs}
 
     def image(self, image: ImageSpec, arch: str) -> str:
-        """Build the program of an image and assemble the image around it; raises as above."""
+        """Build the programs of an image and assemble the image around them; raises as above."""
         store = self.context.store
-        binary = self._builder.binaries(self._recipe(image), arch)[image.binary]
+        entries = self._entries(image, arch)
         layers = []
         if image.base is not None:
             layers.append(debian_layer.make(image.base, arch, store, self.context.reporter))
-        layers.append(oci.binary_layer(store, binary, image.entrypoint))
+        layers.append(oci.layer(store, entries))
         version = self.reference(image).rpartition(":")[2]
         config = oci.ImageConfig(
-            entrypoint=(image.entrypoint,), labels={_TITLE: image.name, _VERSION: version}
+            entrypoint=(image.entrypoint, *image.arguments),
+            env={"PATH": oci.SEARCH_PATH, **image.environment},
+            labels={_TITLE: image.name, _VERSION: version},
         )
         return oci.assemble(store, arch, layers, config)
+
+    def _entries(self, image: ImageSpec, arch: str) -> dict[str, oci.Entry]:
+        """Return what lies above the base of an image."""
+        self._recipe(image)
+        built: dict[str, Path] = {}
+        for recipe in image.recipes:
+            built |= self._builder.binaries(recipe, arch)
+        places = {image.entrypoint: image.binary}
+        places |= {place: name for name, place in image.programs.items()}
+        entries = {place: oci.Entry(path=built[name]) for place, name in places.items()}
+        entries |= {place: oci.Entry(link=target) for place, target in image.links.items()}
+        if image.files is not None:
+            entries |= module_files.tree(image.files, self.context.reporter)
+        return {place.strip("/"): entry for place, entry in entries.items()}
 
     def module_file(self, file: ModuleFile) -> Path:
         """Take it out of its module; raises as ``module_files.take``."""
@@ -115,8 +131,7 @@ class BuildSource(Source):
         """Return the seconds that these take on this machine; 0 when all is built already."""
         recipes: list[Recipe] = []
         for spec in specs:
-            if spec.recipe is not None and spec.recipe not in recipes:
-                recipes.append(spec.recipe)
+            recipes += [recipe for recipe in spec.recipes if recipe not in recipes]
         seconds = sum(r.seconds for r in recipes if not self._builder.built(r, arch))
         return seconds * 2 / max(1, os.cpu_count() or 1)
 

@@ -22,6 +22,8 @@ from ohmykube.model.artifact import Kind
 from ohmykube.progress import item
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ohmykube.cache.catalog import DebianLayer
     from ohmykube.cache.store import Store
     from ohmykube.progress import Reporter
@@ -30,7 +32,6 @@ PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 REVISION = 1
 """To be raised when the rules below change, or old layers stay in use."""
 SECONDS = 900.0
-_NAME = "debian-tools"
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _WANTED = re.compile(
     r"usr/s?bin/.+"
@@ -64,14 +65,15 @@ def make(recipe: DebianLayer, arch: str, store: Store, reporter: Reporter) -> oc
     url = f"recipe:{catalog.key(recipe, str(REVISION), built=True)}"
     if (found := _made(recipe, arch, store, url)) is not None:
         return found
-    with store.holding(f"{_NAME} {recipe.suite} {arch} {url}"):
+    name = _name(recipe)
+    with store.holding(f"{name} {recipe.suite} {arch} {url}"):
         if (found := _made(recipe, arch, store, url)) is not None:
             return found
-        with item(reporter, f"{_NAME} layer", "unpacking Debian packages"):
+        with item(reporter, f"{name} layer", "unpacking Debian packages"):
             layer = oci.layer(store, _entries(_unpacked(recipe, arch, store)))
         digest, size = layer.descriptor.digest, layer.descriptor.size
         store.set_ref(
-            Ref(Kind.BINARY, _NAME, recipe.suite, arch, digest, size, "build", url, layer.diff_id)
+            Ref(Kind.BINARY, name, recipe.suite, arch, digest, size, "build", url, layer.diff_id)
         )
     return layer
 
@@ -83,10 +85,14 @@ def made(recipe: DebianLayer, arch: str, store: Store) -> bool:
 
 
 def _made(recipe: DebianLayer, arch: str, store: Store, url: str) -> oci.Layer | None:
-    ref = store.ref(Kind.BINARY, _NAME, recipe.suite, arch)
+    ref = store.ref(Kind.BINARY, _name(recipe), recipe.suite, arch)
     if ref is None or ref.url != url:
         return None
     return oci.Layer(oci.StoredBlob(oci.LAYER, ref.digest, ref.size), ref.content_digest)
+
+
+def _name(recipe: DebianLayer) -> str:
+    return f"debian-{recipe.name}"
 
 
 def _unpacked(recipe: DebianLayer, arch: str, store: Store) -> dict[str, oci.Entry]:
@@ -106,7 +112,7 @@ def _unpacked(recipe: DebianLayer, arch: str, store: Store) -> dict[str, oci.Ent
         try:
             with os.fdopen(descriptor, "wb") as target:
                 process.run(argv, timeout=SECONDS, stdout=target, env=env)
-            return _read(archive)
+            return _read(archive, recipe.keep)
         except process.CommandFailed as error:
             raise _failure(error) from error
 
@@ -128,19 +134,25 @@ def _failure(error: process.CommandFailed) -> NetworkError | PrerequisiteError:
     )
 
 
-def place(name: str) -> str | None:
-    """Return where an archive member belongs in the layer, or None when it is not wanted."""
+def place(name: str, keep: Collection[str] = ()) -> str | None:
+    """Return where an archive member belongs in the layer, or None when it is not wanted.
+
+    Args:
+        name: of the member.
+        keep: places that are wanted although they are of no kind that is.
+    """
     path = PurePosixPath(name.removeprefix("./")).as_posix()
     if path.split("/")[0] in _MERGED:
         path = f"usr/{path}"
-    return path if _WANTED.fullmatch(path) and not _UNWANTED.search(path) else None
+    wanted = _WANTED.fullmatch(path) and not _UNWANTED.search(path)
+    return path if wanted or path in keep else None
 
 
-def _read(archive: Path) -> dict[str, oci.Entry]:
+def _read(archive: Path, keep: Collection[str]) -> dict[str, oci.Entry]:
     found: dict[str, oci.Entry] = {}
     with tarfile.open(archive) as source:
         for member in source:
-            target = place(member.name)
+            target = place(member.name, keep)
             if target is None or member.isdir() or member.isdev():
                 continue
             if member.issym():
@@ -152,7 +164,8 @@ def _read(archive: Path) -> dict[str, oci.Entry]:
 
 def _entries(unpacked: dict[str, oci.Entry]) -> dict[str, oci.Entry]:
     """Add what maintainer scripts would have made: links for merged /usr and alternatives."""
-    entries = unpacked | {name: oci.Entry(link=target) for name, target in _LINKS.items()}
+    links = {name: target for name, target in _LINKS.items() if target.strip("/") in unpacked}
+    entries = unpacked | {name: oci.Entry(link=target) for name, target in links.items()}
     tops = {name.split("/")[1] for name in entries if name.startswith("usr/")}
     entries |= {top: oci.Entry(link=f"usr/{top}") for top in _MERGED if top in tops}
     return entries | {"run": oci.Entry(), "tmp": oci.Entry(mode=0o1777)}

@@ -95,7 +95,7 @@ class Builder:
     def _built(self, recipe: Recipe, arch: str) -> dict[str, Path] | None:
         found = {}
         url = f"recipe:{_identity(recipe)}"
-        for name in _names(recipe):
+        for name in recipe.binaries:
             ref = self._store.ref(Kind.BINARY, name, recipe.version, arch)
             if ref is None or ref.url != url:
                 return None
@@ -123,7 +123,7 @@ class Builder:
 
     def _keep(self, recipe: Recipe, arch: str, directory: Path, toolchain_name: str) -> None:
         known = recipe.expect.get(toolchain_name)
-        outputs = {name: directory / "out" / _output(recipe, name) for name in _names(recipe)}
+        outputs = {name: directory / "out" / _output(recipe, name) for name in recipe.binaries}
         found = {name: digest.of_file(path) for name, path in outputs.items()}
         if known is None:
             self._reporter.emit(
@@ -168,12 +168,6 @@ def _module_sum(recipe: Recipe) -> str:
 
 def _identity(recipe: Recipe) -> str:
     return catalog.key(recipe, built=True)
-
-
-def _names(recipe: Recipe) -> tuple[str, ...]:
-    if isinstance(recipe, catalog.GoRecipe):
-        return tuple(recipe.packages)
-    return (recipe.binary,)
 
 
 def _output(recipe: Recipe, name: str) -> str:

@@ -8,13 +8,14 @@ it.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ohmykube.cache import chart
+from ohmykube.cache import chart, oci
 from ohmykube.cache.sources import module_zip, toolchain
 from ohmykube.cache.sources.go_command import GoCommand
 from ohmykube.errors import IntegrityError
@@ -22,9 +23,9 @@ from ohmykube.kit import digest, files
 from ohmykube.progress import item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from ohmykube.cache.catalog import ModuleFile
+    from ohmykube.cache.catalog import ModuleFile, ModuleTree
     from ohmykube.cache.download import Downloader
     from ohmykube.cache.sources.module_zip import ModuleZip
     from ohmykube.cache.store import Store
@@ -62,6 +63,36 @@ def take(file: ModuleFile, store: Store, reporter: Reporter, fetch: Fetch | None
     return store.path(file.digest)
 
 
+def tree(wanted: ModuleTree, reporter: Reporter) -> dict[str, oci.Entry]:
+    """Return files of a module by their absolute path in an image.
+
+    Raises:
+        NetworkError: the module cannot be fetched.
+        PrerequisiteError: there is no go client.
+        IntegrityError: the module is not what the catalog says, or lacks what is wanted.
+    """
+    found: dict[str, oci.Entry] = {}
+    with item(reporter, wanted.name, "fetching"):
+        archive = _zip(wanted)
+    with module_zip.verified(archive, wanted.name, wanted.sum) as content:
+        for place, path in wanted.places.items():
+            mode = 0o755 if place in wanted.programs else 0o644
+            data = content.file(path)
+            files = {"": data} if data is not None else content.directory(path)
+            if not files:
+                raise _missing("a file nor a directory", path, wanted.name, content, path)
+            found |= {
+                f"{place}/{name}".rstrip("/"): oci.Entry(data=data, mode=mode)
+                for name, data in files.items()
+                if not _left_out(name, wanted.without)
+            }
+    return found
+
+
+def _left_out(path: str, names: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(part, name) for part in path.split("/") for name in names)
+
+
 def from_proxy(downloader: Downloader) -> Fetch:
     """Return what fetches the zip of a module from Go's public proxy."""
 
@@ -84,10 +115,14 @@ def _work(store: Store) -> Iterator[Path]:
 
 
 def _by_go(file: ModuleFile, _: Path) -> Path:
+    return _zip(file)
+
+
+def _zip(module: ModuleFile | ModuleTree) -> Path:
     """Return the zip in the cache of the go client, which fetches a newer one if it must."""
     local = toolchain.go()
     go = replace(local, env={**local.env, "GOTOOLCHAIN": "auto"})
-    return GoCommand(go=go, name=f"{file.module}@{file.version}").download(file.sum).zip
+    return GoCommand(go=go, name=f"{module.module}@{module.version}").download(module.sum).zip
 
 
 def _read(file: ModuleFile, archive: Path) -> bytes:
@@ -111,10 +146,15 @@ def _packed(file: ModuleFile, module: str, content: ModuleZip) -> bytes:
     files = content.directory(file.path)
     if chart.DESCRIPTION in files:
         return chart.archive(file.path.rpartition("/")[2], files)
-    directory, names = content.around(f"{file.path}/{chart.DESCRIPTION}")
+    near = f"{file.path}/{chart.DESCRIPTION}"
+    raise _missing("a file nor a chart", file.path, module, content, near)
+
+
+def _missing(kinds: str, path: str, module: str, content: ModuleZip, near: str) -> IntegrityError:
+    directory, names = content.around(near)
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    raise IntegrityError(
-        f"there is neither a file nor a chart {file.path} in the module {module}",
+    return IntegrityError(
+        f"there is neither {kinds} {path} in the module {module}",
         why=f"in its directory {directory} are: {shown}",
         hint="correct the path in the catalog",
         id="OMK-I-300",

@@ -12,21 +12,21 @@ import pytest
 import zstandard
 
 from ohmykube.addons import selection
-from ohmykube.cache import oci, releases
+from ohmykube.cache import catalog, oci, releases
+from ohmykube.cache.catalog import DebianLayer, GoRecipe, ImageSpec, ModuleTree
 from ohmykube.cache.sources import base, debian_layer
 from ohmykube.cache.sources.base import SourceContext
 from ohmykube.cache.sources.build import BuildSource
 from ohmykube.cache.store import Store
-from ohmykube.errors import NetworkError, NotFoundError, PrerequisiteError
+from ohmykube.errors import IntegrityError, NetworkError, NotFoundError, PrerequisiteError
 from ohmykube.kit import paths
 from ohmykube.model.cluster import Sources
+from tests.module_proxy import zip_module
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Programs, Recorder
-
-    from ohmykube.cache.catalog import ImageSpec
 
 
 @pytest.fixture
@@ -171,6 +171,81 @@ def test_an_image_is_one_program(source: BuildSource, store: Store) -> None:
     assert document["config"]["Labels"]["org.opencontainers.image.version"] == "v1.14.2"
     assert names_of(store, program)["coredns"].mode == 0o755
     assert source.reference(spec) == spec.ref
+
+
+def test_an_image_of_several_programs_files_and_links(
+    source: BuildSource, store: Store, programs: Programs, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("FAKE_ZIP", str(tmp_path / "module.zip"))
+    content = {
+        "bpf/a.c": "int a;\n",
+        "bpf/lib/b.h": "\n",
+        "bpf/tests/c.c": "",
+        "run.sh": "#!/bin/sh\n",
+    }
+    sum_ = zip_module(tmp_path / "module.zip", "fake.org/agent", "v1", content)
+    built = {"packages": {"agent": "fake.org/agent", "tool": "fake.org/tool"}, "sum": sum_}
+    monkeypatch.setenv("FAKE_SUM", sum_)
+    recipe = GoRecipe(module="fake.org/agent", version="v1", **built)  # type: ignore[arg-type]
+    other = replace(recipe, module="fake.org/other", packages={"other": "fake.org/other"})
+    spec = ImageSpec(
+        name="agent",
+        version="1",
+        ref="fake.org/agent:1",
+        node_roles=(),
+        binary="agent",
+        entrypoint="/agent",
+        arguments=("--now",),
+        environment={"SOCKET": "/run/a"},
+        recipe=recipe,
+        more_recipes=(other,),
+        programs={"tool": "/usr/bin/tool", "other": "/cni/other"},
+        links={"/usr/bin/also": "tool"},
+        files=ModuleTree(
+            module="fake.org/agent",
+            version="v1",
+            sum=sum_,
+            places={"/var/lib/bpf": "bpf", "/run.sh": "run.sh"},
+            programs=("/run.sh",),
+            without=("tests",),
+        ),
+    )
+    assert source.estimate([spec], "amd64") == 120
+    manifest = source.image(spec, "amd64")
+    _, config, layer = oci.image_blobs(store, manifest)
+    described = json.loads(store.path(config.digest).read_bytes())["config"]
+    assert described["Entrypoint"] == ["/agent", "--now"]
+    assert described["Env"] == [f"PATH={oci.SEARCH_PATH}", "SOCKET=/run/a"]
+    members = names_of(store, layer)
+    files = {name: oct(one.mode) for name, one in members.items() if one.isfile()}
+    assert files == {
+        **dict.fromkeys(("agent", "cni/other", "run.sh", "usr/bin/tool"), "0o755"),
+        **dict.fromkeys(("var/lib/bpf/a.c", "var/lib/bpf/lib/b.h"), "0o644"),
+    }
+    assert members["usr/bin/also"].linkname == "tool"
+    assert source.image(spec, "amd64") == manifest
+    gone = replace(spec, files=replace(spec.files, places={"/x": "nowhere"}))
+    with pytest.raises(IntegrityError, match="nowhere in the module") as caught:
+        source.image(gone, "amd64")
+    assert caught.value.why == "in its directory . are: bpf, run.sh"
+
+
+def test_layers_of_one_suite_are_kept_side_by_side(
+    source: BuildSource, store: Store, recorder: Recorder, programs: Programs
+) -> None:
+    tools = DebianLayer(suite="bookworm", packages=("kmod",))
+    other = replace(tools, name="other", packages=("nftables",))
+    assert catalog.key(tools, built=True) == catalog.key(replace(tools, name="x"), built=True)
+    for layer in (tools, other, tools, other):
+        debian_layer.make(layer, "amd64", store, recorder)
+    assert len(programs.calls("mmdebstrap")) == 2
+
+
+def test_what_is_no_program_and_no_library_is_kept_by_name() -> None:
+    path = "usr/lib/llvm-19/bin/clang"
+    assert debian_layer.place(f"./{path}") is None
+    assert debian_layer.place(f"./{path}", (path,)) == path
 
 
 def test_pause_is_compiled_from_c(source: BuildSource, store: Store, programs: Programs) -> None:

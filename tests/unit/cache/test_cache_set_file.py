@@ -61,6 +61,7 @@ image_variables: {tool_image: server}
 """ % {"sum": SUM}  # noqa: UP031 - the text has braces of its own
 DOCUMENT: dict[str, Any] = yaml.safe_load(TEXT)
 IMAGE = {"ref": "x:1", "binary": "a", "entrypoint": "/a"}
+RECIPE = {"module": "example.com/a", "sum": SUM, "packages": {"a": "{module}"}}
 CLUSTER = Cluster(name="dev", kubernetes_version="1.36.3", provider="fake", nodes=())
 
 
@@ -85,6 +86,38 @@ def test_a_file_says_what_nodes_get() -> None:
     assert (image.ref, image.node_roles) == ("example.com/server:v2.1.0", EVERYWHERE)
     assert image.recipe is not None
     assert image.recipe.seconds == 9
+
+
+def test_an_image_may_hold_more_than_one_program() -> None:
+    other = {
+        "module": "example.com/b",
+        "version": "v0.1.0",
+        "sum": SUM,
+        "packages": {"b": "{module}"},
+    }
+    more = {
+        "more_recipes": [other],
+        "programs": {"b": "/usr/bin/b"},
+        "arguments": ["--of={version}"],
+        "environment": {"A": "{name}"},
+        "links": {"/c": "b"},
+        "files": {"module": "example.com/a", "version": "v{version}", "sum": SUM,
+                  "places": {"/d": "data"}, "programs": ["/d"], "without": ["x"]},
+    }  # fmt: skip
+    entry = {**IMAGE, "version": "3", "recipe": RECIPE, **more}
+    (image,) = set_file.parse({**DOCUMENT, "images": {"one": entry}}).images
+    assert [(r.name, r.binaries) for r in image.recipes] == [
+        ("example.com/a@v3", ("a",)),
+        ("example.com/b@v0.1.0", ("b",)),
+    ]
+    assert (image.arguments, image.environment) == (("--of=3",), {"A": "one"})
+    assert (image.programs, image.links) == ({"b": "/usr/bin/b"}, {"/c": "b"})
+    assert image.files is not None
+    assert image.files.name == "example.com/a@v3"
+    assert (image.files.programs, image.files.without) == (("/d",), ("x",))
+    unknown = {**entry, "more_recipes": [{**other, "sum": ""}]}
+    (image,) = set_file.parse({**DOCUMENT, "images": {"one": unknown}}).images
+    assert image.recipes == ()
 
 
 def test_a_file_says_when_it_is_wanted_and_what_it_needs() -> None:
@@ -131,6 +164,8 @@ def test_a_condition_of_another_form_is_a_mistake_of_its_maker() -> None:
         ({"wishes": {}}, TypeError),
         ({"images": {"a": {**IMAGE, "ref": "x:{nowhere}"}}}, KeyError),
         ({"images": {"a": {**IMAGE, "base": "b"}}}, KeyError),
+        ({"images": {"a": {**IMAGE, "recipe": {**RECIPE, "packages": {"b": "x"}}}}}, ValueError),
+        ({"images": {"a": {**IMAGE, "recipe": RECIPE, "programs": {"b": "/b"}}}}, ValueError),
         ({"files": {"a": {"kind": "poem", "download": {"url": "u", "sha256": {}}}}}, ValueError),
     ],
 )
