@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = {"cache", "containerd", "flannel", "kubeadm", "local_path", "node"}
-CLUSTERS = {"flannel", "local_path"}
+ALL = {"cache", "containerd", "flannel", "kubeadm", "local_path", "metrics_server", "node"}
+CLUSTERS = {"flannel", "local_path", "metrics_server"}
 """Those whose scenario begins with a cluster."""
 
 

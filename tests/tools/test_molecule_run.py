@@ -217,6 +217,7 @@ def test_what_stays_is_known_for_the_scenarios_of_this_project() -> None:
         ("cache", "kubeadm"),
         ("kubeadm", "flannel"),
         ("flannel", "local_path"),
+        ("local_path", "metrics_server"),
     ]
 
 

@@ -30,6 +30,13 @@ class TestForeign(AddonConformance):
         foreign_addon.install(tmp_path / "site", monkeypatch)
 
 
+class TestMetricsServer(AddonConformance):
+    """What nodes and pods use."""
+
+    name = "metrics-server"
+    values: ClassVar[dict[str, object]] = {"resolution": 30, "verifyKubelets": True}
+
+
 class TestLocalPath(AddonConformance):
     """Storage of nodes."""
 

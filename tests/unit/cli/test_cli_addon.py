@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def test_list_shows_what_is_installed(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = cli("addon", "list").out
-    assert "flannel      0.26.7    pod network by vxlan or host routes" in told
-    assert "local-path   0.0.30    volumes in a directory" in told
+    assert "flannel          0.26.7    pod network by vxlan or host routes" in told
+    assert "local-path       0.0.30    volumes in a directory" in told
+    assert "metrics-server   0.9.0     use of nodes and pods" in told
     foreign_addon.install(tmp_path / "site", monkeypatch)
     document = cli("addon", "list", "-o", "json").document
     found = {item["name"]: item for item in document["items"]}

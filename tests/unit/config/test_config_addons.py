@@ -64,7 +64,10 @@ def test_a_name_alone_is_enough() -> None:
     [
         (
             "addons: [ecko]",
-            'must be "echo", "flannel", "local-path" or "ping", got "ecko"; did you mean "echo"?',
+            (
+                'must be "echo", "flannel", "local-path", "metrics-server" or "ping", got "ecko"; '
+                'did you mean "echo"?'
+            ),
         ),
         (
             "addons: [echo, echo]",
