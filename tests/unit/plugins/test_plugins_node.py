@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +83,19 @@ def prepare_anew(node: FakeNode, **more: Any) -> list[str]:
 def test_swap_is_turned_off(machine: FakeNode) -> None:
     assert "swapoff" in prepare(machine, facts={**FACTS, "swap": True}).changes
     assert machine.calls("swapoff") == ["swapoff --all"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "noted"),
+    [({}, True), ({"swap": "keep"}, False), ({"manage_kernel": False}, False)],
+)
+def test_swap_counts_as_off_only_where_it_was_turned_off(
+    machine: FakeNode, asked: dict[str, Any], noted: bool
+) -> None:
+    """Or a node whose swap is left alone would look as if somebody had turned it on again."""
+    prepare(machine, **asked)
+    record = json.loads(machine.path("var/lib/ohmykube/managed.json").read_text())
+    assert record["swap_off"] is noted
 
 
 def test_hosts_block(machine: FakeNode) -> None:
