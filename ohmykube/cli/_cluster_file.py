@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.config import load as loader
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import ConfigError
+from ohmykube.errors import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
-    from ohmykube.config.load import Inspected
+    from ohmykube.config.load import Inspected, Loaded
     from ohmykube.model.cluster import Cluster
     from ohmykube.state.record import Record
 
@@ -53,12 +53,36 @@ def load(app: App, file: Path | None, wanted: Overrides | None = None) -> Cluste
         record = app.services.state.read(wanted.name) if wanted.name else None
         if record is None:
             return loader.from_overrides(wanted)
-        document = _whole(app, record)
-        found = loader.load_document(document, wanted, label=f'cluster "{record.name}"')
+        found = _recorded(app, record, wanted)
     elif file == STDIN:
         found = loader.load_text(_standard_input(app), "stdin", wanted)
     else:
         found = loader.load(file, wanted)
+    return _told(app, found)
+
+
+def existing(app: App, name: str, wanted: Overrides) -> Cluster:
+    """Return a cluster that exists as it was described last, with the values of flags.
+
+    Raises:
+        NotFoundError: it does not exist.
+        ConfigError, IntegrityError: as ``load``.
+    """
+    record = app.services.state.read(name)
+    if record is None:
+        known = ", ".join(app.services.state.names()) or "none"
+        raise NotFoundError(
+            f'no cluster "{name}"', why=f"clusters here: {known}", hint="ohmykube list"
+        )
+    return _told(app, _recorded(app, record, wanted))
+
+
+def _recorded(app: App, record: Record, wanted: Overrides) -> Loaded:
+    document = _whole(app, record)
+    return loader.load_document(document, wanted, label=f'cluster "{record.name}"')
+
+
+def _told(app: App, found: Loaded) -> Cluster:
     for warning in found.warnings:
         app.note(f"warning: {warning}")
     return found.cluster
@@ -74,6 +98,20 @@ def inspect(app: App, file: Path) -> Inspected:
     if file == STDIN:
         return loader.inspect(None, _standard_input(app), "stdin")
     return loader.inspect(file)
+
+
+def mapping(app: App, file: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file (``-``: stdin), such as the values of an add-on.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+        PermissionDenied: it may not be read.
+    """
+    from ohmykube.config import yaml_source
+
+    if file == STDIN:
+        return yaml_source.parse(_standard_input(app), "stdin").data
+    return yaml_source.read(file).data
 
 
 def _standard_input(app: App) -> bytes:

@@ -169,12 +169,14 @@ def _inspected(
     source: Source, overrides: Overrides, base: pathlib.Path, *, desired: bool
 ) -> Inspected:
     # pydantic only when something is checked
-    from ohmykube.config import build, v1alpha1  # noqa: PLC0415
+    from ohmykube.config import addon_changes, build, v1alpha1  # noqa: PLC0415
 
     warnings: list[str] = []
     if v1alpha1.is_ours(source.data):
         source, warnings = v1alpha1.convert(source)
     _apply(source, overrides)
+    if overrides.addons:
+        addon_changes.apply(source, overrides.addons)
     built = build.build(source, base, _providers(), check_addons=desired)
     return Inspected(
         label=source.label,

@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddonChange:
+    """What a command makes of one add-on of a cluster."""
+
+    name: str
+    remove: bool = False
+    preferred: bool = False
+    """Take the version that this release prefers, unless ``version`` names another."""
+    version: str | None = None
+    """None leaves the version as it is."""
+    namespace: str | None = None
+    values: Mapping[str, Any] | None = None
+    """All of its values; None leaves them as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +44,7 @@ class Overrides:
     mirror: str | None = None
     sources: tuple[str, ...] | None = None
     template: str | None = None
+    addons: tuple[AddonChange, ...] | None = None
 
     def __bool__(self) -> bool:
         """Tell whether any flag was given."""
@@ -45,5 +65,6 @@ FLAGS = {
     "mirror": "--mirror",
     "sources": "--sources",
     "template": "--template",
+    "addons": "NAME",
 }
 """The flag of each field, as problems name it."""

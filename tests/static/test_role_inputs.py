@@ -47,7 +47,9 @@ def reached() -> dict[str, set[str]]:
     ("path", "roles"),
     [
         # The role itself, all its parts, and those that build on it.
-        ("roles/local_path/tasks/main.yml", {"local_path"}),
+        # Its cluster stays for the scenario after it.
+        ("roles/local_path/tasks/main.yml", {"local_path", "metrics_server"}),
+        ("roles/metrics_server/tasks/main.yml", {"metrics_server"}),
         ("roles/flannel/tasks/main.yml", CLUSTERS),
         ("roles/flannel/templates/flannel.yaml.j2", CLUSTERS),
         ("roles/kubeadm/handlers/main.yml", {"kubeadm"} | CLUSTERS),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ohmykube.cli._output import document
+from ohmykube.cli.cluster.change_results import PlannedChange, changes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.model.addon import AddonFacts
+    from ohmykube.model.cluster import WantedAddon
     from ohmykube.workflows.addons import Info
+    from ohmykube.workflows.up_values import UpResult
 
 
 class AddonItem(TypedDict):
@@ -65,7 +68,29 @@ class AddonInfo(TypedDict):
     values: Any
 
 
-KINDS: dict[str, type] = {"AddonList": AddonList, "AddonInfo": AddonInfo}
+class InstalledAddon(TypedDict):
+    """An add-on of a cluster."""
+
+    name: str
+    version: str
+
+
+class AddonsChanged(TypedDict):
+    """``ohmykube addon install``, ``upgrade`` and ``remove``."""
+
+    cluster: str
+    changed: bool
+    changes: list[PlannedChange]
+    """What was to be done."""
+    addons: list[InstalledAddon]
+    """What the cluster has now, besides its pod network."""
+
+
+KINDS: dict[str, type] = {
+    "AddonList": AddonList,
+    "AddonInfo": AddonInfo,
+    "AddonsChanged": AddonsChanged,
+}
 """Document kinds by name."""
 
 
@@ -118,3 +143,14 @@ def info(found: Info) -> dict[str, Any]:
         values=facts.values.model_json_schema() if facts.values is not None else None,
     )
     return document("AddonInfo", content)
+
+
+def changed(result: UpResult, addons: Sequence[WantedAddon]) -> dict[str, Any]:
+    """Return what was done to the add-ons of a cluster, and which it has now."""
+    content = {
+        "cluster": result.cluster,
+        "changed": result.changed,
+        "changes": changes(result.plan),
+        "addons": [InstalledAddon(name=one.name, version=one.version) for one in addons],
+    }
+    return document("AddonsChanged", content)

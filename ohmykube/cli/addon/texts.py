@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.cli.addon import results
+from ohmykube.ui.console import seconds
 from ohmykube.ui.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ohmykube.model.addon import AddonFacts
+    from ohmykube.model.cluster import WantedAddon
     from ohmykube.workflows.addons import Info
+    from ohmykube.workflows.up_values import UpResult
 
 
 def addons(found: Sequence[AddonFacts]) -> str:
@@ -53,3 +56,10 @@ def _values(facts: AddonFacts) -> list[str]:
     if facts.values is None:
         return []
     return list(facts.values.model_json_schema().get("properties", {}))
+
+
+def changed(result: UpResult, addons: Sequence[WantedAddon]) -> str:
+    """Return which add-ons a cluster has now, and how long that took."""
+    now = ", ".join(f"{one.name} {one.version}" for one in addons) or "none"
+    took = "" if result.changed else "nothing changed, "
+    return f'Add-ons of cluster "{result.cluster}": {now} ({took}{seconds(result.seconds)})\n'

@@ -1,7 +1,8 @@
-"""The question before nodes, or add-ons with data, are deleted."""
+"""The question before nodes, or add-ons with data, are deleted, and what is asked for it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,21 @@ from ohmykube.ui import console
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
+    from ohmykube.model.cluster import Cluster
     from ohmykube.planning.consent import ConsentNeeded
+    from ohmykube.workflows.up_values import UpOptions, UpResult
+
+
+def bring_about(app: App, cluster: Cluster, wanted: UpOptions) -> UpResult:
+    """Bring a cluster to what it should be; where something would be lost, ask and begin anew."""
+    from ohmykube.planning.consent import ConsentNeeded
+    from ohmykube.workflows import up as workflow
+
+    try:
+        return app.call(workflow.up, cluster, wanted)
+    except ConsentNeeded as needed:
+        agreed = replace(wanted, may_delete=ask(app, needed))
+    return app.call(workflow.up, cluster, agreed)
 
 
 def ask(app: App, needed: ConsentNeeded) -> frozenset[str]:

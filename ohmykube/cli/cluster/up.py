@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ohmykube.cli._app import App
-    from ohmykube.model.cluster import Cluster
-    from ohmykube.workflows.up_values import UpOptions, UpResult
 
 LONGEST_WAIT = 86_400
 
@@ -95,20 +92,8 @@ def up(
         bundles=chosen["bundles"],
         allowed_signers=chosen["allowed_signers"],
     )
-    result = _up(app, cluster, wanted)
+    result = deletions.bring_about(app, cluster, wanted)
     if plan_only:
         show(app, result, exit_code=exit_code)
     else:
         app.show(results.up(result), texts.up(result))
-
-
-def _up(app: App, cluster: Cluster, wanted: UpOptions) -> UpResult:
-    """Do it; where something would be lost, ask first and begin anew."""
-    from ohmykube.planning.consent import ConsentNeeded
-    from ohmykube.workflows import up as workflow
-
-    try:
-        return app.call(workflow.up, cluster, wanted)
-    except ConsentNeeded as needed:
-        agreed = replace(wanted, may_delete=deletions.ask(app, needed))
-    return app.call(workflow.up, cluster, agreed)

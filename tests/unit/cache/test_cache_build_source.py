@@ -341,7 +341,7 @@ def test_the_estimate_counts_each_module_once_and_nothing_that_is_there(
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     release = RELEASE
     everything = source.estimate([*release.components, *release.images], "amd64")
-    assert 900 < everything < 1100
+    assert 1000 < everything < 1300
     coredns = image("coredns")
     assert source.estimate([coredns, coredns], "amd64") == 190
     source.image(coredns, "amd64")
