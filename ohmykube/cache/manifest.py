@@ -20,7 +20,8 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-ACCEPT = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST))
+IMAGE_TYPES = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST)
+ACCEPT = ", ".join(IMAGE_TYPES)
 
 
 Media = Annotated[str, pydantic.Field(max_length=255, pattern=r"^[!-~]+$")]
@@ -62,6 +63,12 @@ class Descriptor(_Part):
     size: Annotated[int, pydantic.Field(ge=0, lt=1 << 40)]
     platform: Platform | None = None
     annotations: dict[str, str] = pydantic.Field(default_factory=dict)
+
+    @pydantic.field_validator("platform")
+    @classmethod
+    def _said(cls, platform: Platform | None) -> Platform | None:
+        """Take a platform of which nothing is told for none."""
+        return platform if platform and (platform.os or platform.architecture) else None
 
 
 class Manifest(_Part):
@@ -155,13 +162,17 @@ def parse(data: bytes, name: str) -> Manifest | Index:
 
 
 def _fields(data: bytes) -> frozenset[str]:
-    """Return the names of the fields of a document that have a value."""
+    """Return the names of the fields of a document that have a value.
+
+    A null is one where nothing but the list of manifests can make the document an image or index.
+    """
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
         return frozenset()
-    found = document.items() if isinstance(document, dict) else ()
-    return frozenset(name for name, value in found if value is not None)
+    found = document if isinstance(document, dict) else {}
+    told = frozenset(name for name, value in found.items() if value is not None)
+    return told if told & {"config", "layers"} else told | ({"manifests"} & found.keys())
 
 
 def no_layers(name: str) -> IntegrityError:

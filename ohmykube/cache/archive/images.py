@@ -219,6 +219,9 @@ class _Layout(_Reader):
     def _image(self, entry: Descriptor, levels: int) -> ArchivedImage | None:
         """Return the image that an entry leads to; None when it is none for these nodes."""
         platform = entry.platform
+        if entry.media_type not in manifest.IMAGE_TYPES:
+            self.passed_over.add(entry.media_type)
+            return None
         if platform and (platform.os, platform.architecture) != ("linux", self.arch):
             self._not_for_us(platform.os, platform.architecture)
             return None
@@ -229,6 +232,8 @@ class _Layout(_Reader):
             return None
         if isinstance(parsed, Manifest):
             return self._whole(data, parsed)
+        if not parsed.manifests:
+            self.passed_over.add("an index of nothing")
         if not levels:
             self.bad(f"its indexes lead to indexes more than {_DEEPEST} times")
         fitting = parsed.fitting(self.arch)

@@ -377,7 +377,10 @@ def wrapped(files: Files, levels: int, **platform: str) -> Files:
 
 @forms
 @pytest.mark.parametrize("levels", [1, 2, 4])
-@pytest.mark.parametrize("platform", [{}, {"os": "linux", "architecture": "amd64"}])
+@pytest.mark.parametrize(
+    "platform",
+    [{}, {"os": ""}, {"os": "", "architecture": ""}, {"os": "linux", "architecture": "amd64"}],
+)
 def test_an_index_may_lead_to_an_index_and_leave_platforms_out(
     form: Callable, levels: int, platform: dict[str, str], store: Store, tmp_path: Path
 ) -> None:
@@ -406,6 +409,45 @@ NO_IMAGES = {
     "a config without a platform": (no_image(), "no platform"),
     "an index of artifacts": (b'{"artifactType": "text/x", "manifests": []}', "text/x"),
 }
+
+
+OTHER_TYPES = ("application/vnd.oci.artifact.manifest.v1+json", "application/vnd.cncf.x", "text/x")
+
+
+@pytest.mark.parametrize("media", OTHER_TYPES)
+def test_an_entry_of_a_type_that_no_image_has_is_not_even_read(
+    media: str, store: Store, tmp_path: Path
+) -> None:
+    made = image_maker.image(2000)
+    files = {**image_maker.oci_files(made, APP), **blob(b"no JSON")}
+    entries = json.loads(files["index.json"])["manifests"]
+    files["index.json"] = json.dumps(
+        {"manifests": [image_maker.describe(b"no JSON", media), *entries]}
+    ).encode()
+    told: list[str] = []
+    with archive_reader.open_archive(as_file(tmp_path / "a", files), store) as contents:
+        (found,) = images.read_images(contents, store, "amd64", told.append)
+    assert found.references == (APP,)
+    assert media in told[0]
+
+
+@pytest.mark.parametrize("index", [{"manifests": []}, {"manifests": None}, {"manifests": [None]}])
+def test_an_index_of_nothing_is_no_image(
+    index: dict[str, object], store: Store, tmp_path: Path
+) -> None:
+    """Beside an image it is passed over; an entry that is nothing is not an index of nothing."""
+    made, data = image_maker.image(2000), json.dumps(index).encode()
+    files = {**image_maker.oci_files(made, APP), **blob(data)}
+    entries = json.loads(files["index.json"])["manifests"]
+    files["index.json"] = json.dumps(
+        {"manifests": [image_maker.describe(data, INDEX), *entries]}
+    ).encode()
+    if index["manifests"] == [None]:
+        with pytest.raises(IntegrityError):
+            load(as_file(tmp_path / "a", files), store)
+    else:
+        (ref,) = load(as_file(tmp_path / "a", files), store)
+        assert ref.digest == made.digest
 
 
 @forms
