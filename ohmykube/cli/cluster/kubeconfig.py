@@ -87,15 +87,16 @@ def _in_form(text: str, app: App) -> str:
 
 
 def default_target(environ: Mapping[str, str], sudo_user: SudoUser | None) -> Path:
-    """Return the file that kubectl writes: of $KUBECONFIG the first that exists, else the first.
+    """Return the file that kubectl writes: of $KUBECONFIG the first that exists, else the last.
 
     Args:
         environ: of the process.
         sudo_user: who called sudo; without $KUBECONFIG it is a file of this user.
     """
     # To kubectl an empty part of the list is nothing, and "~" is a name like others.
-    named = [Path(part) for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    parts = [part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    named = [Path(part) for part in dict.fromkeys(parts)]  # of a name that is there twice the first
     if named:
-        return paths.absolute(next((path for path in named if path.exists()), named[0]))
+        return paths.absolute(next((path for path in named if path.exists()), named[-1]))
     home = sudo_user.home if sudo_user is not None else paths.home_of(environ)
     return paths.absolute(home / ".kube" / "config")
