@@ -8,6 +8,8 @@ import json
 
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import (
     by_name,
+    ignored,
+    kubelet_arguments,
     merged,
     united,
 )
@@ -17,8 +19,8 @@ KUBEADM = "kubeadm.k8s.io/v1beta4"
 LISTS = {
     "certSANs": united,
     "extraArgs": by_name,
-    "ignorePreflightErrors": united,
-    "kubeletExtraArgs": by_name,
+    "ignorePreflightErrors": ignored,
+    "kubeletExtraArgs": kubelet_arguments,
 }
 # Its controllers each ask for a token of their own when it starts, 20 a second by default: nobody makes
 # pods or signs certificates for five seconds.

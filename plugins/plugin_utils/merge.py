@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+LABELS = "node-labels"
+
 
 def merged(base, patch, lists=None):
     """Return ``base`` with ``patch`` merged over it: mappings deeply, everything else replaced.
@@ -33,3 +35,24 @@ def by_name(ours, theirs):
 def united(ours, theirs):
     """Return the entries of both, each once."""
     return ours + [entry for entry in theirs if entry not in ours]
+
+
+def ignored(ours, theirs):
+    """Return the preflight errors to ignore of both; kubeadm refuses ``all`` beside others."""
+    if any(isinstance(entry, str) and entry.lower() == "all" for entry in theirs):
+        return ["all"]
+    return united(ours, theirs)
+
+
+def kubelet_arguments(ours, theirs):
+    """Lay a kubelet's arguments over others by name, but those with labels: it adds them up."""
+    taken = {label.partition("=")[0] for label in _labels(theirs)}
+    kept = [label for label in _labels(ours) if label.partition("=")[0] not in taken]
+    labels = [{"name": LABELS, "value": ",".join(kept)}] if kept else []
+    found = by_name(ours, theirs)
+    return found if any(one in found for one in labels) else labels + found
+
+
+def _labels(arguments):
+    named = [one for one in arguments if isinstance(one, dict) and one.get("name") == LABELS]
+    return [label for one in named for label in str(one.get("value") or "").split(",") if label]

@@ -490,6 +490,8 @@ def test_a_users_arguments_stand_beside_ours(place: str, node: dict[str, Any]) -
             k: v for k, v in others.items() if k != place
         }
     for entry in ours:
+        if entry["name"] == "node-labels":
+            continue  # these add up, see below
         mine = {"name": entry["name"], "value": "mine"}
         found = _argument_lists(_documents(node, **_laid(place, [mine])))
         assert _arguments(found[place]) == {**_arguments(ours), entry["name"]: "mine"}
@@ -497,7 +499,7 @@ def test_a_users_arguments_stand_beside_ours(place: str, node: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("kind", ["InitConfiguration", "JoinConfiguration"])
-@pytest.mark.parametrize("theirs", [["NumCPU", "Mem"], ["Swap"], ["all"], [], None])
+@pytest.mark.parametrize("theirs", [["NumCPU", "Mem"], ["Swap"], [], None])
 def test_ignored_preflight_errors_are_those_of_both(kind: str, theirs: list[str] | None) -> None:
     """A node cannot help some of them, whatever else the user wants to be ignored."""
     field = "nodeRegistration.ignorePreflightErrors"
@@ -508,6 +510,39 @@ def test_ignored_preflight_errors_are_those_of_both(kind: str, theirs: list[str]
         *ours,
         *(one for one in theirs or [] if one not in ours),
     ]
+
+
+@pytest.mark.parametrize("kind", ["InitConfiguration", "JoinConfiguration"])
+@pytest.mark.parametrize("theirs", [["all"], ["Swap", "ALL"], ["All", "NumCPU"]])
+def test_all_preflight_errors_are_ignored_by_one_word(kind: str, theirs: list[str]) -> None:
+    """With others beside it kubeadm refuses it."""
+    place = f"{kind}.nodeRegistration.ignorePreflightErrors"
+    found = _documents(CONTAINER, **_laid(place, theirs))
+    assert found[kind]["nodeRegistration"]["ignorePreflightErrors"] == ["all"]
+
+
+@pytest.mark.parametrize("kind", ["InitConfiguration", "JoinConfiguration"])
+@pytest.mark.parametrize(
+    ("theirs", "labels"),
+    [
+        (["c=d"], {"a": "b", "c": "d"}),
+        (["a=mine"], {"a": "mine"}),
+        (["a=mine,c=d", "e="], {"a": "mine", "c": "d", "e": ""}),
+        ([""], {"a": "b"}),
+    ],
+)
+def test_labels_of_a_node_are_those_of_both(
+    kind: str, theirs: list[str], labels: dict[str, str]
+) -> None:
+    """As the kubelet reads its arguments: one after the other, in whatever order."""
+    place = f"{kind}.nodeRegistration.kubeletExtraArgs"
+    mine = [{"name": "node-labels", "value": value} for value in theirs]
+    found = _argument_lists(_documents(NODE, **_laid(place, mine)))[place]
+    values = [one["value"] for one in found if one["name"] == "node-labels"]
+    for order in (values, values[::-1]):
+        pairs = [label.partition("=") for value in order for label in value.split(",") if label]
+        assert {key: value for key, _, value in pairs} == labels
+    assert "node-ip" in {one["name"] for one in found}
 
 
 @pytest.mark.parametrize("theirs", [["kube.corp.example"], ["a", "b"], [], None])
