@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.ohmykube.cluster.plugins.module_utils import kubeadm_settings
 from ansible_collections.ohmykube.cluster.plugins.plugin_utils.merge import (
     by_name,
     ignored,
@@ -391,6 +392,7 @@ class FilterModule:
             "cgroup_driver": cgroup_driver,
             "kube_nodes_wanted": kube_nodes_wanted,
             "kubeadm_init_documents": kubeadm_init_documents,
+            "kubeadm_documents_sum": kubeadm_settings.sum_of,
             "kubeadm_join_document": kubeadm_join_document,
             "kubeadm_files": kubeadm_files,
             "kubeadm_patches": kubeadm_patches,

@@ -19,6 +19,7 @@ import re
 import time
 
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
+    kubeadm_settings,
     leftovers,
     managed,
     node_state,
@@ -87,7 +88,8 @@ def locked(timeout):
 class Record:
     """What we began and finished on this node.
 
-    Keys: ``action`` (init, join), ``finished``, ``config`` (a hash), ``kubernetes`` (a version, or ''),
+    Keys: ``action`` (init, join), ``finished``, ``config`` (a hash), ``settings`` (see
+    ``kubeadm_settings.sums``), ``kubernetes`` (a version, or ''),
     ``endpoint`` (where admin.conf has to lead once the node has joined), ``found`` (what of Kubernetes'
     names was there before and stays; see ``leftovers``).
     """
@@ -109,9 +111,16 @@ class Record:
         """What of Kubernetes' names was there before."""
         return dict(leftovers.NOTHING, **(self.value.get("found") or {}))
 
-    def begin(self, action, config, version, found=None):
+    def begin(self, action, documents, version, found=None):
         """Note that ``kubeadm <action>`` begins; on disk when this returns."""
-        self._write(action=action, finished=False, config=config, kubernetes=version, found=found)
+        self._write(
+            action=action,
+            finished=False,
+            config=kubeadm_settings.sum_of(documents),
+            settings=kubeadm_settings.sums(documents),
+            kubernetes=version,
+            found=found,
+        )
 
     def finish(self, action):
         """Note that ``kubeadm <action>`` has finished, keeping what was noted when it began."""
@@ -143,11 +152,6 @@ def traces():
 
 def _files_below(path):
     return any(names for _directory, _directories, names in os.walk(path))
-
-
-def config_hash(documents):
-    """Return a hash of configuration documents that does not depend on key order."""
-    return hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
 
 
 def render(documents):
@@ -282,13 +286,27 @@ def run_once(action, documents, params, *, check_mode, adopt, prepare, before=No
         else:
             found = leftovers.found(managed.files() | {params.get("config_path")})
         path = prepare()
-        record.begin(action, config_hash(documents), params["kubernetes_version"], found)
+        record.begin(action, documents, params["kubernetes_version"], found)
         if before is not None:
             before(path, lock)
             record = Record()
         execute(action, [action, "--config", path] + FLAGS[action], lock, params["timeout"])
         record.finish(action)
         return True
+
+
+def drift(action, documents, params):
+    """Return the names of settings that were others when ``kubeadm <action>`` made this node.
+
+    ``params``: ``drift`` of the module. Raises KubeadmError where there must be none.
+    """
+    record = Record()
+    if record.value.get("action") != action:
+        return []
+    names = kubeadm_settings.differing(record.value.get("settings"), documents)
+    if names and params["drift"] == "fail":
+        raise KubeadmError(kubeadm_settings.warning(names), "config")
+    return names
 
 
 def start_kubelet(check_mode):

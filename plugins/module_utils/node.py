@@ -57,6 +57,7 @@ def gather(root="/", wait_for_api=0):
         "hostname": hostname,
         "in_container": in_container(at),
         "joined": joined,
+        "initialised_with": record.value.get("config", "") if _is_maker(record) else "",
         "kubernetes_version": record.value.get("kubernetes", ""),
         "os": {"id": release.get("ID", ""), "version": release.get("VERSION_ID", "")},
         "python": platform.python_version(),
@@ -64,6 +65,10 @@ def gather(root="/", wait_for_api=0):
         "swap": len(read_text(at("/proc/swaps")).splitlines()) > 1,
         "systemd": os.path.isdir(at("/run/systemd/system")),
     }
+
+
+def _is_maker(record):
+    return record.value.get("action") == "init"
 
 
 def os_release(text):

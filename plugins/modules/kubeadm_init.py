@@ -46,6 +46,15 @@ options:
     description: Seconds to wait for another kubeadm on the same node.
     type: int
     default: 600
+  drift:
+    description:
+      - What to do where the node was made with other settings, which stay as they are. V(warn) and V(fail) name them.
+      - What M(ohmykube.cluster.kube_nodes) brings about does not count, nor what counts only while kubeadm runs. Of nodes
+        that were made before version 0.2.0 of this collection, or by others, it is not known.
+    type: str
+    choices: [warn, fail, ignore]
+    default: warn
+    version_added: 0.2.0
 attributes:
   check_mode:
     description: Reports whether kubeadm would run.
@@ -74,8 +83,9 @@ node:
   type: dict
   returned: success
 drift:
-  description: Whether the documents differ from those that the control plane was made with.
-  type: bool
+  description: Settings that were others when the node was made, as kind and field, such as C(KubeletConfiguration.maxPods).
+  type: list
+  elements: str
   returned: success
 phase:
   description: Phase of kubeadm that failed.
@@ -93,6 +103,7 @@ import re
 from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     ansible_module,
     kubeadm,
+    kubeadm_settings,
     kubectl,
     node,
     programs,
@@ -106,6 +117,7 @@ OPTIONS = {
     "control_planes": {"type": "int", "default": 1},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
+    "drift": {"type": "str", "choices": ["warn", "fail", "ignore"], "default": "warn"},
 }
 API_SECONDS = 60
 ONE_ENDPOINT = (
@@ -176,12 +188,12 @@ def initialise(params, check_mode):
         prepare=prepare,
     )
     started = not (ran and check_mode) and kubeadm.start_kubelet(check_mode)
-    begun_with = kubeadm.Record().value.get("config", "")
+    drift = kubeadm.drift("init", documents, params)
     return {
         "changed": ran or started,
         "node": node.gather(wait_for_api=API_SECONDS),
         "ca_cert_hash": kubeadm.ca_hash(),
-        "drift": bool(begun_with) and begun_with != kubeadm.config_hash(documents),
+        "drift": drift,
         "diff": [difference] if ran else [],
     }
 
@@ -197,6 +209,8 @@ def main():
     warning = endpoint_warning(module.params["documents"], module.params["control_planes"])
     if warning and result["diff"]:
         module.warn(warning)
+    if result["drift"] and module.params["drift"] == "warn":
+        module.warn(kubeadm_settings.warning(result["drift"]))
     module.exit_json(**result)
 
 

@@ -67,6 +67,12 @@ options:
     description: Seconds to wait for another kubeadm on the same node.
     type: int
     default: 600
+  drift:
+    description: As of M(ohmykube.cluster.kubeadm_init).
+    type: str
+    choices: [warn, fail, ignore]
+    default: warn
+    version_added: 0.2.0
 attributes:
   check_mode:
     description: Reports whether kubeadm would run.
@@ -90,6 +96,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+drift:
+  description: As of M(ohmykube.cluster.kubeadm_init).
+  type: list
+  elements: str
+  returned: success
 phase:
   description: Phase of kubeadm that failed.
   type: str
@@ -110,6 +121,7 @@ from ansible_collections.ohmykube.cluster.plugins.module_utils import (
     ansible_module,
     api_server,
     kubeadm,
+    kubeadm_settings,
     programs,
     storage,
 )
@@ -125,6 +137,7 @@ OPTIONS = {
     "kubernetes_version": {"type": "str", "default": ""},
     "timeout": {"type": "int", "default": 600},
     "lock_timeout": {"type": "int", "default": 600},
+    "drift": {"type": "str", "choices": ["warn", "fail", "ignore"], "default": "warn"},
 }
 ENDPOINT_SECONDS = 3
 # Of the time that kubeadm may take: 20 seconds by default.
@@ -232,10 +245,11 @@ class Join:
         own, wanted = kubeadm.ca_hash(), self._params["ca_cert_hash"]
         if own and wanted and own != wanted and not ran:
             raise kubeadm.KubeadmError(OTHER_CLUSTER % (own, wanted), "survey")
+        drift = kubeadm.drift("join", [self._document], self._params)
         if not check_mode:
             aim_at_the_endpoint()
         started = not (ran and check_mode) and kubeadm.start_kubelet(check_mode)
-        return {"changed": ran or started, "ran": ran}
+        return {"changed": ran or started, "ran": ran, "drift": drift}
 
     def _prepare(self):
         params, document = self._params, self._document
@@ -317,6 +331,8 @@ def main():
     warning = endpoint_warning(module.params["document"], module.params["api_server"])
     if result.pop("ran") and warning:
         module.warn(warning)
+    if result["drift"] and module.params["drift"] == "warn":
+        module.warn(kubeadm_settings.warning(result["drift"]))
     module.exit_json(**result)
 
 

@@ -60,6 +60,7 @@ ansible_facts:
           plane.
         - V(node_name) and V(node_ip) are the node's name and address in its cluster, or empty.
         - V(pod_cidr), V(service_cidr) and V(dns_domain) are those of the cluster of a control plane, or empty.
+        - V(initialised_with) is a sum of the documents that C(kubeadm init) was given here, or empty.
         - V(kubernetes_version) is the version that was initialised or joined here, or empty.
         - V(cluster_ca) is the hash of the cluster's certificate authority, or empty.
         - V(deployed) names what was deployed and is as it was left, each with the digest that the caller of

@@ -102,7 +102,7 @@ def test_facts_of_a_control_plane(node: FakeNode, server: TlsServer) -> None:
 
 
 def test_facts_of_other_nodes(node: FakeNode) -> None:
-    kubeadm.Record().begin("join", "", "1.36.3")
+    kubeadm.Record().begin("join", [], "1.36.3")
     found = node_facts.gather()
     assert not found["control_plane"]
     assert (found["begun"], found["api_server"], found["api_problem"]) == ("join", "", "")

@@ -87,15 +87,59 @@ def test_init_runs_once(run_module: RunModule, machine: FakeNode) -> None:
     machine.forget()
     second = init(run_module, machine)
     assert second["changed"] is False
-    assert second["drift"] is False
+    assert second["drift"] == []
     assert machine.calls("kubeadm") == []
 
 
-def test_init_tells_drift(run_module: RunModule, machine: FakeNode) -> None:
-    init(run_module, machine)
-    config = str(machine.path("etc/kubernetes/kubeadm.yaml"))
-    again = run_module("kubeadm_init", documents=[{"kind": "Other"}], config_path=config)
-    assert (again["changed"], again["drift"]) == (False, True)
+OTHERWISE = {"kind": "KubeletConfiguration", "maxPods": 42}
+OTHER_JOIN = {**JOIN, "nodeRegistration": {"kubeletExtraArgs": [{"name": "v", "value": "4"}]}}
+
+
+DRIFT: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
+    "kubeadm_init": (
+        {"documents": DOCUMENTS},
+        {"documents": [*DOCUMENTS, OTHERWISE]},
+        "KubeletConfiguration.maxPods",
+    ),
+    "kubeadm_join": (
+        {"document": JOIN, "token": SECRET},
+        {"document": OTHER_JOIN},
+        "JoinConfiguration.nodeRegistration.kubeletExtraArgs.v",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRIFT)
+def test_settings_that_would_not_come_about_are_named(
+    run_module: RunModule, machine: FakeNode, name: str
+) -> None:
+    """As a warning, as a failure, or in the result alone; kubeadm does nothing about them."""
+    made_with, otherwise, field = DRIFT[name]
+    if name == "kubeadm_init":
+        place = {"config_path": str(machine.path("etc/kubernetes/kubeadm.yaml"))}
+        made_with, otherwise = made_with | place, otherwise | place
+    first = run_module(name, **made_with)
+    assert first["drift"] == []
+    machine.forget()
+    silent = run_module(name, **otherwise, drift="ignore")
+    assert silent["drift"] == [field]
+    # Warnings are of the whole process.
+    assert f"values of {field}" not in str(silent.get("warnings"))
+    refused = run_module(name, **otherwise, drift="fail", fails=True)
+    assert field in str(refused["msg"])
+    for check in (False, True):
+        told = run_module(name, **otherwise, check=check)
+        assert (told["changed"], told["drift"]) == (False, [field])
+        assert field in str(told["warnings"])
+    assert machine.calls("kubeadm") == []
+
+
+def test_a_node_that_joined_is_not_compared_with_what_makes_a_cluster(
+    run_module: RunModule, machine: FakeNode
+) -> None:
+    """Whichever control plane speaks for a cluster, the one that made it knows its settings."""
+    join(run_module, token=SECRET)
+    assert init(run_module, machine)["drift"] == []
 
 
 def test_init_check_mode_touches_nothing(run_module: RunModule, machine: FakeNode) -> None:
@@ -147,7 +191,7 @@ def test_reset_of_half_done_init_clears_etcd(run_module: RunModule, machine: Fak
 
 
 def test_run_whose_caller_died_counts_as_finished(run_module: RunModule, machine: FakeNode) -> None:
-    kubeadm.Record().begin("init", "", "1.36.3")
+    kubeadm.Record().begin("init", [], "1.36.3")
     machine.write("etc/kubernetes/kubelet.conf")
     machine.write("etc/kubernetes/admin.conf")
     machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"] + "!\n")
@@ -365,7 +409,7 @@ def test_a_join_that_was_killed_still_ends_at_the_endpoint(
     run_module: RunModule, machine: FakeNode, answering: list[str]
 ) -> None:
     record = kubeadm.Record()
-    record.begin("join", "", "1.36.3")
+    record.begin("join", [], "1.36.3")
     record.note(endpoint=ENDPOINT)
     machine.write("etc/kubernetes/kubelet.conf")
     admin = machine.write("etc/kubernetes/admin.conf", "    server: https://10.0.0.12:6443\n")
@@ -402,7 +446,7 @@ def test_what_others_made_of_a_node_is_not_made_anew(
     join(run_module, token=SECRET)
     machine.forget()
     assert init(run_module, machine)["changed"] is False
-    kubeadm.Record().begin("init", "", "1.36.3")
+    kubeadm.Record().begin("init", [], "1.36.3")
     machine.write("var/log/ohmykube/kubeadm-init.log", kubeadm.SUCCESS["init"])
     assert join(run_module, token=SECRET)["changed"] is False
     assert kubeadm.Record().value["action"] == "init"

@@ -231,7 +231,7 @@ def test_facts_tell_what_node_and_cluster_were_made_with(node: FakeNode) -> None
     for name, text in manifests.items():
         node.write(f"etc/kubernetes/manifests/{name}.yaml", text)
     assert settings() == SETTLED, "a cluster that others made"
-    facts.kubeadm.Record().begin("init", "", "1.36.3")
+    facts.kubeadm.Record().begin("init", [], "1.36.3")
     assert set(settings().values()) == {""}
     facts.kubeadm.Record().finish("init")
     node.write("etc/kubernetes/kubelet.conf")

@@ -304,7 +304,7 @@ def test_a_damaged_record_is_none(play: Callable[[], None], machine: FakeNode) -
 
 def test_how_far_kubeadm_is(machine: FakeNode) -> None:
     record = kubeadm.Record()
-    record.begin("join", "0", "1.36.3")
+    record.begin("join", [], "1.36.3")
     machine.write("etc/kubernetes/kubelet.conf")
     assert look()["kubeadm"] == "begun"
     for action, words in kubeadm.SUCCESS.items():
@@ -496,7 +496,7 @@ def test_dns_is_asked_from_each_node_that_has_joined(
     play()
     assert look(dns=["10.96.0.10", "n"])["dns"] is False
     record = kubeadm.Record()
-    record.begin("join", "0", "1.36.3")
+    record.begin("join", [], "1.36.3")
     assert look(dns=["10.96.0.10", "n"])["dns"] is False
     record.finish("join")
     assert look(dns=["10.96.0.10", "n"])["dns"] is True
@@ -597,7 +597,7 @@ def test_peers_are_asked_where_the_pod_network_has_them(
     monkeypatch.setattr(node_state, "reached", reached)
     look(overlays=["flannel."])
     record = kubeadm.Record()
-    record.begin("join", "0", "1.36.3")
+    record.begin("join", [], "1.36.3")
     record.finish("join")
     assert look(overlays=["flannel."])["reached"] == ["10.244.1.0"]
     look(overlays=["flannel.", "flannel-v6."])
