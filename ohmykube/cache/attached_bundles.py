@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.cache.blobs import Blob
 from ohmykube.errors import NotFoundError
-from ohmykube.kit import files, paths
+from ohmykube.kit import files, paths, shell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class AttachedBundles:
             status = path.stat()
         except FileNotFoundError as error:
             raise NotFoundError(
-                f"{path} does not exist", hint=f"ls -l {path.parent}", id="OMK-I-301"
+                f"{path} does not exist", hint=f"ls -l {shell.word(path.parent)}", id="OMK-I-301"
             ) from error
         for digest, (offset, size) in blobs.items():
             if offset < 0 or size < 0 or offset + size > status.st_size:

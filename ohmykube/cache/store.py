@@ -21,6 +21,7 @@ from ohmykube.cache.layout import HOLD_SECONDS, Layout
 from ohmykube.cache.leases import Lease, Leases
 from ohmykube.cache.refs import SCHEMA, Ref, RefList, Signature
 from ohmykube.errors import IntegrityError, NotFoundError
+from ohmykube.kit import shell
 from ohmykube.kit.retry import SystemClock
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Store:
             raise IntegrityError(
                 f"{names} is damaged in {blob.path}",
                 why=f"{digest} hashes to {found} there; this blob is not used any more",
-                hint=f"copy the bundle again, then: ohmykube bundle verify {blob.path}",
+                hint=f"copy the bundle again, then: ohmykube bundle verify {shell.word(blob.path)}",
                 id="OMK-I-302",
             )
         self._pool.isolate(blob.path, digest)

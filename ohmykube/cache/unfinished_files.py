@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError
-from ohmykube.kit import files
+from ohmykube.kit import files, shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def remove(path: Path) -> int:
             raise
         raise LockedError(
             f"{path.parent} is a link that another user made, so nothing in it is removed",
-            hint=f"ls -ld {path.parent}  (whose is it?)",
+            hint=f"ls -ld {shell.word(path.parent)}  (whose is it?)",
             id="OMK-I-311",
         ) from error
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ohmykube.config import yaml_source
 from ohmykube.config.problems import echo
 from ohmykube.errors import ConfigError
-from ohmykube.kit import process
+from ohmykube.kit import process, shell
 from ohmykube.model import names
 from ohmykube.model.cluster import Role
 
@@ -128,7 +128,7 @@ def _listed(path: pathlib.Path, label: str) -> dict[str, Any]:
             raise ConfigError(
                 f"{label} is not an Ansible inventory",
                 why=_reason(error.result.stderr, path),
-                hint=f"ansible-inventory -i {label} --list",
+                hint=f"ansible-inventory -i {shell.word(label)} --list",
                 id="OMK-C-108",
             ) from error
     listed: dict[str, Any] = json.loads(done.stdout, object_hook=_plain)

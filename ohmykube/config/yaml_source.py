@@ -15,7 +15,7 @@ import yaml
 from ohmykube.config.problems import Path, Problem
 from ohmykube.config.yaml_tree import Node, compose, unsafe
 from ohmykube.errors import ConfigError, PermissionDenied
-from ohmykube.kit import yaml_errors
+from ohmykube.kit import shell, yaml_errors
 
 if TYPE_CHECKING:
     import pathlib
@@ -62,8 +62,8 @@ def read(path: pathlib.Path, label: str = "") -> Source:
         ConfigError: no such file, not YAML, or beyond the limits.
         PermissionDenied: it may not be read.
     """
-    # Whole, unlike other echoed values: the hint is to be copied.
-    shown = ascii(label or str(path))[1:-1]
+    # Whole and as it is written, unlike other echoed values: the hint is to be copied.
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in label or str(path))
     return parse(_bytes(path, shown), shown)
 
 
@@ -79,12 +79,15 @@ def _bytes(path: pathlib.Path, label: str) -> bytes:
     except FileNotFoundError:
         raise ConfigError(
             f"there is no file {label}",
-            hint=f"ohmykube config template > {label}",
+            hint=f"ohmykube config template > {shell.word(label)}",
             id="OMK-C-103",
         ) from None
     except PermissionError as error:
         raise PermissionDenied(
-            f"cannot read {label}", why=error.strerror, hint=f"ls -l {label}", id="OMK-C-104"
+            f"cannot read {label}",
+            why=error.strerror,
+            hint=f"ls -l {shell.word(label)}",
+            id="OMK-C-104",
         ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
@@ -125,7 +128,9 @@ def parse(data: bytes, label: str) -> Source:
         ) from None
     if root is None or (root.plain and root.scalar in _NULL):
         raise ConfigError(
-            f"{label} is empty", hint=f"ohmykube config template > {label}", id="OMK-C-102"
+            f"{label} is empty",
+            hint="ohmykube config template  (an example of what is read)",
+            id="OMK-C-102",
         )
     if root.pairs is None:
         raise ConfigError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ohmykube.errors import PrerequisiteError
+from ohmykube.kit import shell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,6 @@ def become(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
         raise PrerequisiteError(
             f"{argv[0]} cannot be run",
             why=why,
-            hint=f"ls -l {shlex.quote(argv[0])}",
+            hint=f"ls -l {shell.word(argv[0])}",
             id="OMK-H-330",
         ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import LockedError, PermissionDenied, ResourceError
+from ohmykube.kit import shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,9 @@ def ensure_directory(path: Path, mode: int = 0o700, group: int | None = None) ->
 
 
 def _taken(path: Path, why: str) -> LockedError:
-    return LockedError(f"{path} is in the way", why=why, hint=f"ls -ld {path}  (what is it?)")
+    return LockedError(
+        f"{path} is in the way", why=why, hint=f"ls -ld {shell.word(path)}  (what is it?)"
+    )
 
 
 @contextlib.contextmanager
@@ -157,7 +160,9 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, PermissionError) or error.errno == errno.EROFS:
             raise PermissionDenied(
-                f"cannot write {path}", why=str(error), hint=f"ls -ld {path.parent}  (who owns it?)"
+                f"cannot write {path}",
+                why=str(error),
+                hint=f"ls -ld {shell.word(path.parent)}  (who owns it?)",
             ) from error
         if error.errno in _FULL:
             raise ResourceError(
@@ -329,7 +334,7 @@ def remove_tree(path: Path, parent: int | None = None) -> None:
     for mount in _mounts_below(path.resolve()):
         raise LockedError(
             f"{mount} is still mounted, so {path} was not removed",
-            hint=f"umount {mount}, then run the same command again",
+            hint=f"umount {shell.word(mount)}, then run the same command again",
         )
     with explained(path):
         for more in reversed(range(_REMOVALS)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ohmykube.errors import ConfigError, LockedError, TimeoutExceeded
-from ohmykube.kit import failures, files, user_file
+from ohmykube.kit import failures, files, shell, user_file
 from ohmykube.kit.retry import Clock, SystemClock, Wait, until
 from ohmykube.kube import kubeconfig_edit, yaml_edit
 
@@ -168,7 +168,7 @@ def _locked(target: Path, clock: Clock) -> Iterator[None]:
         raise LockedError(
             f"{target} is being changed by another program",
             why=f"{lock} has been there for more than {LOCK_SECONDS:g} s",
-            hint=f"rm {lock}  (when no kubectl is running)",
+            hint=f"rm {shell.word(lock)}  (when no kubectl is running)",
             id="OMK-U-112",
         ) from error
     with failures.closing(lambda: lock.unlink(missing_ok=True) if held else None):

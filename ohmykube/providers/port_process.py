@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from ohmykube.errors import ProviderError, TimeoutExceeded
-from ohmykube.kit import digest, files, process, retry
+from ohmykube.kit import digest, files, process, retry, shell
 from ohmykube.model import exposure
 from ohmykube.model.exposure import Exposed, Orders, Report
 
@@ -174,6 +174,6 @@ class PortProcess:
         raise ProviderError(
             f"no port of this host could be led into cluster {self.cluster}",
             why=process.tail(text) or "the process that holds them does not answer",
-            hint=f"cat {self.log}",
+            hint=f"cat {shell.word(self.log)}",
             id="OMK-P-540",
         )

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from ohmykube.errors import PermissionDenied
-from ohmykube.kit import files
+from ohmykube.kit import files, shell
 
 CURRENT = "current"
 """The name of the current cluster, one line."""
@@ -120,7 +120,7 @@ def control_directory(directory: Path) -> Path:
         raise PermissionDenied(
             f"{outside} is not ours alone",
             why="ssh would share its connections with whoever made it",
-            hint=f"ls -ld {outside}  (then remove it)",
+            hint=f"ls -ld {shell.word(outside)}  (then remove it)",
             id="OMK-H-301",
         )
     return outside

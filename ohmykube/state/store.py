@@ -16,7 +16,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, LockedError, NotFoundError, PermissionDenied, UsageError
-from ohmykube.kit import failures, files, locks
+from ohmykube.kit import failures, files, locks, shell
 from ohmykube.model import names as name_rule
 from ohmykube.state import layout, locking, record, trash
 from ohmykube.state.record import Record
@@ -249,7 +249,7 @@ class StateStore:
             raise IntegrityError(
                 f"{directory} is not a directory of ours, so it was not removed",
                 why="it is a link or a file",
-                hint=f"ls -ld {directory}",
+                hint=f"ls -ld {shell.word(directory)}",
                 id="OMK-H-308",
             )
         with self.locked(name), files.explained(directory):
@@ -369,7 +369,8 @@ def _readable(path: Path) -> Iterator[None]:
         raise PermissionDenied(
             f"cannot read {path}",
             why=f"{error.strerror}; {_owner(path)}",
-            hint=f"ls -ld {path.parent} {path}  (then run as its owner, or chown that one path)",
+            hint=f"ls -ld {shell.word(path.parent)} {shell.word(path)}  "
+            "(then run as its owner, or chown that one path)",
             id="OMK-H-309",
         ) from error
 

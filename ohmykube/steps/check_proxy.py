@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ohmykube.cache import proxies
 from ohmykube.errors import NetworkError
+from ohmykube.kit import shell
 from ohmykube.model.cluster import Egress
 from ohmykube.progress import Message
 
@@ -61,7 +62,7 @@ def _ask(url: Secret, trust: tuple[str, ...]) -> None:
         raise NetworkError(
             f"the proxy {shown} does not answer",
             why=getattr(error, "strerror", None) or str(error) or type(error).__name__,
-            hint=f"curl -sSvo /dev/null --proxy {shown} https://{TARGET}",
+            hint=f"curl -sSvo /dev/null --proxy {shell.word(shown)} https://{TARGET}",
             id="OMK-I-645",
         ) from error
     if status == _WANTS_LOGIN:

@@ -6,7 +6,7 @@ import shlex
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from ohmykube.errors import NodeError
-from ohmykube.kit import pipe, process, remote_command
+from ohmykube.kit import pipe, process, remote_command, shell
 
 if TYPE_CHECKING:
     import io
@@ -105,7 +105,8 @@ class NodeShell:
         return NodeError(
             f"the login shell of node {self.node} does not run commands",
             why=told or "it printed nothing",
-            hint=f"ssh -F {self._prefix[2]} {self.node} true  (its start-up files end it?)",
+            hint=f"ssh -F {shell.word(self._prefix[2])} {self.node} true  "
+            "(its start-up files end it?)",
             id="OMK-N-350",
         )
 

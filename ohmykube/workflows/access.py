@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import NotFoundError, UsageError
+from ohmykube.kit import shell
 from ohmykube.state import layout
 from ohmykube.steps.fetch_kubeconfig import users_copy
 from ohmykube.steps.probe_nodes import must_run
@@ -56,7 +57,7 @@ def shell_argv(services: Services, name: str, node: str, command: Sequence[str])
             raise UsageError(
                 f"{node} is a cluster, and `shell` takes the name of a node",
                 why="the name of a cluster goes with --name",
-                hint=f"ohmykube shell --name {node} {shlex.quote(there)}",
+                hint=f"ohmykube shell --name {node} {shell.word(there)}",
                 id="OMK-U-603",
             )
         raise NotFoundError(

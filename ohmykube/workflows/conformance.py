@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ClusterError, NotFoundError
+from ohmykube.kit import shell
 from ohmykube.kube.conformance import FOCUS, IMAGE, RESULTS
 from ohmykube.state import layout
 from ohmykube.steps import copy_files
@@ -99,6 +100,6 @@ def must_have_passed(result: ConformanceResult) -> None:
         raise ClusterError(
             f'cluster "{result.cluster}" does not pass the conformance tests',
             why="\n".join(named),
-            hint=f"less {result.results / 'e2e.log'}",
+            hint=f"less {shell.word(result.results / 'e2e.log')}",
             id="OMK-K-684",
         )

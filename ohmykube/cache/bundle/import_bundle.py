@@ -10,7 +10,7 @@ from ohmykube.cache.bundle import parts, read, sign
 from ohmykube.cache.store import Signature
 from ohmykube.errors import IntegrityError, UsageError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import interrupt, paths
+from ohmykube.kit import interrupt, paths, shell
 from ohmykube.progress import Message
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def open_attachable(path: Path, allowed: Path | None = None) -> tuple[Archive, s
     if found.source.divided:
         raise UsageError(
             f"{path} is in {len(found.source.parts)} parts, and only one file can be used in place",
-            hint=f"ohmykube cache import {path}  (then `ohmykube up --offline` without --bundle)",
+            hint=f"ohmykube cache import {shell.word(path)}  "
+            "(then `ohmykube up --offline` without --bundle)",
             id="OMK-I-430",
         )
     return found, _signer(found, allowed)

@@ -11,14 +11,13 @@ import hashlib
 import io
 import os
 import re
-import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
 from ohmykube.errors import IntegrityError, NotFoundError, PermissionDenied
 from ohmykube.kit import digest as digests
-from ohmykube.kit import failures, files, flush_window
+from ohmykube.kit import failures, files, flush_window, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +84,7 @@ def find(path: Path) -> BundleFile:
         raise NotFoundError(
             f"there is no bundle {path}",
             why="it is a directory",
-            hint=f"ls -l {path}",
+            hint=f"ls -l {shell.word(path)}",
             id="OMK-I-401",
         )
     sums = path if path.name.endswith(SUMS) else path.with_name(path.name + SUMS)
@@ -95,7 +94,7 @@ def find(path: Path) -> BundleFile:
         raise NotFoundError(
             f"there is no bundle {path}",
             why=f"neither {path} nor {sums.name} beside it is a file",
-            hint=f"ls -l {shlex.quote(str(path.parent))}",
+            hint=f"ls -l {shell.word(path.parent)}",
             id="OMK-I-401",
         )
     return BundleFile(str(path), tuple(_listed(sums)))
@@ -141,7 +140,7 @@ def readable(label: str) -> Iterator[None]:
         raise PermissionDenied(
             f"cannot read {label}",
             why=str(error),
-            hint=f"ls -l {label}  (who owns it?)",
+            hint=f"ls -l {shell.word(label)}  (who owns it?)",
             id="OMK-I-408",
         ) from error
     except OSError as error:
@@ -150,7 +149,7 @@ def readable(label: str) -> Iterator[None]:
         raise IntegrityError(
             f"{label} cannot be read",
             why=f"{error}: the medium is damaged, or was taken away",
-            hint=f"copy it again, then: ohmykube bundle verify {label}",
+            hint=f"copy it again, then: ohmykube bundle verify {shell.word(label)}",
             id="OMK-I-409",
         ) from error
 

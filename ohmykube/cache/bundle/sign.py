@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ohmykube.errors import IntegrityError, NotFoundError, PrerequisiteError
-from ohmykube.kit import process
+from ohmykube.kit import process, shell
 
 NAMESPACE = "ohmykube-bundle"
 """Keeps a signature made for something else from being taken for one of a bundle."""
@@ -33,7 +33,7 @@ def sign(data: bytes, key: Path) -> bytes:
     if not key.is_file():
         raise NotFoundError(
             f"there is no key {key}",
-            hint=f"ssh-keygen -t ed25519 -f {key}",
+            hint=f"ssh-keygen -t ed25519 -f {shell.word(key)}",
             id="OMK-I-410",
         )
     argv = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE]
@@ -47,7 +47,8 @@ def sign(data: bytes, key: Path) -> bytes:
             raise PrerequisiteError(
                 f"the bundle could not be signed with {key}",
                 why=str(getattr(error, "why", None) or error),
-                hint=f"ssh-add {key}  (then --sign {key}.pub, when it has a passphrase)",
+                hint=f"ssh-add {shell.word(key)}  "
+                f"(then --sign {key}.pub, when it has a passphrase)",
                 id="OMK-I-411",
             ) from error
 
@@ -114,7 +115,7 @@ def refused(label: str, why: str) -> IntegrityError:
     return IntegrityError(
         f"the signature of {label} is not accepted",
         why=why,
-        hint=f"get the bundle anew from whom you trust, then: ohmykube bundle verify {label} "
-        "--allowed-signers FILE",
+        hint="get the bundle anew from whom you trust, then: "
+        f"ohmykube bundle verify {shell.word(label)} --allowed-signers FILE",
         id="OMK-I-413",
     )

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from ohmykube.cache import manifest, oci
 from ohmykube.cache.bundle import blob_copy, document, parts, read, sign, tar_layout
 from ohmykube.errors import NotFoundError, ResourceError
 from ohmykube.kit import digest as digests
-from ohmykube.kit import files, flush_window, plain_tar
+from ohmykube.kit import files, flush_window, plain_tar, shell
 from ohmykube.model.artifact import Kind
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def write(
     if not target.parent.is_dir():
         raise NotFoundError(
             f"there is no directory {target.parent}",
-            hint=f"mkdir -p {shlex.quote(str(target.parent))}",
+            hint=f"mkdir -p {shell.word(target.parent)}",
             id="OMK-I-422",
         )
     head = {

@@ -22,6 +22,7 @@ from ohmykube.cache.registry_client import Reference, Repository
 from ohmykube.cache.sources.fetch_source import FetchSource
 from ohmykube.errors import IntegrityError, NetworkError
 from ohmykube.kit import digest as digests
+from ohmykube.kit import shell
 from ohmykube.progress import Message
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class MirrorSource(FetchSource):
             raise NetworkError(
                 f"the mirror {self.directory} is not there",
                 why="no such directory",
-                hint=f"ls -ld {self.directory}",
+                hint=f"ls -ld {shell.word(self.directory)}",
                 id="OMK-I-246",
             )
 
@@ -128,7 +129,7 @@ class MirrorSource(FetchSource):
     def missing(self, what: str) -> NetworkError:
         return NetworkError(
             f"the mirror does not have {what}",
-            hint=f"ls {Path(what).parent}",
+            hint=f"ls {shell.word(Path(what).parent)}",
             id="OMK-I-247",
         )
 

@@ -11,7 +11,7 @@ from ohmykube.cli import _options
 from ohmykube.cli._lazy import Command
 from ohmykube.cli.cache import serve_results
 from ohmykube.errors import PermissionDenied, UsageError
-from ohmykube.kit import files
+from ohmykube.kit import files, shell
 from ohmykube.kit.secret import Secret
 
 if TYPE_CHECKING:
@@ -132,14 +132,14 @@ def _token(path: Path | None) -> Secret | None:
         raise PermissionDenied(
             f"the token in {path} cannot be read",
             why=str(error),
-            hint=f"ls -l {path}",
+            hint=f"ls -l {shell.word(path)}",
             id="OMK-I-609",
         ) from error
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise UsageError(
             f"{path} holds no token",
             why="a token is one line of printable characters without blanks",
-            hint=f"openssl rand -hex 24 > {path}",
+            hint=f"openssl rand -hex 24 > {shell.word(path)}",
             id="OMK-I-608",
         )
     return Secret(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, NetworkError, ProviderError
-from ohmykube.kit import failures, files, locks
+from ohmykube.kit import failures, files, locks, shell
 from ohmykube.progress import item
 from ohmykube.providers.lima import lima_home
 from ohmykube.providers.lima.creation import FOR_IMAGE
@@ -89,7 +89,7 @@ def _explained(error: LimactlError, image: MachineImage) -> OhmykubeError:
         return IntegrityError(
             "the machine image is not the one that its digest says",
             why=error.why,
-            hint=f"rm -r {stale[0].directory}  (then the same command again)"
+            hint=f"rm -r {shell.word(stale[0].directory)}  (then the same command again)"
             if stale
             else "set `image` and `digest` in spec.provider.options to those of its publisher",
             id="OMK-P-576",

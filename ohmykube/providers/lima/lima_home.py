@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, PrerequisiteError, ProviderError
-from ohmykube.kit import files, locks, paths, process
+from ohmykube.kit import files, locks, paths, process, shell
 from ohmykube.kit.retry import SystemClock
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Home:
                 raise ProviderError(
                     "the ssh key of the machines could not be made",
                     why=error.why,
-                    hint=f"ls -ld {self.identity.parent}",
+                    hint=f"ls -ld {shell.word(self.identity.parent)}",
                     id="OMK-P-502",
                 ) from error
 

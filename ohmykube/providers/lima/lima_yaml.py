@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import architecture, plain_yaml
+from ohmykube.kit import architecture, plain_yaml, shell
 from ohmykube.providers.lima import images, marker, names
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _unusable(path: Path, why: str) -> ConfigError:
     return ConfigError(
         f"the machine template {path} cannot be used",
         why=why,
-        hint=f"limactl template copy --embed-all {path} -  (shows it whole)",
+        hint=f"limactl template copy --embed-all {shell.word(path)} -  (shows it whole)",
         id="OMK-P-514",
     )
 

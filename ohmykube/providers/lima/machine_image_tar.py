@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from ohmykube.errors import IntegrityError, ResourceError
-from ohmykube.kit import files, plain_tar
+from ohmykube.kit import files, plain_tar, shell
 from ohmykube.providers.base import OwnPart
 from ohmykube.providers.lima import image_files as of
 from ohmykube.providers.lima.download_cache import Download, copy
@@ -107,7 +107,8 @@ class MachineImage:
         return IntegrityError(
             f"the machine {part.role} among Lima's downloads is damaged",
             why=f"{self.download(part).data}: {why}",
-            hint=f"rm -r {self.download(part).directory}  (then the same command again)",
+            hint=f"rm -r {shell.word(self.download(part).directory)}  "
+            "(then the same command again)",
             id="OMK-P-573",
         )
 

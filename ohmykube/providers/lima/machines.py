@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError, TimeoutExceeded
-from ohmykube.kit import failures, files, retry
+from ohmykube.kit import failures, files, retry, shell
 from ohmykube.progress import NodeProgress
 from ohmykube.providers.lima import boot_log, lima_yaml, marker, processes, records
 from ohmykube.providers.lima.disks import Disks
@@ -357,7 +357,7 @@ class Machines:
                 raise LockedError(
                     f"{directory} keeps limactl from working",
                     why="it is no machine, for it has no lima.yaml, and ohmykube did not make it",
-                    hint=f"ls -la {directory}  (then remove it, or update Lima to 2.2)",
+                    hint=f"ls -la {shell.word(directory)}  (then remove it, or update Lima to 2.2)",
                     id="OMK-P-535",
                 )
 

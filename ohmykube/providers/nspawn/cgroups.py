@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import PrerequisiteError, ProviderError, TimeoutExceeded
-from ohmykube.kit import retry
+from ohmykube.kit import retry, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -149,7 +149,7 @@ class Cgroups(abc.ABC):
             raise ProviderError(
                 f"processes of {what} could not be ended",
                 why="still there: " + ", ".join(map(str, self.pids(group))),
-                hint=f"ps -o pid,stat,cmd -p {','.join(map(str, self.pids(group)))}",
+                hint=f"ps -o pid,stat,cmd -p {shell.word(','.join(map(str, self.pids(group))))}",
                 id="OMK-P-121",
             ) from error
 
@@ -259,7 +259,8 @@ class CgroupsV2(Cgroups):
             raise PrerequisiteError(
                 f"this host gives its cgroups no controllers for {', '.join(sorted(missing))}",
                 why=why,
-                hint=f"cat {path}/cgroup.procs  (in a container, its root cgroup must hold none)",
+                hint=f"cat {shell.word(path / 'cgroup.procs')}  "
+                "(in a container, its root cgroup must hold none)",
                 id="OMK-P-123",
             )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import LockedError, ProviderError
-from ohmykube.kit import files, locks
+from ohmykube.kit import files, locks, shell
 from ohmykube.model.exposure import ExposedPort, PortForward
 from ohmykube.model.networks import host_of
 from ohmykube.providers.nspawn import (
@@ -93,7 +93,8 @@ class Clusters(ClusterDirectory):
                     raise LockedError(
                         f"{paths.root_dir} is in the way",
                         why="it holds files but no cluster.json of ours",
-                        hint=f"ls -l {paths.root_dir}; move it away if it is not needed",
+                        hint=f"ls -l {shell.word(paths.root_dir)}; "
+                        "move it away if it is not needed",
                         id="OMK-P-113",
                     )
                 with subnet_choice.alone(self._host):

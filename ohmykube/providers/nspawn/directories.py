@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ProviderError
-from ohmykube.kit import files
+from ohmykube.kit import files, shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,6 @@ def not_ours(directory: Path) -> ProviderError:
     return ProviderError(
         f"{directory} is not touched",
         why="it has no marker of ours for exactly this cluster and node",
-        hint=f"ls -l {directory}; move it away if it is not needed",
+        hint=f"ls -l {shell.word(directory)}; move it away if it is not needed",
         id="OMK-P-110",
     )

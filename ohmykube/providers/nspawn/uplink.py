@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.errors import PrerequisiteError, ProviderError, TimeoutExceeded
-from ohmykube.kit import files, host_routes, process, retry
+from ohmykube.kit import files, host_routes, process, retry, shell
 from ohmykube.model.networks import IPV4, IPV6
 from ohmykube.model.outside import Outside
 from ohmykube.providers.nspawn import layout, network, uplink_rules
@@ -188,7 +188,7 @@ class Uplinks:
         raise ProviderError(
             f"the way out of the network of cluster {cluster} could not be opened",
             why=process.tail(text) or f"the {name} does not come up",
-            hint=f"cat {paths.helper_log(name)}; without it: spec.network.egress: none",
+            hint=f"cat {shell.word(paths.helper_log(name))}; without it: spec.network.egress: none",
             id="OMK-P-451",
         )
 

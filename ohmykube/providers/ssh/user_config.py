@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ohmykube.errors import ConfigError
-from ohmykube.kit import files, process
+from ohmykube.kit import files, process, shell
 from ohmykube.model.machine import SshTarget
 from ohmykube.providers.ssh import host_keys
 
@@ -176,7 +176,7 @@ def _asked(*argv: str) -> dict[str, list[str]]:
         raise ConfigError(
             f"ssh cannot read its configuration for host {argv[-1]}",
             why=process.tail(error.result.stderr, 4) or error.message,
-            hint=f"ssh -G {argv[-1]}",
+            hint=f"ssh -G {shell.word(argv[-1])}",
             id="OMK-V-490",
         ) from error
     options: dict[str, list[str]] = defaultdict(list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,13 @@ def problems(text: str | bytes, overrides: Overrides | None = None) -> tuple[str
     return caught.value.problems or (caught.value.message, caught.value.why or "")
 
 
-def test_missing_file_names_the_template(tmp_path: Path) -> None:
-    path = tmp_path / "none.yaml"
+@pytest.mark.parametrize("name", ["none.yaml", "it's none.yaml", "$(id) ü.yaml", "a\\b.yaml"])
+def test_missing_file_names_the_template(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     with pytest.raises(ConfigError, match="there is no file") as caught:
         load.load_file(path)
     assert caught.value.exit_code is ExitCode.CONFIG
-    assert caught.value.hint == f"ohmykube config template > {path}"
+    assert caught.value.hint == f"ohmykube config template > {shlex.quote(str(path))}"
 
 
 def test_directory_and_odd_path_are_no_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 import shutil
 import sys
 import zipfile
@@ -13,10 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ohmykube.errors import NotFoundError, PrerequisiteError
-from ohmykube.kit import architecture, digest, entrypoints, excerpt, paths
+from ohmykube.kit import architecture, digest, entrypoints, excerpt, paths, shell
 from ohmykube.kit.secret import Secret
 
 GROUP = "ohmykube.test_group"
+
+
+@given(st.text(st.characters(exclude_characters="\0")))
+def test_a_shell_reads_a_word_as_it_was(text: str) -> None:
+    assert shlex.split(shell.word(text)) == [text]
+    assert shell.word(Path("/usr/lib/x-1.so")) == "/usr/lib/x-1.so"
 
 
 @given(st.binary(max_size=5000))
