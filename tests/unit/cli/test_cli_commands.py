@@ -414,7 +414,8 @@ def test_kubeconfig_merge_into(cli, fakes, tmp_path) -> None:
     assert cli("kubeconfig", "--merge").code == 0
     assert "omk" in (tmp_path / ".kube" / "config").read_text()
     elsewhere = tmp_path / "elsewhere"
-    outcome = cli("kubeconfig", "--merge", "-o", "json", KUBECONFIG=f"{elsewhere}:/other")
+    other = tmp_path / "other"
+    outcome = cli("kubeconfig", "--merge", "-o", "json", KUBECONFIG=f"{other}:{elsewhere}")
     assert outcome.document["path"] == str(elsewhere)
     third = tmp_path / "third"
     assert cli("kubeconfig", "--merge", "--into", str(third)).code == 0
