@@ -69,6 +69,9 @@ Restart=always
 WantedBy=multi-user.target
 UNIT
   cat >"$root/etc/systemd/system/kubelet.service" <<'UNIT'
+[Unit]
+# As upstream's own unit: it ends at once until kubeadm has written what it reads.
+StartLimitIntervalSec=0
 [Service]
 Environment="KUBE=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
