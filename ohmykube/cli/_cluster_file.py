@@ -107,11 +107,15 @@ def mapping(app: App, file: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or holds something else.
         PermissionDenied: it may not be read.
     """
-    from ohmykube.config import yaml_source
+    from ohmykube.config import problems, yaml_source
 
     if file == STDIN:
-        return yaml_source.parse(_standard_input(app), "stdin").data
-    return yaml_source.read(file).data
+        found = yaml_source.parse(_standard_input(app), "stdin")
+    else:
+        found = yaml_source.read(file)
+    if found.problems:
+        raise problems.error(found.label, found.problems)
+    return found.data
 
 
 def _standard_input(app: App) -> bytes:

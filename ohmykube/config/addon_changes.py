@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from ohmykube.config.problems import closest, echo
@@ -67,6 +68,21 @@ def _put(source: Source, entries: list[dict[str, Any]], change: AddonChange) -> 
     entry |= {key: value for key, value in given.items() if value is not None}
     source.flags[(*path, "name")] = "NAME"
     source.flags |= {(*path, key): flag for key, flag in _FLAGS.items() if given[key] is not None}
+    if change.settings:
+        entry["values"] = copy.deepcopy(entry.get("values") or {})
+    for keys, value in change.settings.items():
+        _set(entry["values"], keys, value)
+        source.flags[(*path, "values", *keys)] = f"--set {'.'.join(keys)}"
+
+
+def _set(values: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    """Put a value where its keys lead; what is in the way, and is no mapping, makes room."""
+    *above, last = keys
+    for key in above:
+        if not isinstance(values.get(key), dict):
+            values[key] = {}
+        values = values[key]
+    values[last] = value
 
 
 def _refuse(source: Source, index: int, text: str) -> None:

@@ -161,8 +161,13 @@ class _Checker:
         try:
             facts.values.model_validate(values)
         except ValidationError as error:
+            known = tuple(facts.values.model_json_schema().get("properties", {}))
             for detail in error.errors(include_url=False):
-                self._add((*path, *detail["loc"]), f"is not right: {detail['msg']}")
+                loc, text = detail["loc"], f"is not right: {detail['msg']}"
+                if detail["type"] == "extra_forbidden" and len(loc) == 1:
+                    key = str(loc[0])
+                    text = f"is none of its values: {', '.join(known)}{closest(key, known)}"
+                self._add((*path, *loc), text)
 
     def _among(
         self, name: str, path: Path, facts: AddonFacts, found: dict[str, tuple[Path, AddonFacts]]

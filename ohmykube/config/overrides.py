@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ class AddonChange:
     namespace: str | None = None
     values: Mapping[str, Any] | None = None
     """All of its values; None leaves them as they are."""
+    settings: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    """Single values by the keys that lead to them, put among the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Overrides:
 
     def __bool__(self) -> bool:
         """Tell whether any flag was given."""
-        return any(getattr(self, field.name) is not None for field in fields(self))
+        return any(getattr(self, one.name) is not None for one in fields(self))
 
 
 FLAGS = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ohmykube.config.problems import Path, Problem
+from ohmykube.config.problems import Path, Problem, error
 from ohmykube.config.yaml_tree import Node, compose, unsafe
 from ohmykube.errors import ConfigError, PermissionDenied
 from ohmykube.kit import shell, yaml_errors
@@ -113,19 +113,7 @@ def _decoded(data: bytes, label: str) -> str:
 
 def parse(data: bytes, label: str) -> Source:
     """Parse the content of a file; raises ConfigError as ``read`` does."""
-    text = _decoded(data, label)
-    try:
-        root = compose(text, label)
-    except yaml.MarkedYAMLError as error:
-        raise _syntax(label, text, error) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(
-            f"{label}:{line}: a control character ({ascii(text[error.position])[1:-1]})",
-            why="YAML allows only printable characters",
-            hint="remove it",
-            id="OMK-C-102",
-        ) from None
+    root = _composed(_decoded(data, label), label)
     if root is None or (root.plain and root.scalar in _NULL):
         raise ConfigError(
             f"{label} is empty",
@@ -141,6 +129,37 @@ def parse(data: bytes, label: str) -> Source:
     source = Source(label=label, data={})
     source.data = _value(root, (), source)
     return source
+
+
+def parse_value(text: str, label: str) -> Any:
+    """Return what one value says, as if it stood in a file; nothing is empty text.
+
+    Raises:
+        ConfigError: not YAML, or a mapping in it that is not right.
+    """
+    root = _composed(text, label)
+    if root is None:  # nothing, or what would be a comment in a file
+        return text
+    source = Source(label=label, data={})
+    value = _value(root, (), source)
+    if source.problems:
+        raise error(label, source.problems)
+    return value
+
+
+def _composed(text: str, label: str) -> Node | None:
+    try:
+        return compose(text, label)
+    except yaml.MarkedYAMLError as found:
+        raise _syntax(label, text, found) from None
+    except yaml.reader.ReaderError as found:
+        line = text.count("\n", 0, found.position) + 1
+        raise ConfigError(
+            f"{label}:{line}: a control character ({ascii(text[found.position])[1:-1]})",
+            why="YAML allows only printable characters",
+            hint="remove it",
+            id="OMK-C-102",
+        ) from None
 
 
 def _value(node: Node, path: Path, source: Source) -> Any:

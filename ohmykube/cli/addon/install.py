@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         "ohmykube addon install metrics-server",
         "ohmykube addon install local-path metrics-server --plan",
         "ohmykube addon install local-path --values values.yaml",
+        "ohmykube addon install local-path --set path=/srv/volumes",
     ),
 )
 @click.argument("add_ons", metavar="NAME...", nargs=-1, required=True)
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, allow_dash=True),
     help="YAML file with all of its values; - reads stdin.",
 )
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="One of its values, the others stay; a.b=1 goes deeper. Can be given several times.",
+)
 @changing.options
 def install(
     app: App,
@@ -41,6 +49,7 @@ def install(
     version: str | None,
     namespace: str | None,
     values_file: Path | None,
+    settings: tuple[str, ...],
     **rest: Any,
 ) -> None:
     """Install add-ons into a cluster, or change how they are installed.
@@ -51,11 +60,35 @@ def install(
     from ohmykube.cli import _cluster_file
     from ohmykube.config.overrides import AddonChange
 
-    if len(add_ons) > 1 and (version, namespace, values_file) != (None, None, None):
+    if len(add_ons) > 1 and (version or namespace or values_file or settings):
         raise UsageError(
-            "--version, --namespace and --values are for one add-on", why=", ".join(add_ons)
+            "--version, --namespace, --values and --set are for one add-on",
+            why=", ".join(add_ons),
         )
     values = None if values_file is None else _cluster_file.mapping(app, values_file)
-    one = AddonChange(name=add_ons[0], version=version, namespace=namespace, values=values)
+    one = AddonChange(
+        name=add_ons[0],
+        version=version,
+        namespace=namespace,
+        values=values,
+        settings=dict(map(_setting, settings)),
+    )
     more = [AddonChange(name=name) for name in add_ons[1:]]
     changing.change(app, [one, *more], **rest)
+
+
+def _setting(word: str) -> tuple[tuple[str, ...], Any]:
+    """Return the keys and the value of ``KEY=VALUE``, which is read as YAML."""
+    from ohmykube.config import yaml_source
+    from ohmykube.config.problems import echo
+
+    key, equals, text = word.partition("=")
+    keys = tuple(key.split("."))
+    if not equals or not all(keys):
+        raise UsageError(
+            f"--set {echo(word)} is not KEY=VALUE",
+            why="a key is words with dots between them, such as a.b",
+            hint="ohmykube addon install --help",
+            id="OMK-U-710",
+        )
+    return keys, yaml_source.parse_value(text, f"--set {key}")

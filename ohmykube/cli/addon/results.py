@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ohmykube.model.addon import AddonFacts
     from ohmykube.model.cluster import WantedAddon
-    from ohmykube.workflows.addons import Info
+    from ohmykube.workflows.addons import Info, Values
     from ohmykube.workflows.up_values import UpResult
 
 
@@ -86,10 +86,20 @@ class AddonsChanged(TypedDict):
     """What the cluster has now, besides its pod network."""
 
 
+class AddonValues(TypedDict):
+    """``ohmykube addon values``; ``values`` is a mapping."""
+
+    cluster: str
+    name: str
+    version: str
+    values: Any
+
+
 KINDS: dict[str, type] = {
     "AddonList": AddonList,
     "AddonInfo": AddonInfo,
     "AddonsChanged": AddonsChanged,
+    "AddonValues": AddonValues,
 }
 """Document kinds by name."""
 
@@ -154,3 +164,9 @@ def changed(result: UpResult, addons: Sequence[WantedAddon]) -> dict[str, Any]:
         "addons": [InstalledAddon(name=one.name, version=one.version) for one in addons],
     }
     return document("AddonsChanged", content)
+
+
+def values(cluster: str, name: str, found: Values) -> dict[str, Any]:
+    """Return the values of an add-on of a cluster."""
+    content = AddonValues(cluster=cluster, name=name, version=found.version, values=found.values)
+    return document("AddonValues", content)

@@ -53,7 +53,7 @@ RESULTS = {
 
 STREAMED = {"CacheEvent"}
 """Lines that come before a result; their commands have tests of their own."""
-OF_RECORDS = {"AddonsChanged"}
+OF_RECORDS = {"AddonsChanged", "AddonValues"}
 """Results of commands that want the record of a cluster; their own tests compare them."""
 
 

@@ -75,7 +75,10 @@ def test_a_name_alone_is_enough() -> None:
         ),
         ("addons: [{name: echo, version: 2.0.0}]", 'must be "1.1.0" or "1.0.0", got "2.0.0"'),
         ("addons: [{name: echo, version: 1.1}]", 'must be text, got 1.1; quote it: "1.1"'),
-        ("addons: [{name: echo, values: {txt: a}}]", "spec.addons[0].values.txt, line 4: is not"),
+        (
+            "addons: [{name: echo, values: {txt: a}}]",
+            "spec.addons[0].values.txt, line 4: is none of its values: text; did",
+        ),
         ("addons: [{name: echo, values: {text: 1}}]", "Input should be a valid string"),
         ("addons: [{name: echo, vaules: {}}]", 'did you mean "values"?'),
         ("addons: [{version: 1.1.0}]", "must be given"),
