@@ -148,7 +148,7 @@ def _health(nodes: tuple[NodeStatus, ...]) -> str:
     if all(node.ready and node.machine == "running" and not node.detail for node in nodes):
         return "healthy"
     states = {node.machine for node in nodes}
-    if not states & {"running", "unknown"}:
+    if "stopped" in states and states <= {"stopped", "missing"}:
         return "stopped"
     if any(node.ready for node in nodes):
         return "degraded"

@@ -118,9 +118,13 @@ def test_each_node_has_its_own_reason(
 
 POWERED_OFF = "stopped"
 GONE = "missing"
+BROKEN = "broken"
 HALTED = [
     ({"cp1": POWERED_OFF, "w1": POWERED_OFF}, "stopped", ["", ""]),
     ({"cp1": GONE, "w1": POWERED_OFF}, "stopped", ["", ""]),
+    ({"cp1": GONE, "w1": GONE}, "unreachable", ["", ""]),
+    ({"cp1": BROKEN, "w1": BROKEN}, "unreachable", ["", ""]),
+    ({"cp1": POWERED_OFF, "w1": BROKEN}, "unreachable", ["", ""]),
     ({"cp1": POWERED_OFF}, "unreachable", ["", "cp1 is stopped"]),
     ({"cp1": GONE}, "unreachable", ["", "cp1 is missing"]),
     ({"w1": POWERED_OFF}, "degraded", ["", ""]),
@@ -130,10 +134,12 @@ HALTED = [
 
 def halt(services: Services, halted: dict[str, str]) -> None:
     """Leave machines that do not run, in the states that are named."""
-    _, cluster = session.recorded(services, "dev")
-    provider = session.looking(services, cluster).provider
+    provider = _fake(services)
     for node, state in halted.items():
-        {POWERED_OFF: provider.stop, GONE: provider.delete}[state]("dev", node)
+        if state == BROKEN:
+            provider.break_machine("dev", node)
+        else:
+            {POWERED_OFF: provider.stop, GONE: provider.delete}[state]("dev", node)
 
 
 @pytest.mark.parametrize(("halted", "health", "details"), HALTED)
