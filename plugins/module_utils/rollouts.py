@@ -1,6 +1,6 @@
 # Copyright: the ohmykube authors
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for a workload, and why its pods do not come."""
+"""Waiting for a workload and for the API that it serves, and why they do not come."""
 
 from __future__ import annotations
 
@@ -21,6 +21,26 @@ def wait(kubectl, rollout, seconds):
         raise programs.ProgramError(text, code=error.code) from error
 
 
+def wait_for_api(kubectl, service, seconds):
+    """Wait until the API server reaches the API of an APIService; raises ProgramError with the reason.
+
+    Pods are ready a moment before it knows that.
+    """
+    name = service["metadata"]["name"]
+    argv = ["wait", "--for=condition=Available", "apiservice/" + name, "--timeout=%ds" % seconds]
+    try:
+        kubectl.run(argv, timeout=seconds + 30)
+    except programs.ProgramError as error:
+        found = _conditions(kubectl.object("apiservice", name))
+        why = [one["message"] for one in found if one["type"] == "Available" and one.get("message")]
+        text = "the API %s does not answer: %s" % (name, "; ".join(why) or str(error))
+        raise programs.ProgramError(text, code=error.code) from error
+
+
+def _conditions(item):
+    return (item or {}).get("status", {}).get("conditions") or []
+
+
 def _reasons(kubectl, namespace, workload):
     kind, _slash, name = workload.partition("/")
     try:
@@ -39,10 +59,9 @@ def problems(workload, pods):
     """Return why a workload is not ready, at most three texts: by its pods, or as it could make none."""
     found = [text for pod in pods for text in _of_pod(pod)]
     if not found:
-        conditions = workload.get("status", {}).get("conditions") or []
         found = [
             one["message"]
-            for one in conditions
+            for one in _conditions(workload)
             if one.get("message")
             and (one["type"] == "ReplicaFailure") == (one["status"] == "True")
             and one["type"] in ("ReplicaFailure", "Progressing", "Available")

@@ -44,7 +44,9 @@ options:
     type: str
     default: ""
   rollouts:
-    description: Workloads to wait for, each as C(namespace/kind/name).
+    description:
+      - Workloads to wait for, each as C(namespace/kind/name).
+      - With any, it also waits until the API server reaches what objects of kind APIService in the manifest name.
     type: list
     elements: str
     default: []
@@ -188,10 +190,14 @@ class Manifest:
         """Return its objects as the API has them."""
         return self._kubectl.existing(self._text)
 
-    def wait(self):
-        """Wait for the rollouts."""
-        for rollout in self._params["rollouts"]:
-            rollouts.wait(self._kubectl, rollout, self._params["timeout"])
+    def wait(self, items):
+        """Wait for the rollouts, and then for the APIs that its objects, as they are there, serve."""
+        wanted, seconds = self._params["rollouts"], self._params["timeout"]
+        for rollout in wanted:
+            rollouts.wait(self._kubectl, rollout, seconds)
+        for item in items if wanted else ():
+            if item["kind"] == "APIService" and item.get("spec", {}).get("service"):
+                rollouts.wait_for_api(self._kubectl, item, seconds)
 
 
 def _differs(said):
@@ -216,7 +222,7 @@ def converge(params, check_mode):
         lines += manifest.drop(dropped)
         # Before the wait: what never becomes ready is there as well.
         manifest.release.remember(items)
-        manifest.wait()
+        manifest.wait(items)
         managed.Applied().note(manifest.items() if lines else items)
     shown = storage.SECRET_TEXT if params["sensitive"] and difference else difference
     shown += "".join("- %s\n" % node_state.object_name(item) for item in dropped)

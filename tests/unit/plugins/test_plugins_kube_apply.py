@@ -42,7 +42,12 @@ case "$verb $what" in
 "delete "*)
   cat >$NOTES/deleted; echo "x deleted"
   [ -s $NOTES/unknown ] && { cat $NOTES/unknown >&2; exit 1; } ;;
-"rollout "*) echo 'error: timed out waiting for the condition' >&2; exit 1 ;;
+"rollout "*)
+  [ -e $NOTES/ready ] && exit 0
+  echo 'error: timed out waiting for the condition' >&2; exit 1 ;;
+"wait "*)
+  [ -e $NOTES/answers ] && exit 0
+  echo 'error: timed out waiting for the condition' >&2; exit 1 ;;
 esac
 exit 0
 """
@@ -287,3 +292,33 @@ def test_what_kubectl_said_is_told_where_nothing_else_is(
     (node.notes / "workload.json").write_text("")
     told = run_module("kube_apply", rollouts=["ns/deployment/x"], fails=True, **params)["msg"]
     assert "timed out waiting for the condition" in told
+
+
+@pytest.mark.parametrize("served", [True, False])
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_api_that_is_served_answers_before_its_release_is_done(
+    run_module: RunModule,
+    plane: tuple[FakeNode, dict[str, str], list[float]],
+    *,
+    served: bool,
+    answers: bool,
+) -> None:
+    """Pods are ready a moment before the API server reaches them."""
+    node, params, _ = plane
+    service = {"service": {"name": "x", "namespace": "ns"}} if served else {"service": None}
+    api = {**item("APIService", "v1.example.com", namespace=""), "spec": service}
+    (node.notes / "there").write_text(listed(api))
+    why = {"type": "Available", "status": "False", "message": "no endpoints available"}
+    (node.notes / "workload.json").write_text(json.dumps({"status": {"conditions": [why]}}))
+    (node.notes / "ready").touch()
+    if answers:
+        (node.notes / "answers").touch()
+    wanted = ["ns/deployment/x"]
+    failed = served and not answers
+    told = run_module("kube_apply", rollouts=wanted, timeout=5, fails=failed, **params)
+    if failed:
+        assert told["msg"] == "the API v1.example.com does not answer: no endpoints available"
+    waits = [call for call in node.calls("kubectl") if "apiservice/v1.example.com" in call]
+    assert len([call for call in waits if "--for=condition=Available" in call]) == int(served)
+    without = {**params, "rollouts": []}
+    assert run_module("kube_apply", **without)["changed"], "nobody wants to wait"
