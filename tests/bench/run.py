@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -105,6 +106,10 @@ def verdicts(figures: Figures, groups: Iterable[str]) -> dict[str, Any]:
     }
 
 
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> int:
     """Run all rounds; the code says whether every limit was met."""
     parser = argparse.ArgumentParser(
@@ -119,6 +124,8 @@ def main() -> int:
         parser.error(f"unknown group: {', '.join(sorted(unknown))}")
     if os.geteuid() != 0:
         raise SystemExit("the bench makes nodes and needs root: sudo make bench")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # so that what was made is removed, as after Ctrl-C
     figures = Figures()
     more: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="omk-bench-") as name:
