@@ -38,7 +38,10 @@ class Plenty(Source):
         return {name: self._file(f"{name} {arch}") for name in component.installs}
 
     def image(self, image: ImageSpec, arch: str) -> str:
-        layer = oci.binary_layer(self.context.store, self._file(image.name), image.entrypoint)
+        layer = oci.layer(
+            self.context.store,
+            {image.entrypoint.strip("/"): oci.Entry(path=self._file(image.name))},
+        )
         config = oci.ImageConfig(entrypoint=(image.entrypoint,))
         return oci.assemble(self.context.store, arch, [layer], config)
 

@@ -76,11 +76,6 @@ class ImageConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def binary_layer(store: Store, binary: Path, destination: str) -> Layer:
-    """Store a layer that holds one program at the absolute path ``destination``."""
-    return layer(store, {destination.strip("/"): Entry(path=binary)})
-
-
 def layer(store: Store, entries: Mapping[str, Entry]) -> Layer:
     """Store a layer with the given entries by relative name; parents are added.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ohmykube.config import load as loader
 from ohmykube.config.overrides import Overrides
-from ohmykube.errors import ConfigError, NotFoundError
+from ohmykube.errors import ConfigError
 
 if TYPE_CHECKING:
     from ohmykube.cli._app import App
@@ -68,12 +68,11 @@ def existing(app: App, name: str, wanted: Overrides) -> Cluster:
         NotFoundError: it does not exist.
         ConfigError, IntegrityError: as ``load``.
     """
+    from ohmykube.workflows import names
+
     record = app.services.state.read(name)
     if record is None:
-        known = ", ".join(app.services.state.names()) or "none"
-        raise NotFoundError(
-            f'no cluster "{name}"', why=f"clusters here: {known}", hint="ohmykube list"
-        )
+        raise names.unknown(app.services, name)
     return _told(app, _recorded(app, record, wanted))
 
 

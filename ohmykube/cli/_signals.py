@@ -51,7 +51,6 @@ class Signals:
     def __init__(self, voice: Voice, leave: Callable[[int], object] = os._exit) -> None:
         self._voice = voice
         self._leave = leave
-        self._old: dict[int, object] = {}
         self._doing = _WORKING
         self._said = threading.Event()
         self._open = contextlib.ExitStack()

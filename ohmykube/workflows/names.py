@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ohmykube.errors import NotFoundError
+
 if TYPE_CHECKING:
     from ohmykube.steps.context import Services
 
@@ -11,6 +13,14 @@ if TYPE_CHECKING:
 def clusters(services: Services) -> tuple[str, ...]:
     """Return the names of all clusters."""
     return services.state.names()
+
+
+def unknown(services: Services, name: str) -> NotFoundError:
+    """Return the error for a cluster that does not exist; names those that do."""
+    known = ", ".join(services.state.names()) or "none"
+    return NotFoundError(
+        f'no cluster "{name}"', why=f"clusters here: {known}", hint="ohmykube list"
+    )
 
 
 def nodes(services: Services, cluster: str) -> tuple[str, ...]:

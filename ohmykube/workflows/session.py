@@ -20,6 +20,7 @@ from ohmykube.providers.base import ProviderContext
 from ohmykube.state import layout
 from ohmykube.steps.context import Context
 from ohmykube.steps.run_options import RunOptions
+from ohmykube.workflows import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +52,7 @@ def recorded(services: Services, name: str) -> tuple[Record, Cluster]:
     store = services.state
     record = store.read(name)
     if record is None:
-        known = ", ".join(store.names()) or "none"
-        raise NotFoundError(
-            f'no cluster "{name}"', why=f"clusters here: {known}", hint="ohmykube list"
-        )
+        raise names.unknown(services, name)
     return record, from_document(record.document)
 
 

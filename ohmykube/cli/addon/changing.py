@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ohmykube.cli import _cluster_file, _names, _options
 from ohmykube.cli.addon import results, texts
+from ohmykube.cli.bundle import options as of_bundles
 from ohmykube.cli.cluster import deletions
 from ohmykube.cli.cluster.plan import show
 from ohmykube.cli.image import options as of_cluster
@@ -16,6 +16,7 @@ from ohmykube.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ohmykube.cli._app import App
     from ohmykube.config.overrides import AddonChange
@@ -26,15 +27,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--plan", "plan_only", is_flag=True, help="Show what would be done, change nothing."
     ),
-    click.option("--offline", is_flag=True, help="Connect to nothing but the nodes."),
-    click.option(
-        "--bundle",
-        "bundles",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        metavar="FILE",
-        help="Use what this bundle holds, in place; can be given several times.",
-    ),
+    of_bundles.offline,
+    of_bundles.in_place,
     _options.output,
     _options.talk,
     _options.pass_app,

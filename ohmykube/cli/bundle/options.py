@@ -14,6 +14,17 @@ LEAST, MOST = 1 << 20, 1 << 50
 """How large a part may be."""
 
 
+offline = click.option("--offline", is_flag=True, help="Connect to nothing but the nodes.")
+in_place = click.option(
+    "--bundle",
+    "bundles",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Use what this bundle holds, in place; can be given several times.",
+)
+
+
 class Target(click.Path):
     """The file that a bundle becomes; what it cannot be is told before anything is read."""
 

@@ -52,15 +52,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Choice(["auto", "build", "never"]),
         help="Clone nodes from templates: where there is one, always, never.",
     ),
-    click.option("--offline", is_flag=True, help="Connect to nothing but the nodes."),
-    click.option(
-        "--bundle",
-        "bundles",
-        type=click.Path(path_type=Path),
-        multiple=True,
-        metavar="FILE",
-        help="Use what this bundle holds, in place; can be given several times.",
-    ),
+    options.offline,
+    options.in_place,
     options.allowed_signers,
 )
 

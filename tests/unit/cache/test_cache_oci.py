@@ -37,7 +37,7 @@ def make(store: Store, directory: Path, content: bytes = b"program") -> str:
             "tmp": oci.Entry(mode=0o1777),
         },
     )
-    layers = [tools, oci.binary_layer(store, program, "/usr/local/bin/coredns")]
+    layers = [tools, oci.layer(store, {"usr/local/bin/coredns": oci.Entry(path=program)})]
     config = oci.ImageConfig(entrypoint=("/usr/local/bin/coredns",), labels={"a": "b"})
     return oci.assemble(store, "amd64", layers, config)
 
@@ -111,7 +111,7 @@ def test_what_is_no_manifest_is_said_to_be_none(store: Store, data: bytes) -> No
 
 def test_a_layer_leaves_nothing_behind_when_a_file_is_gone(store: Store, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        oci.binary_layer(store, tmp_path / "gone", "/x")
+        oci.layer(store, {"x": oci.Entry(path=tmp_path / "gone")})
     assert list(store.ingest.iterdir()) == []
     assert store.digests() == ()
 

@@ -67,7 +67,9 @@ class FakeSource(Source):
 
     def image(self, image: ImageSpec, arch: str) -> str:
         program = self._give(image.name)
-        layer = oci.binary_layer(self.context.store, program, image.entrypoint)
+        layer = oci.layer(
+            self.context.store, {image.entrypoint.strip("/"): oci.Entry(path=program)}
+        )
         config = oci.ImageConfig(entrypoint=(image.entrypoint,))
         return oci.assemble(self.context.store, arch, [layer], config)
 
